@@ -1,0 +1,100 @@
+"""What every command shares: a Hydra application that says errors in one message.
+
+Hydra reports a user's mistake as a shortened traceback with exit status 1. Here a mistake is one
+message with exit status 2, a failure one message with 1, and `HYDRA_FULL_ERROR=1` shows the
+traceback of either.
+"""
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import hydra
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from tuner.config import unknown_key
+from tuner.errors import GlassyError
+from tuner.merging import replace_hyperparameters_whole
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells have it (128 + SIGINT)."""
+
+CONF_DIR = Path(__file__).parent.parent / "conf"
+
+
+def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
+    """Compose the configuration from `conf/` and `sys.argv`, run a command, and exit.
+
+    Args:
+        command: Takes the composed configuration; what it raises becomes the exit status.
+        config_name: File in `conf/`, without its ending.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    # Makes Hydra raise instead of printing and exiting by itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # TensorFlow's C++ code reads it when imported; its start-up notes are of no use to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A polite kill ends a command as Ctrl-C does: open runs are closed, nothing is lost.
+    signal.signal(signal.SIGTERM, _interrupt)
+    replace_hyperparameters_whole()
+
+    @functools.wraps(command)
+    def task(composed: DictConfig) -> None:
+        # Exits from here, since Hydra would print a line of its own for an exception.
+        try:
+            command(composed)
+        except (GlassyError, OmegaConfBaseException) as error:
+            _exit(error, wants_traceback)
+
+    application = hydra.main(str(CONF_DIR), config_name, version_base="1.3")(task)
+    try:
+        application()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit(error, wants_traceback)
+    sys.exit(0)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _exit(error: Exception, wants_traceback: bool) -> NoReturn:
+    if wants_traceback:
+        raise error
+    print(f"Error: {_message(error)}", file=sys.stderr)
+    sys.exit(error.exit_status if isinstance(error, GlassyError) else 2)
+
+
+def _message(error: Exception) -> str:
+    """Word an error for a person: Glassy's own as they are, Hydra's without its details."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"`{group}` must be one of {', '.join(error.options)}, but got {option!r}."
+    if isinstance(error, OverrideParseException):
+        return (
+            f"`{error.override}` cannot be read as key=value; put quotes around brackets, "
+            f"braces and spaces."
+        )
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(
+        cause, ConfigAttributeError | ConfigKeyError
+    ):
+        key = str(cause.full_key)
+        if OmegaConf.is_dict(cause.parent_node):
+            known = [str(k) for k in cause.parent_node if k != "hydra"]
+            return unknown_key(key, key.rpartition(".")[2], known)
+    return str(error).strip()

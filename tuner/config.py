@@ -1,0 +1,348 @@
+"""The configuration as typed dataclasses, and every check that needs no data.
+
+Hydra composes `conf/` and the command line into one `DictConfig`; `load` turns that into a
+`StudyConfig`, once, and nothing further on sees Hydra's types. The schema is merged after
+composing rather than stored in Hydra's ConfigStore because `search` and `executor` have one
+schema for each alternative, which is known only then.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf, errors
+
+from tuner.errors import ConfigError
+from tuner.space import Space
+from tuner.trial import Objective
+
+MAX_SEED = 2**31 - 1
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
+DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how they are split; group `data`."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    path: str | None = None
+    train_size: int | None = None
+    validation_split: float = 0.1
+
+
+@dataclass
+class SearchConfig:
+    """What every oracle takes; group `search`."""
+
+    oracle: str = MISSING
+    objective: str = "val_accuracy"
+    direction: str | None = None
+    max_trials: int | None = None
+    max_minutes: float | None = None
+
+
+@dataclass
+class RandomConfig(SearchConfig):
+    """`search=random`."""
+
+
+@dataclass
+class GridConfig(SearchConfig):
+    """`search=grid`."""
+
+
+@dataclass
+class BayesianConfig(SearchConfig):
+    """`search=bayesian`."""
+
+    num_initial_points: int | None = None
+    alpha: float = 1e-4
+    beta: float = 2.6
+
+
+@dataclass
+class HyperbandConfig(SearchConfig):
+    """`search=hyperband`."""
+
+    max_epochs: int = 10
+    factor: int = 3
+    iterations: int = 1
+
+
+@dataclass
+class ExecutorConfig:
+    """What every executor takes; group `executor`."""
+
+    name: str = MISSING
+    threads: int = 1
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps its records; group `tracking`."""
+
+    uri: str | None = None
+    experiment: str = MISSING
+
+
+@dataclass
+class GateConfig:
+    """What a challenger must show to become champion."""
+
+    metric: str = "accuracy"
+    min_improvement: float = 0.0
+
+
+@dataclass
+class RegistryConfig:
+    """Where the best model goes; group `registry`."""
+
+    name: str | None = None
+    alias: str = "champion"
+    gate: GateConfig = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """One study, whole: mirrors `conf/config.yaml`."""
+
+    study: str | None = None
+    seed: int = 0
+    overwrite: bool = False
+    data: DataConfig = MISSING
+    model: dict[str, Any] = MISSING
+    space: dict[str, Any] = MISSING
+    search: SearchConfig = MISSING
+    executor: ExecutorConfig = MISSING
+    tracking: TrackingConfig = MISSING
+    registry: RegistryConfig = MISSING
+
+    @property
+    def objective(self) -> Objective:
+        """The objective with its direction."""
+        name = self.search.objective
+        direction = self.search.direction or DIRECTIONS[name]
+        return Objective(name, "max" if direction == "max" else "min")
+
+    @property
+    def model_function(self) -> str:
+        """The model function's dotted name."""
+        return str(self.model["_target_"])
+
+    def searched_space(self) -> Space:
+        """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
+        space = Space.parse(self.space, self.model_function)
+        return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
+
+
+@dataclass
+class PredictConfig:
+    """What `tuner.predict` takes: mirrors `conf/predict.yaml`."""
+
+    images: str = MISSING
+    model: str = MISSING
+    tracking: TrackingConfig = MISSING
+
+
+SEARCHES: Mapping[str, type[SearchConfig]] = {
+    "random": RandomConfig,
+    "grid": GridConfig,
+    "bayesian": BayesianConfig,
+    "hyperband": HyperbandConfig,
+}
+EXECUTORS: Mapping[str, type[ExecutorConfig]] = {"serial": ExecutorConfig}
+
+
+def load(composed: DictConfig) -> StudyConfig:
+    """Check what Hydra composed and return it as plain dataclasses.
+
+    Args:
+        composed: The whole configuration, with interpolations not yet resolved.
+
+    Raises:
+        ConfigError: At the first thing wrong, naming the key, the value and what is allowed.
+    """
+    schema = OmegaConf.structured(StudyConfig)
+    for group, key, schemas in (("search", "oracle", SEARCHES), ("executor", "name", EXECUTORS)):
+        kind = OmegaConf.select(composed, f"{group}.{key}")
+        if kind not in schemas:
+            raise ConfigError(
+                f"`{group}.{key}` must be one of {', '.join(schemas)}, but got {kind!r}."
+            )
+        schema[group] = OmegaConf.structured(schemas[kind])
+    config: StudyConfig = typed(composed, schema)
+    _check(config)
+    return config
+
+
+def load_predict(composed: DictConfig) -> PredictConfig:
+    """Check the configuration of `tuner.predict` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: PredictConfig = typed(composed, OmegaConf.structured(PredictConfig))
+    return config
+
+
+def typed(composed: DictConfig, schema: DictConfig) -> Any:
+    """Merge a composed configuration into its schema and return the schema's dataclasses.
+
+    Raises:
+        ConfigError: If a key is unknown, missing or of the wrong type.
+    """
+    if missing := sorted(OmegaConf.missing_keys(composed)):
+        raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(schema, composed))
+    except errors.ConfigKeyError as error:
+        known = [str(key) for key in error.parent_node or ()]
+        raise ConfigError(unknown_key(str(error.full_key), str(error.key), known)) from error
+    except errors.OmegaConfBaseException as error:
+        what = str(error.msg or error).splitlines()[0]
+        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.") from error
+
+
+def unknown_key(key: str, name: str, known: Iterable[str]) -> str:
+    """Word the message for a key that does not exist.
+
+    Args:
+        key: The whole key, such as `data.pathh`.
+        name: Its last part.
+        known: What could stand in the last part's place.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f" Did you mean `{key[: len(key) - len(name)]}{close[0]}`?" if close else ""
+    return f"`{key}` is not a key of the configuration; here are: {', '.join(known)}.{hint}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a study name that could not be a folder's name on every system.
+
+    Raises:
+        ConfigError: If it has other characters than letters, digits and `._=,+-`, starts with
+            one of those, or is longer than 100 characters.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(
+            f"`study` must be letters, digits and ._=,+- (100 at most, starting with a letter "
+            f"or a digit), but got {name!r}."
+        )
+
+
+def _check(config: StudyConfig) -> None:
+    """Check all that types cannot say."""
+    if config.study is not None:
+        check_name(config.study)
+    _check_between("seed", config.seed, 0, MAX_SEED)
+    _check_data(config.data)
+    _check_search(config)
+    _check_at_least("executor.threads", config.executor.threads, 1)
+    if not _is_dotted_name(config.model.get("_target_")):
+        raise ConfigError(
+            f"`model._target_` must be a dotted name such as my_package.my_function, but got "
+            f"{config.model.get('_target_')!r}."
+        )
+    if config.registry.name is not None and not config.registry.name.strip("/: "):
+        raise ConfigError(
+            f"`registry.name` must be a name, or null to register nothing, but got "
+            f"{config.registry.name!r}."
+        )
+    if config.registry.gate.metric != "accuracy":
+        raise ConfigError(
+            f"`registry.gate.metric` must be accuracy, but got {config.registry.gate.metric!r}."
+        )
+    _check_at_least("registry.gate.min_improvement", config.registry.gate.min_improvement, 0)
+    space = config.searched_space()
+    if "epochs" not in space.dimensions and not isinstance(config.search, HyperbandConfig):
+        raise ConfigError(
+            "`space.epochs` is missing: give a number, a list of choices or a range "
+            "{min: …, max: …}."
+        )
+
+
+def _check_data(data: DataConfig) -> None:
+    if not _is_dotted_name(data._target_):
+        raise ConfigError(
+            f"`data._target_` must be a dotted name such as my_package.load, but got "
+            f"{data._target_!r}."
+        )
+    if not 0 < data.validation_split < 1:
+        raise ConfigError(
+            f"`data.validation_split` must be above 0 and below 1 (the share of the training "
+            f"images kept for validation), but got {data.validation_split}."
+        )
+    if data.train_size is not None:
+        _check_at_least("data.train_size", data.train_size, 1)
+
+
+def _check_search(config: StudyConfig) -> None:
+    search = config.search
+    for key in ("max_trials", "max_minutes", "num_initial_points", "max_epochs", "iterations"):
+        value = getattr(search, key, None)
+        if value is not None and not value > 0:
+            raise ConfigError(f"`search.{key}` must be above 0, but got {value}.")
+    if isinstance(search, HyperbandConfig):
+        _check_at_least("search.factor", search.factor, 2)
+    elif not isinstance(search, GridConfig) and search.max_trials is None:
+        raise ConfigError(
+            f"`search.max_trials` must be a whole number for the {search.oracle} oracle, which "
+            f"never ends by itself, but got null."
+        )
+    if isinstance(search, BayesianConfig):
+        for key, value in (("alpha", search.alpha), ("beta", search.beta)):
+            _check_at_least(f"search.{key}", value, 0)
+    if search.direction not in (None, "min", "max"):
+        raise ConfigError(
+            f"`search.direction` must be min, max or null, but got {search.direction!r}."
+        )
+    is_builtin = config.model.get("_target_", "").startswith("tuner.models.")
+    unknown = search.objective not in DIRECTIONS
+    if unknown and (is_builtin or not search.objective.startswith("val_")):
+        raise ConfigError(
+            f"`search.objective` must be one of {', '.join(DIRECTIONS)}, or another validation "
+            f"metric `val_…` that your own model compiles, but got {search.objective!r}."
+        )
+    if unknown and search.direction is None:
+        raise ConfigError(
+            f"`search.direction` must say min or max for the objective {search.objective}."
+        )
+
+
+def _check_at_least(key: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ConfigError(f"`{key}` must be at least {least}, but got {value}.")
+
+
+def _check_between(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"`{key}` must lie between {low} and {high}, but got {value}.")
+
+
+def _is_dotted_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)+", name))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested plain dictionaries, in the order of its fields."""
+    return {
+        field.name: to_dict(value) if is_dataclass(value) else value
+        for field in fields(config)
+        for value in [getattr(config, field.name)]
+    }
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, which two configurations are compared by."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
