@@ -39,7 +39,8 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     Args:
         command: Takes the composed configuration; what it raises becomes the exit status.
-        config_name: File in `conf/`, without its ending.
+        config_name: File in `conf/`, without its ending. The commands beside the search have
+            theirs in `conf/commands/`, where `model=` is a key and not a group's option.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Makes Hydra raise instead of printing and exiting by itself.
@@ -58,7 +59,10 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         except (GlassyError, OmegaConfBaseException) as error:
             _exit(error, wants_traceback)
 
-    application = hydra.main(str(CONF_DIR), config_name, version_base="1.3")(task)
+    config_path = CONF_DIR / config_name
+    application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
+        task
+    )
     try:
         application()
     except KeyboardInterrupt:

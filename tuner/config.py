@@ -86,7 +86,7 @@ class TrackingConfig:
     """Where MLflow keeps its records; group `tracking`."""
 
     uri: str | None = None
-    experiment: str = MISSING
+    experiment: str | None = None
 
 
 @dataclass
@@ -167,7 +167,10 @@ def load(composed: DictConfig) -> StudyConfig:
         ConfigError: At the first thing wrong, naming the key, the value and what is allowed.
     """
     schema = OmegaConf.structured(StudyConfig)
-    for group, key, schemas in (("search", "oracle", SEARCHES), ("executor", "name", EXECUTORS)):
+    for group, key, schemas in (
+        ("search", "oracle", SEARCHES),
+        ("executor", "name", EXECUTORS),
+    ):
         kind = OmegaConf.select(composed, f"{group}.{key}")
         if kind not in schemas:
             raise ConfigError(
@@ -248,11 +251,13 @@ def _check(config: StudyConfig) -> None:
             f"`model._target_` must be a dotted name such as my_package.my_function, but got "
             f"{config.model.get('_target_')!r}."
         )
-    if config.registry.name is not None and not config.registry.name.strip("/: "):
-        raise ConfigError(
-            f"`registry.name` must be a name, or null to register nothing, but got "
-            f"{config.registry.name!r}."
-        )
+    for key, name in (
+        ("registry.name", config.registry.name),
+        ("registry.alias", config.registry.alias),
+        ("tracking.experiment", config.tracking.experiment),
+    ):
+        if name is not None and (not name.strip() or set("/:@") & set(name)):
+            raise ConfigError(f"`{key}` must be a name without any of / : @, but got {name!r}.")
     if config.registry.gate.metric != "accuracy":
         raise ConfigError(
             f"`registry.gate.metric` must be accuracy, but got {config.registry.gate.metric!r}."

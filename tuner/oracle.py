@@ -110,6 +110,7 @@ class SearchOracle:
         self._journal = journal
         self._oracle = _make_oracle(search, space, objective, seed)
         self._open: dict[str, Proposal] = {}
+        self.values: dict[str, Values] = {}
         self._unasked: list[Proposal] = []
         self._scores: dict[str, float] = {}
         self._num_failed = 0
@@ -137,8 +138,7 @@ class SearchOracle:
         them after 20 proposals in a row that it has made before.
         """
         if isinstance(self._search, HyperbandConfig):
-            total = _hyperband_schedule(self._oracle, self._search)
-            counts: list[int] = [sum(size for size, _ in total)]
+            counts = [sum(size for size, _ in self._schedule(self._search))]
         elif isinstance(self._search, GridConfig):
             counts = [_grid_size(self._oracle.hyperparameters)]
         else:
@@ -146,6 +146,23 @@ class SearchOracle:
         if self._search.max_trials is not None:
             counts.append(self._search.max_trials)
         return min(counts, default=None)
+
+    def mean_epochs(self) -> float | None:
+        """Return the epochs of an average trial where the oracle sets them, else None."""
+        if not isinstance(self._search, HyperbandConfig):
+            return None
+        rounds = self._schedule(self._search)
+        return sum(size * epochs for size, epochs in rounds) / sum(size for size, _ in rounds)
+
+    def _schedule(self, search: HyperbandConfig) -> list[tuple[int, int]]:
+        """Return (trials, epochs of each) for every round of every bracket and iteration."""
+        oracle = self._oracle
+        rounds = [
+            (int(oracle._get_size(bracket, i)), int(oracle._get_epochs(bracket, i)))
+            for bracket in range(oracle._get_num_brackets())
+            for i in range(oracle._get_num_rounds(bracket))
+        ]
+        return rounds * search.iterations
 
     def ask(self) -> Proposal | None:
         """Return the next trial to run, or None.
@@ -191,11 +208,14 @@ class SearchOracle:
         tags = {}
         if isinstance(self._search, HyperbandConfig):
             values = {"epochs": int(proposed["tuner/epochs"])} | values
-            tags = {f"tuner.{key}": str(proposed[f"tuner/{key}"]) for key in ("bracket", "round")}
+            tags = {
+                f"tuner.{key}": str(proposed[f"tuner/{key}"]) for key in ("bracket", "round")
+            }
             if "tuner/trial_id" in proposed:
                 tags["tuner.continues"] = str(proposed["tuner/trial_id"])
         proposal = Proposal(trial.trial_id, values, tags)
         self._open[trial.trial_id] = proposal
+        self.values[trial.trial_id] = values
         return proposal
 
     def _end(self, trial_id: str, score: float | None) -> None:
@@ -290,16 +310,6 @@ def _make_oracle(search: SearchConfig, space: Space, objective: Objective, seed:
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
-
-
-def _hyperband_schedule(oracle: Any, search: HyperbandConfig) -> list[tuple[int, int]]:
-    """Return (trials, epochs of each) for every round of every bracket and iteration."""
-    rounds = [
-        (int(oracle._get_size(bracket, i)), int(oracle._get_epochs(bracket, i)))
-        for bracket in range(oracle._get_num_brackets())
-        for i in range(oracle._get_num_rounds(bracket))
-    ]
-    return rounds * search.iterations
 
 
 def _grid_size(declared: Any) -> int:

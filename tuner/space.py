@@ -125,12 +125,22 @@ class Space:
         return Space({k: v for k, v in self.dimensions.items() if k != name})
 
     @property
+    def searched(self) -> frozenset[str]:
+        """Names of the hyperparameters that are not the same in every trial."""
+        return frozenset(n for n, d in self.expanded() if not isinstance(d, Fixed))
+
+    @property
     def _layer_options(self) -> tuple[int, ...] | None:
         """The numbers of layers, where the space has a width for each of them."""
         layers = self.dimensions.get("layers")
         if layers is None or "units" not in self.dimensions:
             return None
         return tuple(int(n) for n in layers.options or ())
+
+    def expanded(self) -> Iterator[tuple[str, Dimension]]:
+        """Yield every hyperparameter a trial can have, `units` as one for each layer."""
+        for name, dimension, _ in self._expanded():
+            yield name, dimension
 
     def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
         """Yield every hyperparameter a trial can have, and the layer it belongs to (0: none)."""
@@ -245,9 +255,7 @@ def _parse_choice(key: str, given: Sequence[Any]) -> Dimension:
     if types == {int, float}:
         options = tuple(float(option) for option in options)
     elif len(types) > 1:
-        raise ConfigError(
-            f"`{key}` must list values of one type, but got {_listed(options)}."
-        )
+        raise ConfigError(f"`{key}` must list values of one type, but got {_listed(options)}.")
     if len(set(options)) < len(options):
         raise ConfigError(f"`{key}` lists a value twice: {_listed(options)}.")
     return Choice(options) if len(options) > 1 else Fixed(options[0])
@@ -277,7 +285,9 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
         raise ConfigError(f"`min` of `{key}` must be above 0 on a log scale, but got {low}.")
     if step is not None:
         if log:
-            raise ConfigError(f"`{key}` cannot have both `step` and `log`; list its values instead.")
+            raise ConfigError(
+                f"`{key}` cannot have both `step` and `log`; list its values instead."
+            )
         if not _is_number(step) or step <= 0:
             raise ConfigError(f"`step` of `{key}` must be a number above 0, but got {step!r}.")
         if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,9 @@ Values = Mapping[str, Value]
 """One point of the space, such as `{"epochs": 6, "units_1": 128}`."""
 
 Metrics = Mapping[str, float]
+
+OnEpoch = Callable[[str, int, Metrics], None]
+"""Called with the trial's id, the epoch counted from 1, and its metrics."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class TrialResult:
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""
         if not self.epochs:
-            raise ValueError("A TrialResult must have at least one epoch, but `epochs` is empty.")
+            raise ValueError(
+                "A TrialResult must have at least one epoch, but `epochs` is empty."
+            )
 
     def score(self, objective: Objective) -> float:
         """Return the objective after the last epoch: that of the model that is logged."""
@@ -107,6 +112,9 @@ class TrialFailure:
 
 
 Outcome = TrialResult | TrialFailure
+
+RunTrial = Callable[[TrialRequest, OnEpoch], Outcome]
+"""What a worker does with a trial."""
 
 
 def trial_seed(seed: int, values: Values) -> int:

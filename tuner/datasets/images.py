@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 
-from tuner.errors import ConfigError, DataError
+from tuner.errors import DataError
+from tuner.functions import find_function
 
 if TYPE_CHECKING:
     from tuner.config import DataConfig
@@ -190,8 +189,13 @@ def load(config: DataConfig, seed: int) -> ImageData:
             f"but got {config.train_size}."
         )
     num_validation = round(len(indices) * config.validation_split)
-    for what, count in (("validation", num_validation), ("training", len(indices) - num_validation)):
-        _check_share(f"data.validation_split={config.validation_split}: {what}", count, num_classes)
+    for what, count in (
+        ("validation", num_validation),
+        ("training", len(indices) - num_validation),
+    ):
+        _check_share(
+            f"data.validation_split={config.validation_split}: {what}", count, num_classes
+        )
     train, validation = _stratified(indices, labels, seed, test_size=num_validation)
     return ImageData(
         name=config.name,
@@ -201,34 +205,6 @@ def load(config: DataConfig, seed: int) -> ImageData:
         validation=source.train.take(validation),
         test=source.test,
     )
-
-
-def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
-    """Import what a dotted name of the configuration stands for.
-
-    Args:
-        key: The configuration's key, for the message.
-        dotted_name: Such as `my_package.my_function`.
-
-    Raises:
-        ConfigError: If there is no such module, or nothing callable of that name in it.
-    """
-    module_name, _, name = dotted_name.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"`{key}={dotted_name}` cannot be imported: {error}. A module of your own must lie in "
-            f"the folder the command is started from, or be installed."
-        ) from error
-    function: Any = getattr(module, name, None)
-    if not callable(function):
-        names = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
-        raise ConfigError(
-            f"`{key}={dotted_name}` must be a function, but {module_name} has none named {name}; "
-            f"it has {', '.join(names[:20]) or 'none at all'}."
-        )
-    return function  # type: ignore[no-any-return]
 
 
 def _stratified(

@@ -56,7 +56,17 @@ LIMITS: Mapping[str, Limit] = {
 }
 """The hyperparameters of training itself, which every model has."""
 
-ACTIVATIONS = ("relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "softplus")
+ACTIVATIONS = (
+    "relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "leaky_relu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+)
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 TRANSFORMS = ("rescale", "l2_columns")
 

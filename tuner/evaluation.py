@@ -1,0 +1,110 @@
+"""What predictions are worth: NumPy in, NumPy out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Probabilities = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
+
+# Keeps the loss finite for a true class with probability 0, as Keras's own losses do.
+_EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts one split.
+
+    Attributes:
+        accuracy: Share of the images predicted right, in `[0, 1]`.
+        loss: Mean cross-entropy in nats.
+        confusion: int64 `(classes, classes)`: rows are true classes, columns predicted ones.
+    """
+
+    accuracy: float
+    loss: float
+    confusion: Counts
+
+
+def evaluate(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Evaluation:
+    """Measure predictions against the truth.
+
+    Args:
+        probabilities: Shape `(num_images, classes)`; each row sums to 1.
+        labels: True classes, shape `(num_images,)`, values in `[0, classes)`.
+
+    Raises:
+        ValueError: If the two differ in length, or there are no images.
+    """
+    if len(probabilities) != len(labels) or not len(labels):
+        raise ValueError(
+            f"`probabilities` and `labels` must be of one length above 0, but got "
+            f"{len(probabilities)} and {len(labels)}."
+        )
+    predictions = probabilities.argmax(axis=1)
+    of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return Evaluation(
+        accuracy=float(np.mean(predictions == labels)),
+        loss=float(-np.log(np.clip(of_truth, _EPSILON, 1)).mean()),
+        confusion=confusion_matrix(labels, predictions, probabilities.shape[1]),
+    )
+
+
+def confusion_matrix(
+    labels: npt.NDArray[np.int64], predictions: npt.NDArray[np.int64], num_classes: int
+) -> Counts:
+    """Count how often each true class was predicted as each class.
+
+    Args:
+        labels: True classes, int64, shape `(num_images,)`, values in `[0, num_classes)`.
+        predictions: Predicted classes, same dtype, shape and range.
+        num_classes: Number of classes; 10 for MNIST.
+
+    Returns:
+        Counts, int64, shape `(num_classes, num_classes)`. Rows are true classes and columns
+        predicted ones, so correct images lie on the diagonal.
+
+    Raises:
+        ValueError: If the two arrays differ in shape.
+    """
+    if labels.shape != predictions.shape:
+        raise ValueError(
+            f"Shapes of `labels` and `predictions` must match, but got {labels.shape} and "
+            f"{predictions.shape}."
+        )
+    # Give each (true, predicted) pair its own index, so one bincount fills the matrix.
+    pairs = labels * num_classes + predictions
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def as_probabilities(output: Any, num_images: int, num_classes: int) -> Probabilities:
+    """Check that a model's output is class probabilities.
+
+    Args:
+        output: What `model.predict` returned.
+        num_images: Rows there must be.
+        num_classes: Columns there must be.
+
+    Returns:
+        The output as float32 `(num_images, num_classes)`.
+
+    Raises:
+        ValueError: If it is of another shape, or its rows are no probabilities.
+    """
+    array = np.asarray(output)
+    if array.shape != (num_images, num_classes):
+        raise ValueError(
+            f"The model must return one probability a class, shape (images, {num_classes}), but "
+            f"returned {array.shape} for {num_images} images."
+        )
+    sums = array.sum(axis=1, dtype=np.float64)
+    # 1e-2 is above what half precision loses over a thousand classes.
+    if array.min() < 0 or np.abs(sums - 1).max() > 1e-2:
+        raise ValueError(
+            f"The model must return probabilities, from 0 and summing to 1 (end it with a "
+            f"softmax), but a row sums to {sums[np.abs(sums - 1).argmax()]:.3g} and the smallest "
+            f"number is {array.min():.3g}."
+        )
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,35 @@
+"""Trials one after another, in the driver's own process."""
+
+from collections import deque
+from collections.abc import Callable
+
+from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
+
+
+class SerialExecutor:
+    """Runs each trial when it is waited for; see `Executor`.
+
+    Args:
+        make_worker: Makes what runs a trial; called once, at the first trial.
+    """
+
+    capacity = 1
+
+    def __init__(self, make_worker: Callable[[], RunTrial]) -> None:
+        self._make_worker = make_worker
+        self._run_trial: RunTrial | None = None
+        self._requests: deque[TrialRequest] = deque()
+
+    def submit(self, request: TrialRequest) -> None:
+        """Queue a trial."""
+        self._requests.append(request)
+
+    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+        """Run the trial that was submitted first, and return how it ended."""
+        if self._run_trial is None:
+            self._run_trial = self._make_worker()
+        return [self._run_trial(self._requests.popleft(), on_epoch)]
+
+    def close(self) -> None:
+        """Forget what is queued."""
+        self._requests.clear()

@@ -1,0 +1,71 @@
+"""The pictures that go with a trial: the only import of matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tuner.evaluation import Counts
+
+MAX_ANNOTATED = 20
+"""Classes up to which every cell has its count written in it."""
+
+
+def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix as a PNG.
+
+    A cell's colour is its share of its true class; diagonal and faults have scales of their own,
+    since a fault of one percent is what a reader looks for beside a diagonal of 99.
+
+    Args:
+        confusion: Counts `(classes, classes)`: rows are true classes, columns predicted ones.
+        class_names: One name a class.
+        path: File to write.
+    """
+    num_classes = len(class_names)
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(totals, 1)
+    hits = np.where(np.eye(num_classes, dtype=bool), shares, np.nan)
+    faults = np.where(np.isnan(hits) & (confusion > 0), shares, np.nan)
+
+    side = float(np.clip(0.5 * num_classes + 1.6, 4.5, 14))
+    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
+    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
+    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.3 * worst)
+
+    right, total = int(np.trace(confusion)), int(confusion.sum())
+    axes.set_title(
+        f"{right:,} of {total:,} right ({right / max(total, 1):.2%}), {total - right:,} wrong"
+    )
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    # Names would run into each other where there are many.
+    every = -(-num_classes // 40)
+    ticks = np.arange(0, num_classes, every)
+    names = [_shortened(class_names[i]) for i in ticks]
+    long = max(len(name) for name in names) > 3
+    axes.set_xticks(ticks, names, rotation=90 if long else 0)
+    axes.set_yticks(ticks, names)
+    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="0.92", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    if num_classes <= MAX_ANNOTATED:
+        for row, column in np.argwhere(confusion > 0):
+            count = int(confusion[row, column])
+            axes.text(
+                column, row, f"{count}", ha="center", va="center",
+                fontsize=8 if count > 999 else 9,
+                color="white" if row == column and shares[row, column] > 0.85 else "0.15",
+            )  # fmt: skip
+    figure.savefig(path)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 14 else name[:13] + "…"

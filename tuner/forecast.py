@@ -1,0 +1,128 @@
+"""How long the rest of a study takes: from the epochs and sizes still to come.
+
+A trial's time is taken to be `a + epochs * (b + c * size + d / batch_size)`, with coefficients of
+at least 0 fitted to the trials so far by non-negative least squares; `size` is the number of
+weights between dense layers. What is still to come is known for a grid and for Hyperband, and is
+the space's average for an oracle that makes it up as it goes.
+"""
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from tuner.space import Choice, Dimension, Fixed, Range, Space
+from tuner.trial import Value, Values
+
+_SAMPLES = 2000
+
+
+class Forecast:
+    """Predicts the seconds that a study still needs.
+
+    Args:
+        space: What is searched.
+        num_trials: Trials of the whole search, or None where nobody knows.
+        mean_epochs: Epochs of an average trial where the oracle sets them, else None.
+        is_exhaustive: Whether every point of the space will be tried, so that what has been is
+            no longer to come.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        num_trials: int | None,
+        mean_epochs: float | None,
+        is_exhaustive: bool,
+    ) -> None:
+        self._num_trials = num_trials
+        self._is_exhaustive = is_exhaustive
+        drawn = random.Random(0)
+        samples = [_features(_sample(space, drawn, mean_epochs)) for _ in range(_SAMPLES)]
+        self._mean = np.mean(samples, axis=0)
+        self._seen: list[npt.NDArray[np.float64]] = []
+        self._seconds: list[float] = []
+        self._started = np.zeros_like(self._mean)
+        self._num_started = 0
+
+    def start(self, values: Values) -> None:
+        """Take note of a trial that is no longer to come."""
+        self._started += _features(values)
+        self._num_started += 1
+
+    def learn(self, values: Values, seconds: float) -> None:
+        """Take note of how long a trial took, from its start to its record."""
+        self._seen.append(_features(values))
+        self._seconds.append(seconds)
+
+    def trial_seconds(self, values: Values) -> float | None:
+        """Predict one trial, or return None while nothing is known."""
+        return self._predict(_features(values))
+
+    def seconds_to_come(self) -> float | None:
+        """Predict all trials not started yet, one after another; None while nothing is known."""
+        if self._num_trials is None:
+            return None
+        remaining = self._num_trials - self._num_started
+        if remaining <= 0:
+            return 0.0
+        to_come = self._mean * remaining
+        if self._is_exhaustive:
+            to_come = np.maximum(self._mean * self._num_trials - self._started, 0)
+            to_come[0] = remaining
+        return self._predict(to_come)
+
+    def _predict(self, features: npt.NDArray[np.float64]) -> float | None:
+        if not self._seen:
+            return None
+        # Divided by what was seen, so that a short trial counts as much as a long one, and the
+        # columns come to one size.
+        seconds = np.maximum(self._seconds, 1e-3)
+        rows = np.array(self._seen) / seconds[:, None]
+        scale = np.maximum(rows.max(axis=0), 1e-12)
+        coefficients, _ = nnls(rows / scale, np.ones(len(rows)))
+        return float(features @ (coefficients / scale))
+
+
+def _features(values: Values) -> npt.NDArray[np.float64]:
+    epochs = float(values.get("epochs", 1))
+    widths = [float(v) for n, v in values.items() if n.startswith("units") and _is_number(v)]
+    size = sum(a * b for a, b in zip([64.0, *widths], [*widths, 10.0], strict=True))
+    batch_size = values.get("batch_size")
+    per_image = 1 / float(batch_size) if _is_number(batch_size) else 0.0
+    return np.array([1.0, epochs, epochs * size, epochs * per_image])
+
+
+def _sample(space: Space, drawn: random.Random, epochs: float | None) -> dict[str, Any]:
+    """Draw a point of the space, every hyperparameter by itself."""
+    values: dict[str, Any] = space.complete(
+        {name: _draw(dimension, drawn) for name, dimension in space.expanded()}
+    )
+    return values if epochs is None else {**values, "epochs": epochs}
+
+
+def _draw(dimension: Dimension, drawn: random.Random) -> Value:
+    if isinstance(dimension, Fixed):
+        return dimension.value
+    if isinstance(dimension, Choice):
+        return drawn.choice(dimension.options)
+    return _draw_range(dimension, drawn)
+
+
+def _draw_range(dimension: Range, drawn: random.Random) -> Value:
+    if dimension.log:
+        value = math.exp(drawn.uniform(math.log(dimension.min), math.log(dimension.max)))
+        return round(value) if dimension.is_integer else value
+    options = dimension.options
+    return (
+        drawn.uniform(dimension.min, dimension.max)
+        if options is None
+        else drawn.choice(options)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,35 @@
+"""Functions that the configuration names: data sources and models."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from tuner.errors import ConfigError
+
+
+def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
+    """Import what a dotted name of the configuration stands for.
+
+    Args:
+        key: The configuration's key, for the message.
+        dotted_name: Such as `my_package.my_function`.
+
+    Raises:
+        ConfigError: If there is no such module, or nothing callable of that name in it.
+    """
+    module_name, _, name = dotted_name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`{key}={dotted_name}` cannot be imported: {error}. A module of your own must lie in "
+            f"the folder the command is started from, or be installed."
+        ) from error
+    function: Any = getattr(module, name, None)
+    if not callable(function):
+        names = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
+        raise ConfigError(
+            f"`{key}={dotted_name}` must be a function, but {module_name} has none named {name}; "
+            f"it has {', '.join(names[:20]) or 'none at all'}."
+        )
+    return function  # type: ignore[no-any-return]

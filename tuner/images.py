@@ -1,0 +1,130 @@
+"""Image files, read as a model of the registry wants its images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from tuner.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+MAX_PIXELS = 100_000_000
+"""Pixels above which a file is refused unread: a small file can claim to be enormous."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files and what is in them.
+
+    Attributes:
+        paths: The files, in alphabetical order.
+        images: uint8 `(num_files, *image_shape)`.
+    """
+
+    paths: tuple[Path, ...]
+    images: npt.NDArray[np.uint8]
+
+
+def find(root: Path) -> list[Path]:
+    """Return a file itself, or all image files in a folder and its subfolders.
+
+    Args:
+        root: A file, of any ending, or a folder, of which files with other endings than
+            `SUFFIXES` are passed over.
+
+    Raises:
+        DataError: If there is no such file or folder, or no image in it.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise DataError(
+            f"`images` must be an image file or a folder, but {root} does not exist."
+        )
+    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"`images={root}` holds no image file ({', '.join(SUFFIXES)}).")
+    return found
+
+
+def read(paths: Sequence[Path], image_shape: tuple[int, ...]) -> ImageFiles:
+    """Read image files and bring them to one shape.
+
+    Transparent pixels become white, as on paper. Colours become grey where the model takes grey
+    images, and sizes are changed by Lanczos resampling.
+
+    Args:
+        paths: The files.
+        image_shape: `(height, width)` or `(height, width, channels)`, of the model.
+
+    Raises:
+        DataError: If any of them is no image, naming all that are not; none is left out silently.
+    """
+    images, faults = [], []
+    for path in paths:
+        try:
+            images.append(_read(path, image_shape))
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise DataError("\n  ".join(faults[:20]) + more)
+    return ImageFiles(tuple(paths), np.stack(images))
+
+
+def class_of(path: Path, class_names: Sequence[str]) -> str | None:
+    """Return the class that a file's folder or, failing that, its name says; None without one.
+
+    The folder comes first: files in the folder of a class are often numbered.
+    """
+    for name in (path.resolve().parent.name, path.stem):
+        if name in class_names:
+            return name
+    return None
+
+
+def _read(path: Path, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} must be an image, but is empty (0 bytes).")
+    try:
+        # Pillow's own limit would warn first and allow twice as much.
+        with _without_pillow_limit(), Image.open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(
+                    f"{path} must have at most {MAX_PIXELS:,} pixels, but claims {width:,} x "
+                    f"{height:,}."
+                )
+            return _shaped(image, image_shape)
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path} must be an image, but is of no format that is known."
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as an image: {error}.") from error
+
+
+def _shaped(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    height, width = image_shape[:2]
+    mode = "RGB" if len(image_shape) == 3 and image_shape[2] == 3 else "L"
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    shaped = image.convert(mode).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(shaped, dtype=np.uint8).reshape(image_shape)
+
+
+class _without_pillow_limit:
+    """Sets Pillow's limit of pixels aside, in favour of the check above."""
+
+    def __enter__(self) -> None:
+        self._limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+
+    def __exit__(self, *_: object) -> None:
+        Image.MAX_IMAGE_PIXELS = self._limit

@@ -1,0 +1,119 @@
+"""`python -m tuner.predict`: classify image files with a model of the registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from tuner import cli
+from tuner.config import load_predict
+from tuner.errors import UserError
+
+if TYPE_CHECKING:
+    from tuner.evaluation import Probabilities
+    from tuner.images import ImageFiles
+
+MAX_MATRIX_CLASSES = 20
+"""Classes up to which the confusion matrix is printed."""
+
+
+def main(composed: DictConfig) -> None:
+    """Print what a model takes each image file for, and how often it is right."""
+    config = load_predict(composed)
+    from tuner import evaluation, images
+    from tuner.progress import native_noise_to
+
+    paths = images.find(Path(config.images))
+    with native_noise_to(Path(os.devnull)):
+        model = _load(config.model, config.tracking.uri)
+        metadata = model.metadata.metadata or {}
+        if not {"class_names", "image_shape"} <= metadata.keys():
+            raise UserError(
+                f"`model={config.model}` must be a model that tuner.search has logged: this one "
+                f"does not name its classes and the shape of its images."
+            )
+        class_names = tuple(metadata["class_names"])
+        files = images.read(paths, tuple(metadata["image_shape"]))
+        probabilities = evaluation.as_probabilities(
+            model.predict(files.images), len(paths), len(class_names)
+        )
+    console = Console(highlight=False)
+    _print_predictions(console, files, probabilities, class_names)
+    _print_score(console, files, probabilities, class_names)
+
+
+def _load(uri: str, tracking_uri: str | None) -> Any:
+    """Load a model by MLflow's own means."""
+    import keras
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from tuner import tracking
+
+    # MLflow's wrapper calls `predict`, which would draw a progress bar.
+    keras.config.disable_interactive_logging()
+    client = tracking.connect(tracking_uri)
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        return mlflow.pyfunc.load_model(uri)
+    except (MlflowException, OSError) as error:
+        known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
+        raise UserError(
+            f"`model={uri}` cannot be loaded: {str(error).splitlines()[0]} Give "
+            f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
+        ) from error
+
+
+def _print_predictions(
+    console: Console,
+    files: ImageFiles,
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+) -> None:
+    table = Table("file", "predicted", "probability", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
+    for path, row in zip(files.paths, probabilities, strict=True):
+        best = int(row.argmax())
+        table.add_row(str(path), class_names[best], f"{row[best]:.3f}")
+    console.print(table)
+
+
+def _print_score(
+    console: Console,
+    files: ImageFiles,
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+) -> None:
+    """Compare with the classes that the files' names or folders say, where they do."""
+    from tuner import evaluation, images
+
+    said = [images.class_of(path, class_names) for path in files.paths]
+    known = np.array([i for i, name in enumerate(said) if name is not None], dtype=np.intp)
+    if not len(known):
+        return
+    labels = np.array([class_names.index(name) for name in said if name is not None])
+    result = evaluation.evaluate(probabilities[known], labels)
+    hits = int(np.trace(result.confusion))
+    console.print(
+        f"\nOf {len(known)} files whose name or folder says a class: {hits} right, "
+        f"{len(known) - hits} wrong, accuracy {result.accuracy:.4f}"
+    )
+    if len(class_names) > MAX_MATRIX_CLASSES:
+        return
+    table = Table("true", *class_names, box=None, pad_edge=False, title="predicted")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in zip(class_names, result.confusion, strict=True):
+        table.add_row(name, *(str(count) if count else "·" for count in row))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    cli.run(main, "commands/predict")

@@ -1,0 +1,280 @@
+"""What a person sees while a study runs: a live view on a terminal, plain lines elsewhere.
+
+Everything that is said goes through `logging`: to the study's `tune.log` with timestamps, and to
+the screen as it is. The live view below the lines is drawn on terminals only.
+"""
+
+import contextlib
+import datetime
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuner.forecast import Forecast
+from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values
+
+logger = logging.getLogger(__name__)
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+@dataclass
+class _Running:
+    values: Values
+    started: float
+    epoch: int = 0
+    score: float | None = None
+
+
+class Progress:
+    """Shows trial k of n, what runs, the best so far, and when it will end.
+
+    Args:
+        console: Where to show it.
+        objective: What the search improves.
+        searched: Names of the hyperparameters that differ between trials; only these are shown.
+        num_trials: Trials of the whole search, or None where nobody knows.
+        forecast: What predicts the time left.
+        deadline: Time (seconds since 1970) at which the study stops, or None.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        objective: Objective,
+        searched: frozenset[str],
+        num_trials: int | None,
+        forecast: Forecast,
+        deadline: float | None,
+    ) -> None:
+        self._objective = objective
+        self._searched = searched
+        self._num_trials = num_trials
+        self._forecast = forecast
+        self._deadline = deadline
+        self._started = time.time()
+        self._num_started = 0
+        self._num_ended = 0
+        self._running: dict[str, _Running] = {}
+        self._best: tuple[str, float] | None = None
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=4, transient=True
+        )
+        self._shows = console.is_terminal
+
+    def __enter__(self) -> "Progress":
+        """Begin to show."""
+        if self._shows:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the screen to what comes after."""
+        self._live.stop()
+
+    def resume(
+        self, values: Mapping[str, Values], scores: Mapping[str, float], num_ended: int
+    ) -> None:
+        """Take note of what earlier runs of the study have done.
+
+        Args:
+            values: Of all trials proposed so far, by their ids.
+            scores: The objective of the completed ones.
+            num_ended: How many have ended, well or not.
+        """
+        self._num_started = self._num_ended = num_ended
+        for trial_id, score in scores.items():
+            self._forecast.start(values[trial_id])
+            self._note_best(trial_id, score)
+
+    def start_trial(self, trial_id: str, values: Values) -> None:
+        """Show a trial as running."""
+        self._num_started += 1
+        self._forecast.start(values)
+        self._running[trial_id] = _Running(values, time.time())
+        logger.debug("trial %s starts: %s", trial_id, describe(values))
+
+    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+        """Show an epoch as done.
+
+        Args:
+            trial_id: A trial that runs.
+            epoch: Counted from 1.
+            metrics: As Keras names them.
+        """
+        running = self._running[trial_id]
+        running.epoch, running.score = epoch, metrics.get(self._objective.name)
+        shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
+        logger.debug(
+            "trial %s epoch %d/%s %s", trial_id, epoch, running.values["epochs"], shown
+        )
+
+    def end_trial(self, outcome: Outcome) -> None:
+        """Say how a trial ended, in one line."""
+        running = self._running.pop(outcome.trial_id)
+        seconds = time.time() - running.started
+        self._num_ended += 1
+        head = f"trial {outcome.trial_id} ({self._num_ended} of {self._num_trials or '?'})"
+        if isinstance(outcome, TrialFailure):
+            verb = "was stopped" if outcome.kind == "stopped" else "failed"
+            logger.warning(
+                "%s  %s  %s: %s", head, self._describe(running.values), verb, outcome.error
+            )
+            return
+        self._forecast.learn(running.values, seconds)
+        score = outcome.score(self._objective)
+        is_best = self._note_best(outcome.trial_id, score)
+        logger.info(
+            "%s  %s  %s %.4f%s  %.1f s%s",
+            head,
+            self._describe(running.values),
+            self._objective.name,
+            score,
+            "  best so far" if is_best else "",
+            seconds,
+            self._time_left(", about {} left"),
+        )
+
+    def _note_best(self, trial_id: str, score: float) -> bool:
+        if self._best is not None and not self._objective.is_better(score, self._best[1]):
+            return False
+        self._best = (trial_id, score)
+        return True
+
+    def _describe(self, values: Values) -> str:
+        # `epochs` stays even if the oracle sets it.
+        shown = self._searched | {"epochs"}
+        return describe({name: value for name, value in values.items() if name in shown})
+
+    def seconds_left(self) -> float | None:
+        """Predict when the study ends, from the trials in flight and those to come."""
+        to_come = self._forecast.seconds_to_come()
+        if to_come is None:
+            return None
+        now = time.time()
+        in_flight = 0.0
+        for running in self._running.values():
+            predicted = self._forecast.trial_seconds(running.values) or 0.0
+            in_flight += max(predicted - (now - running.started), 0.0)
+        left = to_come + in_flight
+        return left if self._deadline is None else min(left, max(self._deadline - now, 0.0))
+
+    def _time_left(self, form: str) -> str:
+        left = self.seconds_left()
+        return form.format(duration(left)) if left else ""
+
+    def _render(self) -> RenderableType:
+        head = Text(f"trial {self._num_started} of {self._num_trials or '?'}", style="bold")
+        if self._best is not None:
+            head.append(f"   best {self._objective.name} {self._best[1]:.4f}", style="green")
+            head.append(f" (trial {self._best[0]})", style="dim")
+        head.append(f"   {duration(time.time() - self._started)} so far", style="dim")
+        left = self.seconds_left()
+        if left is not None:
+            end = datetime.datetime.now() + datetime.timedelta(seconds=left)
+            head.append(f", about {duration(left)} left, until {end:%H:%M}", style="dim")
+        table = Table.grid(padding=(0, 2))
+        for trial_id, running in self._running.items():
+            epochs = int(running.values["epochs"])
+            score = (
+                "" if running.score is None else f"{self._objective.name} {running.score:.4f}"
+            )
+            table.add_row(
+                Text(trial_id, style="cyan"),
+                ProgressBar(total=epochs, completed=running.epoch, width=20),
+                f"epoch {running.epoch}/{epochs}",
+                score,
+                Text(self._describe(running.values), style="dim", overflow="ellipsis"),
+            )
+        return Group(Text(), head, table)
+
+
+def describe(values: Values) -> str:
+    """Write values as they are given on the command line."""
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in values.items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would: `8 s`, `3:05 min`, `2:14 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints what is logged on rich's console, which keeps it clear of the live view."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        self._console.print(self.format(record), style=style, markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def logging_to(console: Console, log_file: Path) -> Iterator[None]:
+    """Send what Glassy logs to the console and, with timestamps, to a file.
+
+    Args:
+        console: Gets the messages from INFO on.
+        log_file: Gets all of them; appended to.
+    """
+    to_file = logging.FileHandler(log_file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter(LOG_FORMAT))
+    ours = logging.getLogger("tuner")
+    handlers = [to_file, _ConsoleHandler(console)]
+    level = ours.level
+    ours.setLevel(logging.DEBUG)
+    for handler in handlers:
+        ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        for handler in handlers:
+            ours.removeHandler(handler)
+        to_file.close()
+
+
+@contextlib.contextmanager
+def native_noise_to(log_file: Path) -> Iterator[None]:
+    """Send what C++ libraries write to standard error to a file; Python's own stays.
+
+    TensorFlow's first lines, written before its log level counts, cannot be turned off.
+
+    Args:
+        log_file: Appended to.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    python_stderr = sys.stderr
+    with log_file.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    if python_stderr.isatty() or getattr(python_stderr, "fileno", lambda: -1)() == 2:
+        sys.stderr = os.fdopen(os.dup(screen), "w", buffering=1)
+    try:
+        yield
+    finally:
+        if sys.stderr is not python_stderr:
+            sys.stderr.close()
+            sys.stderr = python_stderr
+        os.dup2(screen, 2)
+        os.close(screen)

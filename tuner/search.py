@@ -1,0 +1,217 @@
+"""`python -m tuner.search`: search hyperparameters, record every trial, promote the best."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from tuner import cli
+from tuner.config import GridConfig, HyperbandConfig, StudyConfig, flatten, load, to_dict
+
+if TYPE_CHECKING:
+    import mlflow
+    from rich.console import Console
+
+    from tuner.datasets import ImageData
+    from tuner.folder import StudyFolder
+    from tuner.registry import GateDecision
+    from tuner.study import Best
+    from tuner.tracking import DataRecord
+
+# Everything heavy is imported where it is needed: --help and --cfg answer at once.
+
+logger = logging.getLogger("tuner.search")
+
+
+def main(composed: DictConfig) -> None:
+    """Run one study, or go on with it."""
+    config = load(composed)
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+
+    from tuner import folder
+    from tuner.progress import logging_to, native_noise_to
+
+    overrides = list(HydraConfig.get().overrides.task)
+    console = Console(soft_wrap=True, highlight=False)
+    name = config.study or folder.make_name(config)
+    console.print(f"study {name}")
+    existing = folder.find(name, config)
+    if existing is not None and existing.state.finished is not None:
+        console.print("It is finished: there is nothing left to train.")
+        console.print("\n".join(existing.state.finished), markup=False)
+        return
+
+    # All that can be wrong is found before anything is written.
+    with native_noise_to(Path(os.devnull)):
+        from tuner import datasets, tracking
+        from tuner.functions import find_function
+
+        data = datasets.load(config.data, config.seed)
+        find_function("model._target_", config.model_function)
+        client = tracking.connect(config.tracking.uri)
+    with (
+        folder.hold(name, config, overrides) as held,
+        logging_to(console, held.log_file),
+        native_noise_to(held.log_file),
+    ):
+        try:
+            held.state.finished = _run(config, name, held, data, client, console)
+            held.save_state()
+        except KeyboardInterrupt:
+            command = _command([*overrides, *([] if config.study else [f"study={name}"])])
+            logger.warning(
+                "Interrupted. To go on after the last finished trial:\n  %s", command
+            )
+            raise
+        except Exception:
+            logger.debug("The search failed.", exc_info=True)
+            raise
+
+
+def _run(
+    config: StudyConfig,
+    name: str,
+    held: StudyFolder,
+    data: ImageData,
+    client: mlflow.MlflowClient,
+    console: Console,
+) -> list[str]:
+    """Search, promote, and return the closing lines."""
+    from tuner import registry
+    from tuner.errors import SearchFailed
+    from tuner.executors.serial import SerialExecutor
+    from tuner.forecast import Forecast
+    from tuner.oracle import SearchOracle
+    from tuner.progress import Progress
+    from tuner.study import Study
+    from tuner.tracking import Tracker
+    from tuner.worker import Worker, WorkerSetup
+
+    space, objective, search = config.searched_space(), config.objective, config.search
+    if isinstance(search, HyperbandConfig) and "epochs" in config.space:
+        logger.info(
+            "Hyperband sets the epochs itself, up to search.max_epochs=%d; space.epochs is not "
+            "searched.",
+            search.max_epochs,
+        )
+    oracle = SearchOracle(search, space, objective, config.seed, held.journal)
+    if oracle.num_told:
+        logger.info("Going on after %d trials that have ended before.", oracle.num_told)
+    deadline = None
+    if search.max_minutes is not None:
+        deadline = time.time() + search.max_minutes * 60 - held.state.seconds
+
+    arguments = {key: value for key, value in config.model.items() if key != "_target_"}
+    setup = WorkerSetup(config.model_function, arguments, objective, config.executor.threads)
+    tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
+    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), held.settings)
+    status = "FAILED"
+    try:
+        forecast = Forecast(
+            space, oracle.num_trials(), oracle.mean_epochs(), isinstance(search, GridConfig)
+        )
+        progress = Progress(
+            console, objective, space.searched, oracle.num_trials(), forecast, deadline
+        )
+        progress.resume(oracle.values, oracle.scores, oracle.num_told)
+        study = Study(
+            objective=objective,
+            seed=config.seed,
+            folder=held,
+            oracle=oracle,
+            executor=SerialExecutor(lambda: Worker(setup, data).run),
+            tracker=tracker,
+            progress=progress,
+            deadline=deadline,
+        )
+        with progress:
+            study.run()
+        best = study.best()
+        if best is None:
+            raise SearchFailed("The search ended without a trial that succeeded.")
+        decision = None
+        if config.registry.name is not None:
+            challenger = registry.Challenger(
+                run_id=best.run_id,
+                study=name,
+                trial_id=best.trial_id,
+                values=best.values,
+                data_digest=data.digest,
+                validation=(objective.name, best.score),
+                test_accuracy=best.metrics["test_accuracy"],
+            )
+            decision = registry.promote(client, config.registry, challenger)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.close_study(status)
+    lines = _closing_lines(config, best, decision, oracle.num_told)
+    logger.info("%s", "\n".join(lines))
+    return lines
+
+
+def _closing_lines(
+    config: StudyConfig, best: Best, decision: GateDecision | None, num_trials: int
+) -> list[str]:
+    """Word what a user wants to know at the end."""
+    from tuner.progress import describe
+
+    test_accuracy = best.metrics["test_accuracy"]
+    lines = [
+        "",
+        f"Best of {num_trials} trials: {best.trial_id}  {describe(best.values)}",
+        f"  {config.objective.name} {best.score:.4f}, test accuracy {test_accuracy:.4f}",
+    ]
+    images = "images=<file or folder>"
+    model = f"runs:/{best.run_id}/model"
+    if decision is not None:
+        name, alias = config.registry.name, config.registry.alias
+        is_now = f", now {alias}" if decision.promoted else f", not {alias}"
+        lines.append(f"Registered as {name} version {decision.challenger}{is_now}.")
+        lines.append(f"  {decision.reason}")
+        model = f"models:/{name}@{alias}"
+        if not decision.promoted:
+            model = f"models:/{name}/{decision.challenger}"
+    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    lines += [
+        "Next:",
+        "  " + " ".join(["mlflow ui", *([f"--backend-store-uri {uri}"] if uri else [])]),
+        f"  python -m tuner.predict {images} model={model}"
+        + (f" tracking.uri={config.tracking.uri}" if config.tracking.uri else ""),
+    ]
+    return lines
+
+
+def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
+    from tuner.tracking import DataRecord
+
+    source = {"loader": config.data._target_, "path": config.data.path}
+    profile = {
+        "image_shape": list(data.image_shape),
+        "num_classes": len(data.class_names),
+        "num_train": len(data.train),
+        "num_validation": len(data.validation),
+        "num_test": len(data.test),
+    }
+    return DataRecord(data.name, data.digest, json.dumps(source), json.dumps(profile))
+
+
+def _command(overrides: Sequence[str]) -> str:
+    # What was thrown away before must not be thrown away again.
+    kept = [override for override in overrides if not override.startswith("overwrite=")]
+    return shlex.join(["python", "-m", "tuner.search", *kept])
+
+
+if __name__ == "__main__":
+    cli.run(main, "config")

@@ -1,0 +1,364 @@
+"""MLflow runs: the study as a parent, its trials as children, written by the driver alone.
+
+Everything goes through `MlflowClient` with explicit run ids, never through the stack of active
+runs. A run is found again by the study's id and the trial's, so recording twice does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.tracking.context.registry import resolve_tags
+
+from tuner.errors import ConfigError, UnavailableError
+from tuner.trial import Metrics, TrialFailure, TrialResult, Values
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_STORE = "mlflow.db"
+MODEL_NAME = "model"
+
+_PARENT_TAG = "mlflow.parentRunId"
+_BATCH_PARAMS = 100
+_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What MLflow is told of the data: a dataset input's fields."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+
+@dataclass
+class TrialRun:
+    """The run of one trial.
+
+    Attributes:
+        run_id: MLflow's.
+        finished: The metrics last logged, if the trial has been recorded to its end.
+        num_epochs: Epochs whose metrics it already has.
+    """
+
+    run_id: str
+    finished: Metrics | None = None
+    num_epochs: int = 0
+
+
+def resolve_uri(uri: str | None) -> str:
+    """Return the tracking URI in force, with a relative SQLite path made absolute.
+
+    Args:
+        uri: As configured; None for `MLFLOW_TRACKING_URI`, and without that for
+            `sqlite:///mlflow.db` in the current folder, which is `mlflow ui`'s own default.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
+    prefix = "sqlite:///"
+    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+        return prefix + str(Path(uri.removeprefix(prefix)).resolve())
+    return uri
+
+
+def connect(uri: str | None) -> mlflow.MlflowClient:
+    """Return a client of a store that answers.
+
+    Raises:
+        ConfigError: If the URI is of no kind that MLflow knows, or names a folder that is not
+            there.
+        UnavailableError: If the server does not answer within 10 seconds.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    resolved = resolve_uri(uri)
+    shown = _without_password(resolved)
+    if resolved.startswith("sqlite:///"):
+        folder = Path(resolved.removeprefix("sqlite:///")).parent
+        if not folder.is_dir():
+            raise ConfigError(
+                f"`tracking.uri={shown}` must lie in a folder that exists: {folder}."
+            )
+    # MLflow's own patience (7 retries of 120 s) is right later, when a search is under way.
+    before = {name: os.environ.get(name) for name in _PROBE}
+    os.environ.update(_PROBE)
+    try:
+        client = mlflow.MlflowClient(tracking_uri=resolved)
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0]
+        if urlsplit(resolved).scheme in ("http", "https"):
+            raise UnavailableError(
+                f"`tracking.uri={shown}` must be an MLflow server that answers, but: {first_line} "
+                f"Start it, or leave `tracking.uri` out to record in {DEFAULT_STORE} here."
+            ) from error
+        raise ConfigError(
+            f"`tracking.uri={shown}` cannot be used: {first_line} Give sqlite:///<file>, a "
+            f"database's or a server's address, or leave it out to record in {DEFAULT_STORE} here."
+        ) from error
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    return client
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+class Tracker:
+    """The records of one study.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment: MLflow's group of runs; made when missing.
+        study: The study's name.
+        study_id: What tells it from another study of that name.
+
+    Raises:
+        ConfigError: If the experiment has been deleted.
+    """
+
+    def __init__(
+        self, client: mlflow.MlflowClient, experiment: str, study: str, study_id: str
+    ) -> None:
+        self.client = client
+        self._study = study
+        self._tags = {"tuner.study": study, "tuner.study_id": study_id}
+        self._experiment_id = self._find_experiment(experiment)
+        self._data: DataRecord | None = None
+        self._trials: dict[str, TrialRun] = {}
+        self.run_id = ""
+
+    def open_study(
+        self, params: Mapping[str, Any], data: DataRecord, artifacts: Sequence[Path]
+    ) -> None:
+        """Find the study's run and those of its trials, or make it.
+
+        Args:
+            params: The resolved configuration, flat.
+            data: What is searched on.
+            artifacts: Files to keep with the run.
+        """
+        self._data = data
+        found = self._search(kind="study")
+        if found:
+            self.run_id = found[0].info.run_id
+            self._trials = {
+                run.data.tags["tuner.trial"]: self._found_trial(run)
+                for run in self._search(kind="trial")
+            }
+            self.client.update_run(self.run_id, status="RUNNING")
+            return
+        tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
+        self.run_id = self._create_run(self._study, tags, params)
+        for path in artifacts:
+            self.client.log_artifact(self.run_id, str(path))
+
+    def _found_trial(self, run: Run) -> TrialRun:
+        metrics = dict(run.data.metrics)
+        is_finished = run.info.status == "FINISHED"
+        return TrialRun(run.info.run_id, finished=metrics if is_finished else None)
+
+    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> TrialRun:
+        """Find a trial's run, or make it; it is RUNNING unless it has been recorded before."""
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            run_id = self._create_run(
+                f"{self._study} {trial_id}",
+                {
+                    **self._tags,
+                    **tags,
+                    "tuner.kind": "trial",
+                    "tuner.trial": trial_id,
+                    _PARENT_TAG: self.run_id,
+                },
+                values,
+            )
+            trial = self._trials[trial_id] = TrialRun(run_id)
+        elif trial.finished is None:
+            # The epochs an interrupted process logged are the same ones that come again.
+            history = self.client.get_metric_history(trial.run_id, "loss")
+            trial.num_epochs = max((metric.step for metric in history), default=0)
+            self.client.update_run(trial.run_id, status="RUNNING")
+        return trial
+
+    def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+        """Record one epoch's metrics, unless an interrupted process has done so before.
+
+        Args:
+            trial_id: A trial that is open.
+            epoch: Counted from 1.
+            metrics: As Keras names them.
+        """
+        trial = self._trials[trial_id]
+        if epoch > trial.num_epochs:
+            self._log_metrics(trial.run_id, metrics, step=epoch)
+            trial.num_epochs = epoch
+
+    def finish_trial(self, result: TrialResult) -> None:
+        """Record a trial's result and its files, and end its run as FINISHED."""
+        trial = self._trials[result.trial_id]
+        for i in range(trial.num_epochs, len(result.epochs)):
+            self.log_epoch(result.trial_id, i + 1, result.epochs[i])
+        for path in result.files.artifacts:
+            self.client.log_artifact(trial.run_id, path)
+        final = {
+            **result.test,
+            "train_seconds": result.train_seconds,
+            "num_parameters": result.num_parameters,
+        }
+        num_epochs = len(result.epochs)
+        model_id = self._log_model(trial.run_id, Path(result.files.model_dir), num_epochs)
+        self._log_metrics(trial.run_id, final, step=num_epochs, model_id=model_id)
+        self.client.set_terminated(trial.run_id, "FINISHED")
+        trial.finished = {**result.epochs[-1], **final}
+
+    def fail_trial(self, failure: TrialFailure) -> None:
+        """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
+        run_id = self._trials[failure.trial_id].run_id
+        self.client.set_tag(run_id, "tuner.error", failure.error[:5000])
+        if failure.kind == "stopped":
+            self.client.set_terminated(run_id, "KILLED")
+            return
+        self.client.log_text(run_id, failure.traceback, "error.txt")
+        self.client.set_terminated(run_id, "FAILED")
+
+    def kill_trial(self, trial_id: str) -> None:
+        """End the run of a trial that was interrupted."""
+        self.client.set_terminated(self._trials[trial_id].run_id, "KILLED")
+
+    def log_best(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
+        """Record the best trial so far on the study's run."""
+        self._log_metrics(self.run_id, metrics, step=len(self._trials))
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def close_study(self, status: str) -> None:
+        """End the study's run as FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run_id, status)
+
+    def metrics(self, trial_id: str) -> Metrics:
+        """Return the metrics of a finished trial.
+
+        Raises:
+            KeyError: If the trial has no finished run.
+        """
+        finished = self._trials[trial_id].finished
+        if finished is None:
+            raise KeyError(trial_id)
+        return finished
+
+    def run_of(self, trial_id: str) -> str:
+        """Return the id of a trial's run."""
+        return self._trials[trial_id].run_id
+
+    def _find_experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            return str(self.client.create_experiment(name))
+        if found.lifecycle_stage != "active":
+            raise ConfigError(
+                f"`tracking.experiment={name}` has been deleted in MLflow: restore it there (mlflow "
+                f"experiments restore -x {found.experiment_id}), or give another name."
+            )
+        return str(found.experiment_id)
+
+    def _search(self, kind: str) -> list[Run]:
+        query = (
+            f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}' "
+            f"and tags.`tuner.kind` = '{kind}'"
+        )
+        runs: list[Run] = []
+        token = None
+        while token != "":
+            page = self.client.search_runs(
+                [self._experiment_id], query, ViewType.ACTIVE_ONLY, 1000, page_token=token
+            )
+            runs.extend(page)
+            token = page.token or ""
+        return runs
+
+    def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+        run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+        run_id: str = run.info.run_id
+        items = [Param(key, str(value)) for key, value in params.items()]
+        for i in range(0, len(items), _BATCH_PARAMS):
+            self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
+        if self._data is not None:
+            dataset = Dataset(
+                name=self._data.name,
+                digest=self._data.digest,
+                source_type="code",
+                source=self._data.source,
+                profile=self._data.profile,
+            )
+            context = [InputTag("mlflow.data.context", "training")]
+            self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
+        return run_id
+
+    def _log_metrics(
+        self, run_id: str, metrics: Metrics, step: int, model_id: str | None = None
+    ) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            [
+                Metric(key, value, now, step, model_id=model_id)
+                for key, value in metrics.items()
+            ],
+        )
+
+    def _log_model(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
+        """Log the folder that a worker saved as the run's model, and return the model's id."""
+        logged = self.client.create_logged_model(
+            self._experiment_id,
+            name=MODEL_NAME,
+            source_run_id=run_id,
+            tags=self._tags,
+        )
+        model = Model.load(str(model_dir))
+        model.run_id = run_id
+        model.model_id = logged.model_id
+        model.artifact_path = logged.artifact_location
+        model.save(str(model_dir / "MLmodel"))
+        self.client.log_model_artifacts(logged.model_id, str(model_dir))
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        shutil.rmtree(model_dir)
+        return str(logged.model_id)
+
+
+def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:
+    """Return the id of the model that a run logged last.
+
+    Raises:
+        MlflowException: If it logged none.
+    """
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise MlflowException(f"Run {run_id} has logged no model.")
+    return str(outputs.model_outputs[-1].model_id)

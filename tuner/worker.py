@@ -1,0 +1,196 @@
+"""One trial, from its values to its files: everything that computes, and nothing that records."""
+
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner import evaluation, figures, packaging, training
+from tuner.datasets import ImageData
+from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
+from tuner.functions import find_function
+from tuner.trial import (
+    Metrics,
+    Objective,
+    OnEpoch,
+    Outcome,
+    TrialFailure,
+    TrialFiles,
+    TrialRequest,
+    TrialResult,
+    all_finite,
+)
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What all trials of a study share, as plain data.
+
+    Attributes:
+        model_function: Dotted name of the function that builds a model.
+        model_arguments: Its fixed arguments, beside the values and the data's shape.
+        objective: The metric that every trial must report.
+        threads: Threads of one operation.
+    """
+
+    model_function: str
+    model_arguments: Mapping[str, Any]
+    objective: Objective
+    threads: int
+
+
+class Worker:
+    """Runs trials, one at a time, in the process it is made in.
+
+    Args:
+        setup: What the trials share.
+        data: The images.
+
+    Raises:
+        ConfigError: If there is no such model function.
+    """
+
+    def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
+        self._setup = setup
+        self._data = data
+        self._build = find_function("model._target_", setup.model_function)
+        training.set_threads(setup.threads)
+
+    def run(self, request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        """Train, evaluate and draw one trial.
+
+        Whatever goes wrong in it comes back as a `TrialFailure`; only an interrupt from the
+        keyboard is raised.
+        """
+        try:
+            return self._run(request, on_epoch)
+        except TrialStopped as error:
+            return _failure(request, error, "stopped")
+        except (InfeasibleTrial, MemoryError, tf.errors.ResourceExhaustedError) as error:
+            return _failure(request, error, "infeasible")
+        except ModelError as error:
+            return _failure(request, error, "fatal")
+        except Exception as error:
+            return _failure(request, error, "error")
+        finally:
+            training.forget_models()
+
+    def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
+        training.seed_everything(request.seed)
+        model = self._model(request)
+        epochs: list[Metrics] = []
+
+        def record(epoch: int, metrics: Metrics) -> None:
+            epochs.append(metrics)
+            on_epoch(request.trial_id, epoch, metrics)
+
+        start = time.perf_counter()
+        training.fit(
+            model,
+            self._data.train,
+            self._data.validation,
+            epochs=int(request.values["epochs"]),
+            batch_size=int(request.values["batch_size"]),
+            seed=request.seed,
+            callbacks=[_Watch(record, self._setup, request.deadline)],
+        )
+        train_seconds = time.perf_counter() - start
+        test, files = self._evaluate(model, Path(request.output_dir))
+        return TrialResult(
+            trial_id=request.trial_id,
+            epochs=tuple(epochs),
+            test=test,
+            files=files,
+            num_parameters=int(model.count_params()),
+            train_seconds=train_seconds,
+        )
+
+    def _model(self, request: TrialRequest) -> Any:
+        """Build the model and check that it is what the study can train, log and serve."""
+        num_classes = len(self._data.class_names)
+        model = self._build(
+            dict(request.values),
+            self._data.image_shape,
+            num_classes,
+            **self._setup.model_arguments,
+        )
+        name = f"model._target_={self._setup.model_function}"
+        if not isinstance(model, keras.Model):
+            raise ModelError(
+                f"`{name}` must return a compiled keras.Model, but returned "
+                f"{type(model).__name__}."
+            )
+        if not model.compiled:
+            raise ModelError(
+                f"`{name}` must return a compiled keras.Model: call model.compile(…) in it."
+            )
+        images = self._data.train.images[:2]
+        try:
+            evaluation.as_probabilities(model(images, training=False), len(images), num_classes)
+        except ValueError as error:
+            raise ModelError(f"`{name}`: {error}") from error
+        return model
+
+    def _evaluate(self, model: Any, output_dir: Path) -> tuple[Metrics, TrialFiles]:
+        """Measure the model on the test split, and write what is logged of it."""
+        test, class_names = self._data.test, self._data.class_names
+        probabilities = evaluation.as_probabilities(
+            training.predict(model, test), len(test), len(class_names)
+        )
+        result = evaluation.evaluate(probabilities, test.labels)
+        picture, table = (
+            output_dir / "confusion_matrix.png",
+            output_dir / "confusion_matrix.json",
+        )
+        figures.confusion_matrix(result.confusion, class_names, picture)
+        counts = {"class_names": list(class_names), "counts": result.confusion.tolist()}
+        table.write_text(json.dumps(counts), encoding="utf-8")
+        packaging.save(model, self._data, output_dir / "model")
+        metrics = {"test_loss": result.loss, "test_accuracy": result.accuracy}
+        files = TrialFiles((str(picture), str(table)), str(output_dir / "model"))
+        return metrics, files
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports every epoch, and ends a training that is hopeless or out of time."""
+
+    def __init__(
+        self, record: Callable[[int, Metrics], None], setup: WorkerSetup, deadline: float | None
+    ) -> None:
+        super().__init__()
+        self._record = record
+        self._setup = setup
+        self._deadline = math.inf if deadline is None else deadline
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.time() > self._deadline:
+            raise TrialStopped("Stopped because the study's time is up (search.max_minutes).")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        metrics = {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
+        objective = self._setup.objective.name
+        if objective not in metrics:
+            raise ModelError(
+                f"`search.objective` must be a metric of the model, but {objective} is not among "
+                f"{', '.join(metrics)}."
+            )
+        if not all_finite(metrics):
+            raise InfeasibleTrial(
+                f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."
+            )
+        self._record(epoch + 1, metrics)
+
+
+def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:
+    summary = " ".join(str(error).split()) or type(error).__name__
+    if kind == "error":
+        summary = f"{type(error).__name__}: {summary}"
+    return TrialFailure(request.trial_id, summary, traceback.format_exc(), kind)
