@@ -1,7 +1,7 @@
 """What every command shares: a Hydra application that says errors in one message.
 
-Hydra reports a user's mistake as a shortened traceback with exit status 1. Here a mistake is one
-message with exit status 2, a failure one message with 1, and `HYDRA_FULL_ERROR=1` shows the
+Hydra reports a user's mistake as a shortened traceback with exit status 1. Here a mistake is
+one message with exit status 2, a failure one message with 1, and `HYDRA_FULL_ERROR=1` shows the
 traceback of either.
 """
 

@@ -96,15 +96,15 @@ def as_probabilities(output: Any, num_images: int, num_classes: int) -> Probabil
     array = np.asarray(output)
     if array.shape != (num_images, num_classes):
         raise ValueError(
-            f"The model must return one probability a class, shape (images, {num_classes}), but "
-            f"returned {array.shape} for {num_images} images."
+            f"The model must return one probability a class, shape (images, {num_classes}), "
+            f"but returned {array.shape} for {num_images} images."
         )
     sums = array.sum(axis=1, dtype=np.float64)
     # 1e-2 is above what half precision loses over a thousand classes.
     if array.min() < 0 or np.abs(sums - 1).max() > 1e-2:
         raise ValueError(
             f"The model must return probabilities, from 0 and summing to 1 (end it with a "
-            f"softmax), but a row sums to {sums[np.abs(sums - 1).argmax()]:.3g} and the smallest "
-            f"number is {array.min():.3g}."
+            f"softmax), but a row sums to {sums[np.abs(sums - 1).argmax()]:.3g} and the "
+            f"smallest number is {array.min():.3g}."
         )
     return array.astype(np.float32, copy=False)

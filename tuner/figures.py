@@ -16,8 +16,8 @@ MAX_ANNOTATED = 20
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a PNG.
 
-    A cell's colour is its share of its true class; diagonal and faults have scales of their own,
-    since a fault of one percent is what a reader looks for beside a diagonal of 99.
+    A cell's colour is its share of its true class; diagonal and faults have scales of their
+    own, since a fault of one percent is what a reader looks for beside a diagonal of 99.
 
     Args:
         confusion: Counts `(classes, classes)`: rows are true classes, columns predicted ones.
@@ -46,7 +46,7 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     axes.set_ylabel("true class")
     # Names would run into each other where there are many.
     every = -(-num_classes // 40)
-    ticks = np.arange(0, num_classes, every)
+    ticks = list(range(0, num_classes, every))
     names = [_shortened(class_names[i]) for i in ticks]
     long = max(len(name) for name in names) > 3
     axes.set_xticks(ticks, names, rotation=90 if long else 0)

@@ -116,8 +116,8 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
     if not (path / _STATE).exists():
         if {entry.name for entry in path.iterdir()} - {_LOCK}:
             raise StudyError(
-                f"{path} exists but is no study's folder ({_STATE} is missing): move it away, or "
-                f"give another name with study=…."
+                f"{path} exists but is no study's folder ({_STATE} is missing): move it away, "
+                f"or give another name with study=…."
             )
         return None
     _check_same(path, name, config)
@@ -174,8 +174,8 @@ def _settings(config: StudyConfig) -> dict[str, Any]:
 
 
 def _check_same(path: Path, name: str, config: StudyConfig) -> None:
-    before = flatten(OmegaConf.to_container(OmegaConf.load(path / _CONFIG)))  # type: ignore[arg-type]
-    after = flatten(_settings(config))
+    stored: Any = OmegaConf.to_container(OmegaConf.load(path / _CONFIG))
+    before, after = flatten(stored), flatten(_settings(config))
     differences = [
         f"{key}: was {before.get(key, 'not set')}, now {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
@@ -184,8 +184,8 @@ def _check_same(path: Path, name: str, config: StudyConfig) -> None:
     if differences:
         raise StudyError(
             f"study={name} exists with other settings ({'; '.join(differences)}). Give another "
-            f"name, or overwrite=true to throw the earlier study's folder away; its runs stay in "
-            f"MLflow."
+            "name, or overwrite=true to throw the earlier study's folder away; its runs stay "
+            f"in MLflow."
         )
 
 
@@ -199,9 +199,9 @@ def _locked(path: Path, name: str) -> Iterator[None]:
             file.seek(0)
             holder: Mapping[str, Any] = json.loads(file.read() or "{}")
             raise StudyError(
-                f"study={name} is being run by another process: pid {holder.get('pid', '?')} on "
-                f"{holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, stop "
-                f"it, or give another name."
+                f"study={name} is being run by another process: pid {holder.get('pid', '?')} "
+                f"on {holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, "
+                f"stop it, or give another name."
             ) from error
         file.truncate(0)
         now = datetime.datetime.now().astimezone()

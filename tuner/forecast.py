@@ -1,9 +1,9 @@
 """How long the rest of a study takes: from the epochs and sizes still to come.
 
-A trial's time is taken to be `a + epochs * (b + c * size + d / batch_size)`, with coefficients of
-at least 0 fitted to the trials so far by non-negative least squares; `size` is the number of
-weights between dense layers. What is still to come is known for a grid and for Hyperband, and is
-the space's average for an oracle that makes it up as it goes.
+A trial's time is taken to be `a + epochs * (b + c * size + d / batch_size)`, with coefficients
+of at least 0 fitted to the trials so far by non-negative least squares; `size` is the number of
+weights between dense layers. What is still to come is known for a grid and for Hyperband, and
+is the space's average for an oracle that makes it up as it goes.
 """
 
 import math
@@ -63,7 +63,7 @@ class Forecast:
         return self._predict(_features(values))
 
     def seconds_to_come(self) -> float | None:
-        """Predict all trials not started yet, one after another; None while nothing is known."""
+        """Predict all trials not started yet, one after another; None if nothing is known."""
         if self._num_trials is None:
             return None
         remaining = self._num_trials - self._num_started
@@ -91,9 +91,8 @@ def _features(values: Values) -> npt.NDArray[np.float64]:
     epochs = float(values.get("epochs", 1))
     widths = [float(v) for n, v in values.items() if n.startswith("units") and _is_number(v)]
     size = sum(a * b for a, b in zip([64.0, *widths], [*widths, 10.0], strict=True))
-    batch_size = values.get("batch_size")
-    per_image = 1 / float(batch_size) if _is_number(batch_size) else 0.0
-    return np.array([1.0, epochs, epochs * size, epochs * per_image])
+    num_steps = 1 / float(values.get("batch_size", 1))
+    return np.array([1.0, epochs, epochs * size, epochs * num_steps])
 
 
 def _sample(space: Space, drawn: random.Random, epochs: float | None) -> dict[str, Any]:

@@ -22,14 +22,14 @@ def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"`{key}={dotted_name}` cannot be imported: {error}. A module of your own must lie in "
-            f"the folder the command is started from, or be installed."
+            f"`{key}={dotted_name}` cannot be imported: {error}. A module of your own must lie "
+            f"in the folder the command is started from, or be installed."
         ) from error
     function: Any = getattr(module, name, None)
     if not callable(function):
         names = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
         raise ConfigError(
-            f"`{key}={dotted_name}` must be a function, but {module_name} has none named {name}; "
-            f"it has {', '.join(names[:20]) or 'none at all'}."
+            f"`{key}={dotted_name}` must be a function, but {module_name} has none named "
+            f"{name}; it has {', '.join(names[:20]) or 'none at all'}."
         )
     return function  # type: ignore[no-any-return]

@@ -61,7 +61,8 @@ def read(paths: Sequence[Path], image_shape: tuple[int, ...]) -> ImageFiles:
         image_shape: `(height, width)` or `(height, width, channels)`, of the model.
 
     Raises:
-        DataError: If any of them is no image, naming all that are not; none is left out silently.
+        DataError: If any of them is no image, naming all that are not; none is left out
+        silently.
     """
     images, faults = [], []
     for path in paths:

@@ -1,9 +1,9 @@
 """How Hydra merges the space: a hyperparameter is replaced whole, never merged into.
 
 OmegaConf merges a mapping into a mapping, so `space.units={min: 16, max: 64}` over
-`{min: 32, max: 512, step: 32}` would silently keep the step; and it refuses to merge a list into a
-mapping, so `space.epochs=[2,4]` over `{min: 2, max: 10}` would fail. Neither the command line's
-grammar nor a preset's YAML can say "replace", so the one place that merges is told here.
+`{min: 32, max: 512, step: 32}` would silently keep the step; and it refuses to merge a list
+into a mapping, so `space.epochs=[2,4]` over `{min: 2, max: 10}` would fail. Neither the command
+line's grammar nor a preset's YAML can say "replace", so the one place that merges is told here.
 """
 
 import re

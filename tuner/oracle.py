@@ -3,18 +3,19 @@
 Keras Tuner rewrites its whole state after every trial, not atomically. Here each answer is one
 line appended to `oracle.jsonl`, and a study is resumed by putting the same questions to a fresh
 oracle: with the same seed and the same scores it gives the same answers and ends in the same
-state. A line torn by a kill is the last one, and is dropped: an unwritten question is asked again,
-and an unwritten score is found in the tracking store.
+state. A line torn by a kill is the last one, and is dropped: an unwritten question is asked
+again, and an unwritten score is found in the tracking store.
 """
 
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -28,7 +29,8 @@ from tuner.trial import Objective, Value, Values
 
 logger = logging.getLogger(__name__)
 
-# Every trial in flight has a name of its own here; Keras Tuner gives the same name its trial back.
+# Every trial in flight has a name of its own here; Keras Tuner gives the same name its trial
+# back.
 _TUNER_ID = "driver-{}"
 
 
@@ -80,7 +82,8 @@ class _Bayesian(_Unsaved, keras_tuner.oracles.BayesianOptimizationOracle):  # ty
             # proposed itself.
             self._random_state = np.random.RandomState(self.seed + len(self.trials))
             with warnings.catch_warnings():
-                # Few trials, or equal scores, leave the length scale at its bound; it does no harm.
+                # Few trials, or equal scores, leave the length scale at its bound; it does no
+                # harm.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return super().populate_space(trial_id)
         self._seed_state = self.recorded["seed_state"]
@@ -259,8 +262,9 @@ class SearchOracle:
         if {name: _plain(value) for name, value in proposed.items()} != event["proposed"]:
             raise StudyError(
                 f"{self._journal} does not fit this version of Keras Tuner "
-                f"({keras_tuner.__version__}): trial {event['ask']} would get other values. Go on "
-                f"with the version that began the study, or start afresh with overwrite=true."
+                f"({keras_tuner.__version__}): trial {event['ask']} would get other values. Go "
+                f"on with the version that began the study, or start afresh with "
+                f"overwrite=true."
             )
         self._proposal(trial)
 
@@ -315,19 +319,12 @@ def _plain(value: Any) -> Any:
 def _grid_size(declared: Any) -> int:
     """Count the points of Keras Tuner's grid, which takes 10 of a continuous range."""
     counts = {hp.name: len(set(hp.values) | {hp.default}) for hp in declared.space}
-    layers = next((hp for hp in declared.space if hp.name == "layers"), None)
+    layers: Any = next((hp for hp in declared.space if hp.name == "layers"), None)
     conditional = {hp.name: hp.conditions[0].values for hp in declared.space if hp.conditions}
-    size = 1
-    for name, count in counts.items():
-        if name != "layers" and name not in conditional:
-            size *= count
-    if layers is None:
-        return cast(int, size)
-    total = 0
-    for number in layers.values:
-        widths = 1
-        for name, allowed in conditional.items():
-            if number in allowed:
-                widths *= counts[name]
-        total += widths
-    return size * total
+    if not conditional:
+        return math.prod(counts.values())
+    shared = math.prod(n for name, n in counts.items() if name not in {"layers", *conditional})
+    return shared * sum(
+        math.prod(counts[name] for name, allowed in conditional.items() if number in allowed)
+        for number in layers.values
+    )

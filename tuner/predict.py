@@ -36,8 +36,8 @@ def main(composed: DictConfig) -> None:
         metadata = model.metadata.metadata or {}
         if not {"class_names", "image_shape"} <= metadata.keys():
             raise UserError(
-                f"`model={config.model}` must be a model that tuner.search has logged: this one "
-                f"does not name its classes and the shape of its images."
+                f"`model={config.model}` must be a model that tuner.search has logged: this "
+                f"one does not name its classes and the shape of its images."
             )
         class_names = tuple(metadata["class_names"])
         files = images.read(paths, tuple(metadata["image_shape"]))

@@ -1,7 +1,7 @@
 """What a person sees while a study runs: a live view on a terminal, plain lines elsewhere.
 
-Everything that is said goes through `logging`: to the study's `tune.log` with timestamps, and to
-the screen as it is. The live view below the lines is drawn on terminals only.
+Everything that is said goes through `logging`: to the study's `tune.log` with timestamps, and
+to the screen as it is. The live view below the lines is drawn on terminals only.
 """
 
 import contextlib

@@ -143,7 +143,7 @@ class Space:
             yield name, dimension
 
     def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
-        """Yield every hyperparameter a trial can have, and the layer it belongs to (0: none)."""
+        """Yield every hyperparameter a trial can have, and the layer it is of (0: none)."""
         layers = self._layer_options
         for name, dimension in self.dimensions.items():
             if layers is None or not (name == "units" or _layer_of(name)):
@@ -264,7 +264,8 @@ def _parse_choice(key: str, given: Sequence[Any]) -> Dimension:
 def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
     if unknown := sorted(set(given) - set(RANGE_KEYS)):
         raise ConfigError(
-            f"`{key}` has the unknown key `{unknown[0]}`; a range takes {', '.join(RANGE_KEYS)}."
+            f"`{key}` has the unknown key `{unknown[0]}`; a range takes "
+            f"{', '.join(RANGE_KEYS)}."
         )
     for bound in ("min", "max"):
         if not _is_number(given.get(bound)):

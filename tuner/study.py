@@ -183,9 +183,9 @@ class Study:
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= MAX_FAILURES and not self._oracle.scores:
             raise SearchFailed(
-                f"The first {self._failures_in_a_row} trials failed, so the search was stopped. "
-                f"The last one: {failure.error} Its run in MLflow has the traceback as error.txt; "
-                f"begin afresh with overwrite=true."
+                f"The first {self._failures_in_a_row} trials failed, so the search was "
+                f"stopped. The last one: {failure.error} Its run in MLflow has the traceback "
+                f"as error.txt; begin afresh with overwrite=true."
             )
 
     def _abandon(self) -> None:

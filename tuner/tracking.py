@@ -111,12 +111,14 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         first_line = str(error).strip().splitlines()[0]
         if urlsplit(resolved).scheme in ("http", "https"):
             raise UnavailableError(
-                f"`tracking.uri={shown}` must be an MLflow server that answers, but: {first_line} "
-                f"Start it, or leave `tracking.uri` out to record in {DEFAULT_STORE} here."
+                f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
+                f"{first_line} Start it, or leave `tracking.uri` out to record in "
+                f"{DEFAULT_STORE} here."
             ) from error
         raise ConfigError(
             f"`tracking.uri={shown}` cannot be used: {first_line} Give sqlite:///<file>, a "
-            f"database's or a server's address, or leave it out to record in {DEFAULT_STORE} here."
+            f"database's or a server's address, or leave it out to record in "
+            f"{DEFAULT_STORE} here."
         ) from error
     finally:
         for name, value in before.items():
@@ -282,8 +284,8 @@ class Tracker:
             return str(self.client.create_experiment(name))
         if found.lifecycle_stage != "active":
             raise ConfigError(
-                f"`tracking.experiment={name}` has been deleted in MLflow: restore it there (mlflow "
-                f"experiments restore -x {found.experiment_id}), or give another name."
+                f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
+                f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
             )
         return str(found.experiment_id)
 

@@ -22,8 +22,8 @@ def fit(
 ) -> Any:
     """Train a model and validate it after every epoch.
 
-    The order of the images in an epoch follows from `seed` and the epoch's number alone, so that
-    five epochs in one call and two calls of two and three are the same training.
+    The order of the images in an epoch follows from `seed` and the epoch's number alone, so
+    that five epochs in one call and two calls of two and three are the same training.
 
     Args:
         model: A compiled `keras.Model` that takes the images as they are, uint8.

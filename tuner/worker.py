@@ -1,4 +1,4 @@
-"""One trial, from its values to its files: everything that computes, and nothing that records."""
+"""One trial, from its values to its files: all that computes, and nothing that records."""
 
 import json
 import math
@@ -179,8 +179,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         objective = self._setup.objective.name
         if objective not in metrics:
             raise ModelError(
-                f"`search.objective` must be a metric of the model, but {objective} is not among "
-                f"{', '.join(metrics)}."
+                f"`search.objective` must be a metric of the model, but {objective} is not "
+                f"among {', '.join(metrics)}."
             )
         if not all_finite(metrics):
             raise InfeasibleTrial(

@@ -1,4 +1,4 @@
-"""The types every data set comes as, their checks, and the split into training and validation."""
+"""The types every data set comes as, their checks, and what is split off to validate."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class LabelledImages:
         """Check four arrays and bring them to the types used here.
 
         Args:
-            x_train: Whole numbers in `[0, 255]` of any integer dtype, shape `(n, height, width)`
+            x_train: Whole numbers in `[0, 255]` of any integer dtype, shape `(n, height,
+            width)`
                 or `(n, height, width, channels)` with 1 or 3 channels.
             y_train: Whole numbers from 0, shape `(n,)` or `(n, 1)`.
             x_test: As `x_train`.
@@ -114,10 +115,12 @@ class LabelledImages:
                 f"{self.train.images.shape[1:]} and {self.test.images.shape[1:]}."
             )
         counts = np.bincount(self.train.labels, minlength=num_classes)
-        if (short := int(counts.argmin())) is not None and counts[short] < 2:
+        short = int(counts.argmin())
+        if counts[short] < 2:
             raise DataError(
-                f"`y_train` must hold at least 2 images of each class, one to train on and one to "
-                f"validate with, but has {counts[short]} of class {self.class_names[short]!r}."
+                "`y_train` must hold at least 2 images of each class, one to train on and one "
+                f"to validate with, but has {counts[short]} of class "
+                f"{self.class_names[short]!r}."
             )
 
     def digest(self) -> str:
@@ -228,8 +231,8 @@ def _check_share(key: str, count: int, num_classes: int) -> None:
 def _checked_images(name: str, array: npt.NDArray[Any]) -> Images:
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise DataError(
-            f"`{name}` must be of shape (images, height, width) or (images, height, width, 1 or "
-            f"3), but is of shape {array.shape}."
+            f"`{name}` must be of shape (images, height, width) or (images, height, width, 1 "
+            f"or 3), but is of shape {array.shape}."
         )
     if 0 in array.shape[1:]:
         raise DataError(f"`{name}` must hold images, but is of shape {array.shape}.")
@@ -237,14 +240,15 @@ def _checked_images(name: str, array: npt.NDArray[Any]) -> Images:
         num_nan = int(np.isnan(array).sum()) if np.issubdtype(array.dtype, np.floating) else 0
         found = f"{array.dtype}" + (f" with {num_nan} NaN" if num_nan else "")
         raise DataError(
-            f"`{name}` must be uint8, raw pixels from 0 to 255 (the model rescales them itself), "
-            f"but is {found}."
+            f"`{name}` must be uint8, raw pixels from 0 to 255 (the model rescales them "
+            f"itself), but is {found}."
         )
     if array.dtype != np.uint8 and array.size:
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > 255:
             raise DataError(
-                f"`{name}` must hold pixels from 0 to 255, but holds {low if low < 0 else high}."
+                f"`{name}` must hold pixels from 0 to 255, but holds "
+                f"{low if low < 0 else high}."
             )
     return array.astype(np.uint8, copy=False)
 

@@ -44,13 +44,13 @@ def read(path: Path) -> LabelledImages:
                     f"{path} must hold the arrays {', '.join(ARRAYS)}, but lacks "
                     f"{', '.join(missing)}; it has {', '.join(archive.files) or 'none'}."
                 )
-            arrays = [_array(path, archive, name) for name in ARRAYS]
+            x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in ARRAYS)
             names = _array(path, archive, "class_names") if "class_names" in archive else None
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     try:
         class_names = None if names is None else tuple(str(name) for name in names)
-        return LabelledImages.from_arrays(*arrays, class_names=class_names)
+        return LabelledImages.from_arrays(x_train, y_train, x_test, y_test, class_names)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
