@@ -7,11 +7,9 @@ traceback of either.
 
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import hydra
@@ -24,6 +22,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from tuner import interrupt
 from tuner.config import unknown_key
 from tuner.errors import GlassyError
 from tuner.merging import replace_hyperparameters_whole
@@ -47,8 +46,7 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # TensorFlow's C++ code reads it when imported; its start-up notes are of no use to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A polite kill ends a command as Ctrl-C does: open runs are closed, nothing is lost.
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt.install()
     replace_hyperparameters_whole()
 
     @functools.wraps(command)
@@ -70,10 +68,6 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     except (HydraException, OmegaConfBaseException) as error:
         _exit(error, wants_traceback)
     sys.exit(0)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _exit(error: Exception, wants_traceback: bool) -> NoReturn:

@@ -343,10 +343,13 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, which two configurations are compared by."""
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, which two configurations are compared by.
+
+    A hyperparameter's range stays whole: it is one setting.
+    """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and prefix != "space.":
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from tuner import interrupt
 from tuner.errors import ModelError, SearchFailed
 from tuner.executors import Executor
 from tuner.folder import StudyFolder
@@ -96,6 +97,7 @@ class Study:
         try:
             self._fill()
             while self._in_flight:
+                interrupt.check()
                 for outcome in self._executor.wait(self._record_epoch):
                     self._record(outcome)
                 self._fill()

@@ -1,6 +1,7 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
 import json
+import logging
 import math
 import time
 import traceback
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import evaluation, figures, packaging, training
+from tuner import evaluation, figures, interrupt, packaging, training
 from tuner.datasets import ImageData
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
 from tuner.functions import find_function
@@ -28,6 +29,10 @@ from tuner.trial import (
     TrialResult,
     all_finite,
 )
+
+
+# Every trial is a new model and traces its programs anew; TensorFlow takes that for a mistake.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,8 @@ class Worker:
             )
         images = self._data.train.images[:2]
         try:
-            evaluation.as_probabilities(model(images, training=False), len(images), num_classes)
+            output = keras.ops.convert_to_numpy(model(images, training=False))
+            evaluation.as_probabilities(output, len(images), num_classes)
         except ValueError as error:
             raise ModelError(f"`{name}`: {error}") from error
         return model
@@ -171,6 +177,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._deadline = math.inf if deadline is None else deadline
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        interrupt.check()
         if time.time() > self._deadline:
             raise TrialStopped("Stopped because the study's time is up (search.max_minutes).")
 
