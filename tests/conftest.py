@@ -1,9 +1,12 @@
 """What tests share: small real data, and commands run as a user runs them."""
 
+import dataclasses
+import itertools
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before TensorFlow and MLflow are imported anywhere.
@@ -11,18 +14,19 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+import mlflow
 import numpy as np
 import pytest
 
 from tuner.config import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.merging import replace_hyperparameters_whole
+from tuner.tracking import DataRecord, Tracker, connect, logged_model_id
+from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
 replace_hyperparameters_whole()
-
-RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -59,24 +63,136 @@ def labelled() -> LabelledImages:
     drawn = np.random.default_rng(0)
     pixels = drawn.integers(0, 256, (12, 4, 5), dtype=np.uint8)
     labels = np.arange(12) % 2
-    return LabelledImages(Split(pixels[:8], labels[:8]), Split(pixels[8:], labels[8:]), ("a", "b"))
+    return LabelledImages(
+        Split(pixels[:8], labels[:8]), Split(pixels[8:], labels[8:]), ("a", "b")
+    )
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with MLflow's tables and nothing in them: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    connect(f"sqlite:///{folder}/mlflow.db")
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def run_command(tmp_path: Path) -> RunCommand:
-    """Run `python -m tuner.<command> <overrides>` in an empty folder, and wait for it."""
+def client(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[mlflow.MlflowClient]:
+    """A client of an empty store in the test's own folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    # Also undoes what MLflow does to the variable itself.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield connect(uri)
+    mlflow.set_tracking_uri(before)
 
-    def run(
-        command: str, *overrides: str, timeout: float = 240, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"tuner.{command}", *overrides],
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+
+@pytest.fixture(scope="session")
+def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
+    """A real trial's result, with its files."""
+    from tuner.worker import Worker, WorkerSetup
+
+    values = {
+        "epochs": 2,
+        "layers": 1,
+        "units_1": 8,
+        "activation": "relu",
+        "dropout": 0.0,
+        "learning_rate": 0.01,
+        "optimizer": "adam",
+        "batch_size": 32,
+        "transform": "rescale",
+    }
+    setup = WorkerSetup("tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1)
+    request = TrialRequest("0000", values, 0, str(tmp_path_factory.mktemp("trial")))
+    result = Worker(setup, few_digits).run(request, lambda *_: None)
+    assert isinstance(result, TrialResult), result
+    return result
+
+
+MakeResult = Callable[[str], TrialResult]
+
+
+@pytest.fixture
+def make_result(trained: TrialResult, tmp_path: Path) -> MakeResult:
+    """Give a result, with files of its own, to any trial."""
+
+    def make(trial_id: str) -> TrialResult:
+        source = Path(trained.files.model_dir).parent
+        folder = tmp_path / "trials" / trial_id
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        files = TrialFiles(
+            tuple(str(folder / Path(path).name) for path in trained.files.artifacts),
+            str(folder / "model"),
         )
+        return dataclasses.replace(trained, trial_id=trial_id, files=files)
 
-    return run
+    return make
+
+
+MakeRun = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture
+def make_run(client: mlflow.MlflowClient, make_result: MakeResult) -> MakeRun:
+    """Record finished trials, and return the id of each run and of its model."""
+    tracker = Tracker(client, "digits", "first", "id-1")
+    tracker.open_study({}, DataRecord("digits", "d1", "{}", "{}"), [])
+    made = itertools.count()
+
+    def make() -> tuple[str, str]:
+        trial_id = f"{next(made):04d}"
+        run_id = tracker.open_trial(trial_id, {"epochs": 2}, {}).run_id
+        tracker.finish_trial(make_result(trial_id))
+        return run_id, logged_model_id(client, run_id)
+
+    return make
+
+
+SMALL_GRID = (
+    "study=first",
+    "search=grid",
+    "space.epochs=[1,2]",
+    "space.units=[8,16]",
+    "space.layers=1",
+    "space.learning_rate=0.01",
+)
+
+
+def command(
+    folder: Path, name: str, *overrides: str, timeout: float = 240, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tuner.<name> <overrides>` in a folder, and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tuner.{name}", *overrides],
+        cwd=folder,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedStudy:
+    """The folder a search was run in, and what it printed."""
+
+    folder: Path
+    printed: subprocess.CompletedProcess[str]
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
+    """A small study of the digits, run once as a user runs it."""
+    folder = tmp_path_factory.mktemp("project")
+    return FinishedStudy(folder, command(folder, "search", *SMALL_GRID))

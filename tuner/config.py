@@ -7,6 +7,7 @@ schema for each alternative, which is known only then.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -198,9 +199,9 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
     Raises:
         ConfigError: If a key is unknown, missing or of the wrong type.
     """
-    if missing := sorted(OmegaConf.missing_keys(composed)):
-        raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
     try:
+        if missing := sorted(OmegaConf.missing_keys(composed)):
+            raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
         return OmegaConf.to_object(OmegaConf.merge(schema, composed))
     except errors.ConfigKeyError as error:
         known = [str(key) for key in error.parent_node or ()]
@@ -243,15 +244,16 @@ def _check(config: StudyConfig) -> None:
     if config.study is not None:
         check_name(config.study)
     _check_between("seed", config.seed, 0, MAX_SEED)
-    _check_data(config.data)
-    _check_search(config)
-    _check_at_least("executor.threads", config.executor.threads, 1)
     if not _is_dotted_name(config.model.get("_target_")):
         raise ConfigError(
             f"`model._target_` must be a dotted name such as my_package.my_function, but got "
             f"{config.model.get('_target_')!r}."
         )
+    _check_data(config.data)
+    _check_search(config)
+    _check_at_least("executor.threads", config.executor.threads, 1)
     for key, name in (
+        ("data.name", config.data.name),
         ("registry.name", config.registry.name),
         ("registry.alias", config.registry.alias),
         ("tracking.experiment", config.tracking.experiment),
@@ -263,7 +265,11 @@ def _check(config: StudyConfig) -> None:
             f"`registry.gate.metric` must be accuracy, but got {config.registry.gate.metric!r}."
         )
     _check_at_least("registry.gate.min_improvement", config.registry.gate.min_improvement, 0)
+    if config.tracking.experiment is None:
+        raise ConfigError("`tracking.experiment` must be a name, but got null.")
     space = config.searched_space()
+    if isinstance(config.search, HyperbandConfig):
+        _check_hyperband(config.search, space)
     if "epochs" not in space.dimensions and not isinstance(config.search, HyperbandConfig):
         raise ConfigError(
             "`space.epochs` is missing: give a number, a list of choices or a range "
@@ -306,16 +312,36 @@ def _check_search(config: StudyConfig) -> None:
         raise ConfigError(
             f"`search.direction` must be min, max or null, but got {search.direction!r}."
         )
-    is_builtin = config.model.get("_target_", "").startswith("tuner.models.")
+    is_builtin = config.model_function.startswith("tuner.models.")
     unknown = search.objective not in DIRECTIONS
     if unknown and (is_builtin or not search.objective.startswith("val_")):
         raise ConfigError(
             f"`search.objective` must be one of {', '.join(DIRECTIONS)}, or another validation "
             f"metric `val_…` that your own model compiles, but got {search.objective!r}."
         )
+    if not unknown and search.direction not in (None, DIRECTIONS[search.objective]):
+        raise ConfigError(
+            f"`search.direction` must be {DIRECTIONS[search.objective]} or null for the "
+            f"objective {search.objective}, but got {search.direction!r}."
+        )
     if unknown and search.direction is None:
         raise ConfigError(
             f"`search.direction` must say min or max for the objective {search.objective}."
+        )
+
+
+def _check_hyperband(search: HyperbandConfig, space: Space) -> None:
+    """Refuse a space that cannot fill a first round, after which nothing could be promoted."""
+    num_brackets = 1 + math.floor(math.log(search.max_epochs, search.factor) + 1e-9)
+    end_size = math.ceil(1 + math.log(search.max_epochs, search.factor)) / num_brackets
+    needed = math.ceil(end_size * search.factor ** (num_brackets - 1))
+    size = space.size()
+    if size is not None and size < needed:
+        raise ConfigError(
+            f"`search=hyperband` must find at least {needed} points in `space`, beside "
+            f"`epochs`, for its first round with max_epochs={search.max_epochs} and "
+            f"factor={search.factor}, but there are {size}: search more hyperparameters, or "
+            f"use search=grid."
         )
 
 

@@ -111,7 +111,7 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         StudyError: If there is one with other settings, or a folder that is no study's.
     """
     path = EXPERIMENTS_DIR / name
-    if config.overwrite or not path.exists():
+    if not path.exists():
         return None
     if not (path / _STATE).exists():
         if {entry.name for entry in path.iterdir()} - {_LOCK}:
@@ -119,6 +119,8 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
                 f"{path} exists but is no study's folder ({_STATE} is missing): move it away, "
                 f"or give another name with study=…."
             )
+        return None
+    if config.overwrite:
         return None
     _check_same(path, name, config)
     return StudyFolder(path)

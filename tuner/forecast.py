@@ -41,8 +41,10 @@ class Forecast:
         self._num_trials = num_trials
         self._is_exhaustive = is_exhaustive
         drawn = random.Random(0)
-        samples = [_features(_sample(space, drawn, mean_epochs)) for _ in range(_SAMPLES)]
-        self._mean = np.mean(samples, axis=0)
+        points = [_sample(space, drawn, mean_epochs) for _ in range(_SAMPLES)]
+        # A grid has more points of many layers than of few; an oracle draws the number evenly.
+        weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
+        self._mean = np.average([_features(p) for p in points], axis=0, weights=weights)
         self._seen: list[npt.NDArray[np.float64]] = []
         self._seconds: list[float] = []
         self._started = np.zeros_like(self._mean)
@@ -101,6 +103,12 @@ def _sample(space: Space, drawn: random.Random, epochs: float | None) -> dict[st
         {name: _draw(dimension, drawn) for name, dimension in space.expanded()}
     )
     return values if epochs is None else {**values, "epochs": epochs}
+
+
+def _num_widths(space: Space, values: Values) -> int:
+    """Count the points that differ from this one in the widths of its layers alone."""
+    options = {name: dimension.options or () for name, dimension in space.expanded()}
+    return math.prod(len(options[n]) or 1 for n in values if n.startswith("units"))
 
 
 def _draw(dimension: Dimension, drawn: random.Random) -> Value:

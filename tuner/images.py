@@ -1,14 +1,17 @@
 """Image files, read as a model of the registry wants its images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tuner.errors import DataError
+
+T = TypeVar("T")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
@@ -50,6 +53,18 @@ def find(root: Path) -> list[Path]:
     return found
 
 
+def check(paths: Sequence[Path]) -> None:
+    """Refuse files that are no images, by their first bytes: a quick look before long work.
+
+    Args:
+        paths: The files.
+
+    Raises:
+        DataError: If any of them is none, naming all that are not.
+    """
+    _for_each(paths, lambda image: None)
+
+
 def read(paths: Sequence[Path], image_shape: tuple[int, ...]) -> ImageFiles:
     """Read image files and bring them to one shape.
 
@@ -64,15 +79,7 @@ def read(paths: Sequence[Path], image_shape: tuple[int, ...]) -> ImageFiles:
         DataError: If any of them is no image, naming all that are not; none is left out
         silently.
     """
-    images, faults = [], []
-    for path in paths:
-        try:
-            images.append(_read(path, image_shape))
-        except DataError as error:
-            faults.append(str(error))
-    if faults:
-        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise DataError("\n  ".join(faults[:20]) + more)
+    images = _for_each(paths, lambda image: _shaped(image, image_shape))
     return ImageFiles(tuple(paths), np.stack(images))
 
 
@@ -87,7 +94,20 @@ def class_of(path: Path, class_names: Sequence[str]) -> str | None:
     return None
 
 
-def _read(path: Path, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def _for_each(paths: Sequence[Path], use: Callable[[Image.Image], T]) -> list[T]:
+    results, faults = [], []
+    for path in paths:
+        try:
+            results.append(_open(path, use))
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise DataError("\n  ".join(faults[:20]) + more)
+    return results
+
+
+def _open(path: Path, use: Callable[[Image.Image], T]) -> T:
     if path.stat().st_size == 0:
         raise DataError(f"{path} must be an image, but is empty (0 bytes).")
     try:
@@ -99,7 +119,7 @@ def _read(path: Path, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
                     f"{path} must have at most {MAX_PIXELS:,} pixels, but claims {width:,} x "
                     f"{height:,}."
                 )
-            return _shaped(image, image_shape)
+            return use(image)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path} must be an image, but is of no format that is known."

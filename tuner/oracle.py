@@ -21,6 +21,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.src.engine.trial import TrialStatus
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from tuner.config import BayesianConfig, GridConfig, HyperbandConfig, SearchConfig
 from tuner.errors import StudyError
@@ -64,7 +65,13 @@ class _Random(_Unsaved, keras_tuner.oracles.RandomSearchOracle):  # type: ignore
 
 
 class _Grid(_Unsaved, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    pass
+    def populate_space(self, trial_id: str) -> Any:
+        response = super().populate_space(trial_id)
+        if response["status"] == TrialStatus.RUNNING:
+            # Keras Tuner waits for a trial to end before it makes the next point, since a trial
+            # might declare new hyperparameters; here none can, and workers need not wait.
+            self._populate_next.append(trial_id)
+        return response
 
 
 class _Hyperband(_Unsaved, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
@@ -75,19 +82,44 @@ class _Bayesian(_Unsaved, keras_tuner.oracles.BayesianOptimizationOracle):  # ty
     # A proposal takes 0.8 s from 50 trials on, so a resumed study is told what was proposed
     # before instead of having it computed again.
     recorded: Mapping[str, Any] | None = None
+    trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
 
     def populate_space(self, trial_id: str) -> Any:
-        if self.recorded is None:
-            # Makes a proposal depend on the trials before it, not on which of them this process
-            # proposed itself.
-            self._random_state = np.random.RandomState(self.seed + len(self.trials))
-            with warnings.catch_warnings():
-                # Few trials, or equal scores, leave the length scale at its bound; it does no
-                # harm.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                return super().populate_space(trial_id)
-        self._seed_state = self.recorded["seed_state"]
-        return {"status": TrialStatus.RUNNING, "values": dict(self.recorded["proposed"])}
+        if self.recorded is not None:
+            self._seed_state = self.recorded["seed_state"]
+            return {"status": TrialStatus.RUNNING, "values": dict(self.recorded["proposed"])}
+        # A proposal must depend on the trials before it, not on which of them this process has
+        # proposed itself.
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        # More threads make it no faster, and take the cores from those who train.
+        with warnings.catch_warnings(), threadpool_limits(1):
+            # Few trials, or equal scores, leave the length scale at its bound; it does no harm.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit_to_completed()
+            response = super().populate_space(trial_id)
+        values = response["values"]
+        if values is not None and self._duplicate(values):
+            # The same values give the same result: nothing would be learnt.
+            return self._random_populate_space()
+        return response
+
+    def _fit_to_completed(self) -> None:
+        """Fit what Keras Tuner guesses the scores of the trials in flight by.
+
+        It would take the fit of its last proposal, which a resumed process has not made.
+        """
+        self.gpr = self._make_gpr()
+        if not self.ongoing_trials:
+            return
+        trials, ongoing = self.trials, self.ongoing_trials
+        completed = {i: t for i, t in trials.items() if t.status == TrialStatus.COMPLETED}
+        self.trials, self.ongoing_trials = completed, {}
+        try:
+            if completed:
+                self.gpr.fit(*self._vectorize_trials())
+        finally:
+            self.trials, self.ongoing_trials = trials, ongoing
 
 
 class SearchOracle:
@@ -114,6 +146,7 @@ class SearchOracle:
         self._oracle = _make_oracle(search, space, objective, seed)
         self._open: dict[str, Proposal] = {}
         self.values: dict[str, Values] = {}
+        self._brackets: dict[str, str] = {}
         self._unasked: list[Proposal] = []
         self._scores: dict[str, float] = {}
         self._num_failed = 0
@@ -138,10 +171,11 @@ class SearchOracle:
         """Count the trials of the whole search, or return None where nobody can know.
 
         For the random and the Bayesian oracle a small space is an upper bound: Keras Tuner ends
-        them after 20 proposals in a row that it has made before.
+        them after 20 proposals in a row that it has made before. How Hyperband ends on a space
+        that cannot fill its brackets with different points depends on the scores.
         """
         if isinstance(self._search, HyperbandConfig):
-            counts = [sum(size for size, _ in self._schedule(self._search))]
+            counts = self._hyperband_counts(self._search)
         elif isinstance(self._search, GridConfig):
             counts = [_grid_size(self._oracle.hyperparameters)]
         else:
@@ -156,6 +190,14 @@ class SearchOracle:
             return None
         rounds = self._schedule(self._search)
         return sum(size * epochs for size, epochs in rounds) / sum(size for size, _ in rounds)
+
+    def _hyperband_counts(self, search: HyperbandConfig) -> list[int]:
+        brackets = range(self._oracle._get_num_brackets())
+        num_points = search.iterations * sum(self._oracle._get_size(b, 0) for b in brackets)
+        size = self._space.size()
+        if size is not None and size < num_points:
+            return []
+        return [sum(size for size, _ in self._schedule(search))]
 
     def _schedule(self, search: HyperbandConfig) -> list[tuple[int, int]]:
         """Return (trials, epochs of each) for every round of every bracket and iteration."""
@@ -180,6 +222,8 @@ class SearchOracle:
             return None
         trial = self._create()
         if trial is None:
+            # Even so the oracle may have moved on, to its next bracket for one.
+            self._write(ask=None)
             return None
         proposed = trial.hyperparameters.values
         proposal = self._proposal(trial)
@@ -215,7 +259,11 @@ class SearchOracle:
                 f"tuner.{key}": str(proposed[f"tuner/{key}"]) for key in ("bracket", "round")
             }
             if "tuner/trial_id" in proposed:
-                tags["tuner.continues"] = str(proposed["tuner/trial_id"])
+                past = str(proposed["tuner/trial_id"])
+                tags["tuner.continues"] = past
+                # Keras Tuner writes the bracket it is filling now, not that of the trial.
+                tags["tuner.bracket"] = self._brackets[past]
+            self._brackets[trial.trial_id] = tags["tuner.bracket"]
         proposal = Proposal(trial.trial_id, values, tags)
         self._open[trial.trial_id] = proposal
         self.values[trial.trial_id] = values
@@ -245,12 +293,22 @@ class SearchOracle:
             with self._journal.open("r+b") as file:
                 file.truncate(len(kept))
         for line in kept.splitlines():
-            event = json.loads(line)
-            if "tell" in event:
-                self._end(event["tell"], event["score"])
-            else:
-                self._replay_ask(event)
+            try:
+                self._replay_event(json.loads(line))
+            except (ValueError, KeyError) as error:
+                raise StudyError(
+                    f"{self._journal} has been altered: {line.decode(errors='replace')!r} "
+                    f"cannot be. Put back what was there, or start afresh with overwrite=true."
+                ) from error
         self._unasked = list(self._open.values())
+
+    def _replay_event(self, event: Mapping[str, Any]) -> None:
+        if "tell" in event:
+            self._end(event["tell"], event["score"])
+        elif event["ask"] is None:
+            self._create()
+        else:
+            self._replay_ask(event)
 
     def _replay_ask(self, event: Mapping[str, Any]) -> None:
         if isinstance(self._oracle, _Bayesian):

@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tuner import cli
 from tuner.config import load_predict
@@ -30,7 +31,9 @@ def main(composed: DictConfig) -> None:
     from tuner import evaluation, images
     from tuner.progress import native_noise_to
 
-    paths = images.find(Path(config.images))
+    root = Path(config.images)
+    paths = images.find(root)
+    images.check(paths)
     with native_noise_to(Path(os.devnull)):
         model = _load(config.model, config.tracking.uri)
         metadata = model.metadata.metadata or {}
@@ -45,7 +48,10 @@ def main(composed: DictConfig) -> None:
             model.predict(files.images), len(paths), len(class_names)
         )
     console = Console(highlight=False)
-    _print_predictions(console, files, probabilities, class_names)
+    if not console.is_terminal:
+        # Another program reads it: no line may be broken.
+        console = Console(highlight=False, width=10_000)
+    _print_predictions(console, root, files, probabilities, class_names)
     _print_score(console, files, probabilities, class_names)
 
 
@@ -73,15 +79,18 @@ def _load(uri: str, tracking_uri: str | None) -> Any:
 
 def _print_predictions(
     console: Console,
+    root: Path,
     files: ImageFiles,
     probabilities: Probabilities,
     class_names: Sequence[str],
 ) -> None:
     table = Table("file", "predicted", "probability", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"
     table.columns[2].justify = "right"
     for path, row in zip(files.paths, probabilities, strict=True):
         best = int(row.argmax())
-        table.add_row(str(path), class_names[best], f"{row[best]:.3f}")
+        shown = path.relative_to(root) if root.is_dir() else path
+        table.add_row(Text(str(shown)), class_names[best], f"{row[best]:.3f}")
     console.print(table)
 
 

@@ -116,9 +116,8 @@ def _run(
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), held.settings)
     status = "FAILED"
     try:
-        forecast = Forecast(
-            space, oracle.num_trials(), oracle.mean_epochs(), isinstance(search, GridConfig)
-        )
+        is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
+        forecast = Forecast(space, oracle.num_trials(), oracle.mean_epochs(), is_exhaustive)
         progress = Progress(
             console, objective, space.searched, oracle.num_trials(), forecast, deadline
         )

@@ -67,7 +67,8 @@ class Range:
             return None
         # The small slack keeps `max` when the step divides the range up to rounding.
         count = math.floor((self.max - self.min) / self.step + 1e-9) + 1
-        return tuple(self.min + i * self.step for i in range(count))
+        # Rounded to what a person would write: 0.9, not 0.8999999999999999.
+        return tuple(float(f"{self.min + i * self.step:.12g}") for i in range(count))
 
 
 Dimension = Fixed | Choice | Range
@@ -112,6 +113,7 @@ class Space:
             limit = (known or LIMITS).get(base)
             if limit is not None:
                 _check_limit(f"space.{name}", dimensions[name], limit)
+        _check_layers(dimensions)
         for name in known or LIMITS:
             if name not in dimensions and name != "epochs":
                 raise ConfigError(
@@ -166,8 +168,8 @@ class Space:
         # A layer count of 0 or a missing one has no widths at all.
         num_layers = int(values.get("layers", 0))
         return {
-            name: _plain(values[name])
-            for name, _, layer in self._expanded()
+            name: _plain(values[name], dimension)
+            for name, dimension, layer in self._expanded()
             if layer <= num_layers and name in values
         }
 
@@ -211,8 +213,10 @@ class Space:
 
 
 def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
-    if isinstance(dimension, Choice):
-        declared.Choice(name, list(dimension.options))
+    options = dimension.options
+    # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
+    if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
+        declared.Choice(name, list(options or ()))
         return
     sampling = "log" if dimension.log else "linear"
     kind = declared.Int if dimension.is_integer else declared.Float
@@ -225,9 +229,11 @@ def _layer_of(name: str) -> int:
     return int(number) if stem == "units" and number.isdecimal() else 0
 
 
-def _plain(value: Any) -> Value:
-    """Turn a NumPy scalar, which an oracle may propose, into Python's own."""
+def _plain(value: Any, dimension: Dimension) -> Value:
+    """Turn what an oracle proposes, NumPy's scalars and 1 for true, into Python's own."""
     plain: Value = value.item() if hasattr(value, "item") else value
+    if isinstance(dimension, Choice) and isinstance(dimension.options[0], bool):
+        return bool(plain)
     return plain
 
 
@@ -314,6 +320,22 @@ def _check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
     # Between whole ends there may still be fractions.
     if limit.integer and isinstance(dimension, Range) and not dimension.is_integer:
         raise ConfigError(f"`{key}` must be {limit}, but its range has fractions.")
+
+
+def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
+    """Check that the widths configured layer by layer are of layers that can exist."""
+    layers = dimensions.get("layers")
+    if layers is None or "units" not in dimensions:
+        return
+    _check_limit("space.layers", layers, Limit(min=1, integer=True))
+    most = max(int(number) for number in layers.options or ())
+    for name in dimensions:
+        layer = _layer_of(name)
+        if name.startswith("units_") and (name != f"units_{layer}" or not 1 <= layer <= most):
+            raise ConfigError(
+                f"`space.{name}` must be the width of a layer from 1 to {most}, as "
+                f"`space.layers` has them: units_1 to units_{most}."
+            )
 
 
 def _listed(options: Iterable[Value]) -> str:

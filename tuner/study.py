@@ -111,7 +111,8 @@ class Study:
     def best(self) -> Best | None:
         """Return the best completed trial, the earlier of two that tie; None without any."""
         best: str | None = None
-        for trial_id, score in sorted(self._oracle.scores.items()):
+        by_id = sorted(self._oracle.scores.items(), key=lambda item: int(item[0]))
+        for trial_id, score in by_id:
             if best is None or self._objective.is_better(score, self._oracle.scores[best]):
                 best = trial_id
         if best is None:

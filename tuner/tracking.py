@@ -108,7 +108,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         client = mlflow.MlflowClient(tracking_uri=resolved)
         client.search_experiments(max_results=1)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0]
+        first_line = str(error).strip().splitlines()[0].replace(resolved, shown)
         if urlsplit(resolved).scheme in ("http", "https"):
             raise UnavailableError(
                 f"`tracking.uri={shown}` must be an MLflow server that answers, but: "

@@ -30,7 +30,6 @@ from tuner.trial import (
     all_finite,
 )
 
-
 # Every trial is a new model and traces its programs anew; TensorFlow takes that for a mistake.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 

@@ -1,0 +1,462 @@
+"""Every file in `conf/` composes, and every mistake is said in one message."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from tuner import config as config_module
+from tuner.config import (
+    BayesianConfig,
+    GridConfig,
+    HyperbandConfig,
+    RandomConfig,
+    SearchConfig,
+    StudyConfig,
+    check_name,
+    flatten,
+    load,
+    load_predict,
+    to_dict,
+    unknown_key,
+)
+from tuner.errors import ConfigError
+from tuner.trial import Objective
+
+CONF = Path(__file__).parents[1] / "conf"
+
+# What a user must say beside the option itself.
+REQUIRED = {
+    "data=npz": ["data.path=images.npz"],
+    "model=custom": ["model._target_=my_package.my_function"],
+}
+CUSTOM = ["model=custom", *REQUIRED["model=custom"]]
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+GROUPS = sorted(
+    path.name for path in CONF.iterdir() if path.is_dir() and path.name != "commands"
+)
+CHOICES = [
+    f"+experiment={option}" if group == "experiment" else f"{group}={option}"
+    for group in GROUPS
+    for option in options(group)
+]
+
+
+def composed(*overrides: str, name: str = "config") -> DictConfig:
+    folder = (CONF / name).parent
+    with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
+        return compose(Path(name).name, list(overrides))
+
+
+def loaded(*overrides: str) -> StudyConfig:
+    return load(composed(*overrides))
+
+
+def fail(*overrides: str) -> str:
+    """Return the one message that these overrides are answered with."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(*overrides)
+    return str(caught.value)
+
+
+def test_conf_has_no_file_that_no_test_composes() -> None:
+    files = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")}
+    grouped = {f"{group}/{option}.yaml" for group in GROUPS for option in options(group)}
+    assert files - grouped == {"config.yaml", "commands/predict.yaml"}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_load_accepts_every_option(choice: str) -> None:
+    config = loaded(choice, *REQUIRED.get(choice, []))
+    assert config.seed == 0
+    # Nothing of Hydra's goes further.
+    assert not any(OmegaConf.is_config(value) for value in flatten(to_dict(config)).values())
+
+
+def test_load_defaults() -> None:
+    config = loaded()
+    assert (config.study, config.seed, config.overwrite) == (None, 0, False)
+    assert config.data.name == "digits"
+    assert config.model_function == "tuner.models.mlp.build"
+    assert config.search.oracle == "random"
+    assert config.executor.name == "serial"
+    assert config.tracking.experiment == "digits"
+    assert config.registry.name == "digits-classifier"
+    assert config.registry.alias == "champion"
+    assert config.objective == Objective("val_accuracy", "max")
+
+
+def test_load_keeps_classic_network_of_preset() -> None:
+    config = loaded("+experiment=glassy")
+    assert (config.data.name, config.search.oracle) == ("mnist", "grid")
+    assert config.searched_space().size() == 1
+    expected = {"epochs": 4, "layers": 2, "units": 128, "learning_rate": 1e-3}
+    assert {name: config.space[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("oracle", "schema"),
+    [
+        ("random", RandomConfig),
+        ("grid", GridConfig),
+        ("bayesian", BayesianConfig),
+        ("hyperband", HyperbandConfig),
+    ],
+)
+def test_load_makes_schema_of_oracle(oracle: str, schema: type[SearchConfig]) -> None:
+    search = loaded(f"search={oracle}").search
+    assert type(search) is schema
+    assert search.oracle == oracle
+
+
+@pytest.mark.parametrize("oracle", options("search"))
+def test_search_file_agrees_with_defaults_of_schema(oracle: str) -> None:
+    """A key left out of a file would be told by the schema alone, where nobody looks."""
+    search = loaded(f"search={oracle}").search
+    in_file: Any = OmegaConf.load(CONF / "search" / f"{oracle}.yaml")
+    assert set(in_file) == {field.name for field in dataclasses.fields(search)}
+
+
+def test_load_custom_model_keeps_its_arguments() -> None:
+    config = loaded(*CUSTOM, "+model.width=3", "+space.filters=[8,16]")
+    assert config.model == {"_target_": "my_package.my_function", "width": 3}
+    assert config.space["filters"] == [8, 16]
+
+
+def test_load_custom_model_takes_own_metric() -> None:
+    config = loaded(*CUSTOM, "search.objective=val_f1", "search.direction=max")
+    assert config.objective == Objective("val_f1", "max")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], Objective("val_accuracy", "max")),
+        (["search.objective=val_loss"], Objective("val_loss", "min")),
+    ],
+)
+def test_objective_has_direction_of_its_own(
+    overrides: Sequence[str], expected: Objective
+) -> None:
+    assert loaded(*overrides).objective == expected
+
+
+def test_searched_space_of_hyperband_has_no_epochs() -> None:
+    assert "epochs" in loaded().searched_space().dimensions
+    assert "epochs" not in loaded("search=hyperband").searched_space().dimensions
+
+
+def test_load_hyperband_needs_no_epochs_in_space() -> None:
+    assert "epochs" not in loaded("search=hyperband", "~space.epochs").space
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_load_accepts_seed_at_its_ends(seed: int) -> None:
+    assert loaded(f"seed={seed}").seed == seed
+
+
+def test_load_accepts_null_registry_name() -> None:
+    assert loaded("registry.name=null").registry.name is None
+
+
+# Each row: the overrides, then what the message must hold - the key, the value found and what
+# is allowed.
+MISTAKES: list[tuple[list[str], list[str]]] = [
+    # Unknown keys, and what was meant.
+    (["+sed=1"], ["`sed`", "study, seed, overwrite", "Did you mean `seed`?"]),
+    (["+data.pathh=3"], ["`data.pathh`", "path, train_size", "mean `data.path`?"]),
+    (["+search.max_trial=3"], ["`search.max_trial`", "mean `search.max_trials`?"]),
+    (["+search.factor=3"], ["`search.factor`", "oracle, objective, direction, max_trials"]),
+    (["+executor.thread=2"], ["`executor.thread`", "mean `executor.threads`?"]),
+    (["+tracking.url=x"], ["`tracking.url`", "uri, experiment", "mean `tracking.uri`?"]),
+    (["+registry.gate.metrics=x"], ["`registry.gate.metrics`", "`registry.gate.metric`?"]),
+    (["+space.unit=4"], ["`space.unit`", "layers, units", "mean `space.units`?"]),
+    # Wrong types.
+    (["seed=abc"], ["`seed`", "'abc'", "Integer"]),
+    (["seed=1.5"], ["`seed`", "'1.5'", "Integer"]),
+    (["seed=null"], ["`seed`", "'None'", "int"]),
+    (["overwrite=maybe"], ["`overwrite`", "'maybe'", "bool"]),
+    (["data.name=null"], ["`data.name`", "'None'", "str"]),
+    (["data.train_size=many"], ["`data.train_size`", "'many'", "Integer"]),
+    (["data.validation_split=half"], ["`data.validation_split`", "'half'", "Float"]),
+    (["search.max_trials=2.5"], ["`search.max_trials`", "'2.5'", "Integer"]),
+    (["search.max_minutes=long"], ["`search.max_minutes`", "'long'", "Float"]),
+    (["executor.threads=two"], ["`executor.threads`", "'two'", "Integer"]),
+    (["space=3"], ["`space`", "int"]),
+    # Missing.
+    (["data=npz"], ["`data.path` is missing", "data.path="]),
+    (["model=custom"], ["`model._target_` is missing", "model._target_="]),
+    (["~space.epochs"], ["`space.epochs` is missing", "{min: …, max: …}"]),
+    (["~space.units"], ["`space.units` is missing", "{min: …, max: …}"]),
+    ([*CUSTOM, "~space.epochs"], ["`space.epochs` is missing"]),
+    ([*CUSTOM, "~space.batch_size"], ["`space.batch_size` is missing"]),
+    # One of several.
+    (["search.oracle=genetic"], ["`search.oracle`", "'genetic'", "random, grid, bayesian"]),
+    (["search.oracle=null"], ["`search.oracle`", "None", "random, grid, bayesian"]),
+    (["executor.name=slurm"], ["`executor.name`", "'slurm'", "serial"]),
+    (["search.direction=up"], ["`search.direction`", "'up'", "min, max or null"]),
+    (["registry.gate.metric=loss"], ["`registry.gate.metric`", "'loss'", "accuracy"]),
+    # Objective and direction.
+    (["search.objective=accuracy"], ["`search.objective`", "'accuracy'", "val_accuracy, val"]),
+    (["search.objective=val_f1"], ["`search.objective`", "'val_f1'", "val_accuracy, val_loss"]),
+    (
+        [*CUSTOM, "search.objective=loss", "search.direction=min"],
+        ["`search.objective`", "'loss'", "`val_…`"],
+    ),
+    ([*CUSTOM, "search.objective=val_f1"], ["`search.direction`", "min or max", "val_f1"]),
+    # Out of range.
+    (["seed=-1"], ["`seed`", "-1", "0 and 2147483647"]),
+    (["seed=2147483648"], ["`seed`", "got 2147483648", "0 and 2147483647"]),
+    (
+        ["data.validation_split=0"],
+        ["`data.validation_split`", "got 0.0", "above 0 and below 1"],
+    ),
+    (
+        ["data.validation_split=1"],
+        ["`data.validation_split`", "got 1.0", "above 0 and below 1"],
+    ),
+    (["data.validation_split=nan"], ["`data.validation_split`", "got nan"]),
+    (["data.train_size=0"], ["`data.train_size`", "got 0", "at least 1"]),
+    (["executor.threads=0"], ["`executor.threads`", "got 0", "at least 1"]),
+    (["search.max_trials=0"], ["`search.max_trials`", "got 0", "above 0"]),
+    (["search.max_trials=null"], ["`search.max_trials`", "null", "whole number", "random"]),
+    (["search.max_minutes=0"], ["`search.max_minutes`", "got 0.0", "above 0"]),
+    (["search.max_minutes=nan"], ["`search.max_minutes`", "got nan", "above 0"]),
+    (
+        ["registry.gate.min_improvement=-0.1"],
+        ["`registry.gate.min_improvement`", "got -0.1", "at least 0"],
+    ),
+    (
+        ["search=bayesian", "search.max_trials=null"],
+        ["`search.max_trials`", "null", "whole number", "bayesian"],
+    ),
+    (
+        ["search=bayesian", "search.num_initial_points=0"],
+        ["`search.num_initial_points`", "got 0", "above 0"],
+    ),
+    (["search=bayesian", "search.alpha=-1"], ["`search.alpha`", "got -1.0", "at least 0"]),
+    (["search=bayesian", "search.beta=-0.5"], ["`search.beta`", "got -0.5", "at least 0"]),
+    (["search=hyperband", "search.factor=1"], ["`search.factor`", "got 1", "at least 2"]),
+    (["search=hyperband", "search.max_epochs=0"], ["`search.max_epochs`", "got 0", "above 0"]),
+    (["search=hyperband", "search.iterations=0"], ["`search.iterations`", "got 0", "above 0"]),
+    (["space.layers=0"], ["`space.layers`", "got 0", "at least 1"]),
+    # Names.
+    (["study=a/b"], ["`study`", "'a/b'", "letters, digits and ._=,+-"]),
+    (["study=.."], ["`study`", "'..'", "letters, digits and ._=,+-"]),
+    (["study='a b'"], ["`study`", "'a b'", "letters, digits and ._=,+-"]),
+    (["registry.name=a/b"], ["`registry.name`", "'a/b'", "/ : @"]),
+    (["registry.name=' '"], ["`registry.name`", "' '"]),
+    (["registry.alias=a:b"], ["`registry.alias`", "'a:b'", "/ : @"]),
+    (["tracking.experiment=a@b"], ["`tracking.experiment`", "'a@b'", "/ : @"]),
+    # Dotted names.
+    (["model._target_=build"], ["`model._target_`", "'build'", "my_package.my_function"]),
+    (["model._target_=5"], ["`model._target_`", "5", "my_package.my_function"]),
+    (["model._target_=null"], ["`model._target_`", "None", "my_package.my_function"]),
+    (["data._target_=load"], ["`data._target_`", "'load'", "my_package.load"]),
+    (["data._target_=my-package.load"], ["`data._target_`", "'my-package.load'"]),
+    # An interpolation that leads nowhere.
+    (["study=${nowhere}"], ["`study`", "nowhere"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES]
+)
+def test_load_says_mistake(overrides: Sequence[str], parts: Sequence[str]) -> None:
+    message = fail(*overrides)
+    missing = [part for part in parts if part not in message]
+    assert not missing, message
+    assert "\n" not in message
+
+
+def test_load_refuses_hyperband_without_anything_to_search() -> None:
+    """Keras Tuner's Hyperband proposes no trial at all when every value is fixed."""
+    assert "hyperband" in fail("+experiment=glassy", "search=hyperband").lower()
+
+
+def test_compose_unknown_option_names_options() -> None:
+    with pytest.raises(MissingConfigException) as caught:
+        composed("model=transformer")
+    assert caught.value.options is not None
+    assert sorted(caught.value.options) == options("model")
+
+
+@pytest.mark.parametrize("name", ["a", "A1", "first", "x._=,+-", "0", "a..b", "n" * 100])
+def test_check_name_accepts(name: str) -> None:
+    check_name(name)
+    assert loaded(f"study='{name}'").study == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".a", "-a", "a/b", "../a", "a\\b", "a b", "ä", "a\n", "n" * 101]
+)
+def test_check_name_refuses(name: str) -> None:
+    with pytest.raises(ConfigError, match="`study` must be letters") as caught:
+        check_name(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_unknown_key_without_anything_close_has_no_hint() -> None:
+    assert unknown_key("data.zzz", "zzz", ["path", "name"]) == (
+        "`data.zzz` is not a key of the configuration; here are: path, name."
+    )
+
+
+def test_load_predict_accepts_conf() -> None:
+    config = load_predict(
+        composed("images=a.png", "model=models:/m/1", name="commands/predict")
+    )
+    assert (config.images, config.model) == ("a.png", "models:/m/1")
+    assert config.tracking.uri is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=m"], "`images` is missing: give it as images=…."),
+        (["images=a.png"], "`model` is missing: give it as model=…."),
+        (["images=a", "model=m", "+imagess=b"], "`imagess` is not a key .* mean `images`?"),
+    ],
+)
+def test_load_predict_says_mistake(overrides: Sequence[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_predict(composed(*overrides, name="commands/predict"))
+
+
+def test_to_dict_keeps_order_of_fields() -> None:
+    as_dict = to_dict(loaded("study=first"))
+    assert list(as_dict) == [field.name for field in dataclasses.fields(StudyConfig)]
+    assert as_dict["study"] == "first"
+    assert as_dict["registry"]["gate"] == {"metric": "accuracy", "min_improvement": 0.0}
+
+
+def test_flatten_joins_keys() -> None:
+    nested = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}, "f": None}
+    assert flatten(nested) == {"a.b": 1, "a.c.d": [2], "e": {}, "f": None}
+
+
+# The help text.
+
+
+@pytest.mark.parametrize("group", ["data", "model", "search", "executor", "experiment"])
+def test_help_names_every_option(group: str) -> None:
+    raw: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    template = raw["hydra"]["help"]["template"]
+    listed = re.search(rf"^\+?{group}: +(.+)$", template, re.MULTILINE)
+    assert listed is not None
+    assert sorted(listed[1].split(", ")) == options(group)
+
+
+@pytest.mark.parametrize("group", ["data", "model", "search", "executor"])
+def test_comment_of_defaults_list_names_every_option(group: str) -> None:
+    text = (CONF / "config.yaml").read_text(encoding="utf-8")
+    listed = re.search(rf"^  - {group}: \w+ +# [^:]+: +(.+)$", text, re.MULTILINE)
+    assert listed is not None
+    assert sorted(listed[1].split(", ")) == options(group)
+
+
+@pytest.mark.parametrize(
+    ("group", "schemas"),
+    [("search", config_module.SEARCHES), ("executor", config_module.EXECUTORS)],
+)
+def test_every_schema_has_its_file(group: str, schemas: dict[str, type]) -> None:
+    assert sorted(schemas) == options(group)
+
+
+# Merging: a hyperparameter is replaced whole.
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("space.epochs=[2,4]", [2, 4]),
+        ("space.epochs=5", 5),
+        ("space.epochs={min:3,max:4}", {"min": 3, "max": 4}),
+        ("space.epochs.max=20", {"min": 2, "max": 20}),
+    ],
+)
+def test_override_replaces_mapping(override: str, expected: object) -> None:
+    assert loaded(override).space["epochs"] == expected
+
+
+def test_override_mapping_keeps_no_old_step() -> None:
+    units = loaded("space.units={min:16,max:64}").space["units"]
+    assert units == {"min": 16, "max": 64}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("space.batch_size={min:16,max:64,step:16}", {"min": 16, "max": 64, "step": 16}),
+        ("space.batch_size=[8]", [8]),
+        ("space.batch_size=8", 8),
+    ],
+)
+def test_override_replaces_list(override: str, expected: object) -> None:
+    assert loaded(override).space["batch_size"] == expected
+
+
+def test_override_twice_keeps_the_last() -> None:
+    config = loaded("space.units={min:16,max:64,step:16}", "space.units={min:8,max:9}")
+    assert config.space["units"] == {"min": 8, "max": 9}
+
+
+def test_merging_elsewhere_stays_as_it_was() -> None:
+    """Only hyperparameters are replaced whole: other groups keep what is not said."""
+    gate = loaded("registry.gate={min_improvement:0.5}").registry.gate
+    assert (gate.metric, gate.min_improvement) == ("accuracy", 0.5)
+
+
+PRESET = """\
+# @package _global_
+defaults:
+  - override /search: grid
+space:
+  epochs: [2, 4]
+  units: {min: 16, max: 64}
+  batch_size: {min: 8, max: 16}
+  layers: 1
+"""
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> str:
+    """A preset in a folder of the user's own, and the override that finds it."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(PRESET, encoding="utf-8")
+    return f"hydra.searchpath=[file://{tmp_path}]"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("epochs", [2, 4]),
+        ("units", {"min": 16, "max": 64}),
+        ("batch_size", {"min": 8, "max": 16}),
+        ("layers", 1),
+        ("dropout", 0.0),
+    ],
+)
+def test_preset_replaces_hyperparameters_whole(
+    preset: str, name: str, expected: object
+) -> None:
+    config = loaded(preset, "+experiment=mine")
+    assert config.search.oracle == "grid"
+    assert config.space[name] == expected
+
+
+def test_override_goes_over_preset(preset: str) -> None:
+    config = loaded(preset, "+experiment=mine", "space.units={min:1,max:2}", "space.epochs=9")
+    assert config.space["units"] == {"min": 1, "max": 2}
+    assert config.space["epochs"] == 9

@@ -1,0 +1,79 @@
+"""`python -m tuner.predict`, run as a user runs it, on a real champion."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FinishedStudy, command
+from PIL import Image
+
+from tuner.datasets import ImageData
+
+CHAMPION = "model=models:/digits-classifier@champion"
+
+
+@pytest.fixture
+def drawings(digits: ImageData, tmp_path: Path) -> Path:
+    """Four test images of every class as PNG files, each in its class's folder."""
+    folder = tmp_path / "drawings"
+    for label in range(10):
+        (folder / str(label)).mkdir(parents=True)
+        for i in np.flatnonzero(digits.test.labels == label)[:4]:
+            Image.fromarray(digits.test.images[i]).save(folder / str(label) / f"a{i}.png")
+    return folder
+
+
+def test_predict_prints_a_table_and_how_often_it_is_right(
+    finished_study: FinishedStudy, drawings: Path
+) -> None:
+    done = command(finished_study.folder, "predict", f"images={drawings}", CHAMPION)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["file", "predicted", "probability"]
+    rows = [line.split() for line in lines[1:41]]
+    assert all(row[0].endswith(".png") and 0.1 <= float(row[2]) <= 1 for row in rows)
+    hits = sum(Path(row[0]).parent.name == row[1] for row in rows)
+    expected = f"{hits} right, {40 - hits} wrong, accuracy {hits / 40:.4f}"
+    assert f"Of 40 files whose name or folder says a class: {expected}" in done.stdout
+    matrix = [line.split()[1:] for line in lines if line[:1].isdigit()]
+    assert sum(int(row[i]) for i, row in enumerate(matrix) if row[i] != "·") == hits
+
+
+def test_predict_without_known_classes_prints_no_score(
+    finished_study: FinishedStudy, drawings: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "unknown.png"
+    next(iter(drawings.rglob("*.png"))).rename(path)
+    done = command(finished_study.folder, "predict", f"images={path}", CHAMPION)
+    assert done.returncode == 0, done.stderr
+    assert "unknown.png" in done.stdout
+    assert "accuracy" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["images=nowhere", CHAMPION], "nowhere does not exist"),
+        (["images=."], "`model` is missing: give it as model=…."),
+        (["images=empty.png", CHAMPION], "empty.png must be an image, but is empty (0 bytes)"),
+        (["images=text.png", CHAMPION], "text.png must be an image, but is of no format"),
+        (
+            ["images=text.png", "model=models:/cats@champion"],
+            "registered here: digits-classifier",
+        ),
+        (["images=good.png", "model=models:/digits-classifier/9"], "cannot be loaded"),
+    ],
+    ids=["no_file", "no_model", "empty", "text", "no_such_model", "no_such_version"],
+)
+def test_predict_mistake_gets_one_message(
+    finished_study: FinishedStudy, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("I am no image.")
+    Image.new("L", (8, 8)).save(tmp_path / "good.png")
+    done = command(tmp_path, "predict", *overrides, MLFLOW_TRACKING_URI=finished_study.uri)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,245 @@
+"""The driver's loop, with a worker that is a plain function and everything else real."""
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import MakeResult
+from rich.console import Console
+
+from tuner import folder
+from tuner.config import GridConfig
+from tuner.errors import ModelError, SearchFailed
+from tuner.executors.serial import SerialExecutor
+from tuner.folder import StudyFolder
+from tuner.forecast import Forecast
+from tuner.oracle import SearchOracle
+from tuner.progress import Progress
+from tuner.space import Space
+from tuner.study import Study
+from tuner.tracking import DataRecord, Tracker
+from tuner.trial import Objective, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest
+
+OBJECTIVE = Objective("val_accuracy", "max")
+SPACE = Space.parse({"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]}, "my.build")
+SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
+
+
+@dataclasses.dataclass
+class Run:
+    """One process's part of a study, and what it had to train."""
+
+    study: Study
+    oracle: SearchOracle
+    trained: list[int]
+
+
+StartRun = Callable[..., Run]
+Statuses = dict[str, str]
+
+
+@pytest.fixture
+def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Path) -> StartRun:
+    """Open the same study as a new process would."""
+    held_path = tmp_path / "experiments" / "first"
+
+    def start(run_trial: RunTrial | None = None, deadline: float | None = None) -> Run:
+        if not held_path.exists():
+            held_path.mkdir(parents=True)
+            folder.write_whole(held_path / "study.json", '{"study_id": "id-1"}')
+        held = StudyFolder(held_path)
+        oracle = SearchOracle(GridConfig("grid"), SPACE, OBJECTIVE, 0, held.journal)
+        tracker = Tracker(client, "digits", "first", held.state.study_id)
+        tracker.open_study({}, DataRecord("digits", "d1", "{}", "{}"), [])
+        trained: list[int] = []
+
+        def succeed(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+            width = int(request.values["width"])
+            trained.append(width)
+            result = make_result(request.trial_id)
+            epochs = ({"val_accuracy": 0.1}, {"val_accuracy": SCORES[width]})
+            for i, metrics in enumerate(epochs):
+                on_epoch(request.trial_id, i + 1, metrics)
+            return dataclasses.replace(result, epochs=epochs)
+
+        forecast = Forecast(SPACE, oracle.num_trials(), None, is_exhaustive=True)
+        progress = Progress(
+            Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline
+        )
+        study = Study(
+            objective=OBJECTIVE,
+            seed=0,
+            folder=held,
+            oracle=oracle,
+            executor=SerialExecutor(lambda: run_trial or succeed),
+            tracker=tracker,
+            progress=progress,
+            deadline=deadline,
+        )
+        return Run(study, oracle, trained)
+
+    return start
+
+
+@pytest.fixture
+def statuses(client: mlflow.MlflowClient) -> Callable[[], Statuses]:
+    """Read the state of every trial's run."""
+
+    def read() -> Statuses:
+        runs = client.search_runs(["1"], "tags.`tuner.kind` = 'trial'")
+        return {run.data.tags["tuner.trial"]: run.info.status for run in runs}
+
+    return read
+
+
+def failing(kind: str, error: str = "ValueError: no") -> RunTrial:
+    return lambda request, _: TrialFailure(request.trial_id, error, "Traceback", kind)
+
+
+def test_run_records_every_trial(
+    start_run: StartRun, statuses: Callable[[], Statuses], tmp_path: Path
+) -> None:
+    run = start_run()
+    run.study.run()
+    assert run.trained == [1, 2, 3, 4, 5]
+    assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
+    assert run.oracle.scores == {f"000{i}": SCORES[i + 1] for i in range(5)}
+    assert list((tmp_path / "experiments" / "first" / "trials").iterdir()) == []
+
+
+def test_best_is_the_earlier_of_two_that_tie(start_run: StartRun) -> None:
+    run = start_run()
+    run.study.run()
+    best = run.study.best()
+    assert best is not None
+    assert (best.trial_id, best.score, best.values["width"]) == ("0001", 0.75, 2)
+    assert "test_accuracy" in best.metrics
+
+
+def test_best_without_a_trial_is_none(start_run: StartRun) -> None:
+    assert start_run().study.best() is None
+
+
+def test_run_again_trains_nothing(start_run: StartRun) -> None:
+    start_run().study.run()
+    again = start_run()
+    again.study.run()
+    assert again.trained == []
+    assert again.oracle.num_told == 5
+
+
+def test_interrupt_kills_the_open_run_and_resume_goes_on(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    first = start_run()
+    inner, count = first.study._executor, itertools.count()
+
+    def interrupted(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        if next(count) == 2:
+            on_epoch(request.trial_id, 1, {"val_accuracy": 0.1})
+            raise KeyboardInterrupt
+        return succeed(request, on_epoch)
+
+    succeed = inner._make_worker()
+    inner._run_trial = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.study.run()
+    assert statuses() == {"0000": "FINISHED", "0001": "FINISHED", "0002": "KILLED"}
+
+    second = start_run()
+    second.study.run()
+    assert second.trained == [3, 4, 5]
+    assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
+
+
+def test_trial_recorded_but_not_told_is_not_trained_again(
+    start_run: StartRun, tmp_path: Path
+) -> None:
+    first = start_run()
+    first.study.run()
+    journal = tmp_path / "experiments" / "first" / "oracle.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    # As if the process had been killed between MLflow's record and the oracle's.
+    told = next(i for i, line in enumerate(lines) if '"tell": "0004"' in line)
+    journal.write_text("".join(lines[:told]))
+    second = start_run()
+    second.study.run()
+    assert second.trained == []
+    assert second.oracle.scores == first.oracle.scores
+
+
+def test_failed_trials_do_not_stop_a_search(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    def every_second(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        if int(request.values["width"]) % 2:
+            return failing("infeasible")(request, on_epoch)
+        return good(request, on_epoch)
+
+    good = start_run().study._executor._make_worker()
+    run = start_run(every_second)
+    run.study.run()
+    assert run.oracle.num_told == 5
+    assert list(run.oracle.scores) == ["0001", "0003"]
+    assert statuses() == {f"000{i}": "FINISHED" if i % 2 else "FAILED" for i in range(5)}
+
+
+def test_three_failures_before_any_success_stop_the_search(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    run = start_run(failing("error", "ValueError: width must be even"))
+    with pytest.raises(SearchFailed, match=r"first 3 trials failed.*width must be even"):
+        run.study.run()
+    assert statuses() == {f"000{i}": "FAILED" for i in range(3)}
+
+
+def test_three_failures_after_a_success_do_not(start_run: StartRun) -> None:
+    good = start_run().study._executor._make_worker()
+
+    def only_first(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        worker = good if request.values["width"] == 1 else failing("error")
+        return worker(request, on_epoch)
+
+    run = start_run(only_first)
+    run.study.run()
+    assert run.oracle.num_told == 5
+
+
+def test_fatal_failure_stops_at_once_and_is_tried_again(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    run = start_run(failing("fatal", "`model._target_=x` must return a model"))
+    with pytest.raises(ModelError, match="must return a model"):
+        run.study.run()
+    assert statuses() == {"0000": "FAILED"}
+    mended = start_run()
+    mended.study.run()
+    assert mended.trained == [1, 2, 3, 4, 5]
+    assert set(statuses().values()) == {"FINISHED"}
+
+
+def test_no_trial_starts_after_the_deadline(start_run: StartRun) -> None:
+    run = start_run(deadline=time.time() - 1)
+    run.study.run()
+    assert run.trained == []
+
+
+def test_trial_out_of_time_is_killed(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    deadline = time.time() + 3600
+
+    def stop(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        assert request.deadline == deadline
+        run.study._deadline = -math.inf
+        return failing("stopped")(request, on_epoch)
+
+    run = start_run(stop, deadline)
+    run.study.run()
+    assert statuses() == {"0000": "KILLED"}
+    assert run.oracle.num_told == 0

@@ -1,0 +1,239 @@
+"""What MLflow holds after each step of a study, on a real SQLite store."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import MakeResult
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from tuner import tracking
+from tuner.errors import ConfigError, UnavailableError
+from tuner.tracking import DataRecord, Tracker, connect, logged_model_id, resolve_uri
+from tuner.trial import TrialFailure
+
+VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
+DATA = DataRecord("digits", "abc123", json.dumps({"loader": "x"}), json.dumps({"num_test": 1}))
+
+
+def open_tracker(client: mlflow.MlflowClient, study_id: str = "id-1") -> Tracker:
+    tracker = Tracker(client, "digits", "first", study_id)
+    tracker.open_study({"seed": 0, "data.name": "digits"}, DATA, [])
+    return tracker
+
+
+def history(client: mlflow.MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
+    return [(m.step, m.value) for m in client.get_metric_history(run_id, key)]
+
+
+def test_open_study_makes_the_parent_run(client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    settings = tmp_path / "config.yaml"
+    settings.write_text("seed: 0\n")
+    tracker = Tracker(client, "digits", "first", "id-1")
+    tracker.open_study({"seed": 0}, DATA, [settings])
+    run = client.get_run(tracker.run_id)
+    assert run.info.run_name == "first"
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"seed": "0"}
+    assert run.data.tags["tuner.kind"] == "study"
+    assert run.data.tags["tuner.study"] == "first"
+    assert [item.path for item in client.list_artifacts(tracker.run_id)] == ["config.yaml"]
+    [dataset] = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("digits", "abc123")
+
+
+def test_open_study_logs_more_params_than_a_batch_holds(client: mlflow.MlflowClient) -> None:
+    tracker = Tracker(client, "digits", "first", "id-1")
+    tracker.open_study({f"key_{i}": i for i in range(205)}, DATA, [])
+    assert len(client.get_run(tracker.run_id).data.params) == 205
+
+
+def test_open_trial_makes_a_nested_run(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    trial = tracker.open_trial("0000", VALUES, {"tuner.round": "1"})
+    run = client.get_run(trial.run_id)
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"epochs": "2", "units_1": "8", "activation": "relu"}
+    assert run.data.tags["mlflow.parentRunId"] == tracker.run_id
+    assert run.data.tags["tuner.kind"] == "trial"
+    assert run.data.tags["tuner.study"] == "first"
+    assert run.data.tags["tuner.trial"] == "0000"
+    assert run.data.tags["tuner.round"] == "1"
+    assert run.inputs.dataset_inputs[0].dataset.digest == "abc123"
+
+
+def test_log_epoch_counts_steps_from_one(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    tracker.log_epoch("0000", 1, {"loss": 0.5, "val_accuracy": 0.7})
+    tracker.log_epoch("0000", 2, {"loss": 0.4, "val_accuracy": 0.8})
+    assert history(client, run_id, "loss") == [(1, 0.5), (2, 0.4)]
+    assert history(client, run_id, "val_accuracy") == [(1, 0.7), (2, 0.8)]
+
+
+def test_finish_trial_records_everything(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    result = make_result("0000")
+    tracker.log_epoch("0000", 1, result.epochs[0])
+    tracker.finish_trial(result)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    # The epoch that was not logged live is there too, and none is there twice.
+    assert history(client, run_id, "val_accuracy") == [
+        (i + 1, metrics["val_accuracy"]) for i, metrics in enumerate(result.epochs)
+    ]
+    assert run.data.metrics["test_accuracy"] == result.test["test_accuracy"]
+    assert run.data.metrics["train_seconds"] == result.train_seconds
+    assert {item.path for item in client.list_artifacts(run_id)} == {
+        "confusion_matrix.json",
+        "confusion_matrix.png",
+    }
+    model = client.get_logged_model(logged_model_id(client, run_id))
+    assert (model.name, model.source_run_id, model.status) == ("model", run_id, "READY")
+    assert tracker.metrics("0000")["test_accuracy"] == result.test["test_accuracy"]
+
+
+def test_finished_model_names_its_run_and_pins_requirements(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    tracker.finish_trial(make_result("0000"))
+    info = mlflow.models.get_model_info(f"runs:/{run_id}/model")
+    assert info.run_id == run_id
+    assert str(info.signature.inputs.inputs[0].type) == "uint8"
+    assert info.signature.inputs.inputs[0].shape == (-1, 8, 8)
+    assert info.metadata["class_names"] == [str(i) for i in range(10)]
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model/requirements.txt")
+    lines = Path(path).read_text().split()
+    assert all("==" in line for line in lines)
+    assert {line.split("==")[0] for line in lines} >= {"keras", "tensorflow", "mlflow"}
+
+
+def test_fail_trial_records_the_traceback(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    tracker.fail_trial(TrialFailure("0000", "ValueError: no", "Traceback … no", "error"))
+    run = client.get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["tuner.error"] == "ValueError: no"
+    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/error.txt")
+    assert text == "Traceback … no"
+
+
+def test_fail_trial_kills_what_ran_out_of_time(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    tracker.fail_trial(TrialFailure("0000", "Time is up.", "", "stopped"))
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_reopened_study_finds_its_runs(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    before = open_tracker(client)
+    before.open_trial("0000", VALUES, {})
+    before.finish_trial(make_result("0000"))
+    interrupted = before.open_trial("0001", VALUES, {}).run_id
+    before.log_epoch("0001", 1, {"loss": 0.5, "val_accuracy": 0.25})
+    before.kill_trial("0001")
+    before.close_study("KILLED")
+
+    after = open_tracker(client)
+    assert after.run_id == before.run_id
+    assert client.get_run(after.run_id).info.status == "RUNNING"
+    finished = after.open_trial("0000", VALUES, {})
+    assert finished.finished is not None
+    assert finished.finished["test_accuracy"] == make_result("0000").test["test_accuracy"]
+    reopened = after.open_trial("0001", VALUES, {})
+    assert (reopened.run_id, reopened.finished) == (interrupted, None)
+    assert client.get_run(interrupted).info.status == "RUNNING"
+    after.log_epoch("0001", 1, {"loss": 0.5, "val_accuracy": 0.25})
+    after.log_epoch("0001", 2, {"loss": 0.4, "val_accuracy": 0.5})
+    assert history(client, interrupted, "loss") == [(1, 0.5), (2, 0.4)]
+    assert len(client.search_runs(["1"], run_view_type=ViewType.ALL)) == 3
+
+
+def test_studies_of_one_name_are_told_apart(client: mlflow.MlflowClient) -> None:
+    first, second = open_tracker(client, "id-1"), open_tracker(client, "id-2")
+    assert first.run_id != second.run_id
+
+
+def test_deleted_experiment_is_named(client: mlflow.MlflowClient) -> None:
+    client.delete_experiment(client.create_experiment("digits"))
+    with pytest.raises(ConfigError, match=r"`tracking\.experiment=digits` has been deleted"):
+        Tracker(client, "digits", "first", "id-1")
+
+
+def test_logged_model_id_without_a_model(client: mlflow.MlflowClient) -> None:
+    run = client.create_run("0")
+    with pytest.raises(MlflowException, match="has logged no model"):
+        logged_model_id(client, run.info.run_id)
+
+
+def test_resolve_uri_makes_the_default_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert resolve_uri("sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
+    assert resolve_uri("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001")
+    assert resolve_uri(None) == "http://127.0.0.1:5001"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("sqlite:////no/such/folder/x.db", "must lie in a folder that exists: /no/such/folder"),
+        ("gopher://x", "cannot be used"),
+    ],
+)
+def test_connect_refuses_what_is_no_store(uri: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=r"`tracking\.uri=") as caught:
+        connect(uri)
+    assert message in str(caught.value)
+
+
+def test_connect_refuses_a_port_where_nobody_listens() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(UnavailableError, match="must be an MLflow server that answers"):
+        connect(f"http://127.0.0.1:{port}")
+
+
+def test_connect_gives_up_on_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        found: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            except UnavailableError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=attempt, daemon=True)
+        thread.start()
+        # Not a measurement: MLflow's own patience is many minutes.
+        thread.join(timeout=60)
+    assert len(found) == 1
+    # The store's later, longer patience is what it was.
+    assert tracking.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
+
+
+def test_connect_hides_the_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        connect("gopher://user:secret@127.0.0.1/x")
+    assert "secret" not in str(caught.value)
