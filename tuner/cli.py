@@ -7,6 +7,7 @@ traceback of either.
 
 import functools
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,20 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     except (HydraException, OmegaConfBaseException) as error:
         _exit(error, wants_traceback)
     sys.exit(0)
+
+
+def program(name: str) -> str:
+    """Return what to type to run a program of this environment: its name, or its path.
+
+    Args:
+        name: Such as `mlflow`.
+    """
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found is not None and Path(found).parent == here.parent:
+        return name
+    is_below = here.is_relative_to(Path.cwd())
+    return str(here.relative_to(Path.cwd()) if is_below else here)
 
 
 def _exit(error: Exception, wants_traceback: bool) -> NoReturn:

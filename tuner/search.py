@@ -183,10 +183,11 @@ def _closing_lines(
         if not decision.promoted:
             model = f"models:/{name}/{decision.challenger}"
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    store = f" --backend-store-uri {uri}" if uri else ""
     lines += [
         "Next:",
-        "  " + " ".join(["mlflow ui", *([f"--backend-store-uri {uri}"] if uri else [])]),
-        f"  python -m tuner.predict {images} model={model}"
+        f"  {cli.program('mlflow')} ui{store}",
+        f"  {cli.program('python')} -m tuner.predict {images} model={model}"
         + (f" tracking.uri={config.tracking.uri}" if config.tracking.uri else ""),
     ]
     return lines
@@ -209,7 +210,7 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
 def _command(overrides: Sequence[str]) -> str:
     # What was thrown away before must not be thrown away again.
     kept = [override for override in overrides if not override.startswith("overwrite=")]
-    return shlex.join(["python", "-m", "tuner.search", *kept])
+    return shlex.join([cli.program("python"), "-m", "tuner.search", *kept])
 
 
 if __name__ == "__main__":
