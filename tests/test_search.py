@@ -254,7 +254,7 @@ def test_help_imports_nothing_heavy(option: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data=cifar"], "`data` must be one of digits, mnist, npz, but got 'cifar'."),
+        (["data=cifar"], "`data` must be one of custom, digits, mnist, npz, but got 'cifar'."),
         (["model=rnn"], "`model` must be one of custom, mlp, but got 'rnn'."),
         (["search=annealing"], "`search` must be one of bayesian, grid, hyperband, random"),
         (["search.max_trails=3"], "Did you mean `search.max_trials`?"),

@@ -7,6 +7,7 @@ traceback of either.
 
 import functools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def program(name: str) -> str:
     if found is not None and Path(found).parent == here.parent:
         return name
     is_below = here.is_relative_to(Path.cwd())
-    return str(here.relative_to(Path.cwd()) if is_below else here)
+    return shlex.quote(str(here.relative_to(Path.cwd()) if is_below else here))
 
 
 def _exit(error: Exception, wants_traceback: bool) -> NoReturn:

@@ -19,6 +19,7 @@ from tuner.errors import ConfigError
 from tuner.space import Space
 from tuner.trial import Objective
 
+ENGINES = ("auto", "compiled", "keras")
 MAX_SEED = 2**31 - 1
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
@@ -83,6 +84,13 @@ class ExecutorConfig:
 
 
 @dataclass
+class TrainingConfig:
+    """How epochs are run."""
+
+    engine: str = "auto"
+
+
+@dataclass
 class TrackingConfig:
     """Where MLflow keeps its records; group `tracking`."""
 
@@ -118,6 +126,7 @@ class StudyConfig:
     model: dict[str, Any] = MISSING
     space: dict[str, Any] = MISSING
     search: SearchConfig = MISSING
+    training: TrainingConfig = MISSING
     executor: ExecutorConfig = MISSING
     tracking: TrackingConfig = MISSING
     registry: RegistryConfig = MISSING
@@ -142,7 +151,7 @@ class StudyConfig:
 
 @dataclass
 class PredictConfig:
-    """What `tuner.predict` takes: mirrors `conf/predict.yaml`."""
+    """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
 
     images: str = MISSING
     model: str = MISSING
@@ -252,6 +261,11 @@ def _check(config: StudyConfig) -> None:
     _check_data(config.data)
     _check_search(config)
     _check_at_least("executor.threads", config.executor.threads, 1)
+    if config.training.engine not in ENGINES:
+        raise ConfigError(
+            f"`training.engine` must be one of {', '.join(ENGINES)}, but got "
+            f"{config.training.engine!r}."
+        )
     for key, name in (
         ("data.name", config.data.name),
         ("registry.name", config.registry.name),

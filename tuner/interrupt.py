@@ -6,7 +6,9 @@ also remembered, and `check` raises it again at the next batch.
 """
 
 import signal
+import sys
 from types import FrameType
+from typing import Any
 
 _requested = False
 
@@ -17,12 +19,19 @@ def install() -> None:
         # A shell starts background jobs with Ctrl-C ignored, and means it.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _request)
+    sys.unraisablehook = _report_unless_requested
 
 
 def check() -> None:
     """Raise KeyboardInterrupt if one has been asked for."""
     if _requested:
         raise KeyboardInterrupt
+
+
+def _report_unless_requested(unraisable: Any) -> None:
+    # What Python swallowed is raised again by `check`: no need to print a traceback.
+    if not (_requested and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+        sys.__unraisablehook__(unraisable)
 
 
 def _request(signum: int, frame: FrameType | None) -> None:

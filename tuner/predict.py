@@ -69,6 +69,12 @@ def _load(uri: str, tracking_uri: str | None) -> Any:
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
         return mlflow.pyfunc.load_model(uri)
+    except (TypeError, ValueError) as error:
+        # What Keras raises for a layer that is not its own.
+        raise UserError(
+            f"`model={uri}` cannot be loaded, since it holds what Keras's safe mode does not "
+            f"know, such as a layer of your own: {str(error).splitlines()[0]}"
+        ) from error
     except (MlflowException, OSError) as error:
         known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
         raise UserError(

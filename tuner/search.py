@@ -46,7 +46,9 @@ def main(composed: DictConfig) -> None:
     console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        console.print("It is finished: there is nothing left to train.")
+        console.print(
+            "It is finished: there is nothing left to train. What it said at its end:"
+        )
         console.print("\n".join(existing.state.finished), markup=False)
         return
 
@@ -111,7 +113,13 @@ def _run(
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
     arguments = {key: value for key, value in config.model.items() if key != "_target_"}
-    setup = WorkerSetup(config.model_function, arguments, objective, config.executor.threads)
+    setup = WorkerSetup(
+        config.model_function,
+        arguments,
+        objective,
+        config.executor.threads,
+        config.training.engine,
+    )
     tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), held.settings)
     status = "FAILED"
@@ -210,7 +218,7 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
 def _command(overrides: Sequence[str]) -> str:
     # What was thrown away before must not be thrown away again.
     kept = [override for override in overrides if not override.startswith("overwrite=")]
-    return shlex.join([cli.program("python"), "-m", "tuner.search", *kept])
+    return f"{cli.program('python')} -m tuner.search {shlex.join(kept)}"
 
 
 if __name__ == "__main__":

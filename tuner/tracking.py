@@ -108,15 +108,18 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         client = mlflow.MlflowClient(tracking_uri=resolved)
         client.search_experiments(max_results=1)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0].replace(resolved, shown)
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        first_line = str(cause).strip().splitlines()[0].replace(resolved, shown).rstrip(".")
         if urlsplit(resolved).scheme in ("http", "https"):
             raise UnavailableError(
                 f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
-                f"{first_line} Start it, or leave `tracking.uri` out to record in "
+                f"{first_line}. Start it, or leave `tracking.uri` out to record in "
                 f"{DEFAULT_STORE} here."
             ) from error
         raise ConfigError(
-            f"`tracking.uri={shown}` cannot be used: {first_line} Give sqlite:///<file>, a "
+            f"`tracking.uri={shown}` cannot be used: {first_line}. Give sqlite:///<file>, a "
             f"database's or a server's address, or leave it out to record in "
             f"{DEFAULT_STORE} here."
         ) from error

@@ -1,12 +1,15 @@
-"""The epochs themselves: train a compiled Keras model, the same way every time."""
+"""Training by `model.fit`, fed batch by batch: works with everything, and takes its time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tuner.datasets import Split
+
+EVALUATION_BATCH = 1024
+"""Images at a time where nothing is learnt: there are no gradients to keep."""
 
 
 def fit(
@@ -17,90 +20,61 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
-    callbacks: Iterable[Any] = (),
-    initial_epoch: int = 0,
+    callbacks: list[Any],
+    initial_epoch: int,
+    class_weight: dict[int, float] | None,
+    check: Callable[[], None],
 ) -> Any:
-    """Train a model and validate it after every epoch.
-
-    The order of the images in an epoch follows from `seed` and the epoch's number alone, so
-    that five epochs in one call and two calls of two and three are the same training.
-
-    Args:
-        model: A compiled `keras.Model` that takes the images as they are, uint8.
-        train: What it learns.
-        validation: What `val_…` is measured on.
-        epochs: Number of the last epoch, counted from 1.
-        batch_size: Images a step; the last step of an epoch takes what is left.
-        seed: In `[0, 2**31)`.
-        callbacks: Keras callbacks.
-        initial_epoch: Epochs the model has been trained before.
-
-    Returns:
-        Keras's `History`.
-    """
-    num_steps = -(-len(train) // batch_size)
+    """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
     return model.fit(
-        _batches(train, epochs, batch_size, seed, initial_epoch),
-        validation_data=_in_order(validation, batch_size),
+        batches(train, epochs, batch_size, seed, initial_epoch),
+        validation_data=tf.data.Dataset.from_tensor_slices(
+            (validation.images, validation.labels)
+        ).batch(EVALUATION_BATCH),
         initial_epoch=initial_epoch,
         epochs=epochs,
-        steps_per_epoch=num_steps,
-        callbacks=list(callbacks),
+        steps_per_epoch=-(-len(train) // batch_size),
+        callbacks=[*callbacks, _Check(check)],
+        class_weight=class_weight,
         shuffle=False,
         verbose=0,
     )
 
 
-def predict(model: Any, split: Split, batch_size: int = 1024) -> Any:
-    """Return the model's output for every image, float32 `(num_images, classes)`."""
-    return model.predict(split.images, batch_size=batch_size, verbose=0)
+class _Check(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._check()
 
 
-def seed_everything(seed: int) -> None:
-    """Seed what a model's initial weights and dropout masks are drawn from.
+def order(num_images: int, seed: int, epoch: Any) -> Any:
+    """Return the order of the images in an epoch, int32 `(num_images,)`.
 
     Args:
+        num_images: How many there are.
         seed: In `[0, 2**31)`.
+        epoch: Counted from 1; a number or an int32 tensor.
     """
-    keras.utils.set_random_seed(seed)
+    indices = tf.range(num_images)
+    return tf.random.experimental.stateless_shuffle(indices, seed=[seed, epoch])
 
 
-def set_threads(threads: int) -> None:
-    """Fix how many threads an operation uses, which the last bits of its result depend on.
-
-    Args:
-        threads: At least 1.
-
-    Raises:
-        RuntimeError: If TensorFlow has started already with another number.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-
-
-def forget_models() -> None:
-    """Free what Keras keeps of models built before in this process."""
-    keras.backend.clear_session()
-
-
-def _batches(train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int) -> Any:
+def batches(train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int) -> Any:
     """Yield the batches of all epochs still to come, one after another."""
     images, labels = tf.constant(train.images), tf.constant(train.labels)
-    indices = tf.range(len(train))
 
     def one_epoch(epoch: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(indices, seed=[seed, epoch])
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        shuffled = order(len(train), seed, epoch)
+        return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
 
     def gather(chosen: Any) -> Any:
         return tf.gather(images, chosen), tf.gather(labels, chosen)
 
     epoch_numbers = tf.data.Dataset.range(initial_epoch + 1, epochs + 1, output_type=tf.int32)
-    batches = epoch_numbers.flat_map(one_epoch).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
-
-
-def _in_order(split: Split, batch_size: int) -> Any:
-    # Validation has no gradients to keep, so it takes larger batches at the same memory.
-    return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(
-        max(batch_size, 256)
+    gathered = epoch_numbers.flat_map(one_epoch).map(
+        gather, num_parallel_calls=tf.data.AUTOTUNE
     )
+    return gathered.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,335 @@
+"""Whole epochs as one compiled program: no Python between two batches.
+
+The images live once in memory, as uint8. A program runs `model.train_step` in a `tf.while_loop`
+over batches gathered from them; on a CPU it is compiled by XLA unless the model has
+convolutions, for which XLA's CPU code is slow beyond use (216 s for an epoch that otherwise
+takes 9).
+
+Tracing and compiling take about a second, more than a short training. A program is therefore
+kept and used again for every model of the same form: the model's variables are copied into
+those of the model the program was made with, and back after each epoch.
+"""
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner.datasets import Split
+from tuner.training.streamed import EVALUATION_BATCH, order
+
+MAX_PROGRAMS = 8
+"""Programs kept; each holds a model, its optimiser's slots and some megabytes of code."""
+
+_STEPS_A_CALL = 512
+"""Steps between two chances to be interrupted: seconds, even for a large model."""
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+
+
+class CannotCompile(Exception):
+    """The model's training step cannot be part of a compiled program."""
+
+
+@dataclass(frozen=True)
+class _Resident:
+    """A split, in TensorFlow's memory."""
+
+    split: Split
+    images: Any
+    labels: Any
+
+
+class Program:
+    """One epoch of training, and one of validation, for models of one form.
+
+    Args:
+        model: A compiled `keras.Model`, which the program is traced with and bound to.
+        train: What it learns.
+        validation: What it is validated on.
+        batch_size: Images a step.
+        class_weight: Weight of each class in the loss, or None.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train: Split,
+        validation: Split,
+        batch_size: int,
+        class_weight: Mapping[int, float] | None,
+    ) -> None:
+        self.model = model
+        self._train, self._validation = _resident(train), _resident(validation)
+        self._batch_size = batch_size
+        self._weights = None if class_weight is None else _weight_table(train, class_weight)
+        self._num_full = len(train) // batch_size
+        use_xla = bool(tf.config.list_physical_devices("GPU")) or not _has_convolutions(model)
+        self._run_steps = tf.function(self._steps, jit_compile=use_xla)
+        # A last, smaller batch would double what XLA has to compile, for one step an epoch.
+        self._run_last = tf.function(self._last_step)
+        self._run_validation = tf.function(self._validation_steps)
+
+    def train_epoch(self, seed: int, epoch: int, check: Callable[[], None]) -> None:
+        """Run one epoch; the model's metrics hold its results.
+
+        Args:
+            seed: Of the order of the images.
+            epoch: Counted from 1.
+            check: Called every few seconds; what it raises ends the training.
+        """
+        shuffled = order(len(self._train.split), seed, epoch)
+        num_in_full = self._num_full * self._batch_size
+        full = tf.reshape(shuffled[:num_in_full], (self._num_full, self._batch_size))
+        for first in range(0, self._num_full, _STEPS_A_CALL):
+            check()
+            last = min(first + _STEPS_A_CALL, self._num_full)
+            self._run_steps(full, tf.constant(first), tf.constant(last))
+        if num_in_full < len(self._train.split):
+            self._run_last(shuffled[num_in_full:])
+
+    def validate(self) -> None:
+        """Run the validation split; the model's metrics hold the results."""
+        self._run_validation()
+
+    def compile(self) -> None:
+        """Trace and compile, without changing the model.
+
+        Raises:
+            CannotCompile: If its step cannot be compiled.
+        """
+        # Makes the variables of loss and metrics, which must be there before tracing.
+        first = self._train
+        try:
+            self.model.test_step((first.images[:1], first.labels[:1]))
+            self.model.reset_metrics()
+            self.model.optimizer.build(self.model.trainable_variables)
+            if self._num_full:
+                steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
+                # No step is run, from 0 to 0, but all is compiled.
+                self._run_steps(steps, tf.constant(0), tf.constant(0))
+        except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
+            raise CannotCompile(str(error).splitlines()[0]) from error
+
+    def _steps(self, batches: Any, first: Any, last: Any) -> None:
+        def step(i: Any) -> Any:
+            self.model.train_step(self._batch(batches[i]))
+            return i + 1
+
+        tf.while_loop(lambda i: i < last, step, [first], parallel_iterations=1)
+
+    def _last_step(self, chosen: Any) -> None:
+        self.model.train_step(self._batch(chosen))
+
+    def _batch(self, chosen: Any) -> Any:
+        labels = tf.gather(self._train.labels, chosen)
+        batch = tf.gather(self._train.images, chosen), labels
+        return batch if self._weights is None else (*batch, tf.gather(self._weights, labels))
+
+    def _validation_steps(self) -> None:
+        data = self._validation
+        for i in range(0, len(data.split), EVALUATION_BATCH):
+            stop = i + EVALUATION_BATCH
+            self.model.test_step((data.images[i:stop], data.labels[i:stop]))
+
+
+_programs: OrderedDict[str, Program] = OrderedDict()
+_residents: OrderedDict[int, _Resident] = OrderedDict()
+
+
+def program_for(
+    model: Any,
+    train: Split,
+    validation: Split,
+    batch_size: int,
+    class_weight: Mapping[int, float] | None,
+) -> Program:
+    """Return a program for models of this form, made before or now.
+
+    Raises:
+        CannotCompile: If the model's step cannot be compiled.
+    """
+    key = _form(model)
+    if key is not None:
+        data = [id(train.images), id(validation.images), batch_size, class_weight]
+        key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()
+        if key in _programs:
+            _programs.move_to_end(key)
+            return _programs[key]
+    # A kept program has a model of its own: what it trains must not be somebody's.
+    bound = model if key is None else _copy_of(model)
+    program = Program(bound, train, validation, batch_size, class_weight)
+    program.compile()
+    if key is not None:
+        _programs[key] = program
+        if len(_programs) > MAX_PROGRAMS:
+            _programs.popitem(last=False)
+    return program
+
+
+def fit(
+    program: Program,
+    model: Any,
+    *,
+    epochs: int,
+    seed: int,
+    callbacks: list[Any],
+    initial_epoch: int,
+    check: Callable[[], None],
+) -> Any:
+    """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
+    hooks = keras.callbacks.CallbackList(
+        callbacks, add_history=True, model=model, epochs=epochs, verbose=0
+    )
+    _prepare(model, program)
+    model.stop_training = False
+    hooks.on_train_begin()
+    logs: dict[str, Any] = {}
+    for epoch in range(initial_epoch, epochs):
+        model.reset_metrics()
+        hooks.on_epoch_begin(epoch)
+        with _lent(model, program):
+            program.train_epoch(seed, epoch + 1, check)
+        logs = _results(model)
+        hooks.on_test_begin()
+        model.reset_metrics()
+        with _lent(model, program):
+            program.validate()
+        validation_logs = _results(model)
+        hooks.on_test_end(validation_logs)
+        logs |= {f"val_{name}": value for name, value in validation_logs.items()}
+        hooks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if epochs > initial_epoch:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    hooks.on_train_end(logs)
+    return model.history
+
+
+def _results(model: Any) -> dict[str, Any]:
+    return {name: float(value) for name, value in model.get_metrics_result().items()}
+
+
+def _prepare(model: Any, program: Program) -> None:
+    """Make the variables that Keras makes at the first step, if they are not there yet."""
+    if model is program.model:
+        return
+    data = program._train
+    model.test_step((data.images[:1], data.labels[:1]))
+    model.optimizer.build(model.trainable_variables)
+
+
+class _lent:
+    """Lends a model's variables to the program for one epoch, and takes them back after it."""
+
+    def __init__(self, model: Any, program: Program) -> None:
+        self._pairs = (
+            []
+            if model is program.model
+            else list(zip(_variables(model), _variables(program.model), strict=True))
+        )
+
+    def __enter__(self) -> None:
+        for own, bound in self._pairs:
+            bound.assign(own)
+
+    def __exit__(self, *_: object) -> None:
+        for own, bound in self._pairs:
+            own.assign(bound)
+
+
+def _variables(model: Any) -> list[Any]:
+    """Return all state of a training, in an order that depends on the model's form alone."""
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    unique = {
+        id(variable): variable
+        for variable in [*model.variables, *model.optimizer.variables, *metrics]
+    }
+    return list(unique.values())
+
+
+def _form(model: Any) -> str | None:
+    """Describe all of a model that its program depends on; None if it cannot be told.
+
+    Two models whose layers are Keras's own and whose configurations are equal run the same
+    program. Of a class of somebody else's that cannot be known: it may hold what its
+    configuration does not say.
+    """
+    parts = [model, model.optimizer, *_all_layers(model)]
+    if not all(type(part).__module__.startswith("keras.") for part in parts):
+        return None
+    compile_config = model.get_compile_config()
+    text = json.dumps([model.get_config(), compile_config], sort_keys=True, default=repr)
+    if any(not word.startswith("keras") for word in _modules(compile_config)):
+        return None
+    optimizer = dict(model.optimizer.get_config())
+    # A plain learning rate is a variable, and is copied like the others.
+    if isinstance(optimizer.get("learning_rate"), float):
+        text = text.replace(f'"learning_rate": {json.dumps(optimizer["learning_rate"])}', "")
+    return f"{text}{keras.config.dtype_policy().name}"
+
+
+def _copy_of(model: Any) -> Any:
+    """Return a new model of the same form, compiled in the same way."""
+    copy = type(model).from_config(model.get_config())
+    copy.compile_from_config(model.get_compile_config())
+    return copy
+
+
+def _modules(config: Any) -> Iterator[str]:
+    """Yield the module of every class and function that a serialised configuration names."""
+    if isinstance(config, Mapping):
+        module = config.get("module")
+        if isinstance(module, str):
+            yield module
+        elif "class_name" in config:
+            yield "unknown"
+        for value in config.values():
+            yield from _modules(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _modules(value)
+
+
+def _all_layers(model: Any) -> list[Any]:
+    return list(model._flatten_layers(include_self=False, recursive=True))
+
+
+def _has_convolutions(model: Any) -> bool:
+    return any(isinstance(layer, _CONVOLUTIONS) for layer in _all_layers(model))
+
+
+def _weight_table(train: Split, class_weight: Mapping[int, float]) -> Any:
+    table = np.ones(int(train.labels.max()) + 1, dtype=np.float32)
+    for label, weight in class_weight.items():
+        table[label] = weight
+    return tf.constant(table)
+
+
+def _resident(split: Split) -> _Resident:
+    """Return a split in TensorFlow's memory, where it is put once."""
+    key = id(split.images)
+    if key not in _residents:
+        # The key is good for as long as the array lives, which the entry sees to.
+        _residents[key] = _Resident(split, tf.constant(split.images), tf.constant(split.labels))
+        if len(_residents) > 4:
+            _residents.popitem(last=False)
+    return _residents[key]

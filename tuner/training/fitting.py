@@ -1,0 +1,148 @@
+"""`fit`: whole epochs as one compiled program where that can be, Keras's own loop elsewhere."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tuner.datasets import Split
+from tuner.training import compiled, streamed
+
+logger = logging.getLogger(__name__)
+
+# What Keras calls for every batch, which a compiled epoch cannot.
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+_said: set[str] = set()
+
+
+def fit(
+    model: Any,
+    train: Split,
+    validation: Split,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    callbacks: Sequence[Any] = (),
+    initial_epoch: int = 0,
+    class_weight: Mapping[int, float] | None = None,
+    engine: str = "auto",
+    check: Callable[[], None] = lambda: None,
+) -> Any:
+    """Train a model and validate it after every epoch, as `model.fit` does.
+
+    The order of the images in an epoch follows from `seed` and the epoch's number alone, so
+    that five epochs in one call and two calls of two and three are the same training.
+
+    Args:
+        model: A compiled `keras.Model` that takes the images as they are, uint8.
+        train: What it learns.
+        validation: What `val_…` is measured on.
+        epochs: Number of the last epoch, counted from 1.
+        batch_size: Images a step; the last step of an epoch takes what is left.
+        seed: In `[0, 2**31)`.
+        callbacks: Keras callbacks; those with hooks for batches need Keras's own loop.
+        initial_epoch: Epochs the model has been trained before.
+        class_weight: Weight of each class in the loss; 1 for those not named.
+        engine: `compiled` runs each epoch as one program; `keras` is `model.fit`; `auto` is
+            compiled unless the callbacks, the memory or the model stand against it, which is
+            said once in the log.
+        check: Called every few seconds at most; what it raises ends the training.
+
+    Returns:
+        Keras's `History`.
+    """
+    arguments: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "callbacks": list(callbacks),
+        "initial_epoch": initial_epoch,
+        "class_weight": dict(class_weight) if class_weight else None,
+        "check": check,
+    }
+    if engine == "keras":
+        return streamed.fit(model, train, validation, **arguments)
+    if engine == "auto" and (reason := _obstacle(train, validation, callbacks)):
+        _say_once(reason)
+        return streamed.fit(model, train, validation, **arguments)
+    try:
+        program = compiled.program_for(model, train, validation, batch_size, class_weight)
+    except compiled.CannotCompile as error:
+        if engine == "compiled":
+            raise
+        _say_once(f"this model cannot be compiled into one ({error})")
+        return streamed.fit(model, train, validation, **arguments)
+    del arguments["batch_size"], arguments["class_weight"]
+    return compiled.fit(program, model, **arguments)
+
+
+def predict(model: Any, split: Split, batch_size: int = 1024) -> Any:
+    """Return the model's output for every image, a NumPy array `(num_images, classes)`."""
+    batches = range(0, len(split), batch_size)
+    outputs = [model(split.images[i : i + batch_size], training=False) for i in batches]
+    return keras.ops.convert_to_numpy(keras.ops.concatenate(outputs))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what a model's initial weights and dropout masks are drawn from.
+
+    Args:
+        seed: In `[0, 2**31)`.
+    """
+    keras.utils.set_random_seed(seed)
+
+
+def set_threads(threads: int) -> None:
+    """Fix how many threads an operation uses, which the last bits of its result depend on.
+
+    Args:
+        threads: At least 1.
+
+    Raises:
+        RuntimeError: If TensorFlow has started already with another number.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def forget_models() -> None:
+    """Free what Keras keeps of models built before in this process."""
+    keras.backend.clear_session()
+
+
+def _obstacle(train: Split, validation: Split, callbacks: Sequence[Any]) -> str | None:
+    """Say what stands against compiled epochs, or return None."""
+    for callback in callbacks:
+        for hook in _BATCH_HOOKS:
+            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
+                return f"{type(callback).__name__} has a hook for every batch ({hook})"
+    needed = sum(split.images.nbytes + split.labels.nbytes for split in (train, validation))
+    free = _free_bytes()
+    if free is not None and needed > free / 2:
+        return f"the images ({needed / 2**30:.1f} GiB) take over half of the free memory"
+    return None
+
+
+def _free_bytes() -> int | None:
+    """Return the memory that can be had without swapping, or None where nobody says."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":") for line in file)
+    except OSError:
+        return None
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _say_once(reason: str) -> None:
+    if reason not in _said:
+        _said.add(reason)
+        logger.info("Training by Keras's own loop, not by compiled epochs: %s.", reason)
