@@ -22,7 +22,7 @@ from tuner.config import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.merging import replace_hyperparameters_whole
 from tuner.tracking import DataRecord, Tracker, connect, logged_model_id
-from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult
+from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
@@ -95,7 +95,7 @@ def client(
 @pytest.fixture(scope="session")
 def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """A real trial's result, with its files."""
-    from tuner.worker import Worker, WorkerSetup
+    from tuner.worker import Worker
 
     values = {
         "epochs": 2,
@@ -156,6 +156,7 @@ def make_run(client: mlflow.MlflowClient, make_result: MakeResult) -> MakeRun:
 
 SMALL_GRID = (
     "study=first",
+    "executor.workers=2",
     "search=grid",
     "space.epochs=[1,2]",
     "space.units=[8,16]",

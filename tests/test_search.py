@@ -303,7 +303,14 @@ def own_model(tmp_path: Path) -> Path:
 
 
 def own(function: str, *more: str) -> list[str]:
-    fixed = ["model=custom", "space.epochs=1", "search=grid", "study=own", "registry.name=null"]
+    fixed = [
+        "executor=serial",
+        "model=custom",
+        "space.epochs=1",
+        "search=grid",
+        "study=own",
+        "registry.name=null",
+    ]
     return [*fixed, f"model._target_=my_models.{function}", *more]
 
 
@@ -363,7 +370,14 @@ def wait_for(path: Path, text: str) -> None:
     pytest.fail(f"{path} never said {text!r}")
 
 
-LONG = ("study=long", "search=grid", "space.epochs=[3,60]", "space.units=8", "space.layers=1")
+LONG = (
+    "executor=serial",
+    "study=long",
+    "search=grid",
+    "space.epochs=[3,60]",
+    "space.units=8",
+    "space.layers=1",
+)
 
 
 @pytest.mark.slow
@@ -380,7 +394,7 @@ def test_search_goes_on_after_a_signal(tmp_path: Path, number: int, exit_status:
     assert process.returncode == exit_status
     status = {run.data.tags["tuner.trial"]: run.info.status for run in runs(tmp_path, "trial")}
     if number != signal.SIGKILL:
-        assert "python -m tuner.search study=long search=grid 'space.epochs=[3,60]'" in printed
+        assert "python -m tuner.search executor=serial study=long search=grid" in printed
         assert status == {"0000": "FINISHED", "0001": "KILLED"}
         assert runs(tmp_path, "study")[0].info.status == "KILLED"
     resumed = command(tmp_path, "search", *LONG)
@@ -397,7 +411,13 @@ def test_search_goes_on_after_a_signal(tmp_path: Path, number: int, exit_status:
 
 @pytest.mark.slow
 def test_study_ends_when_its_time_is_up(tmp_path: Path) -> None:
-    overrides = ["study=short", "search=grid", "space.epochs=[1,100000]", "space.units=8"]
+    overrides = [
+        "executor=serial",
+        "study=short",
+        "search=grid",
+        "space.epochs=[1,100000]",
+        "space.units=8",
+    ]
     done = command(tmp_path, "search", *overrides, "search.max_minutes=0.25")
     assert done.returncode == 0, done.stderr
     assert "was stopped: Stopped because the study's time is up" in done.stdout

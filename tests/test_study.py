@@ -69,7 +69,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
 
         forecast = Forecast(SPACE, oracle.num_trials(), None, is_exhaustive=True)
         progress = Progress(
-            Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline
+            Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline, 1
         )
         study = Study(
             objective=OBJECTIVE,

@@ -84,6 +84,19 @@ class ExecutorConfig:
 
 
 @dataclass
+class SerialConfig(ExecutorConfig):
+    """`executor=serial`."""
+
+
+@dataclass
+class ProcessesConfig(ExecutorConfig):
+    """`executor=processes`."""
+
+    workers: int | None = None
+    retries: int = 2
+
+
+@dataclass
 class TrainingConfig:
     """How epochs are run."""
 
@@ -164,7 +177,10 @@ SEARCHES: Mapping[str, type[SearchConfig]] = {
     "bayesian": BayesianConfig,
     "hyperband": HyperbandConfig,
 }
-EXECUTORS: Mapping[str, type[ExecutorConfig]] = {"serial": ExecutorConfig}
+EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
+    "serial": SerialConfig,
+    "processes": ProcessesConfig,
+}
 
 
 def load(composed: DictConfig) -> StudyConfig:
@@ -261,6 +277,10 @@ def _check(config: StudyConfig) -> None:
     _check_data(config.data)
     _check_search(config)
     _check_at_least("executor.threads", config.executor.threads, 1)
+    if isinstance(config.executor, ProcessesConfig):
+        if config.executor.workers is not None:
+            _check_at_least("executor.workers", config.executor.workers, 1)
+        _check_at_least("executor.retries", config.executor.retries, 0)
     if config.training.engine not in ENGINES:
         raise ConfigError(
             f"`training.engine` must be one of {', '.join(ENGINES)}, but got "

@@ -46,6 +46,7 @@ class Progress:
         num_trials: Trials of the whole search, or None where nobody knows.
         forecast: What predicts the time left.
         deadline: Time (seconds since 1970) at which the study stops, or None.
+        capacity: Trials that run at a time.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Progress:
         num_trials: int | None,
         forecast: Forecast,
         deadline: float | None,
+        capacity: int,
     ) -> None:
+        self._capacity = capacity
         self._objective = objective
         self._searched = searched
         self._num_trials = num_trials
@@ -122,7 +125,6 @@ class Progress:
     def end_trial(self, outcome: Outcome) -> None:
         """Say how a trial ended, in one line."""
         running = self._running.pop(outcome.trial_id)
-        seconds = time.time() - running.started
         self._num_ended += 1
         head = f"trial {outcome.trial_id} ({self._num_ended} of {self._num_trials or '?'})"
         if isinstance(outcome, TrialFailure):
@@ -131,7 +133,8 @@ class Progress:
                 "%s  %s  %s: %s", head, self._describe(running.values), verb, outcome.error
             )
             return
-        self._forecast.learn(running.values, seconds)
+        # Not since it was submitted: a worker may have had to start first.
+        self._forecast.learn(running.values, outcome.seconds)
         score = outcome.score(self._objective)
         is_best = self._note_best(outcome.trial_id, score)
         logger.info(
@@ -141,7 +144,7 @@ class Progress:
             self._objective.name,
             score,
             "  best so far" if is_best else "",
-            seconds,
+            outcome.seconds,
             self._time_left(", about {} left"),
         )
 
@@ -166,7 +169,7 @@ class Progress:
         for running in self._running.values():
             predicted = self._forecast.trial_seconds(running.values) or 0.0
             in_flight += max(predicted - (now - running.started), 0.0)
-        left = to_come + in_flight
+        left = (to_come + in_flight) / self._capacity
         return left if self._deadline is None else min(left, max(self._deadline - now, 0.0))
 
     def _time_left(self, form: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 import os
@@ -14,13 +16,23 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from tuner import cli
-from tuner.config import GridConfig, HyperbandConfig, StudyConfig, flatten, load, to_dict
+from tuner.config import (
+    GridConfig,
+    HyperbandConfig,
+    ProcessesConfig,
+    StudyConfig,
+    flatten,
+    load,
+    to_dict,
+)
+from tuner.trial import WorkerSetup
 
 if TYPE_CHECKING:
     import mlflow
     from rich.console import Console
 
     from tuner.datasets import ImageData
+    from tuner.executors import Executor
     from tuner.folder import StudyFolder
     from tuner.registry import GateDecision
     from tuner.study import Best
@@ -66,7 +78,10 @@ def main(composed: DictConfig) -> None:
         native_noise_to(held.log_file),
     ):
         try:
-            held.state.finished = _run(config, name, held, data, client, console)
+            # First, so that the workers import TensorFlow while the driver does.
+            with contextlib.closing(_make_executor(config, data)) as executor:
+                lines = _run(config, name, held, data, client, executor, console)
+            held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
             command = _command([*overrides, *([] if config.study else [f"study={name}"])])
@@ -85,18 +100,17 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
+    executor: Executor,
     console: Console,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
     from tuner import registry
     from tuner.errors import SearchFailed
-    from tuner.executors.serial import SerialExecutor
     from tuner.forecast import Forecast
     from tuner.oracle import SearchOracle
     from tuner.progress import Progress
     from tuner.study import Study
     from tuner.tracking import Tracker
-    from tuner.worker import Worker, WorkerSetup
 
     space, objective, search = config.searched_space(), config.objective, config.search
     if isinstance(search, HyperbandConfig) and "epochs" in config.space:
@@ -112,14 +126,6 @@ def _run(
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
-    arguments = {key: value for key, value in config.model.items() if key != "_target_"}
-    setup = WorkerSetup(
-        config.model_function,
-        arguments,
-        objective,
-        config.executor.threads,
-        config.training.engine,
-    )
     tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), held.settings)
     status = "FAILED"
@@ -127,7 +133,13 @@ def _run(
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
         forecast = Forecast(space, oracle.num_trials(), oracle.mean_epochs(), is_exhaustive)
         progress = Progress(
-            console, objective, space.searched, oracle.num_trials(), forecast, deadline
+            console,
+            objective,
+            space.searched,
+            oracle.num_trials(),
+            forecast,
+            deadline,
+            executor.capacity,
         )
         progress.resume(oracle.values, oracle.scores, oracle.num_told)
         study = Study(
@@ -135,7 +147,7 @@ def _run(
             seed=config.seed,
             folder=held,
             oracle=oracle,
-            executor=SerialExecutor(lambda: Worker(setup, data).run),
+            executor=executor,
             tracker=tracker,
             progress=progress,
             deadline=deadline,
@@ -166,6 +178,30 @@ def _run(
     lines = _closing_lines(config, best, decision, oracle.num_told)
     logger.info("%s", "\n".join(lines))
     return lines
+
+
+def _make_executor(config: StudyConfig, data: ImageData) -> Executor:
+    from tuner.executors import make_run_trial
+
+    arguments = {key: value for key, value in config.model.items() if key != "_target_"}
+    setup = WorkerSetup(
+        config.model_function,
+        arguments,
+        config.objective,
+        config.executor.threads,
+        config.training.engine,
+    )
+    if isinstance(config.executor, ProcessesConfig):
+        import joblib
+
+        from tuner.executors.processes import ProcessExecutor
+
+        workers = config.executor.workers or joblib.cpu_count(only_physical_cores=True)
+        make = functools.partial(make_run_trial, setup)
+        return ProcessExecutor(make, data, workers, config.executor.retries)
+    from tuner.executors.serial import SerialExecutor
+
+    return SerialExecutor(lambda: make_run_trial(setup, data))
 
 
 def _closing_lines(

@@ -105,7 +105,6 @@ class Study:
             self._abandon()
             raise
         finally:
-            self._executor.close()
             self._count_time()
 
     def best(self) -> Best | None:

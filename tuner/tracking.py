@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,9 +38,12 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_STORE = "mlflow.db"
 MODEL_NAME = "model"
+LIVE_SECONDS = 1.0
+"""How far a running trial's curve in MLflow may be behind its training."""
 
 _PARENT_TAG = "mlflow.parentRunId"
 _BATCH_PARAMS = 100
+_BATCH_METRICS = 1000
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
@@ -61,12 +64,16 @@ class TrialRun:
     Attributes:
         run_id: MLflow's.
         finished: The metrics last logged, if the trial has been recorded to its end.
-        num_epochs: Epochs whose metrics it already has.
+        num_epochs: Epochs whose metrics it has, or has pending.
+        pending: Metrics not written yet: one call for several epochs costs no more than for
+        one. written: Monotonic time of the last call.
     """
 
     run_id: str
     finished: Metrics | None = None
     num_epochs: int = 0
+    pending: list[Metric] = field(default_factory=list)
+    written: float = 0.0
 
 
 def resolve_uri(uri: str | None) -> str:
@@ -220,9 +227,18 @@ class Tracker:
             metrics: As Keras names them.
         """
         trial = self._trials[trial_id]
-        if epoch > trial.num_epochs:
-            self._log_metrics(trial.run_id, metrics, step=epoch)
-            trial.num_epochs = epoch
+        if epoch <= trial.num_epochs:
+            return
+        trial.pending += _metrics(metrics, step=epoch)
+        trial.num_epochs = epoch
+        if time.monotonic() - trial.written >= LIVE_SECONDS:
+            self._write_pending(trial)
+
+    def _write_pending(self, trial: TrialRun) -> None:
+        for i in range(0, len(trial.pending), _BATCH_METRICS):
+            self.client.log_batch(trial.run_id, trial.pending[i : i + _BATCH_METRICS])
+        trial.pending = []
+        trial.written = time.monotonic()
 
     def finish_trial(self, result: TrialResult) -> None:
         """Record a trial's result and its files, and end its run as FINISHED."""
@@ -238,13 +254,16 @@ class Tracker:
         }
         num_epochs = len(result.epochs)
         model_id = self._log_model(trial.run_id, Path(result.files.model_dir), num_epochs)
-        self._log_metrics(trial.run_id, final, step=num_epochs, model_id=model_id)
+        trial.pending += _metrics(final, step=num_epochs, model_id=model_id)
+        self._write_pending(trial)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
-        run_id = self._trials[failure.trial_id].run_id
+        trial = self._trials[failure.trial_id]
+        run_id = trial.run_id
+        self._write_pending(trial)
         self.client.set_tag(run_id, "tuner.error", failure.error[:5000])
         if failure.kind == "stopped":
             self.client.set_terminated(run_id, "KILLED")
@@ -254,11 +273,13 @@ class Tracker:
 
     def kill_trial(self, trial_id: str) -> None:
         """End the run of a trial that was interrupted."""
-        self.client.set_terminated(self._trials[trial_id].run_id, "KILLED")
+        trial = self._trials[trial_id]
+        self._write_pending(trial)
+        self.client.set_terminated(trial.run_id, "KILLED")
 
     def log_best(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
         """Record the best trial so far on the study's run."""
-        self._log_metrics(self.run_id, metrics, step=len(self._trials))
+        self.client.log_batch(self.run_id, _metrics(metrics, step=len(self._trials)))
         for key, value in tags.items():
             self.client.set_tag(self.run_id, key, value)
 
@@ -325,18 +346,6 @@ class Tracker:
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
         return run_id
 
-    def _log_metrics(
-        self, run_id: str, metrics: Metrics, step: int, model_id: str | None = None
-    ) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(
-            run_id,
-            [
-                Metric(key, value, now, step, model_id=model_id)
-                for key, value in metrics.items()
-            ],
-        )
-
     def _log_model(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
         """Log the folder that a worker saved as the run's model, and return the model's id."""
         logged = self.client.create_logged_model(
@@ -355,6 +364,11 @@ class Tracker:
         self.client.finalize_logged_model(logged.model_id, "READY")
         shutil.rmtree(model_dir)
         return str(logged.model_id)
+
+
+def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()]
 
 
 def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Value = int | float | str | bool
 Values = Mapping[str, Value]
@@ -32,6 +32,25 @@ class Objective:
     def is_better(self, score: float, than: float) -> bool:
         """Say whether `score` beats `than`; a tie does not."""
         return score > than if self.direction == "max" else score < than
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What all trials of a study share, as plain data.
+
+    Attributes:
+        model_function: Dotted name of the function that builds a model.
+        model_arguments: Its fixed arguments, beside the values and the data's shape.
+        objective: The metric that every trial must report.
+        threads: Threads of one operation.
+        engine: What runs the epochs; see `tuner.training.fit`.
+    """
+
+    model_function: str
+    model_arguments: Mapping[str, Any]
+    objective: Objective
+    threads: int
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,7 @@ class TrialResult:
         files: What the worker made.
         num_parameters: Weights of the model, trainable or not.
         train_seconds: Wall time of the epochs trained.
+        seconds: Wall time of the whole trial in the worker.
     """
 
     trial_id: str
@@ -80,6 +100,7 @@ class TrialResult:
     files: TrialFiles
     num_parameters: int
     train_seconds: float
+    seconds: float
 
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""

@@ -4,8 +4,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +18,18 @@ from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
 from tuner.functions import find_function
 from tuner.trial import (
     Metrics,
-    Objective,
     OnEpoch,
     Outcome,
     TrialFailure,
     TrialFiles,
     TrialRequest,
     TrialResult,
+    WorkerSetup,
     all_finite,
 )
 
 # Every trial is a new model and traces its programs anew; TensorFlow takes that for a mistake.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True)
-class WorkerSetup:
-    """What all trials of a study share, as plain data.
-
-    Attributes:
-        model_function: Dotted name of the function that builds a model.
-        model_arguments: Its fixed arguments, beside the values and the data's shape.
-        objective: The metric that every trial must report.
-        threads: Threads of one operation.
-        engine: What runs the epochs; see `tuner.training.fit`.
-    """
-
-    model_function: str
-    model_arguments: Mapping[str, Any]
-    objective: Objective
-    threads: int
-    engine: str = "auto"
 
 
 class Worker:
@@ -89,6 +69,7 @@ class Worker:
             training.forget_models()
 
     def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
+        begin = time.perf_counter()
         training.seed_everything(request.seed)
         model = self._model(request)
         epochs: list[Metrics] = []
@@ -118,6 +99,7 @@ class Worker:
             files=files,
             num_parameters=int(model.count_params()),
             train_seconds=train_seconds,
+            seconds=time.perf_counter() - begin,
         )
 
     def _model(self, request: TrialRequest) -> Any:

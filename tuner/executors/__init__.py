@@ -1,16 +1,29 @@
 """Where trials run: one interface for this process, worker processes and a cluster."""
 
-from typing import Protocol
+from __future__ import annotations
 
-from tuner.trial import OnEpoch, Outcome, TrialRequest
+from typing import TYPE_CHECKING, Protocol
+
+from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
+
+if TYPE_CHECKING:
+    from tuner.datasets import ImageData
+
+
+def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
+    """Return what runs trials, in the process this is called in: it imports TensorFlow.
+
+    Args:
+        setup: What the trials share.
+        data: The images.
+    """
+    from tuner.worker import Worker
+
+    return Worker(setup, data).run
 
 
 class Executor(Protocol):
-    """Runs trials somewhere; the driver is its only caller, from one thread.
-
-    Nothing is started before the first `submit`, so that a study with nothing left to do costs
-    nothing.
-    """
+    """Runs trials somewhere; the driver is its only caller, from one thread."""
 
     @property
     def capacity(self) -> int:

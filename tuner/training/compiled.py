@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tuner.datasets import Split
@@ -65,7 +64,7 @@ class Program:
         train: What it learns.
         validation: What it is validated on.
         batch_size: Images a step.
-        class_weight: Weight of each class in the loss, or None.
+        class_weight: Weight of every class in the loss, in their order, or None.
     """
 
     def __init__(
@@ -79,7 +78,11 @@ class Program:
         self.model = model
         self._train, self._validation = _resident(train), _resident(validation)
         self._batch_size = batch_size
-        self._weights = None if class_weight is None else _weight_table(train, class_weight)
+        self._weights = (
+            None
+            if class_weight is None
+            else tf.constant(list(class_weight.values()), tf.float32)
+        )
         self._num_full = len(train) // batch_size
         use_xla = bool(tf.config.list_physical_devices("GPU")) or not _has_convolutions(model)
         self._run_steps = tf.function(self._steps, jit_compile=use_xla)
@@ -115,18 +118,16 @@ class Program:
         Raises:
             CannotCompile: If its step cannot be compiled.
         """
-        # Makes the variables of loss and metrics, which must be there before tracing.
-        first = self._train
         try:
-            self.model.test_step((first.images[:1], first.labels[:1]))
-            self.model.reset_metrics()
-            self.model.optimizer.build(self.model.trainable_variables)
+            _make_variables(self.model, self._train)
             if self._num_full:
                 steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
                 # No step is run, from 0 to 0, but all is compiled.
                 self._run_steps(steps, tf.constant(0), tf.constant(0))
-        except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
-            raise CannotCompile(str(error).splitlines()[0]) from error
+        except Exception as error:
+            # Tracing runs code of the model's, which may raise anything; if the fault is its
+            # own, Keras's loop will say so better.
+            raise CannotCompile(str(error).strip().splitlines()[0]) from error
 
     def _steps(self, batches: Any, first: Any, last: Any) -> None:
         def step(i: Any) -> Any:
@@ -198,7 +199,8 @@ def fit(
     hooks = keras.callbacks.CallbackList(
         callbacks, add_history=True, model=model, epochs=epochs, verbose=0
     )
-    _prepare(model, program)
+    if model is not program.model:
+        _make_variables(model, program._train)
     model.stop_training = False
     hooks.on_train_begin()
     logs: dict[str, Any] = {}
@@ -228,13 +230,12 @@ def _results(model: Any) -> dict[str, Any]:
     return {name: float(value) for name, value in model.get_metrics_result().items()}
 
 
-def _prepare(model: Any, program: Program) -> None:
-    """Make the variables that Keras makes at the first step, if they are not there yet."""
-    if model is program.model:
-        return
-    data = program._train
+def _make_variables(model: Any, data: _Resident) -> None:
+    """Make the variables of loss, metrics and optimiser, as Keras does at the first step."""
     model.test_step((data.images[:1], data.labels[:1]))
-    model.optimizer.build(model.trainable_variables)
+    model.reset_metrics()
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
 
 
 class _lent:
@@ -315,13 +316,6 @@ def _all_layers(model: Any) -> list[Any]:
 
 def _has_convolutions(model: Any) -> bool:
     return any(isinstance(layer, _CONVOLUTIONS) for layer in _all_layers(model))
-
-
-def _weight_table(train: Split, class_weight: Mapping[int, float]) -> Any:
-    table = np.ones(int(train.labels.max()) + 1, dtype=np.float32)
-    for label, weight in class_weight.items():
-        table[label] = weight
-    return tf.constant(table)
 
 
 def _resident(split: Split) -> _Resident:

@@ -61,13 +61,16 @@ def fit(
     Returns:
         Keras's `History`.
     """
+    if class_weight is not None:
+        # Keras wants a weight for every class.
+        class_weight = {i: class_weight.get(i, 1.0) for i in range(int(train.labels.max()) + 1)}
     arguments: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "callbacks": list(callbacks),
         "initial_epoch": initial_epoch,
-        "class_weight": dict(class_weight) if class_weight else None,
+        "class_weight": class_weight,
         "check": check,
     }
     if engine == "keras":
@@ -116,7 +119,10 @@ def set_threads(threads: int) -> None:
 
 def forget_models() -> None:
     """Free what Keras keeps of models built before in this process."""
+    policy = keras.config.dtype_policy()
     keras.backend.clear_session()
+    # Keras forgets the precision too, which is no model's.
+    keras.config.set_dtype_policy(policy)
 
 
 def _obstacle(train: Split, validation: Split, callbacks: Sequence[Any]) -> str | None:

@@ -1,0 +1,256 @@
+"""Model functions of a user's own: some that work, and every way in which one may not."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner.trial import Values
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def raises(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    raise KeyError("this model has a fault of its own")
+
+
+def returns_nothing(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return None
+
+
+def not_compiled(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return _model(image_shape, keras.layers.Dense(num_classes, activation="softmax"))
+
+
+def one_class_too_many(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return _compiled(
+        _model(image_shape, keras.layers.Dense(num_classes + 1, activation="softmax"))
+    )
+
+
+def logits(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    model = _model(image_shape, keras.layers.Dense(num_classes))
+    return _compiled(model, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+
+def two_outputs(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    model = _model(image_shape, keras.layers.Dense(num_classes, activation="softmax"))
+    return _compiled(keras.Model(model.input, [model.output, model.output]), [LOSS, LOSS])
+
+
+def other_images(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return _compiled(_model((5, 5), keras.layers.Dense(num_classes, activation="softmax")))
+
+
+def not_a_number(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    start = keras.initializers.Constant(float("nan"))
+    return _compiled(
+        _model(
+            image_shape,
+            keras.layers.Dense(num_classes, activation="softmax", kernel_initializer=start),
+        )
+    )
+
+
+def no_memory(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    raise MemoryError
+
+
+def no_device_memory(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
+
+
+def no_memory_to_train(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return _compiled(
+        _model(
+            image_shape,
+            NoMemoryToTrain(),
+            keras.layers.Dense(num_classes, activation="softmax"),
+        )
+    )
+
+
+def with_arguments(
+    values: Values, image_shape: tuple[int, ...], num_classes: int, *, units: int
+) -> Any:
+    return _compiled(
+        _model(
+            image_shape,
+            keras.layers.Dense(units),
+            keras.layers.Dense(num_classes, activation="softmax"),
+        )
+    )
+
+
+class NoMemoryToTrain(keras.layers.Layer):
+    """Good to predict with."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            raise MemoryError
+        return x
+
+
+# Models with parts of a user's own, for 8 x 8 images in ten classes: all of them work.
+
+
+def lambda_layer() -> Any:
+    return _small(hidden=[keras.layers.Lambda(lambda x: 2 * x, output_shape=(64,))])
+
+
+def own_activation() -> Any:
+    return _small(activation=_twice_relu)
+
+
+def own_regularizer() -> Any:
+    return _small(kernel_regularizer=_small_weights)
+
+
+def own_initializer() -> Any:
+    return _small(kernel_initializer=_tenths)
+
+
+def own_layer() -> Any:
+    return _small(hidden=[Halved()])
+
+
+def own_loss() -> Any:
+    return _compiled(_network(), _squared)
+
+
+def own_metric() -> Any:
+    model = _network()
+    model.compile("adam", LOSS, metrics=["accuracy", _mean_confidence])
+    return model
+
+
+def own_schedule() -> Any:
+    model = _network()
+    model.compile(keras.optimizers.Adam(Falling()), LOSS, metrics=["accuracy"])
+    return model
+
+
+def own_optimizer() -> Any:
+    model = _network()
+    model.compile(HalfSGD(0.1), LOSS, metrics=["accuracy"])
+    return model
+
+
+def own_model() -> Any:
+    return _compiled(Subclassed())
+
+
+def sequential() -> Any:
+    return _compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8), dtype="uint8"),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        )
+    )
+
+
+def nested_and_partly_frozen() -> Any:
+    base = _model((8, 8), keras.layers.Dense(16, activation="relu"))
+    base.trainable = False
+    images = keras.Input((8, 8), dtype="uint8")
+    classes = keras.layers.Dense(10, activation="softmax")
+    return _compiled(keras.Model(images, classes(base(images))))
+
+
+def adapted_normalization() -> Any:
+    normalization = keras.layers.Normalization()
+    # Mean 3, and a variance of 1: the numbers 2 and 4.
+    normalization.adapt(np.repeat([[2.0], [4.0]], 64, axis=1).astype(np.float32))
+    return _small(hidden=[normalization])
+
+
+def bias_without_decay() -> Any:
+    model = _network()
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=20.0)
+    optimizer.exclude_from_weight_decay(var_names=["kernel", "bias"])
+    model.compile(optimizer, LOSS, metrics=["accuracy"])
+    return model
+
+
+def augmented() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Reshape((8, 8, 1))(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.RandomTranslation(0.1, 0.1, seed=1)(x)
+    x = keras.layers.GaussianNoise(0.1, seed=2)(keras.layers.Flatten()(x))
+    return _compiled(keras.Model(images, keras.layers.Dense(10, activation="softmax")(x)))
+
+
+def _twice_relu(x: Any) -> Any:
+    return 2 * keras.ops.relu(x)
+
+
+def _small_weights(weights: Any) -> Any:
+    return 0.01 * keras.ops.sum(weights * weights)
+
+
+def _tenths(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return keras.ops.reshape(keras.ops.arange(shape[0] * shape[1]) % 10 / 100, shape)
+
+
+def _squared(truth: Any, predicted: Any) -> Any:
+    right = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(truth, (-1,)), "int32"), 10)
+    return keras.ops.sum((right - predicted) ** 2, axis=-1)
+
+
+def _mean_confidence(truth: Any, predicted: Any) -> Any:
+    return keras.ops.max(predicted, axis=-1)
+
+
+class Halved(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return x / 2
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step: Any) -> Any:
+        return 0.1 / (1 + keras.ops.cast(step, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class HalfSGD(keras.optimizers.SGD):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        super().update_step(gradient / 2, variable, learning_rate)
+
+
+class Subclassed(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.classes = keras.layers.Dense(10, activation="softmax")
+
+    def call(self, images: Any) -> Any:
+        return self.classes(self.flatten(keras.ops.cast(images, "float32") / 255))
+
+
+def _model(image_shape: tuple[int, ...], *layers: Any) -> Any:
+    images = keras.Input(image_shape, dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(images, x)
+
+
+def _compiled(model: Any, loss: Any = LOSS) -> Any:
+    model.compile("adam", loss, metrics=["accuracy"] if isinstance(loss, str) else None)
+    return model
+
+
+def _network(hidden: list[Any] | None = None, **options: Any) -> Any:
+    dense = keras.layers.Dense(12, **{"activation": "relu", **options})
+    return _model((8, 8), *(hidden or []), dense, keras.layers.Dense(10, activation="softmax"))
+
+
+def _small(hidden: list[Any] | None = None, **options: Any) -> Any:
+    return _compiled(_network(hidden, **options))

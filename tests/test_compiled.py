@@ -1,0 +1,386 @@
+"""Compiled epochs train as Keras's own loop does, and are compiled once for each form."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tuner import training
+from tuner.datasets import ImageData, Split
+from tuner.training import compiled, fitting
+
+OPTIONS = {"epochs": 2, "batch_size": 16, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def _no_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    compiled._programs.clear()
+    fitting._said.clear()
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def train(digits: ImageData) -> Split:
+    # 150 = 9 * 16 + 6: the last batch is a smaller one.
+    return digits.train.take(np.arange(150))
+
+
+@pytest.fixture(scope="module")
+def validation(digits: ImageData) -> Split:
+    return digits.validation.take(np.arange(100))
+
+
+def mlp(dropout: float = 0.0, rate: Any = 0.01, **options: Any) -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    # Without a bias, whose gradient before a batch norm is 0: Adam would scale up its rounding.
+    x = keras.layers.Dense(12, use_bias=False, kernel_regularizer="l2")(x)
+    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dropout(dropout)(x)
+    model = keras.Model(
+        images, keras.layers.Dense(10, activation="softmax", dtype="float32")(x)
+    )
+    options = {"metrics": ["accuracy"], **options}
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", **options)
+    return model
+
+
+def plain() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Dense(16, activation="relu")(x)
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def cnn() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Reshape((8, 8, 1))(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    x = keras.layers.Flatten()(keras.layers.MaxPooling2D()(x))
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def schedule() -> Any:
+    return mlp(rate=keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5))
+
+
+def weighted_metric() -> Any:
+    return mlp(weighted_metrics=[keras.metrics.SparseTopKCategoricalAccuracy(3, name="top_3")])
+
+
+def clipped() -> Any:
+    model = plain()
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.5),
+        keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def averaged() -> Any:
+    model = plain()
+    optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class OwnStep(keras.Model):
+    """A model that trains in its own way: half of the gradient."""
+
+    def train_step(self, data: Any) -> Any:
+        import tensorflow as tf
+
+        images, labels = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(y=labels, y_pred=self(images, training=True)) / 2
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._loss_tracker.update_state(loss)
+        return {"loss": self._loss_tracker.result()}
+
+
+def own_step() -> Any:
+    base = plain()
+    model = OwnStep(base.input, base.output)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def fitted(
+    build: Any, train: Split, validation: Split, engine: str, **options: Any
+) -> tuple[Any, Any]:
+    training.forget_models()
+    training.seed_everything(1)
+    model = build()
+    history = training.fit(model, train, validation, engine=engine, **{**OPTIONS, **options})
+    return model, history
+
+
+@pytest.mark.parametrize(
+    "build", [plain, mlp, cnn, schedule, weighted_metric, clipped, averaged, own_step]
+)
+def test_fit_agrees_with_keras(build: Any, train: Split, validation: Split) -> None:
+    ours, our_history = fitted(build, train, validation, "compiled")
+    theirs, their_history = fitted(build, train, validation, "keras")
+    for ours_, theirs_ in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(ours_, theirs_, atol=1e-5)
+    assert our_history.epoch == their_history.epoch == [0, 1]
+    assert set(our_history.history) == set(their_history.history)
+    for name, values in their_history.history.items():
+        assert our_history.history[name] == pytest.approx(values, abs=1e-4)
+
+
+def test_fit_agrees_with_keras_on_class_weights(train: Split, validation: Split) -> None:
+    weights = {0: 5.0, 3: 0.5}
+    ours, _ = fitted(plain, train, validation, "compiled", class_weight=weights)
+    theirs, _ = fitted(plain, train, validation, "keras", class_weight=weights)
+    unweighted, _ = fitted(plain, train, validation, "keras")
+    first = ours.get_weights()[0]
+    np.testing.assert_allclose(first, theirs.get_weights()[0], atol=1e-5)
+    assert np.abs(first - unweighted.get_weights()[0]).max() > 1e-3
+
+
+def test_fit_trains_in_mixed_precision(train: Split, validation: Split) -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    model, history = fitted(plain, train, validation, "compiled", epochs=8)
+    assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert model.layers[-2].compute_dtype == "float16"
+    _, theirs = fitted(plain, train, validation, "keras", epochs=8)
+    assert history.history["loss"] == pytest.approx(theirs.history["loss"], abs=0.02)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_fit_draws_other_dropout_masks_for_every_batch(train: Split, validation: Split) -> None:
+    losses = []
+    for dropout in (0.0, 0.5):
+        _, history = fitted(lambda d=dropout: mlp(d), train, validation, "compiled")
+        losses.append(history.history["loss"][-1])
+    assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_fit_in_two_parts_is_the_same_training(
+    engine: str, train: Split, validation: Split
+) -> None:
+    whole, _ = fitted(lambda: mlp(0.3), train, validation, engine, epochs=5)
+    parts, _ = fitted(lambda: mlp(0.3), train, validation, engine, epochs=2)
+    options = {**OPTIONS, "epochs": 5, "initial_epoch": 2}
+    training.fit(parts, train, validation, engine=engine, **options)
+    for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_fit_again_with_a_model_of_the_same_form_uses_the_program(
+    train: Split, validation: Split
+) -> None:
+    first, _ = fitted(lambda: mlp(0.3), train, validation, "compiled")
+    kept = [weight.copy() for weight in first.get_weights()]
+    [program] = compiled._programs.values()
+    second, _ = fitted(lambda: mlp(0.3), train, validation, "compiled")
+    faster, _ = fitted(lambda: mlp(0.3, rate=0.05), train, validation, "compiled")
+    assert list(compiled._programs.values()) == [program]
+    assert program._run_steps.experimental_get_tracing_count() == 1
+    for one, other in zip(kept, second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(faster.get_weights()[0] - kept[0]).max() > 1e-3
+    # What others train with the program is not seen by those who did so before.
+    for one, other in zip(kept, first.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_programs_are_told_apart(train: Split, validation: Split) -> None:
+    def form(build: Any) -> str | None:
+        # A trial begins with no layers, so that the same layers get the same names.
+        training.forget_models()
+        return compiled._form(build())
+
+    others = [plain, mlp, lambda: mlp(0.2), lambda: mlp(0.3), clipped, averaged, schedule]
+    assert len({form(build) for build in others}) == len(others)
+    assert form(lambda: mlp(rate=0.1)) == form(lambda: mlp(rate=0.2))
+    fitted(plain, train, validation, "compiled", batch_size=32)
+    fitted(plain, train, validation, "compiled", class_weight={1: 2.0})
+    fitted(plain, validation, validation, "compiled")
+    assert len(compiled._programs) == 3
+
+
+def test_programs_are_bounded(
+    train: Split, validation: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "MAX_PROGRAMS", 2)
+    for batch_size in (20, 21, 22):
+        fitted(plain, train, validation, "compiled", batch_size=batch_size, epochs=1)
+    assert [program._batch_size for program in compiled._programs.values()] == [21, 22]
+
+
+def test_model_of_an_own_class_is_not_kept(train: Split, validation: Split) -> None:
+    fitted(own_step, train, validation, "compiled")
+    assert len(compiled._programs) == 0
+
+
+def test_convolutions_are_not_compiled_by_xla(train: Split, validation: Split) -> None:
+    assert compiled._has_convolutions(cnn())
+    assert not compiled._has_convolutions(mlp())
+    fitted(cnn, train, validation, "compiled")
+    [program] = compiled._programs.values()
+    assert not program._run_steps._jit_compile
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes down what it is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, ...]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.calls.append(("train_begin",))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("epoch_begin", epoch))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.calls.append(("test_begin",))
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.calls.append(("test_end", sorted(logs)))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("epoch_end", epoch, sorted(logs)))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.calls.append(("train_end", sorted(logs)))
+
+
+def test_callbacks_are_called_as_keras_calls_them(train: Split, validation: Split) -> None:
+    ours, theirs = Recorder(), Recorder()
+    fitted(plain, train, validation, "compiled", callbacks=[ours])
+    fitted(plain, train, validation, "keras", callbacks=[theirs])
+    assert ours.calls == theirs.calls
+    assert len(ours.calls) == 2 + 2 * 4
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_early_stopping_restores_the_best_weights(
+    engine: str, train: Split, validation: Split
+) -> None:
+    stopper = keras.callbacks.EarlyStopping(
+        "val_accuracy", mode="min", patience=2, restore_best_weights=True
+    )
+    model, history = fitted(plain, train, validation, engine, epochs=9, callbacks=[stopper])
+    first, _ = fitted(plain, train, validation, engine, epochs=1)
+    assert len(history.epoch) == 3
+    for one, other in zip(model.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_learning_rate_is_reduced(times: int, train: Split, validation: Split) -> None:
+    # The second time with a program that is kept, whose optimiser is another.
+    for _ in range(times):
+        reducer = keras.callbacks.ReduceLROnPlateau(
+            "val_loss", factor=0.1, patience=0, min_delta=100.0, min_lr=0.0
+        )
+        model, history = fitted(
+            plain, train, validation, "compiled", epochs=3, callbacks=[reducer]
+        )
+    assert history.history["learning_rate"] == pytest.approx([1e-3, 1e-3, 1e-4])
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-5)
+
+
+class EveryBatch(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.count += 1
+
+
+def test_hook_for_every_batch_falls_back_and_says_so_once(
+    train: Split, validation: Split, caplog: pytest.LogCaptureFixture
+) -> None:
+    counter = EveryBatch()
+    with caplog.at_level(logging.INFO, "tuner"):
+        fitted(plain, train, validation, "auto", callbacks=[counter])
+        fitted(plain, train, validation, "auto", callbacks=[counter])
+    assert counter.count == 2 * 2 * 10
+    [record] = caplog.records
+    assert "EveryBatch has a hook for every batch (on_train_batch_end)" in record.getMessage()
+
+
+class PythonInside(keras.layers.Layer):
+    """Counts something in Python, which XLA cannot."""
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        counted = tf.numpy_function(lambda value: value, [x], tf.float32)
+        return tf.ensure_shape(counted, x.shape)
+
+
+def uncompilable() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Dense(4)(x) + PythonInside()(x[:, :4])
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_model_that_cannot_be_compiled_falls_back(
+    train: Split, validation: Split, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "tuner"):
+        _, history = fitted(uncompilable, train, validation, "auto")
+    assert len(history.history["loss"]) == 2
+    assert "this model cannot be compiled into one" in caplog.records[0].getMessage()
+    with pytest.raises(compiled.CannotCompile):
+        fitted(uncompilable, train, validation, "compiled")
+
+
+def test_images_that_take_too_much_memory_fall_back(
+    train: Split,
+    validation: Split,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The one thing here that is not real: a machine with hardly any memory left.
+    monkeypatch.setattr(fitting, "_free_bytes", lambda: 2 * train.images.nbytes)
+    with caplog.at_level(logging.INFO, "tuner"):
+        fitted(plain, train, validation, "auto", epochs=1)
+    assert "take over half of the free memory" in caplog.records[0].getMessage()
+    assert len(compiled._programs) == 0
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_check_can_end_a_training(engine: str, train: Split, validation: Split) -> None:
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(plain, train, validation, engine, check=check)
+
+
+def test_fewer_images_than_a_batch_are_trained(train: Split, validation: Split) -> None:
+    few = train.take(np.arange(10))
+    ours, _ = fitted(plain, few, validation, "compiled")
+    theirs, _ = fitted(plain, few, validation, "keras")
+    np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], atol=1e-5)
+
+
+def test_predict_returns_every_image_in_order(train: Split, validation: Split) -> None:
+    model, _ = fitted(plain, train, validation, "compiled", epochs=1)
+    whole = training.predict(model, validation)
+    parts = training.predict(model, validation, batch_size=7)
+    assert whole.shape == (100, 10)
+    np.testing.assert_allclose(whole, parts, atol=1e-6)
+    np.testing.assert_allclose(whole, model.predict(validation.images, verbose=0), atol=1e-6)

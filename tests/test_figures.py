@@ -1,0 +1,95 @@
+"""The pictures that go with a trial."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from tuner.figures import confusion_matrix
+
+Pixels = npt.NDArray[np.int64]
+
+
+def draw(confusion: npt.NDArray[np.int64], names: list[str], path: Path) -> Pixels:
+    """Draw a confusion matrix, and return the picture, RGB."""
+    confusion_matrix(confusion, names, path)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"), dtype=np.int64)
+
+
+def made_up(num_classes: int) -> npt.NDArray[np.int64]:
+    counts = np.random.default_rng(0).integers(0, 4, (num_classes, num_classes))
+    return counts + 90 * np.eye(num_classes, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "side"),
+    # Half an inch a class at 100 pixels an inch, and 1.6 inches for names; from 4.5 to 14.
+    [(2, 450), (10, 660), (20, 1160), (100, 1400)],
+)
+def test_confusion_matrix_is_a_picture_of_bounded_size(
+    tmp_path: Path, num_classes: int, side: int
+) -> None:
+    names = [f"class number {i}" for i in range(num_classes)]
+    path = tmp_path / "matrix.png"
+    pixels = draw(made_up(num_classes), names, path)
+    assert pixels.shape == (side, side, 3)
+    assert path.stat().st_size < 500_000
+
+
+def test_confusion_matrix_colours_right_blue_and_wrong_orange(tmp_path: Path) -> None:
+    pixels = draw(np.array([[90, 0], [10, 100]]), ["a", "b"], tmp_path / "matrix.png")
+    red, blue = pixels[..., 0], pixels[..., 2]
+    bluish, orange = blue - red > 60, red - blue > 60
+    # The upper half holds class a: its right ones left, nothing right.
+    top, bottom = slice(30, 220), slice(240, 400)
+    left, right = slice(60, 230), slice(260, 420)
+    assert bluish[top, left].mean() > 0.8
+    assert orange[bottom, left].mean() > 0.8
+    assert bluish[bottom, right].mean() > 0.8
+    assert (bluish | orange)[top, right].mean() < 0.02
+
+
+def test_confusion_matrix_tells_one_fault_from_none(tmp_path: Path) -> None:
+    before = draw(np.diag([1000, 1000]), ["a", "b"], tmp_path / "before.png")
+    after = draw(np.array([[999, 1], [0, 1000]]), ["a", "b"], tmp_path / "after.png")
+    # A whole cell changes its colour, a sixth of the picture or more.
+    assert (np.abs(after - before).max(axis=2) > 60).mean() > 1 / 6
+
+
+@pytest.mark.parametrize(
+    "confusion",
+    [
+        np.diag([5, 5, 5]),
+        np.array([[0, 5, 0], [0, 0, 5], [5, 0, 0]]),
+        np.zeros((3, 3), np.int64),
+        np.array([[5, 1, 0], [0, 0, 0], [0, 0, 7]]),
+        np.full((3, 3), 10**9),
+    ],
+    ids=["all right", "all wrong", "no images", "a class without images", "large"],
+)
+def test_confusion_matrix_of_extreme_counts(
+    tmp_path: Path, confusion: npt.NDArray[np.int64]
+) -> None:
+    pixels = draw(confusion, ["a", "b", "c"], tmp_path / "matrix.png")
+    assert pixels.shape == (450, 450, 3)
+    assert pixels.std() > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a name of more than fourteen letters", "", "two\nlines", "$_$", "$10 to $20", "%", "\\x"],
+)
+def test_confusion_matrix_takes_any_class_name(tmp_path: Path, name: str) -> None:
+    pixels = draw(np.array([[5, 1], [0, 5]]), [name, "b"], tmp_path / "matrix.png")
+    assert pixels.shape == (450, 450, 3)
+
+
+@pytest.mark.parametrize("name", ["猫", "কুকুর", "\U0001f600"])
+def test_confusion_matrix_takes_names_its_font_lacks(tmp_path: Path, name: str) -> None:
+    # Drawn as an empty box, and without a warning for every trial.
+    pixels = draw(np.array([[5, 1], [0, 5]]), [name, "b"], tmp_path / "matrix.png")
+    assert pixels.shape == (450, 450, 3)

@@ -1,0 +1,248 @@
+"""Worker processes: real ones, really killed."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import workers_for_tests
+from conftest import SMALL_GRID, FinishedStudy, command
+from test_search import runs, start, wait_for
+
+from tuner.datasets import ImageData
+from tuner.errors import SearchFailed
+from tuner.executors.processes import MakeRunTrial, ProcessExecutor
+from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
+
+
+@contextlib.contextmanager
+def executor(
+    make: MakeRunTrial, data: ImageData, workers: int = 2, retries: int = 2
+) -> Iterator[ProcessExecutor]:
+    with contextlib.closing(ProcessExecutor(make, data, workers, retries)) as made:
+        yield made
+
+
+def request(trial_id: str, tmp_path: Path, **values: int | str) -> TrialRequest:
+    return TrialRequest(trial_id, {"epochs": 2, **values}, 0, str(tmp_path))
+
+
+def run_all(made: ProcessExecutor, requests: list[TrialRequest]) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    for one in requests:
+        made.submit(one)
+    while len(outcomes) < len(requests):
+        for outcome in made.wait(lambda *_: None):
+            assert outcome.trial_id not in outcomes
+            outcomes[outcome.trial_id] = outcome
+    return outcomes
+
+
+def test_trials_run_in_other_processes_on_mapped_images(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.counting, few_digits) as made:
+        outcomes = run_all(made, [request(f"000{i}", tmp_path) for i in range(6)])
+    for outcome in outcomes.values():
+        assert isinstance(outcome, TrialResult)
+        assert outcome.epochs[0]["val_accuracy"] == few_digits.train.images.mean()
+        assert outcome.num_parameters != os.getpid()
+
+
+def test_epochs_arrive_before_the_outcome(few_digits: ImageData, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, Metrics]] = []
+    with executor(workers_for_tests.counting, few_digits, workers=1) as made:
+        made.submit(request("0000", tmp_path))
+        made.wait(lambda *epoch: seen.append(epoch))
+    assert seen == [("0000", 1, {"loss": 0.5}), ("0000", 2, {"loss": 1.0})]
+
+
+def test_free_worker_that_has_the_program_is_preferred(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.counting, few_digits) as made:
+        pids = {}
+        for i, width in enumerate([8, 16, 16, 8, 16, 8]):
+            values: Values = {"width": width, "learning_rate": i / 10}
+            if i == 1:
+                # Both are busy for a moment, so that either gets one of the widths.
+                made.submit(request("first", tmp_path, width=8))
+                made.submit(request("second", tmp_path, width=16))
+                while len(pids) < 2:
+                    for outcome in made.wait(lambda *_: None):
+                        assert isinstance(outcome, TrialResult)
+                        pids[{"first": 8, "second": 16}[outcome.trial_id]] = (
+                            outcome.num_parameters
+                        )
+            if i > 1:
+                [outcome] = run_all(
+                    made, [TrialRequest(f"{i}", {"epochs": i, **values}, 0, str(tmp_path))]
+                ).values()
+                assert isinstance(outcome, TrialResult)
+                assert outcome.num_parameters == pids[width]
+    assert pids[8] != pids[16]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "exit"])
+def test_trial_of_a_dead_worker_is_tried_again(
+    how: str, few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.dying, few_digits) as made:
+        requests = [request(f"000{i}", tmp_path, deaths=i % 3, how=how) for i in range(4)]
+        outcomes = run_all(made, requests)
+    assert all(isinstance(outcome, TrialResult) for outcome in outcomes.values())
+
+
+def test_trial_that_always_kills_its_worker_fails(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.dying, few_digits, retries=1) as made:
+        requests = [
+            request("0000", tmp_path, deaths=9, how="SIGKILL"),
+            request("0001", tmp_path, deaths=0, how="SIGKILL"),
+        ]
+        outcomes = run_all(made, requests)
+    failure = outcomes["0000"]
+    assert isinstance(failure, TrialFailure)
+    assert failure.error == (
+        "The worker process was killed by SIGKILL, 2 times in a row (executor.retries)."
+    )
+    assert isinstance(outcomes["0001"], TrialResult)
+
+
+def test_trial_given_to_a_worker_that_never_starts_fails(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.never_starting, few_digits, workers=1, retries=0) as made:
+        outcomes = run_all(made, [request("0000", tmp_path)])
+    assert isinstance(outcomes["0000"], TrialFailure)
+    assert "ended with exit status 4" in outcomes["0000"].error
+
+
+def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> None:
+    with (
+        executor(workers_for_tests.never_starting, few_digits) as made,
+        pytest.raises(SearchFailed, match="ended with exit status 4 before they could run"),
+    ):
+        made.wait(lambda *_: None)
+
+
+def test_error_while_a_worker_starts_is_raised(few_digits: ImageData, tmp_path: Path) -> None:
+    with executor(workers_for_tests.raising, few_digits) as made:
+        made.submit(request("0000", tmp_path))
+        with pytest.raises(ImportError, match="no such library"):
+            made.wait(lambda *_: None)
+
+
+def test_close_ends_the_workers_and_removes_the_files(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.sleeping, few_digits, workers=1) as made:
+        seen: list[Metrics] = []
+        made.submit(request("0000", tmp_path))
+        while not seen:
+            for worker in made._workers:
+                made._receive(worker, lambda _i, _e, metrics: seen.append(metrics))
+        folder = Path(made._folder.name)
+        assert folder.exists()
+    assert not folder.exists()
+    assert not is_alive(int(seen[0]["pid"]))
+
+
+DRIVER = """
+import sys, pathlib
+import workers_for_tests
+from tuner.config import DataConfig
+from tuner.datasets import images
+from tuner.executors.processes import ProcessExecutor
+from tuner.trial import TrialRequest
+
+if __name__ == "__main__":
+    data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
+    executor = ProcessExecutor(workers_for_tests.sleeping, data, 1, 0)
+    executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
+    executor.wait(lambda trial_id, epoch, metrics: print(int(metrics["pid"]), flush=True))
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
+    """An idle worker of a killed driver ends at once: its pipe is closed."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.replace("sleeping", "counting").replace('metrics["pid"]', "1"))
+    script.write_text(
+        script.read_text()
+        + "    print(executor._workers[0].process.pid, flush=True)\n    input()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as driver:
+        assert driver.stdout is not None
+        *_, pid = [driver.stdout.readline() for _ in range(3)]
+        assert is_alive(int(pid))
+        driver.kill()
+    for _ in range(100):
+        if not is_alive(int(pid)):
+            return
+        time.sleep(0.1)
+    pytest.fail("The worker outlived its driver.")
+
+
+# The whole search.
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_where_trials_run(
+    finished_study: FinishedStudy, tmp_path: Path
+) -> None:
+    overrides = [o for o in SMALL_GRID if not o.startswith("executor")]
+    done = command(tmp_path, "search", *overrides, "executor=serial")
+    assert done.returncode == 0, done.stderr
+
+    def metrics(folder: Path) -> list[tuple[dict[str, str], list[float]]]:
+        names = ("loss", "accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+        return [
+            (run.data.params, [run.data.metrics[name] for name in names])
+            for run in runs(folder, "trial")
+        ]
+
+    # Bit for bit, since the same work is done with the same number of threads.
+    assert metrics(tmp_path) == metrics(finished_study.folder)
+
+
+@pytest.mark.slow
+def test_search_survives_a_killed_worker(tmp_path: Path) -> None:
+    log = tmp_path / "experiments" / "killed" / "tune.log"
+    overrides = ["study=killed", "search=grid", "space.epochs=[40,41]", "space.units=8"]
+    with start(tmp_path, *overrides, "executor.workers=2") as process:
+        wait_for(log, "trial 0001 epoch 2/41")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [
+            int(pid)
+            for pid in children
+            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
+        assert len(workers) == 2
+        os.kill(workers[1], 9)
+        printed, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert "its worker process was killed by SIGKILL; it is tried again (1 of 2)" in printed
+    trials = runs(tmp_path, "trial")
+    assert [run.info.status for run in trials] == ["FINISHED", "FINISHED"]
+    assert not any(is_alive(pid) for pid in workers)

@@ -1,0 +1,66 @@
+"""What worker processes run in the tests of executors: plain functions, no TensorFlow."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tuner.datasets import ImageData
+from tuner.trial import OnEpoch, Outcome, RunTrial, TrialFiles, TrialRequest, TrialResult
+
+
+def result(request: TrialRequest, value: float) -> TrialResult:
+    return TrialResult(
+        trial_id=request.trial_id,
+        epochs=({"val_accuracy": value},),
+        test={"test_accuracy": value},
+        files=TrialFiles((), ""),
+        num_parameters=os.getpid(),
+        train_seconds=0.0,
+        seconds=0.0,
+    )
+
+
+def counting(data: ImageData) -> RunTrial:
+    """Report two epochs, and the mean of the images that the worker sees."""
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        for epoch in (1, 2):
+            on_epoch(request.trial_id, epoch, {"loss": epoch / 2})
+        return result(request, float(data.train.images.mean()))
+
+    return run
+
+
+def dying(data: ImageData) -> RunTrial:
+    """Die as often as the values say, in the way they say."""
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        deaths = Path(request.output_dir) / f"{request.trial_id}.deaths"
+        count = int(deaths.read_text()) if deaths.exists() else 0
+        if count < int(request.values["deaths"]):
+            deaths.write_text(str(count + 1))
+            if request.values["how"] == "exit":
+                os._exit(3)
+            os.kill(os.getpid(), getattr(signal, str(request.values["how"])))
+        time.sleep(0.2)
+        return result(request, 1.0)
+
+    return run
+
+
+def sleeping(data: ImageData) -> RunTrial:
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        on_epoch(request.trial_id, 1, {"pid": os.getpid()})
+        time.sleep(600)
+        return result(request, 1.0)
+
+    return run
+
+
+def never_starting(data: ImageData) -> RunTrial:
+    os._exit(4)
+
+
+def raising(data: ImageData) -> RunTrial:
+    raise ImportError("no such library")

@@ -1,0 +1,242 @@
+"""Trials in worker processes of this machine, started once a study.
+
+A worker takes one trial at a time over a pipe, and sends back every epoch and the outcome. A
+worker that dies is replaced, and its trial tried again: it gives the same result wherever it
+runs. When the driver dies, its pipes close and the workers end by themselves.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.datasets import ImageData, Split
+from tuner.errors import SearchFailed
+from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest, Values
+
+logger = logging.getLogger(__name__)
+
+MakeRunTrial = Callable[[ImageData], RunTrial]
+"""Called once in each worker, with the study's images; crosses to it by pickle."""
+
+_MAX_LOST_STARTS = 3
+_NOT_IN_PROGRAM = ("epochs", "learning_rate")
+
+
+class ProcessExecutor:
+    """Runs trials in worker processes; see `Executor`.
+
+    Args:
+        make_run_trial: What a worker calls to be able to run trials.
+        data: The study's images, which every worker maps from files.
+        workers: How many processes, at least 1.
+        retries: How often a trial is tried again whose worker died.
+    """
+
+    def __init__(
+        self, make_run_trial: MakeRunTrial, data: ImageData, workers: int, retries: int
+    ) -> None:
+        self.capacity = workers
+        self._make_run_trial = make_run_trial
+        self._retries = retries
+        self._folder = tempfile.TemporaryDirectory(prefix="glassy-")
+        self._files = _save(data, Path(self._folder.name))
+        self._queue: deque[TrialRequest] = deque()
+        self._tries: dict[str, int] = {}
+        self._num_lost_starts = 0
+        self._workers = [self._start() for _ in range(workers)]
+
+    def submit(self, request: TrialRequest) -> None:
+        """Take a trial, and give it to a worker that is free."""
+        self._queue.append(request)
+        self._assign()
+
+    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+        """Wait until at least one trial has ended, and return those that have.
+
+        Raises:
+            SearchFailed: If workers die again and again before they can run a trial.
+        """
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            connections: list[Any] = [worker.connection for worker in self._workers]
+            for connection in wait(connections):
+                worker = next(w for w in self._workers if w.connection is connection)
+                try:
+                    outcomes += self._receive(worker, on_epoch)
+                except (EOFError, OSError):
+                    outcomes += self._replace(worker)
+            self._assign()
+        return outcomes
+
+    def close(self) -> None:
+        """Stop all workers; trials in flight are lost."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers = []
+        self._queue.clear()
+        self._folder.cleanup()
+
+    def _receive(self, worker: "_Worker", on_epoch: OnEpoch) -> list[Outcome]:
+        """Take all that a worker has sent so far."""
+        outcomes: list[Outcome] = []
+        while worker.connection.poll():
+            kind, content = worker.connection.recv()
+            if kind == "ready":
+                self._num_lost_starts = 0
+            elif kind == "epoch":
+                on_epoch(*content)
+            elif kind == "error":
+                raise content
+            else:
+                worker.request = None
+                outcomes.append(content)
+        return outcomes
+
+    def _replace(self, worker: "_Worker") -> list[Outcome]:
+        """Start another worker in place of one that died, and try its trial again."""
+        worker.process.join()
+        how = _how_it_ended(worker.process.exitcode)
+        request = worker.request
+        worker.connection.close()
+        self._workers.remove(worker)
+        if request is None:
+            self._num_lost_starts += 1
+            if self._num_lost_starts > _MAX_LOST_STARTS:
+                raise SearchFailed(
+                    f"Worker processes {how} before they could run a trial; the study's "
+                    f"tune.log may say why."
+                )
+        self._workers.append(self._start())
+        if request is None:
+            return []
+        tries = self._tries.get(request.trial_id, 0) + 1
+        self._tries[request.trial_id] = tries
+        if tries > self._retries:
+            error = f"The worker process {how}, {tries} times in a row (executor.retries)."
+            return [TrialFailure(request.trial_id, error, error, "infeasible")]
+        logger.warning(
+            "trial %s: its worker process %s; it is tried again (%d of %d).",
+            request.trial_id,
+            how,
+            tries,
+            self._retries,
+        )
+        self._queue.appendleft(request)
+        return []
+
+    def _assign(self) -> None:
+        """Give waiting trials to free workers, those that have the program first."""
+        while self._queue and (free := [w for w in self._workers if w.request is None]):
+            request = self._queue.popleft()
+            form = _form(request.values)
+            worker = next((w for w in free if form in w.forms), free[0])
+            worker.request = request
+            worker.forms.add(form)
+            try:
+                worker.connection.send(request)
+            except OSError:
+                # It died a moment ago; `wait` sees that and tries the trial again.
+                return
+
+    def _start(self) -> "_Worker":
+        # Not forked: TensorFlow's threads do not survive it.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve, args=(theirs, self._make_run_trial, self._files), daemon=True
+        )
+        process.start()
+        # Kept open here, the pipe would not tell that the worker is gone.
+        theirs.close()
+        return _Worker(process, ours)
+
+
+class _Worker:
+    """The driver's view of one worker process."""
+
+    def __init__(self, process: Any, connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+        self.request: TrialRequest | None = None
+        self.forms: set[str] = set()
+
+
+def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
+    """Run trials until the driver hangs up: what a worker process does."""
+    # Ctrl-C reaches the whole process group; what happens then is the driver's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The driver has sent its standard error to the study's log; what a model prints goes there
+    # too.
+    os.dup2(2, 1)
+
+    def on_epoch(trial_id: str, epoch: int, metrics: Metrics) -> None:
+        connection.send(("epoch", (trial_id, epoch, metrics)))
+
+    try:
+        try:
+            run_trial = make_run_trial(files.load())
+        except Exception as error:
+            connection.send(("error", error))
+            return
+        connection.send(("ready", None))
+        while True:
+            connection.send(("outcome", run_trial(connection.recv(), on_epoch)))
+    except (EOFError, OSError):
+        # The driver is gone: nobody wants the result.
+        os._exit(0)
+
+
+class _Files:
+    """Where the images lie, and all else there is to know of them."""
+
+    def __init__(self, folder: Path, rest: dict[str, Any]) -> None:
+        self._folder = folder
+        self._rest = rest
+
+    def load(self) -> ImageData:
+        """Map the images: all processes share one copy of them."""
+        splits: dict[str, Any] = {
+            name: Split(
+                _mapped(self._folder / f"{name}_images.npy"),
+                _mapped(self._folder / f"{name}_labels.npy"),
+            )
+            for name in ("train", "validation", "test")
+        }
+        return ImageData(**self._rest, **splits)
+
+
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _save(data: ImageData, folder: Path) -> _Files:
+    for name in ("train", "validation", "test"):
+        split: Split = getattr(data, name)
+        np.save(folder / f"{name}_images.npy", split.images)
+        np.save(folder / f"{name}_labels.npy", split.labels)
+    return _Files(
+        folder, {"name": data.name, "class_names": data.class_names, "digest": data.digest}
+    )
+
+
+def _form(values: Values) -> str:
+    """Name what a compiled program depends on: all values but those it is given."""
+    return repr(sorted(item for item in values.items() if item[0] not in _NOT_IN_PROGRAM))
+
+
+def _how_it_ended(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    return f"ended with exit status {exitcode}"
