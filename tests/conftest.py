@@ -18,10 +18,11 @@ import mlflow
 import numpy as np
 import pytest
 
-from tuner.config import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.merging import replace_hyperparameters_whole
-from tuner.tracking import DataRecord, Tracker, connect, logged_model_id
+from tuner.schema import DataConfig
+from tuner.store import connect
+from tuner.tracking import DataRecord, Tracker, logged_model_id
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"

@@ -12,21 +12,16 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from tuner import config as config_module
-from tuner.config import (
+from tuner.config import check_name, flatten, load, load_predict, to_dict, unknown_key
+from tuner.errors import ConfigError
+from tuner.schema import (
     BayesianConfig,
     GridConfig,
     HyperbandConfig,
     RandomConfig,
     SearchConfig,
     StudyConfig,
-    check_name,
-    flatten,
-    load,
-    load_predict,
-    to_dict,
-    unknown_key,
 )
-from tuner.errors import ConfigError
 from tuner.trial import Objective
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -35,6 +30,7 @@ CONF = Path(__file__).parents[1] / "conf"
 REQUIRED = {
     "data=npz": ["data.path=images.npz"],
     "model=custom": ["model._target_=my_package.my_function"],
+    "data=custom": ["data._target_=my_package.load", "data.name=mine"],
 }
 CUSTOM = ["model=custom", *REQUIRED["model=custom"]]
 
@@ -90,7 +86,7 @@ def test_load_defaults() -> None:
     assert config.data.name == "digits"
     assert config.model_function == "tuner.models.mlp.build"
     assert config.search.oracle == "random"
-    assert config.executor.name == "serial"
+    assert config.executor.name == "processes"
     assert config.tracking.experiment == "digits"
     assert config.registry.name == "digits-classifier"
     assert config.registry.alias == "champion"

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pytest
 from sklearn.datasets import load_digits
 
-from tuner.config import DataConfig
 from tuner.datasets import LabelledImages, Split, load, mnist, npz
 from tuner.datasets import digits as digits_source
 from tuner.errors import DataError
+from tuner.schema import DataConfig
 
 Array = npt.NDArray[Any]
 WriteNpz = Callable[..., Path]
@@ -31,7 +31,7 @@ THREE = LabelledImages(
     ("a", "b", "c"),
 )
 LOAD_MNIST = """
-from tuner.config import DataConfig
+from tuner.schema import DataConfig
 from tuner.datasets import load
 from tuner.errors import UnavailableError
 try:
@@ -286,6 +286,13 @@ def test_npz_read_decodes_class_names_in_bytes(write_npz: WriteNpz) -> None:
     assert npz.read(path).class_names == ("cat", "dog")
 
 
+def test_npz_read_refuses_class_names_in_unknown_bytes(write_npz: WriteNpz) -> None:
+    # Latin-1.
+    path = write_npz(class_names=np.array([b"p\xe2t\xe9", b"dog"]))
+    with pytest.raises(DataError, match="class_names"):
+        npz.read(path)
+
+
 def test_npz_load_splits(write_npz: WriteNpz) -> None:
     config = DataConfig(
         "tuner.datasets.npz.load", "mine", path=str(write_npz()), validation_split=0.25
@@ -355,19 +362,26 @@ def test_npz_read_refuses_truncated_archive(write_npz: WriteNpz, share: float) -
 
 
 # Each is a byte that breaks another layer: the array's magic, the name's length (which moves
-# the array's beginning), the pixels (their checksum) and the directory at the end.
-@pytest.mark.parametrize("where", ["magic", "length", "pixels", "directory", "method"])
-def test_npz_read_refuses_corrupt_archive(write_npz: WriteNpz, where: str) -> None:
+# the array's beginning), the pixels (their checksum), and the directory at the end, with its
+# flag for encryption and its method of compression.
+@pytest.mark.parametrize(
+    ("landmark", "offset", "flip"),
+    [
+        (b"\x93NUMPY", 0, 0xFF),
+        (b"PK\x03\x04", 29, 0xFF),
+        (b"\x93NUMPY", 130, 0xFF),
+        (b"PK\x01\x02", 0, 0xFF),
+        (b"PK\x01\x02", 8, 0x01),
+        (b"PK\x01\x02", 10, 0xFF),
+    ],
+    ids=["magic", "length", "pixels", "directory", "encryption", "method"],
+)
+def test_npz_read_refuses_corrupt_archive(
+    write_npz: WriteNpz, landmark: bytes, offset: int, flip: int
+) -> None:
     path = write_npz()
     contents = bytearray(path.read_bytes())
-    offset = {
-        "magic": contents.index(b"\x93NUMPY"),
-        "length": 29,
-        "pixels": contents.index(b"\x93NUMPY") + 130,
-        "directory": contents.index(b"PK\x01\x02"),
-        "method": contents.index(b"PK\x01\x02") + 10,
-    }[where]
-    contents[offset] ^= 0xFF
+    contents[contents.index(landmark) + offset] ^= flip
     path.write_bytes(contents)
     with pytest.raises(DataError, match=r"data\.npz"):
         npz.read(path)
@@ -454,7 +468,7 @@ def test_npz_read_refuses_corrupt_compressed_archive(
         ),
         (
             {"y_train": np.array([-1, 0, 1, 0] * 2)},
-            "`y_train` must lie between 0 and 1 .* but holds -1",
+            "`y_train` must lie between 0 and .* but holds -1",
         ),
         # A frequent way to write two classes.
         ({"y_train": np.array([-1, 1] * 4)}, "`y_train` must lie between 0 .* but holds -1"),

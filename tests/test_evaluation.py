@@ -19,7 +19,7 @@ LABELS = np.array([0, 1, 2, 1])
 def test_evaluate_four_images() -> None:
     result = evaluate(PROBABILITIES, LABELS)
     assert result.accuracy == 0.75
-    # -(ln 0.7 + ln 0.8 + ln 0.5 + ln 0.25) / 4 = (0.356675 + 0.223144 + 0.693147 + 1.386294) / 4
+    # -ln 0.7, -ln 0.8, -ln 0.5 and -ln 0.25: 0.356675 + 0.223144 + 0.693147 + 1.386294 over 4.
     assert result.loss == pytest.approx(0.664815, abs=1e-6)
     assert result.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
 

@@ -11,8 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from tuner import folder
 from tuner.cli import CONF_DIR
-from tuner.config import StudyConfig, load
+from tuner.config import load
 from tuner.errors import StudyError
+from tuner.schema import StudyConfig
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tuner.config import HyperbandConfig
 from tuner.forecast import Forecast
 from tuner.oracle import SearchOracle
+from tuner.schema import HyperbandConfig
 from tuner.space import Space
 from tuner.trial import Objective, Values
 

@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
-from tuner.config import (
-    BayesianConfig,
-    GridConfig,
-    HyperbandConfig,
-    RandomConfig,
-    SearchConfig,
-)
 from tuner.errors import StudyError
 from tuner.oracle import Proposal, SearchOracle
+from tuner.schema import BayesianConfig, GridConfig, HyperbandConfig, RandomConfig, SearchConfig
 from tuner.space import Space
 from tuner.trial import Objective, Values
 

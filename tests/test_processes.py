@@ -156,7 +156,7 @@ def test_close_ends_the_workers_and_removes_the_files(
 DRIVER = """
 import sys, pathlib
 import workers_for_tests
-from tuner.config import DataConfig
+from tuner.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors.processes import ProcessExecutor
 from tuner.trial import TrialRequest

@@ -8,8 +8,8 @@ import pytest
 from conftest import MakeRun
 from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
-from tuner.config import GateConfig, RegistryConfig
 from tuner.registry import Challenger, decide, promote
+from tuner.schema import GateConfig, RegistryConfig
 
 CONFIG = RegistryConfig("digits-classifier", "champion", GateConfig())
 

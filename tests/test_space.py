@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tuner.dimensions import Choice, Dimension, Fixed, Range
 from tuner.errors import ConfigError
 from tuner.models import ACTIVATIONS, LIMITS, OPTIMIZERS, SPACES, TRANSFORMS, Limit
-from tuner.space import Choice, Dimension, Fixed, Range, Space
+from tuner.space import Space
 from tuner.trial import Value, Values
 
 MLP = "tuner.models.mlp.build"

@@ -13,13 +13,13 @@ from conftest import MakeResult
 from rich.console import Console
 
 from tuner import folder
-from tuner.config import GridConfig
 from tuner.errors import ModelError, SearchFailed
 from tuner.executors.serial import SerialExecutor
 from tuner.folder import StudyFolder
 from tuner.forecast import Forecast
 from tuner.oracle import SearchOracle
 from tuner.progress import Progress
+from tuner.schema import GridConfig
 from tuner.space import Space
 from tuner.study import Study
 from tuner.tracking import DataRecord, Tracker

@@ -1,6 +1,7 @@
 """What MLflow holds after each step of a study, on a real SQLite store."""
 
 import json
+import os
 import socket
 import threading
 from pathlib import Path
@@ -13,7 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from tuner import tracking
 from tuner.errors import ConfigError, UnavailableError
-from tuner.tracking import DataRecord, Tracker, connect, logged_model_id, resolve_uri
+from tuner.store import connect, resolve_uri
+from tuner.tracking import DataRecord, Tracker, logged_model_id
 from tuner.trial import TrialFailure
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
@@ -66,7 +68,23 @@ def test_open_trial_makes_a_nested_run(client: mlflow.MlflowClient) -> None:
     assert run.inputs.dataset_inputs[0].dataset.digest == "abc123"
 
 
-def test_log_epoch_counts_steps_from_one(client: mlflow.MlflowClient) -> None:
+def test_log_epoch_writes_what_came_within_a_second_together(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "LIVE_SECONDS", 3600)
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    for epoch in (1, 2, 3):
+        tracker.log_epoch("0000", epoch, {"loss": 1 / epoch})
+    assert len(history(client, run_id, "loss")) < 3
+    tracker.kill_trial("0000")
+    assert history(client, run_id, "loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+
+
+def test_log_epoch_counts_steps_from_one(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "LIVE_SECONDS", 0)
     tracker = open_tracker(client)
     run_id = tracker.open_trial("0000", VALUES, {}).run_id
     tracker.log_epoch("0000", 1, {"loss": 0.5, "val_accuracy": 0.7})
@@ -230,7 +248,7 @@ def test_connect_gives_up_on_a_server_that_is_silent(monkeypatch: pytest.MonkeyP
         thread.join(timeout=60)
     assert len(found) == 1
     # The store's later, longer patience is what it was.
-    assert tracking.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
 
 
 def test_connect_hides_the_password() -> None:

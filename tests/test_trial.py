@@ -20,7 +20,7 @@ VALUES: Values = {"epochs": 3, "units_1": 16, "activation": "relu", "dropout": 0
 
 
 def result(*epochs: Metrics) -> TrialResult:
-    return TrialResult("0000", epochs, {"test_accuracy": 0.5}, TrialFiles((), ""), 10, 1.0)
+    return TrialResult("0000", epochs, {"test_accuracy": 0.5}, TrialFiles((), ""), 10, 1.0, 1.5)
 
 
 def test_trial_seed_matches_digest_of_seed_and_values() -> None:

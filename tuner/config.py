@@ -10,177 +10,29 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf, errors
+from omegaconf import DictConfig, OmegaConf, errors
 
 from tuner.errors import ConfigError
+from tuner.schema import (
+    DIRECTIONS,
+    EXECUTORS,
+    SEARCHES,
+    BayesianConfig,
+    DataConfig,
+    GridConfig,
+    HyperbandConfig,
+    PredictConfig,
+    ProcessesConfig,
+    StudyConfig,
+)
 from tuner.space import Space
-from tuner.trial import Objective
 
 ENGINES = ("auto", "compiled", "keras")
 MAX_SEED = 2**31 - 1
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
-DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
-
-
-@dataclass
-class DataConfig:
-    """Where the images come from and how they are split; group `data`."""
-
-    _target_: str = MISSING
-    name: str = MISSING
-    path: str | None = None
-    train_size: int | None = None
-    validation_split: float = 0.1
-
-
-@dataclass
-class SearchConfig:
-    """What every oracle takes; group `search`."""
-
-    oracle: str = MISSING
-    objective: str = "val_accuracy"
-    direction: str | None = None
-    max_trials: int | None = None
-    max_minutes: float | None = None
-
-
-@dataclass
-class RandomConfig(SearchConfig):
-    """`search=random`."""
-
-
-@dataclass
-class GridConfig(SearchConfig):
-    """`search=grid`."""
-
-
-@dataclass
-class BayesianConfig(SearchConfig):
-    """`search=bayesian`."""
-
-    num_initial_points: int | None = None
-    alpha: float = 1e-4
-    beta: float = 2.6
-
-
-@dataclass
-class HyperbandConfig(SearchConfig):
-    """`search=hyperband`."""
-
-    max_epochs: int = 10
-    factor: int = 3
-    iterations: int = 1
-
-
-@dataclass
-class ExecutorConfig:
-    """What every executor takes; group `executor`."""
-
-    name: str = MISSING
-    threads: int = 1
-
-
-@dataclass
-class SerialConfig(ExecutorConfig):
-    """`executor=serial`."""
-
-
-@dataclass
-class ProcessesConfig(ExecutorConfig):
-    """`executor=processes`."""
-
-    workers: int | None = None
-    retries: int = 2
-
-
-@dataclass
-class TrainingConfig:
-    """How epochs are run."""
-
-    engine: str = "auto"
-
-
-@dataclass
-class TrackingConfig:
-    """Where MLflow keeps its records; group `tracking`."""
-
-    uri: str | None = None
-    experiment: str | None = None
-
-
-@dataclass
-class GateConfig:
-    """What a challenger must show to become champion."""
-
-    metric: str = "accuracy"
-    min_improvement: float = 0.0
-
-
-@dataclass
-class RegistryConfig:
-    """Where the best model goes; group `registry`."""
-
-    name: str | None = None
-    alias: str = "champion"
-    gate: GateConfig = MISSING
-
-
-@dataclass
-class StudyConfig:
-    """One study, whole: mirrors `conf/config.yaml`."""
-
-    study: str | None = None
-    seed: int = 0
-    overwrite: bool = False
-    data: DataConfig = MISSING
-    model: dict[str, Any] = MISSING
-    space: dict[str, Any] = MISSING
-    search: SearchConfig = MISSING
-    training: TrainingConfig = MISSING
-    executor: ExecutorConfig = MISSING
-    tracking: TrackingConfig = MISSING
-    registry: RegistryConfig = MISSING
-
-    @property
-    def objective(self) -> Objective:
-        """The objective with its direction."""
-        name = self.search.objective
-        direction = self.search.direction or DIRECTIONS[name]
-        return Objective(name, "max" if direction == "max" else "min")
-
-    @property
-    def model_function(self) -> str:
-        """The model function's dotted name."""
-        return str(self.model["_target_"])
-
-    def searched_space(self) -> Space:
-        """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
-        space = Space.parse(self.space, self.model_function)
-        return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
-
-
-@dataclass
-class PredictConfig:
-    """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
-
-    images: str = MISSING
-    model: str = MISSING
-    tracking: TrackingConfig = MISSING
-
-
-SEARCHES: Mapping[str, type[SearchConfig]] = {
-    "random": RandomConfig,
-    "grid": GridConfig,
-    "bayesian": BayesianConfig,
-    "hyperband": HyperbandConfig,
-}
-EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
-    "serial": SerialConfig,
-    "processes": ProcessesConfig,
-}
 
 
 def load(composed: DictConfig) -> StudyConfig:
@@ -228,6 +80,10 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
         if missing := sorted(OmegaConf.missing_keys(composed)):
             raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
         return OmegaConf.to_object(OmegaConf.merge(schema, composed))
+    except errors.InterpolationToMissingValueError as error:
+        # The key that is missing is the last word of the message.
+        key = str(error).splitlines()[0].split()[-1]
+        raise ConfigError(f"`{key}` is missing: give it as {key}=….") from error
     except errors.ConfigKeyError as error:
         known = [str(key) for key in error.parent_node or ()]
         raise ConfigError(unknown_key(str(error.full_key), str(error.key), known)) from error

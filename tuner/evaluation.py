@@ -101,7 +101,8 @@ def as_probabilities(output: Any, num_images: int, num_classes: int) -> Probabil
         )
     sums = array.sum(axis=1, dtype=np.float64)
     # 1e-2 is above what half precision loses over a thousand classes.
-    if array.min() < 0 or np.abs(sums - 1).max() > 1e-2:
+    # Written so that NaN does not pass.
+    if not (array.min() >= 0 and np.abs(sums - 1).max() <= 1e-2):
         raise ValueError(
             f"The model must return probabilities, from 0 and summing to 1 (end it with a "
             f"softmax), but a row sums to {sums[np.abs(sums - 1).argmax()]:.3g} and the "

@@ -1,5 +1,6 @@
 """The pictures that go with a trial: the only import of matplotlib."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     ticks = list(range(0, num_classes, every))
     names = [_shortened(class_names[i]) for i in ticks]
     long = max(len(name) for name in names) > 3
-    axes.set_xticks(ticks, names, rotation=90 if long else 0)
-    axes.set_yticks(ticks, names)
+    # A name is text, even if it has the dollars of a formula.
+    axes.set_xticks(ticks, names, rotation=90 if long else 0, parse_math=False)
+    axes.set_yticks(ticks, names, parse_math=False)
     axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="0.92", linewidth=0.6)
@@ -64,7 +66,10 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
                 fontsize=8 if count > 999 else 9,
                 color="white" if row == column and shares[row, column] > 0.85 else "0.15",
             )  # fmt: skip
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(path)
 
 
 def _shortened(name: str) -> str:

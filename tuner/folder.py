@@ -15,8 +15,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tuner.config import StudyConfig, flatten, to_dict
+from tuner.config import flatten, to_dict
 from tuner.errors import StudyError
+from tuner.schema import StudyConfig
 
 EXPERIMENTS_DIR = Path("experiments")
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from tuner.space import Choice, Dimension, Fixed, Range, Space
+from tuner.dimensions import Choice, Dimension, Fixed, Range
+from tuner.space import Space
 from tuner.trial import Value, Values
 
 _SAMPLES = 2000

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tuner.errors import DataError
 
@@ -47,7 +47,9 @@ def find(root: Path) -> list[Path]:
         raise DataError(
             f"`images` must be an image file or a folder, but {root} does not exist."
         )
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(
+        path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
     if not found:
         raise DataError(f"`images={root}` holds no image file ({', '.join(SUFFIXES)}).")
     return found
@@ -131,6 +133,8 @@ def _open(path: Path, use: Callable[[Image.Image], T]) -> T:
 def _shaped(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     height, width = image_shape[:2]
     mode = "RGB" if len(image_shape) == 3 and image_shape[2] == 3 else "L"
+    # A camera says beside the pixels which way is up.
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):

@@ -9,22 +9,18 @@ again, and an unwritten score is found in the tracking store.
 
 import json
 import logging
-import math
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
-import numpy as np
 from keras_tuner.src.engine.trial import TrialStatus
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
-from tuner.config import BayesianConfig, GridConfig, HyperbandConfig, SearchConfig
 from tuner.errors import StudyError
+from tuner.keras_tuner_oracles import BayesianOracle, grid_size, make_oracle
+from tuner.schema import GridConfig, HyperbandConfig, SearchConfig
 from tuner.space import Space
 from tuner.trial import Objective, Value, Values
 
@@ -50,78 +46,6 @@ class Proposal:
     tags: Mapping[str, str]
 
 
-class _Unsaved:
-    """Keeps a Keras Tuner oracle from writing files: the journal is its memory."""
-
-    def save(self) -> None:
-        """Write nothing."""
-
-    def _save_trial(self, trial: Any) -> None:
-        """Write nothing."""
-
-
-class _Random(_Unsaved, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
-    pass
-
-
-class _Grid(_Unsaved, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    def populate_space(self, trial_id: str) -> Any:
-        response = super().populate_space(trial_id)
-        if response["status"] == TrialStatus.RUNNING:
-            # Keras Tuner waits for a trial to end before it makes the next point, since a trial
-            # might declare new hyperparameters; here none can, and workers need not wait.
-            self._populate_next.append(trial_id)
-        return response
-
-
-class _Hyperband(_Unsaved, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
-    pass
-
-
-class _Bayesian(_Unsaved, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    # A proposal takes 0.8 s from 50 trials on, so a resumed study is told what was proposed
-    # before instead of having it computed again.
-    recorded: Mapping[str, Any] | None = None
-    trials: dict[str, Any]
-    ongoing_trials: dict[str, Any]
-
-    def populate_space(self, trial_id: str) -> Any:
-        if self.recorded is not None:
-            self._seed_state = self.recorded["seed_state"]
-            return {"status": TrialStatus.RUNNING, "values": dict(self.recorded["proposed"])}
-        # A proposal must depend on the trials before it, not on which of them this process has
-        # proposed itself.
-        self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        # More threads make it no faster, and take the cores from those who train.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            # Few trials, or equal scores, leave the length scale at its bound; it does no harm.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit_to_completed()
-            response = super().populate_space(trial_id)
-        values = response["values"]
-        if values is not None and self._duplicate(values):
-            # The same values give the same result: nothing would be learnt.
-            return self._random_populate_space()
-        return response
-
-    def _fit_to_completed(self) -> None:
-        """Fit what Keras Tuner guesses the scores of the trials in flight by.
-
-        It would take the fit of its last proposal, which a resumed process has not made.
-        """
-        self.gpr = self._make_gpr()
-        if not self.ongoing_trials:
-            return
-        trials, ongoing = self.trials, self.ongoing_trials
-        completed = {i: t for i, t in trials.items() if t.status == TrialStatus.COMPLETED}
-        self.trials, self.ongoing_trials = completed, {}
-        try:
-            if completed:
-                self.gpr.fit(*self._vectorize_trials())
-        finally:
-            self.trials, self.ongoing_trials = trials, ongoing
-
-
 class SearchOracle:
     """What proposes the trials of a study, and is told how they went.
 
@@ -143,7 +67,7 @@ class SearchOracle:
         self._space = space
         self._objective = objective
         self._journal = journal
-        self._oracle = _make_oracle(search, space, objective, seed)
+        self._oracle = make_oracle(search, space, objective, seed)
         self._open: dict[str, Proposal] = {}
         self.values: dict[str, Values] = {}
         self._brackets: dict[str, str] = {}
@@ -177,7 +101,7 @@ class SearchOracle:
         if isinstance(self._search, HyperbandConfig):
             counts = self._hyperband_counts(self._search)
         elif isinstance(self._search, GridConfig):
-            counts = [_grid_size(self._oracle.hyperparameters)]
+            counts = [grid_size(self._oracle.hyperparameters)]
         else:
             counts = [size] if (size := self._space.size()) else []
         if self._search.max_trials is not None:
@@ -311,10 +235,10 @@ class SearchOracle:
             self._replay_ask(event)
 
     def _replay_ask(self, event: Mapping[str, Any]) -> None:
-        if isinstance(self._oracle, _Bayesian):
+        if isinstance(self._oracle, BayesianOracle):
             self._oracle.recorded = event
         trial = self._create()
-        if isinstance(self._oracle, _Bayesian):
+        if isinstance(self._oracle, BayesianOracle):
             self._oracle.recorded = None
         proposed = trial.hyperparameters.values if trial else {}
         if {name: _plain(value) for name, value in proposed.items()} != event["proposed"]:
@@ -333,56 +257,5 @@ class SearchOracle:
             os.fsync(file.fileno())
 
 
-def _make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: int) -> Any:
-    common: dict[str, Any] = {
-        "objective": keras_tuner.Objective(objective.name, objective.direction),
-        "hyperparameters": space.hyperparameters(),
-        "allow_new_entries": False,
-        "tune_new_entries": True,
-        # Keras Tuner takes seed 0 for "none given".
-        "seed": seed + 1,
-        # When to give up is the study's to say: it must record the trial first.
-        "max_consecutive_failed_trials": 2**31,
-    }
-    oracle: Any
-    # Without a `max_trials` of its own, which `ask` counts instead, Keras Tuner names trials
-    # by four digits whatever the budget.
-    if isinstance(search, HyperbandConfig):
-        oracle = _Hyperband(
-            max_epochs=search.max_epochs,
-            factor=search.factor,
-            hyperband_iterations=search.iterations,
-            **common,
-        )
-    elif isinstance(search, GridConfig):
-        oracle = _Grid(max_trials=None, **common)
-    elif isinstance(search, BayesianConfig):
-        oracle = _Bayesian(
-            max_trials=None,
-            num_initial_points=search.num_initial_points,
-            alpha=search.alpha,
-            beta=search.beta,
-            **common,
-        )
-    else:
-        oracle = _Random(max_trials=None, **common)
-    oracle.verbose = 0
-    return oracle
-
-
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
-
-
-def _grid_size(declared: Any) -> int:
-    """Count the points of Keras Tuner's grid, which takes 10 of a continuous range."""
-    counts = {hp.name: len(set(hp.values) | {hp.default}) for hp in declared.space}
-    layers: Any = next((hp for hp in declared.space if hp.name == "layers"), None)
-    conditional = {hp.name: hp.conditions[0].values for hp in declared.space if hp.conditions}
-    if not conditional:
-        return math.prod(counts.values())
-    shared = math.prod(n for name, n in counts.items() if name not in {"layers", *conditional})
-    return shared * sum(
-        math.prod(counts[name] for name, allowed in conditional.items() if number in allowed)
-        for number in layers.values
-    )

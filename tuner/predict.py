@@ -61,11 +61,11 @@ def _load(uri: str, tracking_uri: str | None) -> Any:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from tuner import tracking
+    from tuner import store
 
     # MLflow's wrapper calls `predict`, which would draw a progress bar.
     keras.config.disable_interactive_logging()
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
         return mlflow.pyfunc.load_model(uri)

@@ -9,7 +9,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tuner.config import RegistryConfig
+from tuner.schema import RegistryConfig
 from tuner.tracking import logged_model_id
 from tuner.trial import Values
 

@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from tuner import cli
-from tuner.config import (
-    GridConfig,
-    HyperbandConfig,
-    ProcessesConfig,
-    StudyConfig,
-    flatten,
-    load,
-    to_dict,
-)
+from tuner.config import flatten, load, to_dict
+from tuner.models import SPACES
+from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, StudyConfig
 from tuner.trial import WorkerSetup
 
 if TYPE_CHECKING:
@@ -66,12 +60,14 @@ def main(composed: DictConfig) -> None:
 
     # All that can be wrong is found before anything is written.
     with native_noise_to(Path(os.devnull)):
-        from tuner import datasets, tracking
+        from tuner import datasets, store
         from tuner.functions import find_function
 
         data = datasets.load(config.data, config.seed)
-        find_function("model._target_", config.model_function)
-        client = tracking.connect(config.tracking.uri)
+        if config.model_function not in SPACES:
+            # Imports TensorFlow, which would keep the workers waiting for a built-in model.
+            find_function("model._target_", config.model_function)
+        client = store.connect(config.tracking.uri)
     with (
         folder.hold(name, config, overrides) as held,
         logging_to(console, held.log_file),

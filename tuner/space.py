@@ -4,74 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuner.dimensions import Choice, Dimension, Fixed, Range, check_limit, parse_dimension
 from tuner.errors import ConfigError
 from tuner.models import LIMITS, SPACES, Limit
 from tuner.trial import Value, Values
 
 if TYPE_CHECKING:
     import keras_tuner
-
-RANGE_KEYS = ("min", "max", "step", "log")
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A hyperparameter that is the same in every trial."""
-
-    value: Value
-
-    @property
-    def options(self) -> tuple[Value, ...]:
-        """All values it can take."""
-        return (self.value,)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A hyperparameter that takes one of at least two listed values, all of one type."""
-
-    options: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """A hyperparameter between `min` and `max`, both included.
-
-    Attributes:
-        min: Smallest value; an integer range has integer `min`, `max` and `step`.
-        max: Largest value.
-        step: Distance between neighbours, or None: 1 for integers, any value for floats.
-        log: Whether orders of magnitude are equally likely; never together with `step`.
-    """
-
-    min: int | float
-    max: int | float
-    step: int | float | None = None
-    log: bool = False
-
-    @property
-    def is_integer(self) -> bool:
-        """Say whether only whole numbers are meant."""
-        return isinstance(self.min, int) and isinstance(self.max, int)
-
-    @property
-    def options(self) -> tuple[Value, ...] | None:
-        """All values it can take, or None where they cannot be listed."""
-        if self.is_integer:
-            return tuple(range(int(self.min), int(self.max) + 1, int(self.step or 1)))
-        if self.step is None:
-            return None
-        # The small slack keeps `max` when the step divides the range up to rounding.
-        count = math.floor((self.max - self.min) / self.step + 1e-9) + 1
-        # Rounded to what a person would write: 0.9, not 0.8999999999999999.
-        return tuple(float(f"{self.min + i * self.step:.12g}") for i in range(count))
-
-
-Dimension = Fixed | Choice | Range
 
 
 @dataclass(frozen=True)
@@ -109,10 +52,10 @@ class Space:
                     f"`space.{name}` is not a hyperparameter of {model}, which takes "
                     f"{', '.join(known)}.{hint}"
                 )
-            dimensions[name] = _parse_dimension(f"space.{name}", given)
+            dimensions[name] = parse_dimension(f"space.{name}", given)
             limit = (known or LIMITS).get(base)
             if limit is not None:
-                _check_limit(f"space.{name}", dimensions[name], limit)
+                check_limit(f"space.{name}", dimensions[name], limit)
         _check_layers(dimensions)
         for name in known or LIMITS:
             if name not in dimensions and name != "epochs":
@@ -237,97 +180,12 @@ def _plain(value: Any, dimension: Dimension) -> Value:
     return plain
 
 
-def _parse_dimension(key: str, given: Any) -> Dimension:
-    if isinstance(given, Mapping):
-        return _parse_range(key, given)
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        return _parse_choice(key, given)
-    return Fixed(_scalar(key, given))
-
-
-def _scalar(key: str, given: Any) -> Value:
-    if isinstance(given, float) and not math.isfinite(given):
-        raise ConfigError(f"`{key}` must be finite, but got {given}.")
-    if isinstance(given, int | float | str | bool):
-        return given
-    raise ConfigError(f"`{key}` must hold numbers or strings, but got {given!r}.")
-
-
-def _parse_choice(key: str, given: Sequence[Any]) -> Dimension:
-    options = tuple(_scalar(key, option) for option in given)
-    if not options:
-        raise ConfigError(f"`{key}` is an empty choice: list at least one value.")
-    types = {type(option) for option in options}
-    if types == {int, float}:
-        options = tuple(float(option) for option in options)
-    elif len(types) > 1:
-        raise ConfigError(f"`{key}` must list values of one type, but got {_listed(options)}.")
-    if len(set(options)) < len(options):
-        raise ConfigError(f"`{key}` lists a value twice: {_listed(options)}.")
-    return Choice(options) if len(options) > 1 else Fixed(options[0])
-
-
-def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
-    if unknown := sorted(set(given) - set(RANGE_KEYS)):
-        raise ConfigError(
-            f"`{key}` has the unknown key `{unknown[0]}`; a range takes "
-            f"{', '.join(RANGE_KEYS)}."
-        )
-    for bound in ("min", "max"):
-        if not _is_number(given.get(bound)):
-            raise ConfigError(
-                f"`{bound}` of `{key}` must be a finite number, but got {given.get(bound)!r}."
-            )
-    low, high = given["min"], given["max"]
-    step, log = given.get("step"), given.get("log", False)
-    if not isinstance(log, bool):
-        raise ConfigError(f"`log` of `{key}` must be true or false, but got {log!r}.")
-    if low > high:
-        raise ConfigError(
-            f"`max` of `{key}` must be at least `min`, but got min={low}, max={high}."
-        )
-    if low == high:
-        return Fixed(low)
-    if log and low <= 0:
-        raise ConfigError(f"`min` of `{key}` must be above 0 on a log scale, but got {low}.")
-    if step is not None:
-        if log:
-            raise ConfigError(
-                f"`{key}` cannot have both `step` and `log`; list its values instead."
-            )
-        if not _is_number(step) or step <= 0:
-            raise ConfigError(f"`step` of `{key}` must be a number above 0, but got {step!r}.")
-        if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
-            low, high = float(low), float(high)
-    if isinstance(low, int) != isinstance(high, int):
-        low, high = float(low), float(high)
-    return Range(low, high, step, log)
-
-
-def _is_number(given: Any) -> bool:
-    return (
-        isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
-    )
-
-
-def _check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
-    ends: Iterable[Value] = (
-        (dimension.min, dimension.max) if isinstance(dimension, Range) else dimension.options
-    )
-    for value in ends:
-        if not limit.allows(value):
-            raise ConfigError(f"`{key}` must be {limit}, but got {value!r}.")
-    # Between whole ends there may still be fractions.
-    if limit.integer and isinstance(dimension, Range) and not dimension.is_integer:
-        raise ConfigError(f"`{key}` must be {limit}, but its range has fractions.")
-
-
 def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
     """Check that the widths configured layer by layer are of layers that can exist."""
     layers = dimensions.get("layers")
     if layers is None or "units" not in dimensions:
         return
-    _check_limit("space.layers", layers, Limit(min=1, integer=True))
+    check_limit("space.layers", layers, Limit(min=1, integer=True))
     most = max(int(number) for number in layers.options or ())
     for name in dimensions:
         layer = _layer_of(name)
@@ -336,7 +194,3 @@ def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
                 f"`space.{name}` must be the width of a layer from 1 to {most}, as "
                 f"`space.layers` has them: units_1 to units_{most}."
             )
-
-
-def _listed(options: Iterable[Value]) -> str:
-    return "[" + ", ".join(repr(option) for option in options) + "]"

@@ -14,7 +14,7 @@ from tuner.errors import DataError
 from tuner.functions import find_function
 
 if TYPE_CHECKING:
-    from tuner.config import DataConfig
+    from tuner.schema import DataConfig
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -85,6 +85,11 @@ class LabelledImages:
         """
         train = Split(_checked_images("x_train", x_train), _checked_labels("y_train", y_train))
         test = Split(_checked_images("x_test", x_test), _checked_labels("y_test", y_test))
+        for name, split in (("y_train", train), ("y_test", test)):
+            if len(split) and (low := int(split.labels.min())) < 0:
+                raise DataError(
+                    f"`{name}` must lie between 0 and the last class, but holds {low}."
+                )
         if class_names is None:
             class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
         return cls(train, test, class_names)
@@ -185,7 +190,8 @@ def load(config: DataConfig, seed: int) -> ImageData:
     num_classes = len(source.class_names)
     if config.train_size is not None and config.train_size < len(indices):
         _check_share("data.train_size", config.train_size, num_classes)
-        indices, _ = _stratified(indices, labels, seed, train_size=config.train_size)
+        indices = _share(indices, labels, seed, config.train_size, num_classes)
+        _check_classes("data.train_size", labels[indices], num_classes, least=2)
     elif config.train_size is not None and config.train_size > len(indices):
         raise DataError(
             f"`data.train_size` must be at most {len(indices)}, the number of training images, "
@@ -200,6 +206,9 @@ def load(config: DataConfig, seed: int) -> ImageData:
             f"data.validation_split={config.validation_split}: {what}", count, num_classes
         )
     train, validation = _stratified(indices, labels, seed, test_size=num_validation)
+    for part in (train, validation):
+        key = f"data.validation_split={config.validation_split}"
+        _check_classes(key, labels[part], num_classes, least=1)
     return ImageData(
         name=config.name,
         class_names=source.class_names,
@@ -218,6 +227,26 @@ def _stratified(
         indices, stratify=labels[indices], random_state=seed, **sizes
     )
     return np.sort(first), np.sort(second)
+
+
+def _share(
+    indices: npt.NDArray[np.intp], labels: Labels, seed: int, size: int, num_classes: int
+) -> npt.NDArray[np.intp]:
+    """Draw `size` of the indices, each class in proportion."""
+    if len(indices) - size < num_classes:
+        # scikit-learn wants to leave one image of each class; so few make no difference.
+        return np.sort(np.random.RandomState(seed).permutation(indices)[:size])
+    return _stratified(indices, labels, seed, train_size=size)[0]
+
+
+def _check_classes(key: str, labels: Labels, num_classes: int, least: int) -> None:
+    counts = np.bincount(labels, minlength=num_classes)
+    if counts.min() < least:
+        raise DataError(
+            f"`{key}` must leave at least {'one image' if least == 1 else f'{least} images'} "
+            f"of each of the {num_classes} classes on either side, but leaves {counts.min()} "
+            f"of class {int(counts.argmin())}."
+        )
 
 
 def _check_share(key: str, count: int, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from tuner.datasets.images import LabelledImages
 from tuner.errors import DataError, UnavailableError
 
 if TYPE_CHECKING:
-    from tuner.config import DataConfig
+    from tuner.schema import DataConfig
 
 SHAPE = (28, 28)
 

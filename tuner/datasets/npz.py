@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ from tuner.datasets.images import LabelledImages
 from tuner.errors import DataError
 
 if TYPE_CHECKING:
-    from tuner.config import DataConfig
+    from tuner.schema import DataConfig
+
+# What a damaged archive makes zipfile, zlib and NumPy raise.
+_CORRUPT = (OSError, EOFError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -38,7 +42,7 @@ def read(path: Path) -> LabelledImages:
     """
     check_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if missing := [name for name in ARRAYS if name not in archive]:
                 raise DataError(
                     f"{path} must hold the arrays {', '.join(ARRAYS)}, but lacks "
@@ -46,13 +50,24 @@ def read(path: Path) -> LabelledImages:
                 )
             x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in ARRAYS)
             names = _array(path, archive, "class_names") if "class_names" in archive else None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    except _CORRUPT as error:
+        raise DataError(f"{path} cannot be read: {error or type(error).__name__}.") from error
     try:
-        class_names = None if names is None else tuple(str(name) for name in names)
+        class_names = None if names is None else _class_names(names)
         return LabelledImages.from_arrays(x_train, y_train, x_test, y_test, class_names)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _class_names(names: npt.NDArray[Any]) -> tuple[str, ...]:
+    if names.ndim != 1:
+        raise DataError(
+            f"`class_names` must be of shape (classes,), but is of shape {names.shape}."
+        )
+    decoded = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist())
+    if twice := sorted(name for name in set(decoded) if decoded.count(name) > 1):
+        raise DataError(f"`class_names` must differ, but {twice[0]!r} is there twice.")
+    return decoded
 
 
 def check_file(path: Path) -> None:

@@ -26,6 +26,11 @@ from tuner.training.streamed import EVALUATION_BATCH, order
 MAX_PROGRAMS = 8
 """Programs kept; each holds a model, its optimiser's slots and some megabytes of code."""
 
+# What an optimiser keeps of `exclude_from_weight_decay`.
+_SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+# How a functional model's configuration names the tensors between its layers.
+_TENSOR = "__keras_tensor__"
+
 _STEPS_A_CALL = 512
 """Steps between two chances to be interrupted: seconds, even for a large model."""
 
@@ -98,6 +103,7 @@ class Program:
             epoch: Counted from 1.
             check: Called every few seconds; what it raises ends the training.
         """
+        check()
         shuffled = order(len(self._train.split), seed, epoch)
         num_in_full = self._num_full * self._batch_size
         full = tf.reshape(shuffled[:num_in_full], (self._num_full, self._batch_size))
@@ -174,8 +180,11 @@ def program_for(
         if key in _programs:
             _programs.move_to_end(key)
             return _programs[key]
-    # A kept program has a model of its own: what it trains must not be somebody's.
-    bound = model if key is None else _copy_of(model)
+    bound = model
+    if key is not None:
+        # A kept program has a model of its own: what it trains must not be somebody's.
+        bound = type(model).from_config(model.get_config())
+        bound.compile_from_config(model.get_compile_config())
     program = Program(bound, train, validation, batch_size, class_weight)
     program.compile()
     if key is not None:
@@ -271,28 +280,27 @@ def _form(model: Any) -> str | None:
     """Describe all of a model that its program depends on; None if it cannot be told.
 
     Two models whose layers are Keras's own and whose configurations are equal run the same
-    program. Of a class of somebody else's that cannot be known: it may hold what its
-    configuration does not say.
+    program. Of a class or function of somebody else's that cannot be known: it may hold what
+    its configuration does not say. So do layers that are adapted to data, and an optimiser that
+    is told to spare some variables.
     """
-    parts = [model, model.optimizer, *_all_layers(model)]
+    layers = _all_layers(model)
+    parts = [model, model.optimizer, *layers]
     if not all(type(part).__module__.startswith("keras.") for part in parts):
         return None
-    compile_config = model.get_compile_config()
-    text = json.dumps([model.get_config(), compile_config], sort_keys=True, default=repr)
-    if any(not word.startswith("keras") for word in _modules(compile_config)):
+    if any(hasattr(layer, "adapt") for layer in layers) or any(
+        getattr(model.optimizer, name, None) for name in _SPARED
+    ):
         return None
+    configs = [model.get_config(), model.get_compile_config()]
+    if not all(module.split(".")[0] == "keras" for module in _modules(configs)):
+        return None
+    text = json.dumps(configs, sort_keys=True, default=repr)
     optimizer = dict(model.optimizer.get_config())
     # A plain learning rate is a variable, and is copied like the others.
     if isinstance(optimizer.get("learning_rate"), float):
         text = text.replace(f'"learning_rate": {json.dumps(optimizer["learning_rate"])}', "")
     return f"{text}{keras.config.dtype_policy().name}"
-
-
-def _copy_of(model: Any) -> Any:
-    """Return a new model of the same form, compiled in the same way."""
-    copy = type(model).from_config(model.get_config())
-    copy.compile_from_config(model.get_compile_config())
-    return copy
 
 
 def _modules(config: Any) -> Iterator[str]:
@@ -301,7 +309,7 @@ def _modules(config: Any) -> Iterator[str]:
         module = config.get("module")
         if isinstance(module, str):
             yield module
-        elif "class_name" in config:
+        elif config.get("class_name", _TENSOR) != _TENSOR:
             yield "unknown"
         for value in config.values():
             yield from _modules(value)

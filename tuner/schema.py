@@ -1,0 +1,171 @@
+"""The configuration as typed dataclasses that mirror `conf/`, one for each group."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from tuner.space import Space
+from tuner.trial import Objective
+
+DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
+"""The validation metrics that every built-in model reports, and which way they are better."""
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how they are split; group `data`."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    path: str | None = None
+    train_size: int | None = None
+    validation_split: float = 0.1
+
+
+@dataclass
+class SearchConfig:
+    """What every oracle takes; group `search`."""
+
+    oracle: str = MISSING
+    objective: str = "val_accuracy"
+    direction: str | None = None
+    max_trials: int | None = None
+    max_minutes: float | None = None
+
+
+@dataclass
+class RandomConfig(SearchConfig):
+    """`search=random`."""
+
+
+@dataclass
+class GridConfig(SearchConfig):
+    """`search=grid`."""
+
+
+@dataclass
+class BayesianConfig(SearchConfig):
+    """`search=bayesian`."""
+
+    num_initial_points: int | None = None
+    alpha: float = 1e-4
+    beta: float = 2.6
+
+
+@dataclass
+class HyperbandConfig(SearchConfig):
+    """`search=hyperband`."""
+
+    max_epochs: int = 10
+    factor: int = 3
+    iterations: int = 1
+
+
+@dataclass
+class ExecutorConfig:
+    """What every executor takes; group `executor`."""
+
+    name: str = MISSING
+    threads: int = 1
+
+
+@dataclass
+class SerialConfig(ExecutorConfig):
+    """`executor=serial`."""
+
+
+@dataclass
+class ProcessesConfig(ExecutorConfig):
+    """`executor=processes`."""
+
+    workers: int | None = None
+    retries: int = 2
+
+
+@dataclass
+class TrainingConfig:
+    """How epochs are run."""
+
+    engine: str = "auto"
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps its records; group `tracking`."""
+
+    uri: str | None = None
+    experiment: str | None = None
+
+
+@dataclass
+class GateConfig:
+    """What a challenger must show to become champion."""
+
+    metric: str = "accuracy"
+    min_improvement: float = 0.0
+
+
+@dataclass
+class RegistryConfig:
+    """Where the best model goes; group `registry`."""
+
+    name: str | None = None
+    alias: str = "champion"
+    gate: GateConfig = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """One study, whole: mirrors `conf/config.yaml`."""
+
+    study: str | None = None
+    seed: int = 0
+    overwrite: bool = False
+    data: DataConfig = MISSING
+    model: dict[str, Any] = MISSING
+    space: dict[str, Any] = MISSING
+    search: SearchConfig = MISSING
+    training: TrainingConfig = MISSING
+    executor: ExecutorConfig = MISSING
+    tracking: TrackingConfig = MISSING
+    registry: RegistryConfig = MISSING
+
+    @property
+    def objective(self) -> Objective:
+        """The objective with its direction."""
+        name = self.search.objective
+        direction = self.search.direction or DIRECTIONS[name]
+        return Objective(name, "max" if direction == "max" else "min")
+
+    @property
+    def model_function(self) -> str:
+        """The model function's dotted name."""
+        return str(self.model["_target_"])
+
+    def searched_space(self) -> Space:
+        """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
+        space = Space.parse(self.space, self.model_function)
+        return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
+
+
+@dataclass
+class PredictConfig:
+    """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
+
+    images: str = MISSING
+    model: str = MISSING
+    tracking: TrackingConfig = MISSING
+
+
+SEARCHES: Mapping[str, type[SearchConfig]] = {
+    "random": RandomConfig,
+    "grid": GridConfig,
+    "bayesian": BayesianConfig,
+    "hyperband": HyperbandConfig,
+}
+EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
+    "serial": SerialConfig,
+    "processes": ProcessesConfig,
+}

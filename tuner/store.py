@@ -1,0 +1,79 @@
+"""The tracking store: its address, and whether it answers."""
+
+import logging
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+
+from tuner.errors import ConfigError, UnavailableError
+
+DEFAULT_STORE = "mlflow.db"
+
+_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+
+
+def resolve_uri(uri: str | None) -> str:
+    """Return the tracking URI in force, with a relative SQLite path made absolute.
+
+    Args:
+        uri: As configured; None for `MLFLOW_TRACKING_URI`, and without that for
+            `sqlite:///mlflow.db` in the current folder, which is `mlflow ui`'s own default.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
+    prefix = "sqlite:///"
+    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+        return prefix + str(Path(uri.removeprefix(prefix)).resolve())
+    return uri
+
+
+def connect(uri: str | None) -> mlflow.MlflowClient:
+    """Return a client of a store that answers.
+
+    Raises:
+        ConfigError: If the URI is of no kind that MLflow knows, or names a folder that is not
+            there.
+        UnavailableError: If the server does not answer within 10 seconds.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    resolved = resolve_uri(uri)
+    shown = _without_password(resolved)
+    if resolved.startswith("sqlite:///"):
+        folder = Path(resolved.removeprefix("sqlite:///")).parent
+        if not folder.is_dir():
+            raise ConfigError(
+                f"`tracking.uri={shown}` must lie in a folder that exists: {folder}."
+            )
+    # MLflow's own patience (7 retries of 120 s) is right later, when a search is under way.
+    before = {name: os.environ.get(name) for name in _PROBE}
+    os.environ.update(_PROBE)
+    try:
+        client = mlflow.MlflowClient(tracking_uri=resolved)
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        first_line = str(cause).strip().splitlines()[0].replace(resolved, shown).rstrip(".")
+        if urlsplit(resolved).scheme in ("http", "https"):
+            raise UnavailableError(
+                f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
+                f"{first_line}. Start it, or leave `tracking.uri` out to record in "
+                f"{DEFAULT_STORE} here."
+            ) from error
+        raise ConfigError(
+            f"`tracking.uri={shown}` cannot be used: {first_line}. Give sqlite:///<file>, a "
+            f"database's or a server's address, or leave it out to record in "
+            f"{DEFAULT_STORE} here."
+        ) from error
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    return client
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
