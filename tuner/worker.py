@@ -124,6 +124,10 @@ class Worker:
         images = self._data.train.images[:2]
         try:
             output = keras.ops.convert_to_numpy(model(images, training=False))
+            if not np.isfinite(output).all():
+                raise InfeasibleTrial(
+                    "The model's output must be finite, but is not from the start."
+                )
             evaluation.as_probabilities(output, len(images), num_classes)
         except ValueError as error:
             raise ModelError(f"`{name}`: {error}") from error
