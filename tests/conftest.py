@@ -18,6 +18,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from tuner import training
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.merging import replace_hyperparameters_whole
 from tuner.schema import DataConfig
@@ -28,6 +29,8 @@ from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, Worker
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
 replace_hyperparameters_whole()
+# Before any test starts TensorFlow, which then cannot be told any more.
+training.set_threads(1)
 
 
 @pytest.fixture(scope="session")

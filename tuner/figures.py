@@ -13,6 +13,9 @@ from tuner.evaluation import Counts
 MAX_ANNOTATED = 20
 """Classes up to which every cell has its count written in it."""
 
+MAX_GRID = 100
+"""Classes up to which cells are told apart by lines, which would hide smaller ones."""
+
 
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a PNG.
@@ -37,7 +40,7 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     axes = figure.add_subplot()
     axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
     worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
-    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.3 * worst)
+    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
 
     right, total = int(np.trace(confusion)), int(confusion.sum())
     axes.set_title(
@@ -53,24 +56,27 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     # A name is text, even if it has the dollars of a formula.
     axes.set_xticks(ticks, names, rotation=90 if long else 0, parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
-    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="0.92", linewidth=0.6)
+    if num_classes <= MAX_GRID:
+        axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="0.92", linewidth=0.6)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     if num_classes <= MAX_ANNOTATED:
         for row, column in np.argwhere(confusion > 0):
             count = int(confusion[row, column])
             axes.text(
-                column, row, f"{count}", ha="center", va="center",
+                column, row, f"{count:,}", ha="center", va="center",
                 fontsize=8 if count > 999 else 9,
                 color="white" if row == column and shares[row, column] > 0.85 else "0.15",
             )  # fmt: skip
     with warnings.catch_warnings():
         # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
         figure.savefig(path)
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= 14 else name[:13] + "…"
+    # The end often tells names apart.
+    return name if len(name) <= 14 else f"{name[:8]}…{name[-5:]}"

@@ -126,7 +126,8 @@ def _open(path: Path, use: Callable[[Image.Image], T]) -> T:
         raise DataError(
             f"{path} must be an image, but is of no format that is known."
         ) from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, TypeError) as error:
+        # Pillow raises these and more for damaged files.
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 

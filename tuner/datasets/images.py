@@ -91,12 +91,21 @@ class LabelledImages:
                     f"`{name}` must lie between 0 and the last class, but holds {low}."
                 )
         if class_names is None:
+            most = int(train.labels.max(initial=0))
+            if most >= max(len(train), 2):
+                raise DataError(
+                    f"`y_train` must number the classes from 0 without gaps, but holds {most} "
+                    f"with {len(train)} images."
+                )
             class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
         return cls(train, test, class_names)
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
         num_classes = len(self.class_names)
+        names = list(self.class_names)
+        if twice := sorted(name for name in set(names) if names.count(name) > 1):
+            raise DataError(f"`class_names` must differ, but {twice[0]!r} is there twice.")
         for name, split in (("train", self.train), ("test", self.test)):
             if len(split.images) != len(split.labels):
                 raise DataError(

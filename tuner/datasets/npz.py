@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.schema import DataConfig
 
 # What a damaged archive makes zipfile, zlib and NumPy raise.
-_CORRUPT = (OSError, EOFError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
+_CORRUPT = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -64,10 +64,12 @@ def _class_names(names: npt.NDArray[Any]) -> tuple[str, ...]:
         raise DataError(
             f"`class_names` must be of shape (classes,), but is of shape {names.shape}."
         )
-    decoded = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist())
-    if twice := sorted(name for name in set(decoded) if decoded.count(name) > 1):
-        raise DataError(f"`class_names` must differ, but {twice[0]!r} is there twice.")
-    return decoded
+    try:
+        return tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist())
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"`class_names` must be text or UTF-8, but holds {error.object!r}."
+        ) from error
 
 
 def check_file(path: Path) -> None:
@@ -91,6 +93,8 @@ def _array(path: Path, archive: Any, name: str) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = archive[name]
     except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
         raise DataError(
             f"{path}: `{name}` must be a plain array, but cannot be read without pickle, which "
             f"could run code of the file's: {error}."

@@ -133,7 +133,8 @@ class Program:
         except Exception as error:
             # Tracing runs code of the model's, which may raise anything; if the fault is its
             # own, Keras's loop will say so better.
-            raise CannotCompile(str(error).strip().splitlines()[0]) from error
+            reason = str(error).strip() or type(error).__name__
+            raise CannotCompile(reason.splitlines()[0]) from error
 
     def _steps(self, batches: Any, first: Any, last: Any) -> None:
         def step(i: Any) -> Any:
@@ -288,9 +289,11 @@ def _form(model: Any) -> str | None:
     parts = [model, model.optimizer, *layers]
     if not all(type(part).__module__.startswith("keras.") for part in parts):
         return None
-    if any(hasattr(layer, "adapt") for layer in layers) or any(
-        getattr(model.optimizer, name, None) for name in _SPARED
-    ):
+    # Mixed precision wraps the optimiser in one that scales the loss.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if any(getattr(optimizer, name, None) for name in _SPARED):
+        return None
+    if any(hasattr(layer, "adapt") for layer in layers):
         return None
     configs = [model.get_config(), model.get_compile_config()]
     if not all(module.split(".")[0] == "keras" for module in _modules(configs)):
