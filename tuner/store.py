@@ -11,7 +11,7 @@ from tuner.errors import ConfigError, UnavailableError
 
 DEFAULT_STORE = "mlflow.db"
 
-_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def resolve_uri(uri: str | None) -> str:
