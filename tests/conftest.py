@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before TensorFlow and MLflow are imported anywhere.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -96,24 +97,29 @@ def client(
     mlflow.set_tracking_uri(before)
 
 
+VALUES: dict[str, Any] = {
+    "epochs": 2,
+    "layers": 1,
+    "units_1": 16,
+    "activation": "relu",
+    "dropout": 0.0,
+    "learning_rate": 0.01,
+    "optimizer": "adam",
+    "batch_size": 32,
+    "transform": "rescale",
+}
+"""A small dense network and a short training, for what only has to run."""
+
+
 @pytest.fixture(scope="session")
 def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """A real trial's result, with its files."""
     from tuner.worker import Worker
 
-    values = {
-        "epochs": 2,
-        "layers": 1,
-        "units_1": 8,
-        "activation": "relu",
-        "dropout": 0.0,
-        "learning_rate": 0.01,
-        "optimizer": "adam",
-        "batch_size": 32,
-        "transform": "rescale",
-    }
     setup = WorkerSetup("tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1)
-    request = TrialRequest("0000", values, 0, str(tmp_path_factory.mktemp("trial")))
+    request = TrialRequest(
+        "0000", {**VALUES, "units_1": 8}, 0, str(tmp_path_factory.mktemp("trial"))
+    )
     result = Worker(setup, few_digits).run(request, lambda *_: None)
     assert isinstance(result, TrialResult), result
     return result

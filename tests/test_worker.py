@@ -10,10 +10,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from conftest import VALUES
 from mlflow.models import Model
 from PIL import Image
 
-from tuner import evaluation, interrupt, training
+from tuner import evaluation, interrupt
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
 from tuner.trial import (
@@ -27,20 +28,6 @@ from tuner.trial import (
 )
 from tuner.worker import Worker
 
-# Before any test makes TensorFlow start: afterwards it cannot be set.
-training.set_threads(1)
-
-VALUES: dict[str, Any] = {
-    "epochs": 2,
-    "layers": 1,
-    "units_1": 16,
-    "activation": "relu",
-    "dropout": 0.0,
-    "learning_rate": 0.01,
-    "optimizer": "adam",
-    "batch_size": 32,
-    "transform": "rescale",
-}
 MLP = "tuner.models.mlp.build"
 
 

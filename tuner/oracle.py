@@ -149,11 +149,10 @@ class SearchOracle:
             # Even so the oracle may have moved on, to its next bracket for one.
             self._write(ask=None)
             return None
-        proposed = trial.hyperparameters.values
         proposal = self._proposal(trial)
         self._write(
             ask=trial.trial_id,
-            proposed={name: _plain(value) for name, value in proposed.items()},
+            proposed=_proposed(trial),
             seed_state=self._oracle._seed_state,
         )
         return proposal
@@ -240,8 +239,7 @@ class SearchOracle:
         trial = self._create()
         if isinstance(self._oracle, BayesianOracle):
             self._oracle.recorded = None
-        proposed = trial.hyperparameters.values if trial else {}
-        if {name: _plain(value) for name, value in proposed.items()} != event["proposed"]:
+        if trial is None or _proposed(trial) != event["proposed"]:
             raise StudyError(
                 f"{self._journal} does not fit this version of Keras Tuner "
                 f"({keras_tuner.__version__}): trial {event['ask']} would get other values. Go "
@@ -257,5 +255,7 @@ class SearchOracle:
             os.fsync(file.fileno())
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+def _proposed(trial: Any) -> dict[str, Any]:
+    """Return what the oracle proposed as JSON can hold it, without NumPy's scalars."""
+    values: Mapping[str, Any] = trial.hyperparameters.values
+    return {n: v.item() if hasattr(v, "item") else v for n, v in values.items()}
