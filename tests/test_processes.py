@@ -229,9 +229,9 @@ def test_results_do_not_depend_on_where_trials_run(
 @pytest.mark.slow
 def test_search_survives_a_killed_worker(tmp_path: Path) -> None:
     log = tmp_path / "experiments" / "killed" / "tune.log"
-    overrides = ["study=killed", "search=grid", "space.epochs=[40,41]", "space.units=8"]
+    overrides = ["study=killed", "search=grid", "space.epochs=[300,301]", "space.units=8"]
     with start(tmp_path, *overrides, "executor.workers=2") as process:
-        wait_for(log, "trial 0001 epoch 2/41")
+        wait_for(log, "trial 0001 epoch 2/301")
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         workers = [
             int(pid)
