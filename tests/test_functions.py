@@ -1,5 +1,7 @@
 """Functions that the configuration names."""
 
+from pathlib import Path
+
 import pytest
 
 from tuner.datasets import digits
@@ -39,3 +41,15 @@ def test_find_function_lists_only_what_could_be_meant() -> None:
     assert "_transform" not in str(raised.value)
     assert "keras" not in str(raised.value)
     assert "build" in str(raised.value)
+
+
+def test_find_function_says_where_a_module_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fails_on_import.py").write_text("x = 1\ny = x / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        find_function("model._target_", "fails_on_import.build")
+    assert "fails_on_import.py, line 2:\nZeroDivisionError: division by zero" in str(
+        raised.value
+    )

@@ -18,12 +18,14 @@ from tuner.errors import SearchFailed
 from tuner.executors.processes import MakeRunTrial, ProcessExecutor
 from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
 
+NOWHERE = Path(os.devnull)
+
 
 @contextlib.contextmanager
 def executor(
     make: MakeRunTrial, data: ImageData, workers: int = 2, retries: int = 2
 ) -> Iterator[ProcessExecutor]:
-    with contextlib.closing(ProcessExecutor(make, data, workers, retries)) as made:
+    with contextlib.closing(ProcessExecutor(make, data, workers, retries, NOWHERE)) as made:
         yield made
 
 
@@ -163,7 +165,9 @@ from tuner.trial import TrialRequest
 
 if __name__ == "__main__":
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
-    executor = ProcessExecutor(workers_for_tests.sleeping, data, 1, 0)
+    executor = ProcessExecutor(
+        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("log")
+    )
     executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
     executor.wait(lambda trial_id, epoch, metrics: print(int(metrics["pid"]), flush=True))
 """
@@ -175,6 +179,11 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children, in the order they were started."""
+    return [int(i) for i in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
@@ -232,12 +241,13 @@ def test_search_survives_a_killed_worker(tmp_path: Path) -> None:
     overrides = ["study=killed", "search=grid", "space.epochs=[300,301]", "space.units=8"]
     with start(tmp_path, *overrides, "executor.workers=2") as process:
         wait_for(log, "trial 0001 epoch 2/301")
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        workers = [
-            int(pid)
-            for pid in children
-            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        [server] = [
+            pid
+            for pid in children(process.pid)
+            if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()
         ]
+        # The first is the oracle's.
+        _, *workers = children(server)
         assert len(workers) == 2
         os.kill(workers[1], 9)
         printed, errors = process.communicate(timeout=200)

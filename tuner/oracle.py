@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,13 @@ from tuner.errors import StudyError
 from tuner.keras_tuner_oracles import BayesianOracle, grid_size, make_oracle
 from tuner.schema import GridConfig, HyperbandConfig, SearchConfig
 from tuner.space import Space
-from tuner.trial import Objective, Value, Values
+from tuner.trial import Objective, Proposal, Value, Values
 
 logger = logging.getLogger(__name__)
 
 # Every trial in flight has a name of its own here; Keras Tuner gives the same name its trial
 # back.
 _TUNER_ID = "driver-{}"
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial that the oracle wants run.
-
-    Attributes:
-        trial_id: Its name, unique in the study.
-        values: One point of the space, complete, `epochs` included.
-        tags: What else there is to know about it, such as Hyperband's bracket and round.
-    """
-
-    trial_id: str
-    values: Values
-    tags: Mapping[str, str]
 
 
 class SearchOracle:

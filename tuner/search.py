@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 
 from tuner import cli
 from tuner.config import flatten, load, to_dict
-from tuner.models import SPACES
 from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, StudyConfig
 from tuner.trial import WorkerSetup
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from tuner.datasets import ImageData
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
+    from tuner.oracle_process import OracleProcess
     from tuner.registry import GateDecision
     from tuner.study import Best
     from tuner.tracking import DataRecord
@@ -60,23 +60,27 @@ def main(composed: DictConfig) -> None:
 
     # All that can be wrong is found before anything is written.
     with native_noise_to(Path(os.devnull)):
+        from tuner import forkserver
+
+        forkserver.begin_imports(["tuner.worker"])
         from tuner import datasets, store
-        from tuner.functions import find_function
+        from tuner.functions import check_function
 
         data = datasets.load(config.data, config.seed)
-        if config.model_function not in SPACES:
-            # Imports TensorFlow, which would keep the workers waiting for a built-in model.
-            find_function("model._target_", config.model_function)
         client = store.connect(config.tracking.uri)
+        # In a child, because a model's module imports TensorFlow.
+        forkserver.call(check_function, "model._target_", config.model_function)
     with (
         folder.hold(name, config, overrides) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
         try:
-            # First, so that the workers import TensorFlow while the driver does.
-            with contextlib.closing(_make_executor(config, data)) as executor:
-                lines = _run(config, name, held, data, client, executor, console)
+            with (
+                contextlib.closing(_make_oracle(config, held)) as oracle,
+                contextlib.closing(_make_executor(config, data, held)) as executor,
+            ):
+                lines = _run(config, name, held, data, client, oracle, executor, console)
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
@@ -96,6 +100,7 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
+    oracle: OracleProcess,
     executor: Executor,
     console: Console,
 ) -> list[str]:
@@ -103,7 +108,6 @@ def _run(
     from tuner import registry
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
-    from tuner.oracle import SearchOracle
     from tuner.progress import Progress
     from tuner.study import Study
     from tuner.tracking import Tracker
@@ -115,7 +119,6 @@ def _run(
             "searched.",
             search.max_epochs,
         )
-    oracle = SearchOracle(search, space, objective, config.seed, held.journal)
     if oracle.num_told:
         logger.info("Going on after %d trials that have ended before.", oracle.num_told)
     deadline = None
@@ -127,12 +130,12 @@ def _run(
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
-        forecast = Forecast(space, oracle.num_trials(), oracle.mean_epochs(), is_exhaustive)
+        forecast = Forecast(space, oracle.num_trials, oracle.mean_epochs, is_exhaustive)
         progress = Progress(
             console,
             objective,
             space.searched,
-            oracle.num_trials(),
+            oracle.num_trials,
             forecast,
             deadline,
             executor.capacity,
@@ -176,7 +179,20 @@ def _run(
     return lines
 
 
-def _make_executor(config: StudyConfig, data: ImageData) -> Executor:
+def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
+    from tuner.oracle_process import OracleProcess
+
+    return OracleProcess(
+        config.search,
+        config.searched_space(),
+        config.objective,
+        config.seed,
+        held.journal,
+        held.log_file,
+    )
+
+
+def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> Executor:
     from tuner.executors import make_run_trial
 
     arguments = {key: value for key, value in config.model.items() if key != "_target_"}
@@ -194,7 +210,7 @@ def _make_executor(config: StudyConfig, data: ImageData) -> Executor:
 
         workers = config.executor.workers or joblib.cpu_count(only_physical_cores=True)
         make = functools.partial(make_run_trial, setup)
-        return ProcessExecutor(make, data, workers, config.executor.retries)
+        return ProcessExecutor(make, data, workers, config.executor.retries, held.log_file)
     from tuner.executors.serial import SerialExecutor
 
     return SerialExecutor(lambda: make_run_trial(setup, data))

@@ -4,19 +4,21 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from tuner import interrupt
 from tuner.errors import ModelError, SearchFailed
 from tuner.executors import Executor
 from tuner.folder import StudyFolder
-from tuner.oracle import Proposal, SearchOracle
 from tuner.progress import Progress
 from tuner.tracking import Tracker
 from tuner.trial import (
     Metrics,
     Objective,
     Outcome,
+    Proposal,
     TrialFailure,
     TrialRequest,
     TrialResult,
@@ -28,6 +30,31 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 3
 """Trials that may fail in a row before the first success; then no values seem to work."""
+
+SAVE_SECONDS = 5.0
+"""How much of a study's counted time a kill may lose."""
+
+
+class Oracle(Protocol):
+    """What a study asks for trials; see `tuner.oracle.SearchOracle`."""
+
+    @property
+    def values(self) -> Mapping[str, Values]:
+        """The values of every trial proposed before the study started."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The objective of every trial completed before the study started."""
+        ...
+
+    def ask(self) -> Proposal | None:
+        """Return the next trial, or None: the search is over, or waits for open trials."""
+        ...
+
+    def tell(self, trial_id: str, score: float | None) -> None:
+        """Say how a trial ended; None when it failed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +95,7 @@ class Study:
         objective: Objective,
         seed: int,
         folder: StudyFolder,
-        oracle: SearchOracle,
+        oracle: Oracle,
         executor: Executor,
         tracker: Tracker,
         progress: Progress,
@@ -82,9 +109,12 @@ class Study:
         self._tracker = tracker
         self._progress = progress
         self._deadline = math.inf if deadline is None else deadline
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, Values] = {}
         self._failures_in_a_row = 0
-        self._clock = time.monotonic()
+        self._best: tuple[str, Values, float] | None = None
+        for trial_id, score in oracle.scores.items():
+            self._note_score(trial_id, oracle.values[trial_id], score)
+        self._clock = self._saved = time.monotonic()
 
     def run(self) -> None:
         """Run trials until the oracle has no more or time is up.
@@ -105,24 +135,32 @@ class Study:
             self._abandon()
             raise
         finally:
-            self._count_time()
+            self._count_time(is_last=True)
 
     def best(self) -> Best | None:
         """Return the best completed trial, the earlier of two that tie; None without any."""
-        best: str | None = None
-        by_id = sorted(self._oracle.scores.items(), key=lambda item: int(item[0]))
-        for trial_id, score in by_id:
-            if best is None or self._objective.is_better(score, self._oracle.scores[best]):
-                best = trial_id
-        if best is None:
+        if self._best is None:
             return None
+        trial_id, values, score = self._best
         return Best(
-            trial_id=best,
-            values=self._oracle.values[best],
-            score=self._oracle.scores[best],
-            metrics=self._tracker.metrics(best),
-            run_id=self._tracker.run_of(best),
+            trial_id=trial_id,
+            values=values,
+            score=score,
+            metrics=self._tracker.metrics(trial_id),
+            run_id=self._tracker.run_of(trial_id),
         )
+
+    def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
+        """Remember the trial if it is the best so far, and say whether it is."""
+        if self._best is not None:
+            best_id, _, best_score = self._best
+            if self._objective.is_better(best_score, score):
+                return False
+            # Which of two trials ends first is chance.
+            if score == best_score and int(best_id) < int(trial_id):
+                return False
+        self._best = (trial_id, values, score)
+        return True
 
     def _fill(self) -> None:
         """Start trials until the executor is full, the oracle has none, or time is up."""
@@ -137,9 +175,11 @@ class Study:
         run = self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
         if run.finished is not None:
             # An earlier process recorded it and was killed before it could tell the oracle.
-            self._oracle.tell(trial_id, run.finished[self._objective.name])
+            score = run.finished[self._objective.name]
+            self._oracle.tell(trial_id, score)
+            self._note_score(trial_id, proposal.values, score)
             return
-        self._in_flight.add(trial_id)
+        self._in_flight[trial_id] = proposal.values
         self._progress.start_trial(trial_id, proposal.values)
         self._executor.submit(
             TrialRequest(
@@ -158,21 +198,24 @@ class Study:
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: either can be done again."""
         if isinstance(outcome, TrialResult):
-            self._tracker.finish_trial(outcome)
-            self._oracle.tell(outcome.trial_id, outcome.score(self._objective))
-            self._failures_in_a_row = 0
+            self._record_result(outcome)
         else:
             self._tracker.fail_trial(outcome)
-        self._in_flight.discard(outcome.trial_id)
+        del self._in_flight[outcome.trial_id]
         self._folder.drop_trial_dir(outcome.trial_id)
         self._progress.end_trial(outcome)
         self._count_time()
         if isinstance(outcome, TrialFailure):
             self._judge_failure(outcome)
-        elif (best := self.best()) is not None and best.trial_id == outcome.trial_id:
+
+    def _record_result(self, result: TrialResult) -> None:
+        self._tracker.finish_trial(result)
+        score = result.score(self._objective)
+        self._oracle.tell(result.trial_id, score)
+        self._failures_in_a_row = 0
+        if self._note_score(result.trial_id, self._in_flight[result.trial_id], score):
             self._tracker.log_best(
-                {f"best_{self._objective.name}": best.score},
-                {"tuner.best_trial": best.trial_id},
+                {f"best_{self._objective.name}": score}, {"tuner.best_trial": result.trial_id}
             )
 
     def _judge_failure(self, failure: TrialFailure) -> None:
@@ -183,7 +226,7 @@ class Study:
             raise ModelError(failure.error)
         self._oracle.tell(failure.trial_id, None)
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= MAX_FAILURES and not self._oracle.scores:
+        if self._failures_in_a_row >= MAX_FAILURES and self._best is None:
             raise SearchFailed(
                 f"The first {self._failures_in_a_row} trials failed, so the search was "
                 f"stopped. The last one: {failure.error} Its run in MLflow has the traceback "
@@ -196,8 +239,10 @@ class Study:
             with contextlib.suppress(Exception):
                 self._tracker.kill_trial(trial_id)
 
-    def _count_time(self) -> None:
+    def _count_time(self, is_last: bool = False) -> None:
         now = time.monotonic()
         self._folder.state.seconds += now - self._clock
         self._clock = now
-        self._folder.save_state()
+        if is_last or now - self._saved >= SAVE_SECONDS:
+            self._folder.save_state()
+            self._saved = now

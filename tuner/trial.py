@@ -1,4 +1,4 @@
-"""The types that pass between the driver and the workers: frozen, and plain data."""
+"""The types that pass between oracle, driver and workers: frozen, and plain data."""
 
 import hashlib
 import json
@@ -32,6 +32,21 @@ class Objective:
     def is_better(self, score: float, than: float) -> bool:
         """Say whether `score` beats `than`; a tie does not."""
         return score > than if self.direction == "max" else score < than
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial that the oracle wants run.
+
+    Attributes:
+        trial_id: Its name, unique in the study.
+        values: One point of the space, complete, `epochs` included.
+        tags: What else there is to know about it, such as Hyperband's bracket and round.
+    """
+
+    trial_id: str
+    values: Values
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ runs. When the driver dies, its pipes close and the workers end by themselves.
 """
 
 import logging
-import multiprocessing
-import os
 import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tuner import forkserver
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest, Values
@@ -39,12 +39,19 @@ class ProcessExecutor:
         data: The study's images, which every worker maps from files.
         workers: How many processes, at least 1.
         retries: How often a trial is tried again whose worker died.
+        log_file: Gets all that the workers print.
     """
 
     def __init__(
-        self, make_run_trial: MakeRunTrial, data: ImageData, workers: int, retries: int
+        self,
+        make_run_trial: MakeRunTrial,
+        data: ImageData,
+        workers: int,
+        retries: int,
+        log_file: Path,
     ) -> None:
         self.capacity = workers
+        self._log_file = log_file
         self._make_run_trial = make_run_trial
         self._retries = retries
         self._folder = tempfile.TemporaryDirectory(prefix="glassy-")
@@ -151,51 +158,36 @@ class ProcessExecutor:
                 return
 
     def _start(self) -> "_Worker":
-        # Not forked: TensorFlow's threads do not survive it.
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._make_run_trial, self._files), daemon=True
+        child = forkserver.start(
+            _serve, self._make_run_trial, self._files, log_file=self._log_file
         )
-        process.start()
-        # Kept open here, the pipe would not tell that the worker is gone.
-        theirs.close()
-        return _Worker(process, ours)
+        return _Worker(child.process, child.connection)
 
 
+@dataclass
 class _Worker:
     """The driver's view of one worker process."""
 
-    def __init__(self, process: Any, connection: Connection) -> None:
-        self.process = process
-        self.connection = connection
-        self.request: TrialRequest | None = None
-        self.forms: set[str] = set()
+    process: Any
+    connection: Connection
+    request: TrialRequest | None = None
+    forms: set[str] = field(default_factory=set)
 
 
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
     """Run trials until the driver hangs up: what a worker process does."""
-    # Ctrl-C reaches the whole process group; what happens then is the driver's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The driver has sent its standard error to the study's log; what a model prints goes there
-    # too.
-    os.dup2(2, 1)
 
     def on_epoch(trial_id: str, epoch: int, metrics: Metrics) -> None:
         connection.send(("epoch", (trial_id, epoch, metrics)))
 
     try:
-        try:
-            run_trial = make_run_trial(files.load())
-        except Exception as error:
-            connection.send(("error", error))
-            return
-        connection.send(("ready", None))
-        while True:
-            connection.send(("outcome", run_trial(connection.recv(), on_epoch)))
-    except (EOFError, OSError):
-        # The driver is gone: nobody wants the result.
-        os._exit(0)
+        run_trial = make_run_trial(files.load())
+    except Exception as error:
+        connection.send(("error", error))
+        return
+    connection.send(("ready", None))
+    while True:
+        connection.send(("outcome", run_trial(connection.recv(), on_epoch)))
 
 
 class _Files:

@@ -1,0 +1,122 @@
+"""Child processes: real ones."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tuner import forkserver
+from tuner.errors import ConfigError, SearchFailed
+from tuner.functions import check_function
+
+NOWHERE = Path(os.devnull)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def die(number: int) -> None:
+    os._exit(number)
+
+
+def echo(connection: Connection, prefix: str) -> None:
+    print("hello from", prefix)
+    sys.stdout.flush()
+    os.write(2, b"and from C\n")
+    while True:
+        connection.send(prefix + connection.recv())
+
+
+def test_call_returns_what_the_function_does() -> None:
+    assert forkserver.call(square, 7) == 49
+
+
+def test_call_raises_what_the_function_does() -> None:
+    with pytest.raises(ConfigError, match="no_such_module"):
+        forkserver.call(check_function, "model._target_", "no_such_module.build")
+
+
+def test_call_says_that_the_child_died() -> None:
+    with pytest.raises(SearchFailed, match=r"called die with .* has died"):
+        forkserver.call(die, 3)
+
+
+def test_child_ends_when_its_pipe_is_closed_and_prints_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = forkserver.start(echo, "a", log_file=log)
+    child.connection.send("b")
+    assert child.connection.recv() == "ab"
+    child.connection.close()
+    child.process.join(60)
+    assert child.process.exitcode == 0
+    assert log.read_text() == "hello from a\nand from C\n"
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from tuner import forkserver
+import test_forkserver
+
+if __name__ == "__main__":
+    forkserver.begin_imports(["no_such_module", "tensorflow"])
+    loaded = forkserver.call(test_forkserver.is_loaded, "tensorflow")
+    ids = forkserver.call(test_forkserver.parent), forkserver.call(test_forkserver.parent)
+    print(loaded, len(set(ids)), os.getpid() in ids, "tensorflow" in sys.modules)
+"""
+
+
+def is_loaded(module: str) -> bool:
+    return module in sys.modules
+
+
+def parent() -> int:
+    return os.getppid()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Children are forked on Linux only.")
+def test_children_are_forked_from_one_that_has_imported(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True 1 False False\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Children are forked on Linux only.")
+def test_imports_that_kill_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(9)\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            from tuner import forkserver
+            import test_forkserver
+
+            if __name__ == "__main__":
+                forkserver.begin_imports(["deadly"])
+                try:
+                    forkserver.call(test_forkserver.square, 2)
+                except forkserver.SearchFailed as error:
+                    print(error)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "imports TensorFlow for the others has died" in done.stdout
