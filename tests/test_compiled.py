@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import psutil
 import pytest
 
 from tuner import training
@@ -354,7 +355,8 @@ def test_images_that_take_too_much_memory_fall_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # The one thing here that is not real: a machine with hardly any memory left.
-    monkeypatch.setattr(fitting, "_free_bytes", lambda: 2 * train.images.nbytes)
+    little = psutil.virtual_memory()._replace(available=2 * train.images.nbytes)
+    monkeypatch.setattr(fitting.psutil, "virtual_memory", lambda: little)
     with caplog.at_level(logging.INFO, "tuner"):
         fitted(plain, train, validation, "auto", epochs=1)
     assert "take over half of the free memory" in caplog.records[0].getMessage()

@@ -1,6 +1,7 @@
 """Worker processes: real ones, really killed."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -13,12 +14,19 @@ import workers_for_tests
 from conftest import SMALL_GRID, FinishedStudy, command
 from test_search import runs, start, wait_for
 
+from tuner import forkserver
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
 from tuner.executors.processes import MakeRunTrial, ProcessExecutor
 from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
 
 NOWHERE = Path(os.devnull)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_starts() -> None:
+    """Import once what every worker here needs."""
+    forkserver.begin_imports(["workers_for_tests"])
 
 
 @contextlib.contextmanager
@@ -131,6 +139,20 @@ def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> 
         pytest.raises(SearchFailed, match="ended with exit status 4 before they could run"),
     ):
         made.wait(lambda *_: None)
+
+
+def test_worker_that_grows_is_replaced_between_trials(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.growing, few_digits, workers=1) as made:
+        requests = [request(f"{i:04d}", tmp_path) for i in range(50)]
+        outcomes = run_all(made, requests)
+        assert len(made._workers) == 1
+    pids = [outcomes[r.trial_id].num_parameters for r in requests]  # type: ignore[union-attr]
+    # Each lives through ten trials at least, and few more.
+    lives = [len(list(group)) for _, group in itertools.groupby(pids)]
+    assert len(lives) > 2
+    assert all(11 <= life <= 20 for life in lives[:-1])
 
 
 def test_error_while_a_worker_starts_is_raised(few_digits: ImageData, tmp_path: Path) -> None:

@@ -64,3 +64,14 @@ def never_starting(data: ImageData) -> RunTrial:
 
 def raising(data: ImageData) -> RunTrial:
     raise ImportError("no such library")
+
+
+def growing(data: ImageData) -> RunTrial:
+    """Leak 30 MB a trial."""
+    leaked = []
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        leaked.append(os.urandom(30_000_000))
+        return result(request, 1.0)
+
+    return run

@@ -34,27 +34,37 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     hits = np.where(np.eye(num_classes, dtype=bool), shares, np.nan)
     faults = np.where(np.isnan(hits) & (confusion > 0), shares, np.nan)
 
-    side = float(np.clip(0.5 * num_classes + 1.6, 4.5, 14))
-    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
-    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
-    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
-
-    right, total = int(np.trace(confusion)), int(confusion.sum())
-    axes.set_title(
-        f"{right:,} of {total:,} right ({right / max(total, 1):.2%}), {total - right:,} wrong"
-    )
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
     # Names would run into each other where there are many.
     every = -(-num_classes // 40)
     ticks = list(range(0, num_classes, every))
     names = [_shortened(class_names[i]) for i in ticks]
-    long = max(len(name) for name in names) > 3
+    longest = max(len(name) for name in names)
+    is_long = longest > 3
+
+    side = float(np.clip(0.5 * num_classes + 1.6, 4.5, 14))
+    figure = Figure(figsize=(side, side), dpi=100)
+    FigureCanvasAgg(figure)
+    # Room for the names, in inches: matplotlib's own layouts draw everything twice, and a trial
+    # of a second should not spend a third of one on its picture.
+    text = 0.1 * longest
+    left, right, bottom, top = 0.5 + text, 0.15, 0.55 + (text if is_long else 0.15), 0.45
+    width = side - max(left + right, bottom + top)
+    axes = figure.add_axes(
+        (left / side, bottom / side, width / side, width / side), box_aspect=1
+    )
+    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
+    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
+    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
+
+    num_right, total = int(np.trace(confusion)), int(confusion.sum())
+    axes.set_title(
+        f"{num_right:,} of {total:,} right ({num_right / max(total, 1):.2%}), "
+        f"{total - num_right:,} wrong"
+    )
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     # A name is text, even if it has the dollars of a formula.
-    axes.set_xticks(ticks, names, rotation=90 if long else 0, parse_math=False)
+    axes.set_xticks(ticks, names, rotation=90 if is_long else 0, parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
     if num_classes <= MAX_GRID:
         axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)

@@ -8,6 +8,7 @@ is the space's average for an oracle that makes it up as it goes.
 
 import math
 import random
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from tuner.space import Space
 from tuner.trial import Value, Values
 
 _SAMPLES = 2000
+
+_REMEMBERED = 200
+"""Trials that a prediction is fitted to, the latest, so that its cost does not grow."""
 
 
 class Forecast:
@@ -46,8 +50,8 @@ class Forecast:
         # A grid has more points of many layers than of few; an oracle draws the number evenly.
         weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
         self._mean = np.average([_features(p) for p in points], axis=0, weights=weights)
-        self._seen: list[npt.NDArray[np.float64]] = []
-        self._seconds: list[float] = []
+        self._seen: deque[tuple[npt.NDArray[np.float64], float]] = deque(maxlen=_REMEMBERED)
+        self._coefficients: npt.NDArray[np.float64] | None = None
         self._started = np.zeros_like(self._mean)
         self._num_started = 0
 
@@ -58,8 +62,8 @@ class Forecast:
 
     def learn(self, values: Values, seconds: float) -> None:
         """Take note of how long a trial took, from its start to its record."""
-        self._seen.append(_features(values))
-        self._seconds.append(seconds)
+        self._seen.append((_features(values), seconds))
+        self._coefficients = None
 
     def trial_seconds(self, values: Values) -> float | None:
         """Predict one trial, or return None while nothing is known."""
@@ -81,13 +85,18 @@ class Forecast:
     def _predict(self, features: npt.NDArray[np.float64]) -> float | None:
         if not self._seen:
             return None
+        if self._coefficients is None:
+            self._coefficients = self._fit()
+        return float(features @ self._coefficients)
+
+    def _fit(self) -> npt.NDArray[np.float64]:
         # Divided by what was seen, so that a short trial counts as much as a long one, and the
         # columns come to one size.
-        seconds = np.maximum(self._seconds, 1e-3)
-        rows = np.array(self._seen) / seconds[:, None]
+        rows = np.array([features / max(seconds, 1e-3) for features, seconds in self._seen])
         scale = np.maximum(rows.max(axis=0), 1e-12)
-        coefficients, _ = nnls(rows / scale, np.ones(len(rows)))
-        return float(features @ (coefficients / scale))
+        coefficients: npt.NDArray[np.float64] = nnls(rows / scale, np.ones(len(rows)))[0]
+        coefficients /= scale
+        return coefficients
 
 
 def _features(values: Values) -> npt.NDArray[np.float64]:

@@ -17,8 +17,8 @@ from tuner.space import Space
 from tuner.trial import Objective
 
 
-class _Unsaved:
-    """Keeps a Keras Tuner oracle from writing files: the journal is its memory."""
+class _Driven:
+    """Keeps a Keras Tuner oracle to its proposals: the study and its journal do the rest."""
 
     def save(self) -> None:
         """Write nothing."""
@@ -26,12 +26,18 @@ class _Unsaved:
     def _save_trial(self, trial: Any) -> None:
         """Write nothing."""
 
+    def _check_consecutive_failures(self) -> None:
+        """Leave it to the study when to give up: it must record the trial first.
 
-class RandomOracle(_Unsaved, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
+        Keras Tuner would look through all trials so far after each of them.
+        """
+
+
+class RandomOracle(_Driven, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
     """Points drawn at random, none twice."""
 
 
-class GridOracle(_Unsaved, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
+class GridOracle(_Driven, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
     """Every point, one after another."""
 
     def populate_space(self, trial_id: str) -> Any:
@@ -44,11 +50,11 @@ class GridOracle(_Unsaved, keras_tuner.oracles.GridSearchOracle):  # type: ignor
         return response
 
 
-class HyperbandOracle(_Unsaved, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
+class HyperbandOracle(_Driven, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
     """Many points for few epochs, of which the best go on."""
 
 
-class BayesianOracle(_Unsaved, BayesianOptimizationOracle):  # type: ignore[misc]
+class BayesianOracle(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
     """Points that a Gaussian process fitted to the trials so far expects most of.
 
     Attributes:
@@ -115,8 +121,6 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
         "tune_new_entries": True,
         # Keras Tuner takes seed 0 for "none given".
         "seed": seed + 1,
-        # When to give up is the study's to say: it must record the trial first.
-        "max_consecutive_failed_trials": 2**31,
     }
     oracle: Any
     # Without a `max_trials` of its own, which `ask` counts instead, Keras Tuner names trials

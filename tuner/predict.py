@@ -29,7 +29,7 @@ def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
     from tuner import evaluation, images
-    from tuner.progress import native_noise_to
+    from tuner.logs import native_noise_to
 
     root = Path(config.images)
     paths = images.find(root)

@@ -1,18 +1,14 @@
 """What a person sees while a study runs: a live view on a terminal, plain lines elsewhere.
 
-Everything that is said goes through `logging`: to the study's `tune.log` with timestamps, and
-to the screen as it is. The live view below the lines is drawn on terminals only.
+Everything that is said goes through `logging`; see `tuner.logs`. The live view below the lines
+is drawn on terminals only.
 """
 
-import contextlib
 import datetime
 import logging
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,8 +20,6 @@ from tuner.forecast import Forecast
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values
 
 logger = logging.getLogger(__name__)
-
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 @dataclass
@@ -218,66 +212,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints what is logged on rich's console, which keeps it clear of the live view."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        style = "yellow" if record.levelno >= logging.WARNING else None
-        self._console.print(self.format(record), style=style, markup=False, highlight=False)
-
-
-@contextlib.contextmanager
-def logging_to(console: Console, log_file: Path) -> Iterator[None]:
-    """Send what Glassy logs to the console and, with timestamps, to a file.
-
-    Args:
-        console: Gets the messages from INFO on.
-        log_file: Gets all of them; appended to.
-    """
-    to_file = logging.FileHandler(log_file, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter(LOG_FORMAT))
-    ours = logging.getLogger("tuner")
-    handlers = [to_file, _ConsoleHandler(console)]
-    level = ours.level
-    ours.setLevel(logging.DEBUG)
-    for handler in handlers:
-        ours.addHandler(handler)
-    try:
-        yield
-    finally:
-        ours.setLevel(level)
-        for handler in handlers:
-            ours.removeHandler(handler)
-        to_file.close()
-
-
-@contextlib.contextmanager
-def native_noise_to(log_file: Path) -> Iterator[None]:
-    """Send what C++ libraries write to standard error to a file; Python's own stays.
-
-    TensorFlow's first lines, written before its log level counts, cannot be turned off.
-
-    Args:
-        log_file: Appended to.
-    """
-    sys.stderr.flush()
-    screen = os.dup(2)
-    python_stderr = sys.stderr
-    with log_file.open("ab") as log:
-        os.dup2(log.fileno(), 2)
-    if python_stderr.isatty() or getattr(python_stderr, "fileno", lambda: -1)() == 2:
-        sys.stderr = os.fdopen(os.dup(screen), "w", buffering=1)
-    try:
-        yield
-    finally:
-        if sys.stderr is not python_stderr:
-            sys.stderr.close()
-            sys.stderr = python_stderr
-        os.dup2(screen, 2)
-        os.close(screen)

@@ -43,8 +43,8 @@ def main(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
-    from tuner import folder
-    from tuner.progress import logging_to, native_noise_to
+    from tuner import folder, forkserver
+    from tuner.logs import logging_to, native_noise_to
 
     overrides = list(HydraConfig.get().overrides.task)
     console = Console(soft_wrap=True, highlight=False)
@@ -60,8 +60,7 @@ def main(composed: DictConfig) -> None:
 
     # All that can be wrong is found before anything is written.
     with native_noise_to(Path(os.devnull)):
-        from tuner import forkserver
-
+        # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.worker"])
         from tuner import datasets, store
         from tuner.functions import check_function

@@ -23,6 +23,7 @@ from mlflow.entities import (
     Metric,
     Param,
     Run,
+    RunTag,
     ViewType,
 )
 from mlflow.exceptions import MlflowException
@@ -210,9 +211,11 @@ class Tracker:
 
     def log_best(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
         """Record the best trial so far on the study's run."""
-        self.client.log_batch(self.run_id, _metrics(metrics, step=len(self._trials)))
-        for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, value)
+        self.client.log_batch(
+            self.run_id,
+            _metrics(metrics, step=len(self._trials)),
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
 
     def close_study(self, status: str) -> None:
         """End the study's run as FINISHED, FAILED or KILLED."""

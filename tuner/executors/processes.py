@@ -2,7 +2,8 @@
 
 A worker takes one trial at a time over a pipe, and sends back every epoch and the outcome. A
 worker that dies is replaced, and its trial tried again: it gives the same result wherever it
-runs. When the driver dies, its pipes close and the workers end by themselves.
+runs. One whose memory grows and grows is replaced between two trials. When the driver dies, its
+pipes close and the workers end by themselves.
 """
 
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tuner import forkserver
 from tuner.datasets import ImageData, Split
@@ -28,6 +30,14 @@ MakeRunTrial = Callable[[ImageData], RunTrial]
 """Called once in each worker, with the study's images; crosses to it by pickle."""
 
 _MAX_LOST_STARTS = 3
+
+_SETTLED = 10
+"""Trials after which a worker has all that it keeps; what comes on top has leaked."""
+
+_MAX_GROWTH = 1.25
+"""How many times its settled size a worker may reach. TensorFlow keeps 5 MB of every program it
+has ever run and XLA 10 more; a new process is there at once, being forked."""
+
 _NOT_IN_PROGRAM = ("epochs", "learning_rate")
 
 
@@ -107,8 +117,12 @@ class ProcessExecutor:
             elif kind == "error":
                 raise content
             else:
-                worker.request = None
-                outcomes.append(content)
+                outcome, resident = content
+                outcomes.append(outcome)
+                worker.end_trial(resident)
+        if worker.has_grown and worker.request is None:
+            worker.process.kill()
+            self._put_another_in_place_of(worker)
         return outcomes
 
     def _replace(self, worker: "_Worker") -> list[Outcome]:
@@ -116,8 +130,6 @@ class ProcessExecutor:
         worker.process.join()
         how = _how_it_ended(worker.process.exitcode)
         request = worker.request
-        worker.connection.close()
-        self._workers.remove(worker)
         if request is None:
             self._num_lost_starts += 1
             if self._num_lost_starts > _MAX_LOST_STARTS:
@@ -125,7 +137,7 @@ class ProcessExecutor:
                     f"Worker processes {how} before they could run a trial; the study's "
                     f"tune.log may say why."
                 )
-        self._workers.append(self._start())
+        self._put_another_in_place_of(worker)
         if request is None:
             return []
         tries = self._tries.get(request.trial_id, 0) + 1
@@ -157,6 +169,12 @@ class ProcessExecutor:
                 # It died a moment ago; `wait` sees that and tries the trial again.
                 return
 
+    def _put_another_in_place_of(self, worker: "_Worker") -> None:
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        self._workers.append(self._start())
+
     def _start(self) -> "_Worker":
         child = forkserver.start(
             _serve, self._make_run_trial, self._files, log_file=self._log_file
@@ -172,6 +190,17 @@ class _Worker:
     connection: Connection
     request: TrialRequest | None = None
     forms: set[str] = field(default_factory=set)
+    num_trials: int = 0
+    settled: int = 0
+    has_grown: bool = False
+
+    def end_trial(self, resident: int) -> None:
+        """Take note of a trial's end, and of the process's size (bytes) after it."""
+        self.request = None
+        self.num_trials += 1
+        if self.num_trials == _SETTLED:
+            self.settled = resident
+        self.has_grown = bool(self.settled) and resident > _MAX_GROWTH * self.settled
 
 
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
@@ -186,8 +215,10 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
         connection.send(("error", error))
         return
     connection.send(("ready", None))
+    this_process = psutil.Process()
     while True:
-        connection.send(("outcome", run_trial(connection.recv(), on_epoch)))
+        outcome = run_trial(connection.recv(), on_epoch)
+        connection.send(("outcome", (outcome, this_process.memory_info().rss)))
 
 
 class _Files:

@@ -90,10 +90,11 @@ class Program:
         )
         self._num_full = len(train) // batch_size
         use_xla = bool(tf.config.list_physical_devices("GPU")) or not _has_convolutions(model)
-        self._run_steps = tf.function(self._steps, jit_compile=use_xla)
+        # Without AutoGraph, from which Keras's own loop keeps `train_step` as well.
+        self._run_steps = tf.function(self._steps, jit_compile=use_xla, autograph=False)
         # A last, smaller batch would double what XLA has to compile, for one step an epoch.
-        self._run_last = tf.function(self._last_step)
-        self._run_validation = tf.function(self._validation_steps)
+        self._run_last = tf.function(self._last_step, autograph=False)
+        self._run_validation = tf.function(self._validation_steps, autograph=False)
 
     def train_epoch(self, seed: int, epoch: int, check: Callable[[], None]) -> None:
         """Run one epoch; the model's metrics hold its results.
@@ -152,10 +153,26 @@ class Program:
         return batch if self._weights is None else (*batch, tf.gather(self._weights, labels))
 
     def _validation_steps(self) -> None:
-        data = self._validation
-        for i in range(0, len(data.split), EVALUATION_BATCH):
-            stop = i + EVALUATION_BATCH
-            self.model.test_step((data.images[i:stop], data.labels[i:stop]))
+        images, labels = self._validation.images, self._validation.labels
+        num_images = len(self._validation.split)
+        num_in_full = num_images - num_images % EVALUATION_BATCH
+
+        def step(i: Any) -> Any:
+            # Of a size that is known when traced, as a model may want it.
+            batch = (
+                tf.slice(
+                    images,
+                    [i, *[0] * (len(images.shape) - 1)],
+                    [EVALUATION_BATCH, *images.shape[1:]],
+                ),
+                tf.slice(labels, [i], [EVALUATION_BATCH]),
+            )
+            self.model.test_step(batch)
+            return i + EVALUATION_BATCH
+
+        tf.while_loop(lambda i: i < num_in_full, step, [0], parallel_iterations=1)
+        if num_in_full < num_images:
+            self.model.test_step((images[num_in_full:], labels[num_in_full:]))
 
 
 _programs: OrderedDict[str, Program] = OrderedDict()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import psutil
 import tensorflow as tf
 
 from tuner.datasets import Split
@@ -132,20 +133,10 @@ def _obstacle(train: Split, validation: Split, callbacks: Sequence[Any]) -> str 
             if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
                 return f"{type(callback).__name__} has a hook for every batch ({hook})"
     needed = sum(split.images.nbytes + split.labels.nbytes for split in (train, validation))
-    free = _free_bytes()
-    if free is not None and needed > free / 2:
+    # What can be had without swapping.
+    if needed > psutil.virtual_memory().available / 2:
         return f"the images ({needed / 2**30:.1f} GiB) take over half of the free memory"
     return None
-
-
-def _free_bytes() -> int | None:
-    """Return the memory that can be had without swapping, or None where nobody says."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":") for line in file)
-    except OSError:
-        return None
-    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _say_once(reason: str) -> None:

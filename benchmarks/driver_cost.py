@@ -1,0 +1,130 @@
+"""What a trial costs the driver, from the first to the ten-thousandth.
+
+    python -m benchmarks.driver_cost [trials]
+
+Runs a study on Keras Tuner's random oracle whose trials train nothing: each hands back the
+files of one small model that was trained before. All else is real: the oracle in its process
+and its journal, MLflow on SQLite, the study's folder, the log. Prints milliseconds a trial for
+every tenth of the study.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tuner import folder, forkserver, store
+from tuner.executors.serial import SerialExecutor
+from tuner.forecast import Forecast
+from tuner.logs import logging_to
+from tuner.oracle_process import OracleProcess
+from tuner.progress import Progress
+from tuner.schema import DataConfig, RandomConfig, StudyConfig
+from tuner.space import Space
+from tuner.study import Study
+from tuner.tracking import DataRecord, Tracker
+from tuner.trial import (
+    Objective,
+    OnEpoch,
+    Outcome,
+    TrialFiles,
+    TrialRequest,
+    TrialResult,
+    WorkerSetup,
+)
+
+OBJECTIVE = Objective("val_accuracy", "max")
+SPACE: dict[str, Any] = {
+    "epochs": {"min": 1, "max": 4},
+    "batch_size": 32,
+    "rate": {"min": 0.0, "max": 1.0},
+}
+
+
+def prepare(output_dir: Path) -> None:
+    """Train one small model for real, and leave what a worker leaves of it."""
+    from tuner.datasets import images
+    from tuner.executors import make_run_trial
+
+    setup = WorkerSetup("tuner.models.mlp.build", {}, OBJECTIVE, 1)
+    run = make_run_trial(
+        setup, images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
+    )
+    values = {
+        "epochs": 1, "batch_size": 32, "layers": 1, "units_1": 8, "activation": "relu",
+        "dropout": 0.0, "learning_rate": 0.001, "optimizer": "adam", "transform": "rescale",
+    }  # fmt: skip
+    outcome = run(TrialRequest("0000", values, 0, str(output_dir)), lambda *_: None)
+    assert isinstance(outcome, TrialResult), outcome
+
+
+def main(num_trials: int) -> None:
+    """Run the study in a folder of its own, and print what it cost."""
+    os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
+    forkserver.begin_imports(["tuner.worker"])
+    prepared = Path("prepared").resolve()
+    prepared.mkdir()
+    forkserver.call(prepare, prepared)
+    ends: list[float] = []
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        ends.append(time.perf_counter())
+        output_dir = Path(request.output_dir)
+        shutil.copytree(prepared, output_dir, dirs_exist_ok=True)
+        score = float(request.values["rate"])
+        epochs = tuple({"val_accuracy": score, "loss": 1 - score} for _ in range(2))
+        for epoch, metrics in enumerate(epochs, 1):
+            on_epoch(request.trial_id, epoch, metrics)
+        pictures = sorted(str(path) for path in output_dir.glob("confusion_matrix.*"))
+        files = TrialFiles(tuple(pictures), str(output_dir / "model"))
+        test = {"test_accuracy": score, "test_loss": 1 - score}
+        return TrialResult(request.trial_id, epochs, test, files, 1, 0.1, 0.1)
+
+    search = RandomConfig("random", max_trials=num_trials)
+    config = StudyConfig(study="many", space=SPACE, search=search)
+    space = Space.parse(SPACE, "my.build")
+    client = store.connect(None)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with (
+        folder.hold("many", config, []) as held,
+        logging_to(Console(quiet=True), held.log_file),
+        contextlib.closing(
+            OracleProcess(search, space, OBJECTIVE, 0, held.journal, held.log_file)
+        ) as oracle,
+    ):
+        tracker = Tracker(client, "many", "many", held.state.study_id)
+        data: Any = DataRecord("digits", "0", "{}", "{}")
+        tracker.open_study({"seed": 0}, data, [])
+        forecast = Forecast(space, num_trials, None, False)
+        progress = Progress(
+            Console(quiet=True), OBJECTIVE, space.searched, num_trials, forecast, None, 1
+        )
+        study = Study(
+            objective=OBJECTIVE,
+            seed=0,
+            folder=held,
+            oracle=oracle,
+            executor=SerialExecutor(lambda: run),
+            tracker=tracker,
+            progress=progress,
+            deadline=None,
+        )
+        study.run()
+        tracker.close_study("FINISHED")
+    ends.append(time.perf_counter())
+    for i in range(10):
+        first, last = (round((len(ends) - 1) * k / 10) for k in (i, i + 1))
+        mean = (ends[last] - ends[first]) / (last - first)
+        print(f"trials {first:5d} to {last:5d}: {1000 * mean:6.1f} ms each", flush=True)
+    shutil.rmtree(Path.cwd())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

@@ -1,0 +1,75 @@
+"""Where what is said goes: to the study's `tune.log` with timestamps, and to the screen."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints what is logged on rich's console, which keeps it clear of the live view."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        self._console.print(self.format(record), style=style, markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def logging_to(console: Console, log_file: Path) -> Iterator[None]:
+    """Send what Glassy logs to the console and, with timestamps, to a file.
+
+    Args:
+        console: Gets the messages from INFO on.
+        log_file: Gets all of them; appended to.
+    """
+    to_file = logging.FileHandler(log_file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter(LOG_FORMAT))
+    ours = logging.getLogger("tuner")
+    handlers = [to_file, _ConsoleHandler(console)]
+    level = ours.level
+    ours.setLevel(logging.DEBUG)
+    for handler in handlers:
+        ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        for handler in handlers:
+            ours.removeHandler(handler)
+        to_file.close()
+
+
+@contextlib.contextmanager
+def native_noise_to(log_file: Path) -> Iterator[None]:
+    """Send what C++ libraries write to standard error to a file; Python's own stays.
+
+    TensorFlow's first lines, written before its log level counts, cannot be turned off.
+
+    Args:
+        log_file: Appended to.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    python_stderr = sys.stderr
+    with log_file.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    if python_stderr.isatty() or getattr(python_stderr, "fileno", lambda: -1)() == 2:
+        sys.stderr = os.fdopen(os.dup(screen), "w", buffering=1)
+    try:
+        yield
+    finally:
+        if sys.stderr is not python_stderr:
+            sys.stderr.close()
+            sys.stderr = python_stderr
+        os.dup2(screen, 2)
+        os.close(screen)
