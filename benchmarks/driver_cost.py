@@ -68,7 +68,7 @@ def prepare(output_dir: Path) -> None:
 def main(num_trials: int) -> None:
     """Run the study in a folder of its own, and print what it cost."""
     os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
-    forkserver.begin_imports(["tuner.worker"])
+    forkserver.begin_imports(["tuner.preload"])
     prepared = Path("prepared").resolve()
     prepared.mkdir()
     forkserver.call(prepare, prepared)

@@ -24,7 +24,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from tuner import interrupt
+from tuner import garbage, interrupt
 from tuner.config import unknown_key
 from tuner.errors import GlassyError
 from tuner.merging import replace_hyperparameters_whole
@@ -69,6 +69,8 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         sys.exit(INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
         _exit(error, wants_traceback)
+    finally:
+        garbage.keep_all()
     sys.exit(0)
 
 

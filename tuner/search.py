@@ -43,7 +43,7 @@ def main(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
-    from tuner import folder, forkserver
+    from tuner import folder, forkserver, garbage
     from tuner.logs import logging_to, native_noise_to
 
     overrides = list(HydraConfig.get().overrides.task)
@@ -59,9 +59,9 @@ def main(composed: DictConfig) -> None:
         return
 
     # All that can be wrong is found before anything is written.
-    with native_noise_to(Path(os.devnull)):
+    with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
-        forkserver.begin_imports(["tuner.worker"])
+        forkserver.begin_imports(["tuner.preload"])
         from tuner import datasets, store
         from tuner.functions import check_function
 

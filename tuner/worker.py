@@ -1,6 +1,5 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
-import gc
 import json
 import logging
 import time
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import evaluation, figures, interrupt, training
+from tuner import evaluation, figures, garbage, interrupt, training
 from tuner.datasets import ImageData
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
 from tuner.functions import find_function
@@ -49,9 +48,8 @@ class Worker:
         self._data = data
         self._build = find_function("model._target_", setup.model_function)
         training.set_threads(setup.threads)
-        # What is imported stays: to look through it for garbage after every trial, which Keras
-        # does to forget a model, takes a quarter of a second.
-        gc.freeze()
+        # Keras asks for a full collection to forget a model, after every trial.
+        garbage.keep_all()
 
     def run(self, request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
         """Train, evaluate and draw one trial.
