@@ -1,10 +1,25 @@
-# make search, make test and make ui need python3 with venv and pip, and nothing else.
+# make search, make test, make bench and make ui need python3 with venv and pip, and nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: search test lint ui clean
+# One environment for each peer of the benchmark, in .bench/.
+PEERS := $(patsubst benchmarks/peers/requirements-%.txt,%,$(wildcard benchmarks/peers/*.txt))
+
+# $(call install,<folder of the environment>,<what to install>)
+# Compiled at once: imports take 2.5 times as long without bytecode, and some machines keep
+# Python from writing it later. Pip compiles unless told otherwise, uv only when told to.
+define install
+	$(PYTHON) -m venv $(1)
+	if command -v uv >/dev/null; then \
+		uv pip install --quiet --compile-bytecode --python $(1)/bin/python $(2); \
+	else \
+		$(1)/bin/python -m pip install --quiet --disable-pip-version-check --compile $(2); \
+	fi
+endef
+
+.PHONY: search test lint bench ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -17,21 +32,21 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A peer that cannot be installed is a failed row of the benchmark, not its end.
+bench: .venv/ready
+	-$(MAKE) --no-print-directory --keep-going $(PEERS:%=.bench/%/ready)
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
 ui: .venv/ready
 	$(BIN)/mlflow ui $(ARGS)
 
-# Compiled at once: imports take 2.5 times as long without bytecode, and some machines keep
-# Python from writing it later. Pip compiles unless told otherwise, uv only when told to.
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	if command -v uv >/dev/null; then \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python \
-			--constraint constraints.txt --editable '.[dev]'; \
-	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile \
-			--constraint constraints.txt --editable '.[dev]'; \
-	fi
+	$(call install,.venv,--constraint constraints.txt --editable '.[dev]')
+	touch $@
+
+.bench/%/ready: benchmarks/peers/requirements-%.txt constraints.txt
+	$(call install,$(@D),--requirement $<)
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache *.egg-info

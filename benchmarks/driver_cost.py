@@ -37,6 +37,7 @@ from tuner.trial import (
     TrialFiles,
     TrialRequest,
     TrialResult,
+    Value,
     WorkerSetup,
 )
 
@@ -57,7 +58,7 @@ def prepare(output_dir: Path) -> None:
     run = make_run_trial(
         setup, images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     )
-    values = {
+    values: dict[str, Value] = {
         "epochs": 1, "batch_size": 32, "layers": 1, "units_1": 8, "activation": "relu",
         "dropout": 0.0, "learning_rate": 0.001, "optimizer": "adam", "transform": "rescale",
     }  # fmt: skip

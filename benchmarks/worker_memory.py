@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.datasets import images
 from tuner.executors import make_run_trial
 from tuner.schema import DataConfig
-from tuner.trial import Objective, TrialRequest, TrialResult, WorkerSetup
+from tuner.trial import Objective, TrialRequest, TrialResult, Value, WorkerSetup
 
 
 def main(num_trials: int) -> None:
@@ -30,7 +30,7 @@ def main(num_trials: int) -> None:
     for trial in range(1, num_trials + 1):
         layers = drawn.randint(1, 3)
         widths = {f"units_{i}": drawn.randrange(16, 256) for i in range(1, layers + 1)}
-        values = {
+        values: dict[str, Value] = {
             "epochs": 2, "batch_size": drawn.choice([32, 64]), "layers": layers, **widths,
             "activation": "relu", "dropout": 0.1, "learning_rate": 0.001,
             "optimizer": drawn.choice(["adam", "sgd"]), "transform": "rescale",

@@ -1,0 +1,82 @@
+"""The floor: the compiled epochs of a list of trials, and nothing else.
+
+Nothing is proposed, recorded, drawn or saved. Each shape is compiled once, in one of as many
+processes as there are cores. The epochs are the very ones that Glassy trains, so the validation
+accuracies must be the same to the last digit.
+"""
+
+import functools
+import multiprocessing
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.job import Job, Values, load_splits, read_job, write_scores
+from tuner.trial import Value, trial_seed
+
+# The rest of the values, as `conf/model/mlp.yaml` has them.
+_FIXED: dict[str, Value] = {
+    "layers": 2,
+    "activation": "relu",
+    "dropout": 0.0,
+    "learning_rate": 1e-3,
+    "optimizer": "adam",
+    "transform": "rescale",
+}
+
+
+def main() -> None:
+    """Train all trials of the job."""
+    job = read_job()
+    by_shape: dict[tuple[int, int], list[Values]] = {}
+    for values in job.trials():
+        by_shape.setdefault((values["units_1"], values["units_2"]), []).append(values)
+    # The widest first, so that the processes end together.
+    groups = [by_shape[shape] for shape in sorted(by_shape, reverse=True)]
+    # Not forked, as Glassy's workers are not: TensorFlow's threads do not survive it.
+    with multiprocessing.get_context("spawn").Pool(job.workers) as pool:
+        scores = pool.map(functools.partial(_train, job), groups, chunksize=1)
+    write_scores([score for of_group in scores for score in of_group])
+
+
+def _train(job: Job, group: Sequence[Values]) -> list[tuple[Values, float]]:
+    """Train trials of one shape, and return their last validation accuracies."""
+    train, validation = _load(job.splits)
+    return [(values, _fit(job, values, train, validation)) for values in group]
+
+
+@functools.cache
+def _load(splits: str) -> tuple[Any, Any]:
+    """Load the images, once in a process: a compiled program belongs to arrays in memory."""
+    from tuner import training
+    from tuner.datasets import Split
+
+    training.set_threads(1)
+    arrays = load_splits(splits)
+    train, validation = (
+        Split(arrays[f"{name}_images"], arrays[f"{name}_labels"])
+        for name in ("train", "validation")
+    )
+    return train, validation
+
+
+def _fit(job: Job, values: Values, train: Any, validation: Any) -> float:
+    from tuner import training
+    from tuner.models import mlp
+
+    complete = {**_FIXED, **values, "batch_size": job.batch_size}
+    seed = trial_seed(job.seed, complete)
+    training.seed_everything(seed)
+    num_classes = int(train.labels.max()) + 1
+    history = training.fit(
+        mlp.build(complete, train.images.shape[1:], num_classes),
+        train,
+        validation,
+        epochs=values["epochs"],
+        batch_size=job.batch_size,
+        seed=seed,
+    )
+    return float(history.history["val_accuracy"][-1])
+
+
+if __name__ == "__main__":
+    main()

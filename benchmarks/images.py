@@ -1,0 +1,81 @@
+"""The images that all rows train on, and their split, written once for those who only read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tuner import datasets
+from tuner.datasets import digits
+from tuner.schema import DataConfig
+
+NUM_TRAIN = 55_000
+"""Training images when no data set is given: about as many as MNIST has."""
+
+VALIDATION_SPLIT = 0.1
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a benchmark.
+
+    Attributes:
+        path: The `.npz` file that Glassy reads.
+        name: What they are called.
+        digest: 32 hexadecimal digits of what they are.
+        splits: By the seed, another `.npz` file, with the validation images split off.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    splits: dict[int, Path]
+
+
+def prepare(path: str | None, seeds: range, folder: Path) -> Images:
+    """Find or make the images, and write what Glassy splits them into.
+
+    Args:
+        path: As in `data.path`; None for scikit-learn's digits.
+        seeds: The split depends on the seed: one file for each.
+        folder: Where files are written.
+
+    Raises:
+        DataError: If the file at `path` cannot be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = Path(path).resolve() if path else _write_digits(folder / "digits.npz")
+    config = DataConfig(
+        _target_="tuner.datasets.npz.load",
+        name=source.stem,
+        path=str(source),
+        validation_split=VALIDATION_SPLIT,
+    )
+    splits = {}
+    for seed in seeds:
+        data = datasets.load(config, seed)
+        splits[seed] = folder / f"splits-{seed}.npz"
+        np.savez(
+            splits[seed],
+            train_images=data.train.images,
+            train_labels=data.train.labels,
+            validation_images=data.validation.images,
+            validation_labels=data.validation.labels,
+            test_images=data.test.images,
+            test_labels=data.test.labels,
+        )
+    return Images(source, source.stem, data.digest, splits)
+
+
+def _write_digits(path: Path) -> Path:
+    """Write the embedded digits, again and again until there are as many as MNIST has."""
+    source = digits.load(DataConfig())
+    tiled = source.train.take(np.arange(NUM_TRAIN) % len(source.train))
+    np.savez(
+        path,
+        x_train=tiled.images,
+        y_train=tiled.labels,
+        x_test=source.test.images,
+        y_test=source.test.labels,
+    )
+    return path

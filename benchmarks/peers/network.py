@@ -1,0 +1,57 @@
+"""The network and its training in plain Keras, the same for every peer."""
+
+from typing import Any
+
+import keras
+
+from benchmarks.job import Job, Values
+
+EVALUATION_BATCH = 1024
+"""Images at a time where nothing is learnt: what Glassy takes, and faster than Keras's 32."""
+
+
+def build(values: Values, images: Any, labels: Any) -> Any:
+    """Return the compiled network, as `conf/model/mlp.yaml` and `tuner/models/mlp.py` have it.
+
+    Args:
+        values: `units_1` and `units_2` are the widths of the hidden layers.
+        images: What it will be trained on, whose shape is its input's.
+        labels: Their classes, which are as many as it has outputs.
+    """
+    model = keras.Sequential(
+        [
+            keras.Input(shape=images.shape[1:], dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(values["units_1"], activation="relu"),
+            keras.layers.Dense(values["units_2"], activation="relu"),
+            keras.layers.Dense(int(labels.max()) + 1, activation="softmax"),
+        ]
+    )
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def fit(
+    model: Any, job: Job, values: Values, splits: dict[str, Any], **arguments: Any
+) -> dict[str, list[float]]:
+    """Train the network by `model.fit`, and return the metrics, a list over the epochs each.
+
+    Args:
+        model: The compiled network.
+        job: What all trials share.
+        values: `epochs` is how long it is trained.
+        splits: The images.
+        **arguments: Other arguments of `model.fit`.
+    """
+    history = model.fit(
+        splits["train_images"],
+        splits["train_labels"],
+        batch_size=job.batch_size,
+        epochs=values["epochs"],
+        validation_data=(splits["validation_images"], splits["validation_labels"]),
+        validation_batch_size=EVALUATION_BATCH,
+        verbose=0,
+        **arguments,
+    )
+    return dict(history.history)

@@ -1,0 +1,70 @@
+"""Optuna with Keras and MLflow: a process for each core, all on one study.
+
+After Optuna's tutorial "Easy Parallelization", section "Multi-process Optimization".
+"""
+
+import multiprocessing
+from typing import Any
+
+import mlflow
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import MaxTrialsCallback
+from optuna.trial import TrialState
+
+from benchmarks.job import Job, load_splits, read_job
+from benchmarks.peers import tracked
+
+
+def open_study(job: Job) -> optuna.Study:
+    """Make the study that all processes share, or open it."""
+    return optuna.create_study(
+        study_name="benchmark",
+        storage=JournalStorage(JournalFileBackend("journal.log")),
+        sampler=optuna.samplers.GridSampler(job.space),
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+
+def optimize(job: Job, store: str, parent_run_id: str) -> None:
+    """Run trials until all points of the grid are taken: what each process does."""
+    import keras
+
+    tracked.use_store(store)
+    splits = load_splits(job.splits)
+
+    def objective(trial: Any) -> float:
+        # As Optuna's own example for Keras does it: nothing of earlier trials is kept.
+        keras.backend.clear_session()
+        values = {
+            name: trial.suggest_categorical(name, options)
+            for name, options in job.space.items()
+        }
+        return tracked.run_trial(job, values, splits, parent_run_id)
+
+    # Running ones are counted, so that none of the last is trained by two processes.
+    enough = MaxTrialsCallback(len(job.trials()), (TrialState.COMPLETE, TrialState.RUNNING))
+    open_study(job).optimize(objective, callbacks=[enough])
+
+
+def main() -> None:
+    """Search the job's space."""
+    job = read_job()
+    open_study(job)
+    store = tracked.open_store()
+    context = multiprocessing.get_context("spawn")
+    with mlflow.start_run(run_name="search") as search:
+        arguments = (job, store, search.info.run_id)
+        processes = [
+            context.Process(target=optimize, args=arguments) for _ in range(job.workers)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""One trial, trained by Keras and recorded in MLflow by its fluent interface, as its users do.
+
+What trains is imported where it is used: a process that only starts others need not wait.
+"""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+
+from benchmarks.job import Job, Values
+
+
+def open_store() -> str:
+    """Make a store in the current folder, and return its address for other processes."""
+    uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    use_store(uri)
+    return uri
+
+
+def use_store(uri: str) -> None:
+    """Record in this store from now on."""
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("benchmark")
+
+
+def run_trial(
+    job: Job, values: Values, splits: dict[str, Any], parent_run_id: str, pinned: bool = True
+) -> float:
+    """Train, evaluate and record one trial, and return its last validation accuracy.
+
+    Args:
+        job: What all trials share.
+        values: One point of the space.
+        splits: The images.
+        parent_run_id: The search's run.
+        pinned: Whether MLflow is told what the model requires, rather than left to find out.
+    """
+    import keras
+
+    from benchmarks.peers import network
+
+    keras.utils.set_random_seed(job.seed)
+    with mlflow.start_run(nested=True, parent_run_id=parent_run_id):
+        mlflow.log_params(dict(values))
+        model = network.build(values, splits["train_images"], splits["train_labels"])
+        history = network.fit(model, job, values, splits)
+        for epoch in range(values["epochs"]):
+            metrics = {name: by_epoch[epoch] for name, by_epoch in history.items()}
+            mlflow.log_metrics(metrics, step=epoch + 1)
+        _log_test(model, splits["test_images"], splits["test_labels"], pinned)
+    return history["val_accuracy"][-1]
+
+
+def _log_test(model: Any, images: Any, labels: Any, pinned: bool) -> None:
+    """Record the test accuracy, the confusion matrix and the model."""
+    import matplotlib.pyplot as plt
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    from benchmarks.peers import network
+
+    probabilities = model.predict(images, batch_size=network.EVALUATION_BATCH, verbose=0)
+    predictions = probabilities.argmax(axis=1)
+    mlflow.log_metric("test_accuracy", float(np.mean(predictions == labels)))
+    figure = ConfusionMatrixDisplay.from_predictions(labels, predictions).figure_
+    mlflow.log_figure(figure, "confusion_matrix.png")
+    plt.close(figure)
+    mlflow.tensorflow.log_model(
+        model,
+        name="model",
+        signature=mlflow.models.infer_signature(images[:2], probabilities[:2]),
+        pip_requirements=_requirements() if pinned else None,
+    )
+
+
+def _requirements() -> list[str]:
+    packages = ("mlflow", "tensorflow", "keras", "numpy")
+    return [f"{package}=={importlib.metadata.version(package)}" for package in packages]

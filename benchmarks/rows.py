@@ -1,0 +1,136 @@
+"""What is compared: the lists of trials, the rows, and what is to be reached."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.job import Job
+
+ROOT = Path(__file__).parent.parent
+BENCH_DIR = ROOT / ".bench"
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """A list of trials that every row runs.
+
+    Attributes:
+        name: As in `lists=`.
+        title: What a reader is told.
+        space: The options of each hyperparameter; the list is all combinations of them, since
+            that is what a grid search of every peer can express.
+    """
+
+    name: str
+    title: str
+    space: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run a list of trials.
+
+    Attributes:
+        name: As in `rows=`.
+        title: What a reader is told.
+        environment: The virtual environment it runs in.
+        arguments: From a job to what the interpreter is given; the job itself is in `job.json`
+            in the folder that it is started in.
+        is_tracked: Whether it records its trials in MLflow.
+        targets: For each list, how many times as long as ours it must take at least.
+    """
+
+    name: str
+    title: str
+    environment: Path
+    arguments: Callable[[Job], list[str]]
+    is_tracked: bool = True
+    targets: Mapping[str, float] = field(default_factory=dict)
+
+
+def _search(executor: str) -> Callable[[Job], list[str]]:
+    """Return what a user of Glassy would type, after `python`."""
+
+    def arguments(job: Job) -> list[str]:
+        space = [f"++space.{name}={list(options)}" for name, options in job.space.items()]
+        return [
+            *("-m", "tuner.search", "data=npz", f"data.path='{job.images}'"),
+            *(f"data.name='{job.name}'", f"data.validation_split={job.validation_split}"),
+            *("search=grid", *space, f"space.batch_size={job.batch_size}"),
+            *(f"seed={job.seed}", f"executor={executor}"),
+        ]
+
+    return arguments
+
+
+def _module(name: str, *flags: str) -> Callable[[Job], list[str]]:
+    return lambda job: ["-m", f"benchmarks.{name}", "job.json", *flags]
+
+
+LISTS = (
+    TrialList(
+        "shared",
+        "Epochs {2, 4} by four shapes",
+        {"epochs": (2, 4), "units_1": (64, 128), "units_2": (64, 128)},
+    ),
+    TrialList(
+        "separate",
+        "Eight shapes, four epochs each: nothing to share",
+        {"epochs": (4,), "units_1": (32, 64, 96, 128), "units_2": (64, 128)},
+    ),
+)
+
+OURS = "processes"
+"""The row that all others are compared with."""
+
+_OUR_ENVIRONMENT = ROOT / ".venv"
+
+ROWS = (
+    Row(OURS, "Glassy, a process for each core", _OUR_ENVIRONMENT, _search("processes")),
+    Row("serial", "Glassy, one process", _OUR_ENVIRONMENT, _search("serial")),
+    Row(
+        "keras_tuner_mlflow",
+        "Keras Tuner + MLflow",
+        BENCH_DIR / "keras_tuner_mlflow",
+        _module("peers.keras_tuner_mlflow"),
+        targets={"shared": 12, "separate": 10},
+    ),
+    Row(
+        "keras_tuner_mlflow_pinned",
+        "Keras Tuner + MLflow, requirements pinned",
+        BENCH_DIR / "keras_tuner_mlflow",
+        _module("peers.keras_tuner_mlflow", "--pinned"),
+        targets={"shared": 8, "separate": 7},
+    ),
+    Row(
+        "keras_tuner_alone",
+        "Keras Tuner alone, nothing logged",
+        BENCH_DIR / "keras_tuner_alone",
+        _module("peers.keras_tuner_alone"),
+        is_tracked=False,
+        targets={"shared": 7, "separate": 6},
+    ),
+    Row(
+        "optuna_mlflow",
+        "Optuna + Keras + MLflow, a process for each core",
+        BENCH_DIR / "optuna_mlflow",
+        _module("peers.optuna_mlflow"),
+        targets={"shared": 8, "separate": 6},
+    ),
+    Row(
+        "ray_mlflow",
+        "Ray Tune + Keras + MLflow, an actor for each core",
+        BENCH_DIR / "ray_mlflow",
+        _module("peers.ray_mlflow"),
+        targets={"shared": 8, "separate": 6},
+    ),
+    Row(
+        "floor",
+        "The floor: the compiled epochs alone",
+        _OUR_ENVIRONMENT,
+        _module("floor"),
+        is_tracked=False,
+        # Ours may take as long as the floor, and 1.4 times as long.
+        targets={"shared": 1, "separate": 1 / 1.4},
+    ),
+)
