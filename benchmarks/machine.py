@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.rows import ROOT
 
-PACKAGES = ("tensorflow", "keras", "mlflow", "keras-tuner", "optuna", "ray")
+PACKAGES = ("tensorflow", "keras", "mlflow", "keras-tuner", "tensorboard", "optuna", "ray")
 """Those whose versions a reader wants to know."""
 
 _ASK = """

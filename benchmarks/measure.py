@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
 from benchmarks.job import SCORES, Job, Values
 from benchmarks.rows import ROOT, Row
@@ -41,7 +43,7 @@ class Run:
         trials: Name of the list.
         row: Name of the row.
         seed: Also the number of the repeat, from 0.
-        seconds: From the start of the process to its exit.
+        seconds: From the start of the process to its exit; NaN if the run failed.
         accuracies: Validation accuracy of each trial after its last epoch, in the list's order;
             none if the run failed.
         error: Why it failed, or None.
@@ -68,24 +70,21 @@ def measure(row: Row, trials: str, job: Job, folder: Path, timeout: float) -> Ru
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     job.write(folder / "job.json")
-    start = time.perf_counter()
     try:
-        try:
-            _execute(row, job, folder, timeout)
-        finally:
-            seconds = time.perf_counter() - start
+        seconds = _execute(row, job, folder, timeout)
         reached = _recorded(folder, job) if row.is_tracked else _handed_back(folder)
         if missing := [values for values in job.trials() if _key(values) not in reached]:
             raise RunFailed(f"{len(missing)} of {len(job.trials())} trials are missing.")
-    except RunFailed as error:
-        return Run(trials, row.name, job.seed, seconds, error=f"{error} {_last_line(folder)}")
+    except (RunFailed, MlflowException) as error:
+        why = f"{error} {_last_line(folder)}".rstrip()
+        return Run(trials, row.name, job.seed, seconds=math.nan, error=why)
     shutil.rmtree(folder)
     accuracies = tuple(reached[_key(values)] for values in job.trials())
     return Run(trials, row.name, job.seed, seconds, accuracies)
 
 
-def _execute(row: Row, job: Job, folder: Path, timeout: float) -> None:
-    """Run the row's process to its end.
+def _execute(row: Row, job: Job, folder: Path, timeout: float) -> float:
+    """Run the row's process to its end, and return the seconds it took.
 
     Raises:
         RunFailed: If it cannot be started, fails or takes too long.
@@ -93,6 +92,7 @@ def _execute(row: Row, job: Job, folder: Path, timeout: float) -> None:
     command = [str(row.environment / "bin" / "python"), *row.arguments(job)]
     environment = {k: v for k, v in os.environ.items() if k not in _REMOVED} | _ENVIRONMENT
     with (folder / OUTPUT).open("wb") as output:
+        start = time.perf_counter()
         try:
             process = subprocess.Popen(
                 command,
@@ -106,6 +106,7 @@ def _execute(row: Row, job: Job, folder: Path, timeout: float) -> None:
             raise RunFailed(f"It could not be started: {error}.") from error
         try:
             status = process.wait(timeout)
+            seconds = time.perf_counter() - start
         except subprocess.TimeoutExpired:
             raise RunFailed(f"It was stopped after {timeout:.0f} s.") from None
         finally:
@@ -115,6 +116,7 @@ def _execute(row: Row, job: Job, folder: Path, timeout: float) -> None:
             process.wait()
     if status != 0:
         raise RunFailed(f"It ended with exit status {status}.")
+    return seconds
 
 
 Reached = dict[tuple[int, ...], float]

@@ -119,7 +119,7 @@ def _head(data: Images, versions: dict[str, str], workers: int, repeats: int) ->
     return f"""# Results
 
 Written by `make bench` on {datetime.date.today()}: {data.name} (digest {data.digest}),
-batches of {BATCH_SIZE}, {repeats} runs of each row, each with another seed.
+batches of {BATCH_SIZE}. Runs of each row, with different seeds: {repeats}.
 
 - {machine.cpu()}, {workers} cores
 - {installed}

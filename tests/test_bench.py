@@ -182,12 +182,12 @@ def test_measure_reports_an_environment_that_is_missing(tmp_path: Path) -> None:
     ("program", "message"),
     [
         ("print('why'); raise SystemExit(3)", "It ended with exit status 3. why"),
-        ("import time; time.sleep(60)", "It was stopped after 1 s. "),
-        ("pass", "It has not written scores.json. "),
+        ("import time; time.sleep(60)", "It was stopped after 1 s."),
+        ("pass", "It has not written scores.json."),
         (
             "import json; json.dump([[{'epochs': 2, 'units_1': 64, 'units_2': 64}, 0.9]],"
             " open('scores.json', 'w'))",
-            "7 of 8 trials are missing. ",
+            "7 of 8 trials are missing.",
         ),
     ],
 )
