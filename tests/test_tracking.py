@@ -11,6 +11,7 @@ import pytest
 from conftest import MakeResult
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
 from tuner import tracking
 from tuner.errors import ConfigError, UnavailableError
@@ -154,8 +155,9 @@ def test_fail_trial_kills_what_ran_out_of_time(client: mlflow.MlflowClient) -> N
 
 
 def test_reopened_study_finds_its_runs(
-    client: mlflow.MlflowClient, make_result: MakeResult
+    client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tracking, "LIVE_SECONDS", 0)
     before = open_tracker(client)
     before.open_trial("0000", VALUES, {})
     before.finish_trial(make_result("0000"))
@@ -255,3 +257,23 @@ def test_connect_hides_the_password() -> None:
     with pytest.raises(ConfigError) as caught:
         connect("gopher://user:secret@127.0.0.1/x")
     assert "secret" not in str(caught.value)
+
+
+def test_logged_model_is_described_as_mlflow_would(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    result = make_result("0000")
+    saved = Model.load(result.files.model_dir)
+    tracker.finish_trial(result)
+    model_id = tracking.logged_model_id(client, run_id)
+    logged = Model.load(f"models:/{model_id}")
+    location = client.get_logged_model(model_id).artifact_location
+    assert (logged.run_id, logged.model_id, logged.artifact_path) == (
+        run_id,
+        model_id,
+        location,
+    )
+    for field in ("flavors", "signature", "metadata", "model_uuid", "mlflow_version"):
+        assert getattr(logged, field) == getattr(saved, field)
