@@ -19,6 +19,7 @@ from tuner.schema import (
     GridConfig,
     HyperbandConfig,
     RandomConfig,
+    RayConfig,
     SearchConfig,
     StudyConfig,
 )
@@ -162,6 +163,19 @@ def test_load_accepts_seed_at_its_ends(seed: int) -> None:
     assert loaded(f"seed={seed}").seed == seed
 
 
+def test_load_gives_each_trial_on_ray_a_cpu_for_each_thread() -> None:
+    executor = loaded("executor=ray", "executor.threads=3").executor
+    assert isinstance(executor, RayConfig)
+    assert (executor.cpus, executor.gpus, executor.address) == (3.0, 0.0, None)
+
+
+@pytest.mark.parametrize("address", ["auto", "head:6379", "127.0.0.1:6379", "'[::1]:6379'"])
+def test_load_accepts_address_of_a_cluster(address: str) -> None:
+    executor = loaded("executor=ray", f"executor.address={address}").executor
+    assert isinstance(executor, RayConfig)
+    assert executor.address == address.strip("'")
+
+
 def test_load_accepts_null_registry_name() -> None:
     assert loaded("registry.name=null").registry.name is None
 
@@ -225,6 +239,15 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["data.validation_split=nan"], ["`data.validation_split`", "got nan"]),
     (["data.train_size=0"], ["`data.train_size`", "got 0", "at least 1"]),
     (["executor.threads=0"], ["`executor.threads`", "got 0", "at least 1"]),
+    (["executor=ray", "executor.workers=0"], ["`executor.workers`", "got 0", "at least 1"]),
+    (["executor=ray", "executor.retries=-1"], ["`executor.retries`", "got -1", "at least 0"]),
+    (["executor=ray", "executor.cpus=-1"], ["`executor.cpus`", "at least 0", "got -1.0"]),
+    (["executor=ray", "executor.cpus=0.12345"], ["`executor.cpus`", "4 decimals"]),
+    (["executor=ray", "executor.gpus=nan"], ["`executor.gpus`", "at least 0", "got nan"]),
+    (["executor=ray", "executor.gpus=1.5"], ["`executor.gpus`", "whole number", "got 1.5"]),
+    (["executor=ray", "executor.cpus=0"], ["`executor.cpus` or `executor.gpus`", "above 0"]),
+    (["executor=ray", "executor.address=head"], ["`executor.address`", "host:port", "'head'"]),
+    (["executor=ray", "executor.address=ray://head:1"], ["`executor.address`", "ray://"]),
     (["search.max_trials=0"], ["`search.max_trials`", "got 0", "above 0"]),
     (["search.max_trials=null"], ["`search.max_trials`", "null", "whole number", "random"]),
     (["search.max_minutes=0"], ["`search.max_minutes`", "got 0.0", "above 0"]),

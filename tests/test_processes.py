@@ -17,7 +17,8 @@ from test_search import runs, start, wait_for
 from tuner import forkserver
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
-from tuner.executors.processes import MakeRunTrial, ProcessExecutor
+from tuner.executors import MakeRunTrial
+from tuner.executors.processes import ProcessExecutor
 from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
 
 NOWHERE = Path(os.devnull)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tuner import folder
 from tuner.errors import ModelError, SearchFailed
+from tuner.executors import Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.folder import StudyFolder
 from tuner.forecast import Forecast
@@ -48,7 +49,11 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
     """Open the same study as a new process would."""
     held_path = tmp_path / "experiments" / "first"
 
-    def start(run_trial: RunTrial | None = None, deadline: float | None = None) -> Run:
+    def start(
+        run_trial: RunTrial | None = None,
+        deadline: float | None = None,
+        make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
+    ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
             folder.write_whole(held_path / "study.json", '{"study_id": "id-1"}')
@@ -76,7 +81,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
             seed=0,
             folder=held,
             oracle=oracle,
-            executor=SerialExecutor(lambda: run_trial or succeed),
+            executor=make_executor(lambda: run_trial or succeed),
             tracker=tracker,
             progress=progress,
             deadline=deadline,
@@ -110,6 +115,28 @@ def test_run_records_every_trial(
     assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
     assert run.oracle.scores == {f"000{i}": SCORES[i + 1] for i in range(5)}
     assert list((tmp_path / "experiments" / "first" / "trials").iterdir()) == []
+
+
+class GrowingExecutor(SerialExecutor):
+    """Has room for two trials more once it has been waited for."""
+
+    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+        if self.capacity == 1:
+            self.capacity = 3
+            return []
+        assert len(self._requests) <= self.capacity
+        self.largest = max(getattr(self, "largest", 0), len(self._requests))
+        return super().wait(on_epoch)
+
+
+def test_run_uses_room_that_comes_later(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    run = start_run(make_executor=GrowingExecutor)
+    run.study.run()
+    assert run.study._executor.largest == 3
+    assert run.study._progress.capacity == 3
+    assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
 
 
 def test_best_is_the_earlier_of_two_that_tie(start_run: StartRun) -> None:

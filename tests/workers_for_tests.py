@@ -1,11 +1,13 @@
 """What worker processes run in the tests of executors: plain functions, no TensorFlow."""
 
+import dataclasses
 import os
 import signal
 import time
 from pathlib import Path
 
 from tuner.datasets import ImageData
+from tuner.errors import ConfigError
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialFiles, TrialRequest, TrialResult
 
 
@@ -14,7 +16,7 @@ def result(request: TrialRequest, value: float) -> TrialResult:
         trial_id=request.trial_id,
         epochs=({"val_accuracy": value},),
         test={"test_accuracy": value},
-        files=TrialFiles((), ""),
+        files=TrialFiles((), request.output_dir),
         num_parameters=os.getpid(),
         train_seconds=0.0,
         seconds=0.0,
@@ -36,7 +38,8 @@ def dying(data: ImageData) -> RunTrial:
     """Die as often as the values say, in the way they say."""
 
     def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
-        deaths = Path(request.output_dir) / f"{request.trial_id}.deaths"
+        folder = Path(str(request.values.get("marks", request.output_dir)))
+        deaths = folder / f"{request.trial_id}.deaths"
         count = int(deaths.read_text()) if deaths.exists() else 0
         if count < int(request.values["deaths"]):
             deaths.write_text(str(count + 1))
@@ -58,6 +61,22 @@ def sleeping(data: ImageData) -> RunTrial:
     return run
 
 
+def writing(data: ImageData) -> RunTrial:
+    """Write files, and say where; and whether the images are a copy of the worker's own."""
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        folder = Path(request.output_dir)
+        (folder / "model" / "data").mkdir(parents=True)
+        (folder / "model" / "data" / "weights.bin").write_bytes(bytes(range(256)) * 4096)
+        (folder / "where.txt").write_text(str(folder))
+        flags = data.train.images.flags
+        on_epoch(request.trial_id, 1, {"is_copy": float(flags.owndata or flags.writeable)})
+        files = TrialFiles((str(folder / "where.txt"),), str(folder / "model"))
+        return dataclasses.replace(result(request, 1.0), files=files)
+
+    return run
+
+
 def never_starting(data: ImageData) -> RunTrial:
     os._exit(4)
 
@@ -75,3 +94,7 @@ def growing(data: ImageData) -> RunTrial:
         return result(request, 1.0)
 
     return run
+
+
+def misconfigured(data: ImageData) -> RunTrial:
+    raise ConfigError("`model._target_` is nowhere.")

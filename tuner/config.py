@@ -26,12 +26,14 @@ from tuner.schema import (
     HyperbandConfig,
     PredictConfig,
     ProcessesConfig,
+    RayConfig,
     StudyConfig,
 )
 from tuner.space import Space
 
 ENGINES = ("auto", "compiled", "keras")
 MAX_SEED = 2**31 - 1
+ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
 
@@ -133,10 +135,12 @@ def _check(config: StudyConfig) -> None:
     _check_data(config.data)
     _check_search(config)
     _check_at_least("executor.threads", config.executor.threads, 1)
-    if isinstance(config.executor, ProcessesConfig):
+    if isinstance(config.executor, ProcessesConfig | RayConfig):
         if config.executor.workers is not None:
             _check_at_least("executor.workers", config.executor.workers, 1)
         _check_at_least("executor.retries", config.executor.retries, 0)
+    if isinstance(config.executor, RayConfig):
+        _check_ray(config.executor)
     if config.training.engine not in ENGINES:
         raise ConfigError(
             f"`training.engine` must be one of {', '.join(ENGINES)}, but got "
@@ -217,6 +221,32 @@ def _check_search(config: StudyConfig) -> None:
     if unknown and search.direction is None:
         raise ConfigError(
             f"`search.direction` must say min or max for the objective {search.objective}."
+        )
+
+
+def _check_ray(executor: RayConfig) -> None:
+    address = executor.address
+    if address not in (None, "auto") and not ADDRESS_PATTERN.fullmatch(str(address)):
+        raise ConfigError(
+            f"`executor.address` must be null (a cluster on this machine, for this study "
+            f"alone), auto, or the host:port of a cluster's head, but got {address!r}."
+        )
+    # What Ray itself allows: it counts in ten-thousandths, and hands out no GPU and a half.
+    for key, value in (("cpus", executor.cpus), ("gpus", executor.gpus)):
+        if not 0 <= value < math.inf or round(value, 4) != value:
+            raise ConfigError(
+                f"`executor.{key}` must be at least 0, with 4 decimals at most, but got "
+                f"{value}."
+            )
+    if executor.gpus > 1 and not executor.gpus.is_integer():
+        raise ConfigError(
+            f"`executor.gpus` must be a whole number or a part of one GPU, but got "
+            f"{executor.gpus}."
+        )
+    if executor.cpus == executor.gpus == 0:
+        raise ConfigError(
+            "`executor.cpus` or `executor.gpus` must be above 0, or any number of trials would "
+            "fit on a node."
         )
 
 

@@ -40,7 +40,7 @@ class Progress:
         num_trials: Trials of the whole search, or None where nobody knows.
         forecast: What predicts the time left.
         deadline: Time (seconds since 1970) at which the study stops, or None.
-        capacity: Trials that run at a time.
+        capacity: Trials that run at a time; an attribute, since it may change.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Progress:
         deadline: float | None,
         capacity: int,
     ) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._objective = objective
         self._searched = searched
         self._num_trials = num_trials
@@ -163,7 +163,7 @@ class Progress:
         for running in self._running.values():
             predicted = self._forecast.trial_seconds(running.values) or 0.0
             in_flight += max(predicted - (now - running.started), 0.0)
-        left = (to_come + in_flight) / self._capacity
+        left = (to_come + in_flight) / self.capacity
         return left if self._deadline is None else min(left, max(self._deadline - now, 0.0))
 
     def _time_left(self, form: str) -> str:

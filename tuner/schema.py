@@ -85,6 +85,17 @@ class ProcessesConfig(ExecutorConfig):
 
 
 @dataclass
+class RayConfig(ExecutorConfig):
+    """`executor=ray`."""
+
+    address: str | None = None
+    cpus: float = 1
+    gpus: float = 0
+    workers: int | None = None
+    retries: int = 2
+
+
+@dataclass
 class TrainingConfig:
     """How epochs are run."""
 
@@ -168,4 +179,5 @@ SEARCHES: Mapping[str, type[SearchConfig]] = {
 EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
     "serial": SerialConfig,
     "processes": ProcessesConfig,
+    "ray": RayConfig,
 }

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from tuner import cli
 from tuner.config import flatten, load, to_dict
-from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, StudyConfig
+from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, RayConfig, StudyConfig
 from tuner.trial import WorkerSetup
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ def main(composed: DictConfig) -> None:
         from tuner.functions import check_function
 
         data = datasets.load(config.data, config.seed)
+        if isinstance(config.executor, RayConfig):
+            from tuner.executors import cluster
+
+            cluster.connect(config.executor, config.model_function)
         client = store.connect(config.tracking.uri)
         # In a child, because a model's module imports TensorFlow.
         forkserver.call(check_function, "model._target_", config.model_function)
@@ -202,14 +206,18 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
         config.executor.threads,
         config.training.engine,
     )
+    make = functools.partial(make_run_trial, setup)
     if isinstance(config.executor, ProcessesConfig):
         import joblib
 
         from tuner.executors.processes import ProcessExecutor
 
         workers = config.executor.workers or joblib.cpu_count(only_physical_cores=True)
-        make = functools.partial(make_run_trial, setup)
         return ProcessExecutor(make, data, workers, config.executor.retries, held.log_file)
+    if isinstance(config.executor, RayConfig):
+        from tuner.executors.ray import RayExecutor
+
+        return RayExecutor(make, data, config.executor)
     from tuner.executors.serial import SerialExecutor
 
     return SerialExecutor(lambda: make_run_trial(setup, data))

@@ -164,6 +164,7 @@ class Study:
 
     def _fill(self) -> None:
         """Start trials until the executor is full, the oracle has none, or time is up."""
+        self._progress.capacity = self._executor.capacity
         while len(self._in_flight) < self._executor.capacity and time.time() < self._deadline:
             proposal = self._oracle.ask()
             if proposal is None:

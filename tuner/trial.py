@@ -16,6 +16,8 @@ Metrics = Mapping[str, float]
 OnEpoch = Callable[[str, int, Metrics], None]
 """Called with the trial's id, the epoch counted from 1, and its metrics."""
 
+TIME_IS_UP = "Stopped because the study's time is up (search.max_minutes)."
+
 
 @dataclass(frozen=True)
 class Objective:

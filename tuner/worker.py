@@ -17,6 +17,7 @@ from tuner.datasets import ImageData
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
 from tuner.functions import find_function
 from tuner.trial import (
+    TIME_IS_UP,
     Metrics,
     OnEpoch,
     Outcome,
@@ -185,7 +186,7 @@ def _check_time(deadline: float | None) -> None:
     """End a trial that has been interrupted, or whose time is up."""
     interrupt.check()
     if deadline is not None and time.time() > deadline:
-        raise TrialStopped("Stopped because the study's time is up (search.max_minutes).")
+        raise TrialStopped(TIME_IS_UP)
 
 
 def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:

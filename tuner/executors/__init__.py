@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
 
 if TYPE_CHECKING:
     from tuner.datasets import ImageData
+
+MakeRunTrial = Callable[["ImageData"], RunTrial]
+"""Called once in each worker, with the study's images; crosses to it by pickle."""
 
 
 def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
@@ -27,7 +31,7 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many trials can be in flight; it may change while a study runs."""
+        """How many trials can be in flight, at least 1; it may change in `wait`."""
         ...
 
     def submit(self, request: TrialRequest) -> None:
@@ -35,10 +39,13 @@ class Executor(Protocol):
         ...
 
     def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
-        """Wait until at least one trial has ended, and return those that have.
+        """Wait until trials have ended or the capacity has changed.
 
         Args:
             on_epoch: Called meanwhile, in the caller's thread, for every epoch that ends.
+
+        Returns:
+            How the trials that have ended did; empty if only the capacity has changed.
         """
         ...
 

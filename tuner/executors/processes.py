@@ -6,12 +6,8 @@ runs. One whose memory grows and grows is replaced between two trials. When the 
 pipes close and the workers end by themselves.
 """
 
-import logging
 import signal
 import tempfile
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -22,23 +18,15 @@ import psutil
 from tuner import forkserver
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
-from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest, Values
-
-logger = logging.getLogger(__name__)
-
-MakeRunTrial = Callable[[ImageData], RunTrial]
-"""Called once in each worker, with the study's images; crosses to it by pickle."""
+from tuner.executors import MakeRunTrial
+from tuner.executors.queue import Slot, TrialQueue
+from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 _MAX_LOST_STARTS = 3
-
-_SETTLED = 10
-"""Trials after which a worker has all that it keeps; what comes on top has leaked."""
 
 _MAX_GROWTH = 1.25
 """How many times its settled size a worker may reach. TensorFlow keeps 5 MB of every program it
 has ever run and XLA 10 more; a new process is there at once, being forked."""
-
-_NOT_IN_PROGRAM = ("epochs", "learning_rate")
 
 
 class ProcessExecutor:
@@ -63,11 +51,9 @@ class ProcessExecutor:
         self.capacity = workers
         self._log_file = log_file
         self._make_run_trial = make_run_trial
-        self._retries = retries
         self._folder = tempfile.TemporaryDirectory(prefix="glassy-")
         self._files = _save(data, Path(self._folder.name))
-        self._queue: deque[TrialRequest] = deque()
-        self._tries: dict[str, int] = {}
+        self._queue = TrialQueue(retries)
         self._num_lost_starts = 0
         self._workers = [self._start() for _ in range(workers)]
 
@@ -140,31 +126,13 @@ class ProcessExecutor:
         self._put_another_in_place_of(worker)
         if request is None:
             return []
-        tries = self._tries.get(request.trial_id, 0) + 1
-        self._tries[request.trial_id] = tries
-        if tries > self._retries:
-            error = f"The worker process {how}, {tries} times in a row (executor.retries)."
-            return [TrialFailure(request.trial_id, error, error, "infeasible")]
-        logger.warning(
-            "trial %s: its worker process %s; it is tried again (%d of %d).",
-            request.trial_id,
-            how,
-            tries,
-            self._retries,
-        )
-        self._queue.appendleft(request)
-        return []
+        return self._queue.retry(request, f"worker process {how}")
 
     def _assign(self) -> None:
-        """Give waiting trials to free workers, those that have the program first."""
-        while self._queue and (free := [w for w in self._workers if w.request is None]):
-            request = self._queue.popleft()
-            form = _form(request.values)
-            worker = next((w for w in free if form in w.forms), free[0])
-            worker.request = request
-            worker.forms.add(form)
+        """Give waiting trials to free workers."""
+        while worker := self._queue.assign([w for w in self._workers if w.request is None]):
             try:
-                worker.connection.send(request)
+                worker.connection.send(worker.request)
             except OSError:
                 # It died a moment ago; `wait` sees that and tries the trial again.
                 return
@@ -182,25 +150,13 @@ class ProcessExecutor:
         return _Worker(child.process, child.connection)
 
 
-@dataclass
-class _Worker:
+class _Worker(Slot):
     """The driver's view of one worker process."""
 
-    process: Any
-    connection: Connection
-    request: TrialRequest | None = None
-    forms: set[str] = field(default_factory=set)
-    num_trials: int = 0
-    settled: int = 0
-    has_grown: bool = False
-
-    def end_trial(self, resident: int) -> None:
-        """Take note of a trial's end, and of the process's size (bytes) after it."""
-        self.request = None
-        self.num_trials += 1
-        if self.num_trials == _SETTLED:
-            self.settled = resident
-        self.has_grown = bool(self.settled) and resident > _MAX_GROWTH * self.settled
+    def __init__(self, process: Any, connection: Connection) -> None:
+        super().__init__(_MAX_GROWTH)
+        self.process = process
+        self.connection = connection
 
 
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
@@ -252,11 +208,6 @@ def _save(data: ImageData, folder: Path) -> _Files:
     return _Files(
         folder, {"name": data.name, "class_names": data.class_names, "digest": data.digest}
     )
-
-
-def _form(values: Values) -> str:
-    """Name what a compiled program depends on: all values but those it is given."""
-    return repr(sorted(item for item in values.items() if item[0] not in _NOT_IN_PROGRAM))
 
 
 def _how_it_ended(exitcode: int | None) -> str:

@@ -1,0 +1,205 @@
+"""The Ray cluster that trials run on: one that is there, or one made of this machine."""
+
+import contextlib
+import importlib.util
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tuner
+from tuner import forkserver
+from tuner.errors import ConfigError, UnavailableError
+from tuner.functions import find_function
+
+if TYPE_CHECKING:
+    from tuner.schema import RayConfig
+
+_CONNECT_SECONDS = 5
+
+# What workers and nodes say stays in Ray's own logs, on the nodes; the executor says what it
+# means for the study. All of these are read when Ray is imported.
+_QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+# Else Ray waits two minutes for a head that does not answer, and one minute for this machine to
+# turn up among the nodes.
+_PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": "1",
+    "RAY_py_gcs_connect_timeout_s": "5",
+    "RAY_gcs_server_request_timeout_seconds": "10",
+}
+# As on other systems than Linux, a cluster of this machine alone listens on 127.0.0.1 alone.
+_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_WORKERS = {
+    # A trial takes what memory of a GPU it needs, so that two can share one.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    # A trial that asks for no GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # No start-up notes.
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Environment variables of every worker."""
+
+
+def connect(config: "RayConfig", model_function: str) -> None:
+    """Connect this process to a cluster, or start one for it; `disconnect` undoes either.
+
+    Args:
+        config: The group `executor`.
+        model_function: Dotted name of the function that builds a model.
+
+    Raises:
+        ConfigError: If Ray is not installed, or no node can ever hold a trial.
+        UnavailableError: If there is no such cluster, it does not answer, this machine is none
+            of its nodes, or it runs other versions of Python or Ray.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            "`executor=ray` needs Ray, which is not installed: pip install '.[ray]' in the "
+            "project's root, or pip install ray."
+        )
+    is_local = config.address is None
+    for name, value in (_QUIET | _PATIENCE | (_LOCAL | _WORKERS if is_local else {})).items():
+        os.environ.setdefault(name, value)
+    with _own_signals():
+        if is_local:
+            _init(config, address="local", include_dashboard=False)
+        else:
+            _check_answers(config)
+            # In a child, because a model's module imports TensorFlow.
+            modules = forkserver.call(own_modules, model_function)
+            _init(
+                config,
+                address=config.address,
+                runtime_env={"py_modules": modules, "env_vars": _WORKERS},
+            )
+    if room(config) == 0 and (is_local or config.workers is None):
+        disconnect()
+        where = "on this machine" if is_local else "on one node of the cluster"
+        more = "" if is_local else ", or set `executor.workers` to wait for nodes that join"
+        raise ConfigError(
+            f"A trial must fit {where}, but with executor.cpus={config.cpus:g} and "
+            f"executor.gpus={config.gpus:g} it does not: ask for less{more}."
+        )
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that `connect` has started ends."""
+    import ray
+
+    ray.shutdown()
+
+
+def head_answers() -> bool:
+    """Say whether the cluster's head takes connections.
+
+    Where it does not, calls of Ray's wait for it, and end the process after a minute.
+    """
+    import ray
+
+    try:
+        _reach(ray.get_runtime_context().gcs_address)
+    except OSError:
+        return False
+    return True
+
+
+def room(config: "RayConfig") -> int:
+    """Count the trials that fit on the nodes that are alive now, whatever else runs there."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(trials_on(resources, config.cpus, config.gpus) for resources in alive)
+
+
+def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
+    """Count the trials that fit on one node.
+
+    Args:
+        resources: What the node has, as Ray names it: `{"CPU": 8.0, "GPU": 1.0, …}`.
+        cpus: What a trial takes of them.
+        gpus: What a trial takes of them; not both are 0.
+    """
+    # Rounded as Ray does, or 0.3 CPUs would hold two trials of 0.1.
+    return min(
+        math.floor(round(resources.get(name, 0) / each, 4))
+        for name, each in (("CPU", cpus), ("GPU", gpus))
+        if each > 0
+    )
+
+
+def own_modules(model_function: str) -> list[str]:
+    """Return the paths of Glassy and of what the model function needs of the current folder.
+
+    These go to every node, which then needs only what is installed: it runs the very code that
+    is here.
+
+    Args:
+        model_function: Dotted name; its module is imported, to see what that imports.
+    """
+    find_function("model._target_", model_function)
+    here = Path.cwd()
+    paths = {Path(next(iter(tuner.__path__)))}
+    for name, module in list(sys.modules.items()):
+        if "." in name or name == "__main__":
+            continue
+        places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
+        path = Path(places[0] or "")
+        # An environment in the current folder is what the nodes have of their own.
+        if path.is_relative_to(here) and not path.is_relative_to(sys.prefix):
+            paths.add(path)
+    return sorted(map(str, paths))
+
+
+def _init(config: "RayConfig", **arguments: Any) -> None:
+    import ray
+
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _unavailable(config, " ".join(str(error).split()).rstrip(".")) from error
+
+
+def _check_answers(config: "RayConfig") -> None:
+    """Find out in seconds what Ray finds out in minutes."""
+    address = str(config.address)
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    if ":" not in address:
+        return
+    try:
+        _reach(address)
+    except (OSError, OverflowError, ValueError) as error:
+        raise _unavailable(config, f"{address} does not answer ({error})") from error
+
+
+def _reach(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+
+
+def _unavailable(config: "RayConfig", why: str) -> UnavailableError:
+    if config.address is None:
+        return UnavailableError(f"`executor=ray` cannot start Ray on this machine: {why}.")
+    return UnavailableError(
+        f"`executor.address={config.address}` must be a Ray cluster that this machine is a "
+        f"node of, but: {why}. Start or join it with `ray start`, or leave `executor.address` "
+        f"out to use this machine alone (docs/cluster.md)."
+    )
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Take SIGTERM back from Ray, whose handler would end the search without a record."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as error:
+        # SIGTERM came while Ray's handler was in place.
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
