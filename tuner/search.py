@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from tuner import cli
 from tuner.config import flatten, load, to_dict
+from tuner.models import SPACES
 from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, RayConfig, StudyConfig
 from tuner.trial import WorkerSetup
 
@@ -70,9 +71,11 @@ def main(composed: DictConfig) -> None:
             from tuner.executors import cluster
 
             cluster.connect(config.executor, config.model_function)
+        if config.model_function not in SPACES:
+            # In a child, because a model's module imports TensorFlow.
+            forkserver.call(check_function, "model._target_", config.model_function)
+        # Last, because it makes the database.
         client = store.connect(config.tracking.uri)
-        # In a child, because a model's module imports TensorFlow.
-        forkserver.call(check_function, "model._target_", config.model_function)
     with (
         folder.hold(name, config, overrides) as held,
         logging_to(console, held.log_file),
