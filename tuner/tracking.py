@@ -28,6 +28,7 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
 
 from tuner.errors import ConfigError
@@ -60,6 +61,7 @@ class TrialRun:
 
     Attributes:
         run_id: MLflow's.
+        artifact_uri: Where its files go.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
         pending: Metrics not written yet: one call for several epochs costs no more than for
@@ -68,6 +70,7 @@ class TrialRun:
     """
 
     run_id: str
+    artifact_uri: str
     finished: Metrics | None = None
     num_epochs: int = 0
     pending: list[Metric] = field(default_factory=list)
@@ -119,20 +122,22 @@ class Tracker:
             self.client.update_run(self.run_id, status="RUNNING")
             return
         tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
-        self.run_id = self._create_run(self._study, tags, params)
+        self.run_id = self._create_run(self._study, tags, params).info.run_id
         for path in artifacts:
             self.client.log_artifact(self.run_id, str(path))
 
     def _found_trial(self, run: Run) -> TrialRun:
         metrics = dict(run.data.metrics)
         is_finished = run.info.status == "FINISHED"
-        return TrialRun(run.info.run_id, finished=metrics if is_finished else None)
+        return TrialRun(
+            run.info.run_id, run.info.artifact_uri, finished=metrics if is_finished else None
+        )
 
     def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> TrialRun:
         """Find a trial's run, or make it; it is RUNNING unless it has been recorded before."""
         trial = self._trials.get(trial_id)
         if trial is None:
-            run_id = self._create_run(
+            run = self._create_run(
                 f"{self._study} {trial_id}",
                 {
                     **self._tags,
@@ -143,7 +148,8 @@ class Tracker:
                 },
                 values,
             )
-            trial = self._trials[trial_id] = TrialRun(run_id)
+            trial = TrialRun(run.info.run_id, run.info.artifact_uri)
+            self._trials[trial_id] = trial
         elif trial.finished is None:
             # The epochs an interrupted process logged are the same ones that come again.
             history = self.client.get_metric_history(trial.run_id, "loss")
@@ -178,8 +184,9 @@ class Tracker:
         trial = self._trials[result.trial_id]
         for i in range(trial.num_epochs, len(result.epochs)):
             self.log_epoch(result.trial_id, i + 1, result.epochs[i])
+        files = self._artifacts(trial.artifact_uri)
         for path in result.files.artifacts:
-            self.client.log_artifact(trial.run_id, path)
+            files.log_artifact(path)
         final = {
             **result.test,
             "train_seconds": result.train_seconds,
@@ -263,8 +270,8 @@ class Tracker:
             token = page.token or ""
         return runs
 
-    def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-        run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+    def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
+        run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
         run_id: str = run.info.run_id
         items = [Param(key, str(value)) for key, value in params.items()]
         for i in range(0, len(items), _BATCH_PARAMS):
@@ -279,7 +286,11 @@ class Tracker:
             )
             context = [InputTag("mlflow.data.context", "training")]
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
-        return run_id
+        return run
+
+    def _artifacts(self, uri: str) -> Any:
+        """Return where a run's or a model's files go; the client would ask the store first."""
+        return get_artifact_repository(uri, tracking_uri=self.client.tracking_uri)
 
     def _log_model(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
         """Log the folder that a worker saved as the run's model, and return the model's id."""
@@ -295,7 +306,7 @@ class Tracker:
             model_id=logged.model_id,
             artifact_path=logged.artifact_location,
         )
-        self.client.log_model_artifacts(logged.model_id, str(model_dir))
+        self._artifacts(logged.artifact_location).log_artifacts(str(model_dir))
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
         self.client.finalize_logged_model(logged.model_id, "READY")
         shutil.rmtree(model_dir)
