@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tuner import folder, forkserver, store
+from tuner import folder, forkserver, garbage, store
 from tuner.executors.serial import SerialExecutor
 from tuner.forecast import Forecast
 from tuner.logs import logging_to
@@ -68,15 +69,18 @@ def prepare(output_dir: Path) -> None:
 
 def main(num_trials: int) -> None:
     """Run the study in a folder of its own, and print what it cost."""
+    garbage.keep_all()
     os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
     forkserver.begin_imports(["tuner.preload"])
     prepared = Path("prepared").resolve()
     prepared.mkdir()
     forkserver.call(prepare, prepared)
-    ends: list[float] = []
+    # When a trial is handed to the worker, and when it comes back: the rest is the driver's.
+    handed: list[float] = []
+    returned: list[float] = []
 
     def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
-        ends.append(time.perf_counter())
+        handed.append(time.perf_counter())
         output_dir = Path(request.output_dir)
         shutil.copytree(prepared, output_dir, dirs_exist_ok=True)
         score = float(request.values["rate"])
@@ -86,6 +90,7 @@ def main(num_trials: int) -> None:
         pictures = sorted(str(path) for path in output_dir.glob("confusion_matrix.*"))
         files = TrialFiles(tuple(pictures), str(output_dir / "model"))
         test = {"test_accuracy": score, "test_loss": 1 - score}
+        returned.append(time.perf_counter())
         return TrialResult(request.trial_id, epochs, test, files, 1, 0.1, 0.1)
 
     search = RandomConfig("random", max_trials=num_trials)
@@ -119,11 +124,13 @@ def main(num_trials: int) -> None:
         )
         study.run()
         tracker.close_study("FINISHED")
-    ends.append(time.perf_counter())
-    for i in range(10):
-        first, last = (round((len(ends) - 1) * k / 10) for k in (i, i + 1))
-        mean = (ends[last] - ends[first]) / (last - first)
-        print(f"trials {first:5d} to {last:5d}: {1000 * mean:6.1f} ms each", flush=True)
+    costs = [
+        1000 * (after - before) for before, after in zip(returned, handed[1:], strict=False)
+    ]
+    size = max(len(costs) // 10, 1)
+    for i in range(0, len(costs) - size + 1, size):
+        mean = statistics.fmean(costs[i : i + size])
+        print(f"trials {i:5d} to {i + size:5d}: {mean:6.1f} ms each", flush=True)
     shutil.rmtree(Path.cwd())
 
 
