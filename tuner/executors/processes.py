@@ -24,7 +24,7 @@ from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 _MAX_LOST_STARTS = 3
 
-_MAX_GROWTH = 1.25
+_MAX_GROWTH = 1.15
 """How many times its settled size a worker may reach. TensorFlow keeps 5 MB of every program it
 has ever run and XLA 10 more; a new process is there at once, being forked."""
 
