@@ -189,7 +189,7 @@ from tuner.trial import TrialRequest
 if __name__ == "__main__":
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     executor = ProcessExecutor(
-        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("log")
+        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("/dev/null")
     )
     executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
     executor.wait(lambda trial_id, epoch, metrics: print(int(metrics["pid"]), flush=True))
