@@ -142,6 +142,17 @@ def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> 
         made.wait(lambda *_: None)
 
 
+def test_outcome_of_a_worker_that_died_after_it_is_kept(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    with executor(workers_for_tests.dying_after, few_digits, workers=1) as made:
+        made.submit(request("0000", tmp_path))
+        # Outcome and end of the pipe are both there when the driver looks.
+        made._workers[0].process.join(60)
+        [outcome] = made.wait(lambda *_: None)
+    assert isinstance(outcome, TrialResult)
+
+
 def test_worker_that_grows_is_replaced_between_trials(
     few_digits: ImageData, tmp_path: Path
 ) -> None:

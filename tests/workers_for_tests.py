@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def never_starting(data: ImageData) -> RunTrial:
 
 def raising(data: ImageData) -> RunTrial:
     raise ImportError("no such library")
+
+
+def dying_after(data: ImageData) -> RunTrial:
+    """Die as soon as the outcome has been sent."""
+
+    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        threading.Timer(0.5, os._exit, [5]).start()
+        return result(request, 1.0)
+
+    return run
 
 
 def growing(data: ImageData) -> RunTrial:

@@ -223,7 +223,7 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
         return RayExecutor(make, data, config.executor)
     from tuner.executors.serial import SerialExecutor
 
-    return SerialExecutor(lambda: make_run_trial(setup, data))
+    return SerialExecutor(functools.partial(make, data))
 
 
 def _closing_lines(

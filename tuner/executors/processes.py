@@ -19,10 +19,8 @@ from tuner import forkserver
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial
-from tuner.executors.queue import Slot, TrialQueue
+from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
-
-_MAX_LOST_STARTS = 3
 
 _MAX_GROWTH = 1.15
 """How many times its settled size a worker may reach. TensorFlow keeps 5 MB of every program it
@@ -92,8 +90,10 @@ class ProcessExecutor:
         self._folder.cleanup()
 
     def _receive(self, worker: "_Worker", on_epoch: OnEpoch) -> list[Outcome]:
-        """Take all that a worker has sent so far."""
-        outcomes: list[Outcome] = []
+        """Take what a worker has sent so far, up to the end of its trial.
+
+        What comes after that is that it has died, and must not take the outcome with it.
+        """
         while worker.connection.poll():
             kind, content = worker.connection.recv()
             if kind == "ready":
@@ -104,12 +104,12 @@ class ProcessExecutor:
                 raise content
             else:
                 outcome, resident = content
-                outcomes.append(outcome)
                 worker.end_trial(resident)
-        if worker.has_grown and worker.request is None:
-            worker.process.kill()
-            self._put_another_in_place_of(worker)
-        return outcomes
+                if worker.has_grown:
+                    worker.process.kill()
+                    self._put_another_in_place_of(worker)
+                return [outcome]
+        return []
 
     def _replace(self, worker: "_Worker") -> list[Outcome]:
         """Start another worker in place of one that died, and try its trial again."""
@@ -118,7 +118,7 @@ class ProcessExecutor:
         request = worker.request
         if request is None:
             self._num_lost_starts += 1
-            if self._num_lost_starts > _MAX_LOST_STARTS:
+            if self._num_lost_starts > MAX_LOST_STARTS:
                 raise SearchFailed(
                     f"Worker processes {how} before they could run a trial; the study's "
                     f"tune.log may say why."

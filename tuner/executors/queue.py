@@ -10,6 +10,9 @@ from tuner.trial import TIME_IS_UP, Outcome, TrialFailure, TrialRequest, Values
 
 logger = logging.getLogger(__name__)
 
+MAX_LOST_STARTS = 3
+"""Workers that may die in a row before they can run a trial; then none seems able to start."""
+
 _SETTLED = 10
 """Trials after which a worker has all that it keeps; what comes on top has leaked."""
 

@@ -24,7 +24,7 @@ from tuner import interrupt
 from tuner.datasets import ImageData
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
 from tuner.executors import MakeRunTrial, cluster
-from tuner.executors.queue import Slot, TrialQueue
+from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.schema import RayConfig
 from tuner.trial import (
     Metrics,
@@ -37,7 +37,6 @@ from tuner.trial import (
 
 logger = logging.getLogger(__name__)
 
-_MAX_LOST_STARTS = 3
 _MAX_GROWTH = 2.0
 """How many times its settled size a worker may reach; a new one takes seconds to start."""
 _LOOK_SECONDS = 1.0
@@ -187,7 +186,7 @@ class RayExecutor:
         if slot.request is None:
             # Workers that die together, with their node, count as one.
             self._num_lost_starts = slot.num_lost_starts + 1
-            if self._num_lost_starts > _MAX_LOST_STARTS:
+            if self._num_lost_starts > MAX_LOST_STARTS:
                 raise SearchFailed(
                     f"A worker {_how_it_ended(error)} before it could run a trial, again and "
                     f"again."
