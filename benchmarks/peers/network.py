@@ -6,9 +6,6 @@ import keras
 
 from benchmarks.job import Job, Values
 
-EVALUATION_BATCH = 1024
-"""Images at a time where nothing is learnt: what Glassy takes, and faster than Keras's 32."""
-
 
 def build(values: Values, images: Any, labels: Any) -> Any:
     """Return the compiled network, as `conf/model/mlp.yaml` and `tuner/models/mlp.py` have it.
@@ -50,7 +47,6 @@ def fit(
         batch_size=job.batch_size,
         epochs=values["epochs"],
         validation_data=(splits["validation_images"], splits["validation_labels"]),
-        validation_batch_size=EVALUATION_BATCH,
         verbose=0,
         **arguments,
     )

@@ -59,9 +59,7 @@ def _log_test(model: Any, images: Any, labels: Any, pinned: bool) -> None:
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    from benchmarks.peers import network
-
-    probabilities = model.predict(images, batch_size=network.EVALUATION_BATCH, verbose=0)
+    probabilities = model.predict(images, verbose=0)
     predictions = probabilities.argmax(axis=1)
     mlflow.log_metric("test_accuracy", float(np.mean(predictions == labels)))
     figure = ConfusionMatrixDisplay.from_predictions(labels, predictions).figure_
