@@ -1,6 +1,7 @@
 """The epochs themselves: train a compiled Keras model, the same way every time."""
 
 from tuner.training.fitting import (
+    OnState,
     fit,
     forget_models,
     predict,
@@ -8,4 +9,14 @@ from tuner.training.fitting import (
     set_threads,
 )
 
-__all__ = ["fit", "forget_models", "predict", "seed_everything", "set_threads"]
+from tuner.training.state import TrainingState
+
+__all__ = [
+    "OnState",
+    "TrainingState",
+    "fit",
+    "forget_models",
+    "predict",
+    "seed_everything",
+    "set_threads",
+]

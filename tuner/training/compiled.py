@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from tuner.datasets import Split
+from tuner.training import state
 from tuner.training.streamed import EVALUATION_BATCH, order
 
 MAX_PROGRAMS = 8
@@ -126,7 +127,7 @@ class Program:
             CannotCompile: If its step cannot be compiled.
         """
         try:
-            _make_variables(self.model, self._train)
+            state.make_variables(self.model, self._train.images, self._train.labels)
             if self._num_full:
                 steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
                 # No step is run, from 0 to 0, but all is compiled.
@@ -226,8 +227,6 @@ def fit(
     hooks = keras.callbacks.CallbackList(
         callbacks, add_history=True, model=model, epochs=epochs, verbose=0
     )
-    if model is not program.model:
-        _make_variables(model, program._train)
     model.stop_training = False
     hooks.on_train_begin()
     logs: dict[str, Any] = {}
@@ -247,22 +246,13 @@ def fit(
         hooks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
-    if epochs > initial_epoch:
-        model.optimizer.finalize_variable_values(model.trainable_weights)
+    model.optimizer.finalize_variable_values(model.trainable_weights)
     hooks.on_train_end(logs)
     return model.history
 
 
 def _results(model: Any) -> dict[str, Any]:
     return {name: float(value) for name, value in model.get_metrics_result().items()}
-
-
-def _make_variables(model: Any, data: _Resident) -> None:
-    """Make the variables of loss, metrics and optimiser, as Keras does at the first step."""
-    model.test_step((data.images[:1], data.labels[:1]))
-    model.reset_metrics()
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
 
 
 class _lent:
@@ -272,7 +262,7 @@ class _lent:
         self._pairs = (
             []
             if model is program.model
-            else list(zip(_variables(model), _variables(program.model), strict=True))
+            else list(zip(state.variables(model), state.variables(program.model), strict=True))
         )
 
     def __enter__(self) -> None:
@@ -282,16 +272,6 @@ class _lent:
     def __exit__(self, *_: object) -> None:
         for own, bound in self._pairs:
             own.assign(bound)
-
-
-def _variables(model: Any) -> list[Any]:
-    """Return all state of a training, in an order that depends on the model's form alone."""
-    metrics = [variable for metric in model.metrics for variable in metric.variables]
-    unique = {
-        id(variable): variable
-        for variable in [*model.variables, *model.optimizer.variables, *metrics]
-    }
-    return list(unique.values())
 
 
 def _form(model: Any) -> str | None:

@@ -10,6 +10,13 @@ import tensorflow as tf
 
 from tuner.datasets import Split
 from tuner.training import compiled, streamed
+from tuner.training.state import (
+    TrainingState,
+    capture,
+    make_variables,
+    restore,
+    restore_callbacks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +29,8 @@ _BATCH_HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
+OnState = Callable[[int, Callable[[], TrainingState]], None]
+
 _said: set[str] = set()
 
 
@@ -38,11 +47,14 @@ def fit(
     class_weight: Mapping[int, float] | None = None,
     engine: str = "auto",
     check: Callable[[], None] = lambda: None,
+    state: TrainingState | None = None,
+    on_state: OnState | None = None,
 ) -> Any:
     """Train a model and validate it after every epoch, as `model.fit` does.
 
     The order of the images in an epoch follows from `seed` and the epoch's number alone, so
-    that five epochs in one call and two calls of two and three are the same training.
+    that five epochs in one call, and two and then three in two processes, are the same training
+    to the last bit, if the second is given the state that the first one ended in.
 
     Args:
         model: A compiled `keras.Model` that takes the images as they are, uint8.
@@ -52,42 +64,107 @@ def fit(
         batch_size: Images a step; the last step of an epoch takes what is left.
         seed: In `[0, 2**31)`.
         callbacks: Keras callbacks; those with hooks for batches need Keras's own loop.
-        initial_epoch: Epochs the model has been trained before.
+        initial_epoch: Epochs that have been trained before.
         class_weight: Weight of each class in the loss; 1 for those not named.
         engine: `compiled` runs each epoch as one program; `keras` is `model.fit`; `auto` is
             compiled unless the callbacks, the memory or the model stand against it, which is
             said once in the log.
         check: Called every few seconds at most; what it raises ends the training.
+        state: That of the training after `initial_epoch`, for a model which has not been
+            trained itself; None if it has.
+        on_state: Called after every epoch, with its number and a function that copies the
+            training's state.
 
     Returns:
-        Keras's `History`.
+        Keras's `History` of the epochs trained here.
+
+    Raises:
+        ValueError: If `state` is of another model.
     """
     if class_weight is not None:
         # Keras wants a weight for every class.
         class_weight = {i: class_weight.get(i, 1.0) for i in range(int(train.labels.max()) + 1)}
+    is_over = initial_epoch >= epochs or (state is not None and state.is_stopped)
+    program = None
+    if not is_over and engine != "keras":
+        program = _program(
+            model, train, validation, batch_size, class_weight, callbacks, engine
+        )
+    if program is None or model is not program.model:
+        make_variables(model, train.images, train.labels)
+    if state is not None:
+        restore(model, state)
+    hooks = [*callbacks, _Continued(callbacks, state, on_state)]
+    if is_over:
+        return _finish(model, hooks)
     arguments: dict[str, Any] = {
         "epochs": epochs,
-        "batch_size": batch_size,
         "seed": seed,
-        "callbacks": list(callbacks),
+        "callbacks": hooks,
         "initial_epoch": initial_epoch,
-        "class_weight": class_weight,
         "check": check,
     }
-    if engine == "keras":
-        return streamed.fit(model, train, validation, **arguments)
+    if program is not None:
+        return compiled.fit(program, model, **arguments)
+    return streamed.fit(
+        model,
+        train,
+        validation,
+        batch_size=batch_size,
+        class_weight=class_weight,
+        **arguments,
+    )
+
+
+def _program(
+    model: Any,
+    train: Split,
+    validation: Split,
+    batch_size: int,
+    class_weight: Mapping[int, float] | None,
+    callbacks: Sequence[Any],
+    engine: str,
+) -> compiled.Program | None:
+    """Return a program for the epochs, or None, which is said, if Keras's loop is needed."""
     if engine == "auto" and (reason := _obstacle(train, validation, callbacks)):
         _say_once(reason)
-        return streamed.fit(model, train, validation, **arguments)
+        return None
     try:
-        program = compiled.program_for(model, train, validation, batch_size, class_weight)
+        return compiled.program_for(model, train, validation, batch_size, class_weight)
     except compiled.CannotCompile as error:
         if engine == "compiled":
             raise
         _say_once(f"this model cannot be compiled into one ({error})")
-        return streamed.fit(model, train, validation, **arguments)
-    del arguments["batch_size"], arguments["class_weight"]
-    return compiled.fit(program, model, **arguments)
+        return None
+
+
+class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
+    """Last of all callbacks: gives the others what they kept, and offers the state on."""
+
+    def __init__(
+        self, others: Sequence[Any], state: TrainingState | None, on_state: OnState | None
+    ) -> None:
+        super().__init__()
+        self._others = others
+        self._state = state
+        self._on_state = on_state
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self._state is not None:
+            restore_callbacks(self._others, self._state)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._on_state is not None:
+            self._on_state(epoch + 1, lambda: capture(self.model, self._others))
+
+
+def _finish(model: Any, callbacks: Sequence[Any]) -> Any:
+    """Do what is done after the last epoch of a training, all of which lies behind."""
+    hooks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, verbose=0)
+    hooks.on_train_begin()
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    hooks.on_train_end()
+    return model.history
 
 
 def predict(model: Any, split: Split, batch_size: int = 1024) -> Any:

@@ -1,0 +1,152 @@
+"""All that a training is made of after an epoch, taken out of Keras and put back, bit for bit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import global_seed_generator
+
+# What Keras gives a callback, and `min_delta`, whose sign Keras turns at the first epoch it sees.
+_NOT_OWN = ("params", "validation_data", "min_delta")
+_GLOBAL_SEED = "global_seed_generator"
+_CALLBACK = "callback "
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training after one of its epochs, as plain data.
+
+    Attributes:
+        arrays: By a name each: the variables of model, optimiser, metrics and random numbers,
+            numbered in a fixed order, and what callbacks keep as arrays.
+        callbacks: What each callback keeps, in their order, as JSON can hold it; an array is
+            `{"array": <its name>}`.
+        is_stopped: Whether a callback has ended the training: more epochs change nothing.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    callbacks: Sequence[Mapping[str, Any]]
+    is_stopped: bool
+
+
+def variables(model: Any) -> list[Any]:
+    """Return all state of a training, in an order that depends on the model's form alone."""
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    unique = {
+        id(variable): variable
+        for variable in [*model.variables, *model.optimizer.variables, *metrics]
+    }
+    return list(unique.values())
+
+
+def make_variables(model: Any, images: Any, labels: Any) -> None:
+    """Make the variables of loss, metrics and optimiser, as Keras does at the first step.
+
+    Args:
+        model: A compiled `keras.Model`.
+        images: At least one, uint8.
+        labels: As many, int64.
+    """
+    model.test_step((images[:1], labels[:1]))
+    model.reset_metrics()
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def capture(model: Any, callbacks: Sequence[Any]) -> TrainingState:
+    """Copy the state of a training between two epochs.
+
+    Args:
+        model: One that has been trained.
+        callbacks: Those it is trained with.
+    """
+    named = _with_global_seed(model, make=False)
+    arrays = {name: np.array(variable) for name, variable in named.items()}
+    kept = [_taken(callback, f"{_CALLBACK}{i} ", arrays) for i, callback in enumerate(callbacks)]
+    return TrainingState(arrays, kept, bool(model.stop_training))
+
+
+def restore(model: Any, state: TrainingState) -> None:
+    """Give a model the variables of a training of the same form.
+
+    Args:
+        model: One of the same form, with all variables made.
+        state: Of a training of that form.
+
+    Raises:
+        ValueError: If the model has other variables.
+    """
+    named = _with_global_seed(model, make=_GLOBAL_SEED in state.arrays)
+    forms = {name: (tuple(v.shape), v.dtype) for name, v in named.items()}
+    of_model = {n: a for n, a in state.arrays.items() if not n.startswith(_CALLBACK)}
+    if forms != {name: (array.shape, array.dtype.name) for name, array in of_model.items()}:
+        raise ValueError("The state is of a model with other variables.")
+    for name, variable in named.items():
+        variable.assign(of_model[name])
+
+
+def restore_callbacks(callbacks: Sequence[Any], state: TrainingState) -> None:
+    """Give callbacks what those in their places kept; after their `on_train_begin`."""
+    for callback, kept in zip(callbacks, state.callbacks, strict=True):
+        for name, value in kept.items():
+            setattr(callback, name, _decoded(value, state.arrays))
+
+
+def _with_global_seed(model: Any, make: bool) -> dict[str, Any]:
+    """Name a training's variables; also that of Keras's random numbers without a seed."""
+    named = {f"{i:04d}": variable for i, variable in enumerate(variables(model))}
+    if make or global_state.get_global_attribute(_GLOBAL_SEED) is not None:
+        named[_GLOBAL_SEED] = global_seed_generator().state
+    return named
+
+
+def _taken(callback: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in vars(callback).items():
+        if name in _NOT_OWN or name.endswith("model"):
+            continue
+        found: dict[str, Any] = {}
+        try:
+            kept[name] = _encoded(value, f"{prefix}{name}", found)
+        except TypeError:
+            # Functions and the like, which `on_train_begin` or the constructor makes.
+            continue
+        arrays |= found
+    return kept
+
+
+def _encoded(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """Return a value as JSON can hold it, the arrays in it put aside.
+
+    Raises:
+        TypeError: If it cannot be.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        arrays[name] = value.copy()
+        return {"array": name}
+    if isinstance(value, list | tuple):
+        items = [_encoded(item, f"{name} {i}", arrays) for i, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {k: _encoded(v, f"{name} {k}", arrays) for k, v in value.items()}}
+    raise TypeError(f"{name} is {type(value).__name__}.")
+
+
+def _decoded(value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_decoded(item, arrays) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays[content].copy()
+    if kind == "tuple":
+        return tuple(_decoded(item, arrays) for item in content)
+    return {key: _decoded(item, arrays) for key, item in content.items()}
