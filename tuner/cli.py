@@ -26,7 +26,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from tuner import garbage, interrupt
 from tuner.config import unknown_key
-from tuner.errors import GlassyError
+from tuner.errors import GlassyError, NoRoom, refusal_to_write
 from tuner.merging import replace_hyperparameters_whole
 
 INTERRUPTED = 130
@@ -56,8 +56,12 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         # Exits from here, since Hydra would print a line of its own for an exception.
         try:
             command(composed)
-        except (GlassyError, OmegaConfBaseException) as error:
-            _exit(error, wants_traceback)
+        except Exception as error:
+            if (refusal := refusal_to_write(error)) is not None:
+                _exit(NoRoom(refusal), wants_traceback)
+            if isinstance(error, GlassyError | OmegaConfBaseException):
+                _exit(error, wants_traceback)
+            raise
 
     config_path = CONF_DIR / config_name
     application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(

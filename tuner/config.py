@@ -9,7 +9,7 @@ schema for each alternative, which is known only then.
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from tuner.schema import (
     EXECUTORS,
     SEARCHES,
     BayesianConfig,
+    CurvesConfig,
     DataConfig,
     GridConfig,
     HyperbandConfig,
@@ -32,6 +33,7 @@ from tuner.schema import (
 from tuner.space import Space
 
 ENGINES = ("auto", "compiled", "keras")
+KEPT = ("all", "best", "none")
 MAX_SEED = 2**31 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
@@ -141,10 +143,13 @@ def _check(config: StudyConfig) -> None:
         _check_at_least("executor.retries", config.executor.retries, 0)
     if isinstance(config.executor, RayConfig):
         _check_ray(config.executor)
-    if config.training.engine not in ENGINES:
+    _check_one_of("training.engine", config.training.engine, ENGINES)
+    _check_curves(config.curves)
+    _check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
+    if config.tracking.log_models == "none" and config.registry.name is not None:
         raise ConfigError(
-            f"`training.engine` must be one of {', '.join(ENGINES)}, but got "
-            f"{config.training.engine!r}."
+            "`tracking.log_models=none` leaves no model to register: set registry.name=null "
+            "too, or log the best."
         )
     for key, name in (
         ("data.name", config.data.name),
@@ -184,6 +189,18 @@ def _check_data(data: DataConfig) -> None:
         )
     if data.train_size is not None:
         _check_at_least("data.train_size", data.train_size, 1)
+
+
+def _check_curves(curves: CurvesConfig) -> None:
+    _check_one_of("curves.keep", curves.keep, KEPT)
+    _check_at_least("curves.every_seconds", curves.every_seconds, 0)
+    if curves.max_mb is not None:
+        _check_at_least("curves.max_mb", curves.max_mb, 0)
+    if curves.shared and not curves.reuse:
+        raise ConfigError(
+            "`curves.shared=true` must go with `curves.reuse=true`: what the trials of one "
+            "study do not share, other studies cannot."
+        )
 
 
 def _check_search(config: StudyConfig) -> None:
@@ -268,6 +285,11 @@ def _check_hyperband(search: HyperbandConfig, space: Space) -> None:
 def _check_at_least(key: str, value: float, least: float) -> None:
     if not value >= least:
         raise ConfigError(f"`{key}` must be at least {least}, but got {value}.")
+
+
+def _check_one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"`{key}` must be one of {', '.join(allowed)}, but got {value!r}.")
 
 
 def _check_between(key: str, value: int, low: int, high: int) -> None:

@@ -8,9 +8,12 @@ GlassyError                    exit status
 │   └── StudyError             2   a study that exists, is held, or was made with other settings
 ├── UnavailableError           1   a server or a download that does not answer
 ├── SearchFailed               1   a search that cannot go on
+│   └── NoRoom                 1   the system refuses to write a file
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search goes on
 └── TrialStopped               -   the trial was asked to stop: time is up
 """
+
+import errno
 
 
 class GlassyError(Exception):
@@ -49,9 +52,41 @@ class SearchFailed(GlassyError):
     """The search cannot go on."""
 
 
+class NoRoom(SearchFailed):
+    """The system refuses to write, and the search can go on once it does not."""
+
+    def __init__(self, refusal: str) -> None:
+        super().__init__(
+            f"A file could not be written ({refusal.rstrip('.')}). Make room, and give the "
+            f"same command again: nothing that has ended is lost."
+        )
+
+
 class InfeasibleTrial(GlassyError):
     """These values cannot work; the trial is recorded as failed and the search goes on."""
 
 
 class TrialStopped(GlassyError):
     """The trial was stopped before its last epoch because time is up."""
+
+
+def refusal_to_write(error: BaseException) -> str | None:
+    """Return how the system refused to write a file, if that is what an error comes from.
+
+    Args:
+        error: With those that it comes from; what SQLite says comes as text only.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NoRoom):
+            return None
+        if isinstance(cause, OSError) and cause.errno in _REFUSALS:
+            return str(cause)
+        if any(words in str(cause) for words in _SQLITE_REFUSALS):
+            return str(cause).splitlines()[0]
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_SQLITE_REFUSALS = ("database or disk is full", "disk I/O error")

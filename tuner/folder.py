@@ -71,6 +71,16 @@ class StudyFolder:
         """The resolved configuration and the overrides it was made with."""
         return [self.path / _CONFIG, self.path / _OVERRIDES]
 
+    @property
+    def curves(self) -> Path:
+        """The checkpoints of its curves."""
+        return curves_dir(self.path)
+
+    @property
+    def images(self) -> Path:
+        """The images as its workers map them, while it runs."""
+        return self.path / "images"
+
     def trial_dir(self, trial_id: str) -> Path:
         """Return an empty folder for a trial's files."""
         path = self.path / "trials" / trial_id
@@ -85,6 +95,16 @@ class StudyFolder:
     def save_state(self) -> None:
         """Write the state; a kill leaves the one before or the one after."""
         write_whole(self.path / _STATE, json.dumps(asdict(self.state), indent=2) + "\n")
+
+
+def curves_dir(study: Path) -> Path:
+    """Return where a study's curves lie."""
+    return study / "curves"
+
+
+def all_curves() -> list[Path]:
+    """Return where the curves of all studies here lie."""
+    return [curves_dir(study) for study in sorted(EXPERIMENTS_DIR.iterdir())]
 
 
 def make_name(config: StudyConfig) -> str:

@@ -24,6 +24,22 @@ class _ConsoleHandler(logging.Handler):
         self._console.print(self.format(record), style=style, markup=False, highlight=False)
 
 
+class _FileHandler(logging.FileHandler):
+    """Writes what is logged to a file, or nothing where there is no room.
+
+    What else cannot be written then is said on the screen; a traceback for every line that is
+    missing here would hide it.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def logging_to(console: Console, log_file: Path) -> Iterator[None]:
     """Send what Glassy logs to the console and, with timestamps, to a file.
@@ -32,7 +48,7 @@ def logging_to(console: Console, log_file: Path) -> Iterator[None]:
         console: Gets the messages from INFO on.
         log_file: Gets all of them; appended to.
     """
-    to_file = logging.FileHandler(log_file, encoding="utf-8")
+    to_file = _FileHandler(log_file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter(LOG_FORMAT))
     ours = logging.getLogger("tuner")
     handlers = [to_file, _ConsoleHandler(console)]

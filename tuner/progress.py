@@ -101,19 +101,25 @@ class Progress:
         self._running[trial_id] = _Running(values, time.time())
         logger.debug("trial %s starts: %s", trial_id, describe(values))
 
-    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
 
         Args:
             trial_id: A trial that runs.
             epoch: Counted from 1.
             metrics: As Keras names them.
+            is_reused: Whether it had been trained before.
         """
         running = self._running[trial_id]
         running.epoch, running.score = epoch, metrics.get(self._objective.name)
         shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
         logger.debug(
-            "trial %s epoch %d/%s %s", trial_id, epoch, running.values["epochs"], shown
+            "trial %s epoch %d/%s %s%s",
+            trial_id,
+            epoch,
+            running.values["epochs"],
+            shown,
+            " (trained before)" if is_reused else "",
         )
 
     def end_trial(self, outcome: Outcome) -> None:
@@ -128,7 +134,8 @@ class Progress:
             )
             return
         # Not since it was submitted: a worker may have had to start first.
-        self._forecast.learn(running.values, outcome.seconds)
+        trained = len(outcome.epochs) - outcome.epochs_reused
+        self._forecast.learn({**running.values, "epochs": trained}, outcome.seconds)
         score = outcome.score(self._objective)
         is_best = self._note_best(outcome.trial_id, score)
         logger.info(

@@ -103,11 +103,23 @@ class TrainingConfig:
 
 
 @dataclass
+class CurvesConfig:
+    """What is kept of the trainings, to go on from."""
+
+    reuse: bool = True
+    shared: bool = False
+    every_seconds: float = 30.0
+    keep: str = "best"
+    max_mb: float | None = None
+
+
+@dataclass
 class TrackingConfig:
     """Where MLflow keeps its records; group `tracking`."""
 
     uri: str | None = None
     experiment: str | None = None
+    log_models: str = "all"
 
 
 @dataclass
@@ -139,6 +151,7 @@ class StudyConfig:
     space: dict[str, Any] = MISSING
     search: SearchConfig = MISSING
     training: TrainingConfig = MISSING
+    curves: CurvesConfig = MISSING
     executor: ExecutorConfig = MISSING
     tracking: TrackingConfig = MISSING
     registry: RegistryConfig = MISSING

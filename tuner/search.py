@@ -18,13 +18,21 @@ from omegaconf import DictConfig
 from tuner import cli
 from tuner.config import flatten, load, to_dict
 from tuner.models import SPACES
-from tuner.schema import GridConfig, HyperbandConfig, ProcessesConfig, RayConfig, StudyConfig
-from tuner.trial import WorkerSetup
+from tuner.schema import (
+    GridConfig,
+    HyperbandConfig,
+    ProcessesConfig,
+    RandomConfig,
+    RayConfig,
+    StudyConfig,
+)
+from tuner.trial import CheckpointSetup, WorkerSetup
 
 if TYPE_CHECKING:
     import mlflow
     from rich.console import Console
 
+    from tuner.curve_store import CurveStore
     from tuner.datasets import ImageData
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
@@ -148,6 +156,8 @@ def _run(
         )
         progress.resume(oracle.values, oracle.scores, oracle.num_told)
         study = Study(
+            curves=_make_curves(config, data, held),
+            log_models=config.tracking.log_models,
             objective=objective,
             seed=config.seed,
             folder=held,
@@ -174,6 +184,7 @@ def _run(
                 test_accuracy=best.metrics["test_accuracy"],
             )
             decision = registry.promote(client, config.registry, challenger)
+        study.finish()
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -208,22 +219,58 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
         config.objective,
         config.executor.threads,
         config.training.engine,
+        held.path.name,
+        CheckpointSetup(config.curves.every_seconds, _ends(config)),
     )
     make = functools.partial(make_run_trial, setup)
+    # Whose proposals do not depend on what came out before.
+    looks_ahead = isinstance(config.search, GridConfig | RandomConfig)
     if isinstance(config.executor, ProcessesConfig):
         import joblib
 
         from tuner.executors.processes import ProcessExecutor
 
         workers = config.executor.workers or joblib.cpu_count(only_physical_cores=True)
-        return ProcessExecutor(make, data, workers, config.executor.retries, held.log_file)
+        return ProcessExecutor(
+            make,
+            data,
+            workers,
+            config.executor.retries,
+            held.log_file,
+            held.images,
+            looks_ahead,
+        )
     if isinstance(config.executor, RayConfig):
         from tuner.executors.ray import RayExecutor
 
-        return RayExecutor(make, data, config.executor)
+        return RayExecutor(make, data, config.executor, looks_ahead)
     from tuner.executors.serial import SerialExecutor
 
     return SerialExecutor(functools.partial(make, data))
+
+
+def _ends(config: StudyConfig) -> frozenset[int] | None:
+    """Return the epochs at which a trial may end, or None where the oracle sets them."""
+    epochs = config.searched_space().dimensions.get("epochs")
+    return None if epochs is None else frozenset(int(n) for n in epochs.options or ())
+
+
+def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> CurveStore:
+    from tuner import folder, forkserver
+    from tuner.curve_store import CurveStore
+    from tuner.environment import environment
+
+    common = {
+        # The split follows from these.
+        "data": [data.digest, config.data.train_size, config.data.validation_split],
+        "seed": config.seed,
+        "arguments": config.model,
+        "engine": config.training.engine,
+        "threads": config.executor.threads,
+        "environment": forkserver.call(environment, config.model_function),
+    }
+    others = folder.all_curves() if config.curves.shared else ()
+    return CurveStore(held.curves, common, config.curves, config.objective, others)
 
 
 def _closing_lines(

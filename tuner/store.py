@@ -1,15 +1,24 @@
 """The tracking store: its address, and whether it answers."""
 
+import functools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
 from tuner.errors import ConfigError, UnavailableError
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_STORE = "mlflow.db"
+
+_MAX_TRIES = 3
+"""Each waits 20 s for another process that writes to SQLite's file: MLflow's own patience."""
 
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
@@ -50,7 +59,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     before = {name: os.environ.get(name) for name in _PROBE}
     os.environ.update(_PROBE)
     try:
-        client = mlflow.MlflowClient(tracking_uri=resolved)
+        client = _PatientClient(tracking_uri=resolved)
         client.search_experiments(max_results=1)
     except Exception as error:
         cause: BaseException = error
@@ -72,6 +81,27 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     return client
+
+
+class _PatientClient(mlflow.MlflowClient):
+    """Tries again what SQLite refused because another process was writing; nothing was changed."""
+
+    def __getattribute__(self, name: str) -> Any:
+        attribute = super().__getattribute__(name)
+        if name.startswith("_") or not callable(attribute):
+            return attribute
+        return functools.partial(_patiently, attribute)
+
+
+def _patiently(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    for tries in range(1, _MAX_TRIES + 1):
+        try:
+            return method(*args, **kwargs)
+        except MlflowException as error:
+            if "database is locked" not in str(error) or tries == _MAX_TRIES:
+                raise
+            logger.warning("Another process is writing to the tracking store; waiting for it.")
+    raise AssertionError
 
 
 def _without_password(uri: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tuner import interrupt
-from tuner.errors import ModelError, SearchFailed
+from tuner.curve_store import NUM_BEST, CurveStore
+from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
 from tuner.folder import StudyFolder
 from tuner.progress import Progress
@@ -87,6 +88,8 @@ class Study:
         executor: What runs them.
         tracker: What records them; the study's run is open.
         progress: What shows them.
+        curves: What keeps their checkpoints.
+        log_models: Whose models are logged: `all`, `best` (those of the ten best) or `none`.
         deadline: Time (seconds since 1970) at which it stops, or None.
     """
 
@@ -99,6 +102,8 @@ class Study:
         executor: Executor,
         tracker: Tracker,
         progress: Progress,
+        curves: CurveStore,
+        log_models: str,
         deadline: float | None,
     ) -> None:
         self._objective = objective
@@ -108,12 +113,17 @@ class Study:
         self._executor = executor
         self._tracker = tracker
         self._progress = progress
+        self._curves = curves
+        self._log_models = log_models
         self._deadline = math.inf if deadline is None else deadline
-        self._in_flight: dict[str, Values] = {}
+        self._in_flight: dict[str, Proposal] = {}
+        self._running: set[str] = set()
         self._failures_in_a_row = 0
         self._best: tuple[str, Values, float] | None = None
+        self._scores: dict[str, float] = {}
         for trial_id, score in oracle.scores.items():
             self._note_score(trial_id, oracle.values[trial_id], score)
+            curves.note_score(trial_id, oracle.values[trial_id], score)
         self._clock = self._saved = time.monotonic()
 
     def run(self) -> None:
@@ -122,6 +132,7 @@ class Study:
         Raises:
             SearchFailed: If three trials in a row fail and none has succeeded.
             ModelError: If the model function does not return what it must.
+            NoRoom: If a worker cannot write its files.
             KeyboardInterrupt: As it came, once the open runs are marked KILLED.
         """
         try:
@@ -150,8 +161,24 @@ class Study:
             run_id=self._tracker.run_of(trial_id),
         )
 
+    def finish(self) -> None:
+        """Remove what need not be kept of a search that is over."""
+        self._curves.finish()
+        if self._log_models == "best":
+            sign = 1 if self._objective.direction == "min" else -1
+            ranked = sorted(self._scores, key=lambda trial: sign * self._scores[trial])
+            self._tracker.drop_models(ranked[:NUM_BEST])
+
+    def _keeps_model(self, score: float) -> bool:
+        """Say whether the model of a trial with this score is logged."""
+        if self._log_models != "best":
+            return self._log_models == "all"
+        better = sum(self._objective.is_better(s, score) for s in self._scores.values())
+        return better < NUM_BEST
+
     def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
-        """Remember the trial if it is the best so far, and say whether it is."""
+        """Remember the trial's score, and the trial if it is the best; say whether it is."""
+        self._scores[trial_id] = score
         if self._best is not None:
             best_id, _, best_score = self._best
             if self._objective.is_better(best_score, score):
@@ -163,25 +190,26 @@ class Study:
         return True
 
     def _fill(self) -> None:
-        """Start trials until the executor is full, the oracle has none, or time is up."""
+        """Submit trials until the executor is full, the oracle has none, or time is up."""
         self._progress.capacity = self._executor.capacity
-        while len(self._in_flight) < self._executor.capacity and time.time() < self._deadline:
+        while self._executor.has_room and time.time() < self._deadline:
             proposal = self._oracle.ask()
             if proposal is None:
-                return
-            self._start(proposal)
+                break
+            self._submit(proposal)
+        for trial_id in self._executor.running:
+            self._begin(trial_id)
 
-    def _start(self, proposal: Proposal) -> None:
+    def _submit(self, proposal: Proposal) -> None:
         trial_id = proposal.trial_id
-        run = self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
-        if run.finished is not None:
+        finished = self._tracker.finished(trial_id, proposal.values)
+        if finished is not None:
             # An earlier process recorded it and was killed before it could tell the oracle.
-            score = run.finished[self._objective.name]
+            score = finished[self._objective.name]
             self._oracle.tell(trial_id, score)
             self._note_score(trial_id, proposal.values, score)
             return
-        self._in_flight[trial_id] = proposal.values
-        self._progress.start_trial(trial_id, proposal.values)
+        self._in_flight[trial_id] = proposal
         self._executor.submit(
             TrialRequest(
                 trial_id=trial_id,
@@ -189,20 +217,39 @@ class Study:
                 seed=trial_seed(self._seed, proposal.values),
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(self._deadline) else self._deadline,
+                curve_dir=str(self._curves.begin(trial_id, proposal.values)),
             )
         )
 
-    def _record_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+    def _begin(self, trial_id: str) -> None:
+        """Open the run of a trial that a worker has taken, unless it is open."""
+        if trial_id in self._running:
+            return
+        proposal = self._in_flight[trial_id]
+        self._running.add(trial_id)
+        self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
+        self._progress.start_trial(trial_id, proposal.values)
+
+    def _record_epoch(
+        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+    ) -> None:
+        self._begin(trial_id)
         self._tracker.log_epoch(trial_id, epoch, metrics)
-        self._progress.end_epoch(trial_id, epoch, metrics)
+        self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
 
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: either can be done again."""
+        self._begin(outcome.trial_id)
         if isinstance(outcome, TrialResult):
             self._record_result(outcome)
+        elif outcome.kind == "storage":
+            # Nothing is wrong with the trial: it goes on once there is room.
+            raise NoRoom(outcome.error)
         else:
             self._tracker.fail_trial(outcome)
         del self._in_flight[outcome.trial_id]
+        self._running.remove(outcome.trial_id)
+        self._curves.end(outcome.trial_id)
         self._folder.drop_trial_dir(outcome.trial_id)
         self._progress.end_trial(outcome)
         self._count_time()
@@ -210,11 +257,13 @@ class Study:
             self._judge_failure(outcome)
 
     def _record_result(self, result: TrialResult) -> None:
-        self._tracker.finish_trial(result)
         score = result.score(self._objective)
+        values = self._in_flight[result.trial_id].values
+        self._tracker.finish_trial(result, self._keeps_model(score))
         self._oracle.tell(result.trial_id, score)
         self._failures_in_a_row = 0
-        if self._note_score(result.trial_id, self._in_flight[result.trial_id], score):
+        self._curves.note_score(result.trial_id, values, score)
+        if self._note_score(result.trial_id, values, score):
             self._tracker.log_best(
                 {f"best_{self._objective.name}": score}, {"tuner.best_trial": result.trial_id}
             )
@@ -236,7 +285,7 @@ class Study:
 
     def _abandon(self) -> None:
         """Leave no run RUNNING, and do not hide what went wrong if that fails too."""
-        for trial_id in sorted(self._in_flight):
+        for trial_id in sorted(self._running):
             with contextlib.suppress(Exception):
                 self._tracker.kill_trial(trial_id)
 

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModel,
     LoggedModelOutput,
     Metric,
     Param,
@@ -31,7 +32,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, StudyError
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,10 @@ class TrialRun:
     Attributes:
         run_id: MLflow's.
         artifact_uri: Where its files go.
+        params: The values it was recorded with, if an earlier process has made it.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
+        model_id: Of the model that it has logged, if any.
         pending: Metrics not written yet: one call for several epochs costs no more than for
             one.
         written: Monotonic time of the last call.
@@ -71,8 +74,10 @@ class TrialRun:
 
     run_id: str
     artifact_uri: str
+    params: Mapping[str, str] | None = None
     finished: Metrics | None = None
     num_epochs: int = 0
+    model_id: str | None = None
     pending: list[Metric] = field(default_factory=list)
     written: float = field(default_factory=time.monotonic)
 
@@ -115,9 +120,11 @@ class Tracker:
         found = self._search(kind="study")
         if found:
             self.run_id = found[0].info.run_id
+            # Of two runs of one trial (see `close_study`) the finished one counts.
+            runs = self._search(kind="trial")
+            runs.sort(key=lambda run: run.info.status == "FINISHED")
             self._trials = {
-                run.data.tags["tuner.trial"]: self._found_trial(run)
-                for run in self._search(kind="trial")
+                run.data.tags["tuner.trial"]: self._found_trial(run) for run in runs
             }
             self.client.update_run(self.run_id, status="RUNNING")
             return
@@ -130,11 +137,31 @@ class Tracker:
         metrics = dict(run.data.metrics)
         is_finished = run.info.status == "FINISHED"
         return TrialRun(
-            run.info.run_id, run.info.artifact_uri, finished=metrics if is_finished else None
+            run.info.run_id,
+            run.info.artifact_uri,
+            params=dict(run.data.params),
+            finished=metrics if is_finished else None,
         )
 
+    def finished(self, trial_id: str, values: Values) -> Metrics | None:
+        """Return the metrics of a trial that an earlier process has recorded to its end.
+
+        Raises:
+            StudyError: If it was recorded with other values.
+        """
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            return None
+        if trial.params is not None and trial.params != {n: str(v) for n, v in values.items()}:
+            raise StudyError(
+                f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
+                f"values than the study's folder now gives it: its oracle.jsonl has been "
+                f"altered. Put back what was there, or start afresh with overwrite=true."
+            )
+        return trial.finished
+
     def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> TrialRun:
-        """Find a trial's run, or make it; it is RUNNING unless it has been recorded before."""
+        """Find a trial's run, or make it; it is RUNNING then."""
         trial = self._trials.get(trial_id)
         if trial is None:
             run = self._create_run(
@@ -150,10 +177,11 @@ class Tracker:
             )
             trial = TrialRun(run.info.run_id, run.info.artifact_uri)
             self._trials[trial_id] = trial
-        elif trial.finished is None:
+        else:
             # The epochs an interrupted process logged are the same ones that come again.
             history = self.client.get_metric_history(trial.run_id, "loss")
             trial.num_epochs = max((metric.step for metric in history), default=0)
+            trial.model_id = self._kept_model(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
         return trial
 
@@ -173,14 +201,21 @@ class Tracker:
         if time.monotonic() - trial.written >= LIVE_SECONDS:
             self._write_pending(trial)
 
-    def _write_pending(self, trial: TrialRun) -> None:
+    def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
+        run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
         for i in range(0, len(trial.pending), _BATCH_METRICS):
-            self.client.log_batch(trial.run_id, trial.pending[i : i + _BATCH_METRICS])
+            batch = trial.pending[i : i + _BATCH_METRICS]
+            self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
         trial.pending = []
         trial.written = time.monotonic()
 
-    def finish_trial(self, result: TrialResult) -> None:
-        """Record a trial's result and its files, and end its run as FINISHED."""
+    def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
+        """Record a trial's result and its files, and end its run as FINISHED.
+
+        Args:
+            result: Of a trial that is open.
+            with_model: Whether its model is logged.
+        """
         trial = self._trials[result.trial_id]
         for i in range(trial.num_epochs, len(result.epochs)):
             self.log_epoch(result.trial_id, i + 1, result.epochs[i])
@@ -191,11 +226,20 @@ class Tracker:
             **result.test,
             "train_seconds": result.train_seconds,
             "num_parameters": result.num_parameters,
+            "epochs_trained": len(result.epochs) - result.epochs_reused,
+            "epochs_reused": result.epochs_reused,
         }
+        tags = {"tuner.curve": result.curve}
+        if result.continued_from is not None:
+            tags["tuner.continued_from"] = result.continued_from
         num_epochs = len(result.epochs)
-        model_id = self._log_model(trial.run_id, Path(result.files.model_dir), num_epochs)
+        model_id = None
+        if with_model:
+            model_id = trial.model_id or self._log_model(
+                trial.run_id, Path(result.files.model_dir), num_epochs
+            )
         trial.pending += _metrics(final, step=num_epochs, model_id=model_id)
-        self._write_pending(trial)
+        self._write_pending(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
 
@@ -226,7 +270,15 @@ class Tracker:
         )
 
     def close_study(self, status: str) -> None:
-        """End the study's run as FINISHED, FAILED or KILLED."""
+        """End the study's run as FINISHED, FAILED or KILLED.
+
+        A request that was sent again, because a server went away before it had answered, may
+        have made a run twice; the one that nothing was logged to is deleted.
+        """
+        known = {trial.run_id for trial in self._trials.values()}
+        for run in self._search(kind="trial"):
+            if run.info.run_id not in known:
+                self.client.delete_run(run.info.run_id)
         self.client.set_terminated(self.run_id, status)
 
     def metrics(self, trial_id: str) -> Metrics:
@@ -307,10 +359,47 @@ class Tracker:
             artifact_path=logged.artifact_location,
         )
         self._artifacts(logged.artifact_location).log_artifacts(str(model_dir))
-        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
         self.client.finalize_logged_model(logged.model_id, "READY")
+        # Last, since it is what tells a model that is whole.
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
         shutil.rmtree(model_dir)
         return str(logged.model_id)
+
+    def _kept_model(self, run_id: str) -> str | None:
+        """Return the model that an interrupted process has logged, and remove half a one."""
+        outputs = self.client.get_run(run_id).outputs
+        whole = [output.model_id for output in outputs.model_outputs] if outputs else []
+        for model in self._models(f"source_run_id = '{run_id}'"):
+            if model.model_id not in whole:
+                self._delete_model(model)
+        return whole[-1] if whole else None
+
+    def drop_models(self, kept: Container[str]) -> None:
+        """Remove the logged models of the study's trials, except some.
+
+        Args:
+            kept: The trials that keep theirs.
+        """
+        kept_runs = {trial.run_id for name, trial in self._trials.items() if name in kept}
+        for model in self._models(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'"):
+            if model.source_run_id not in kept_runs:
+                self._delete_model(model)
+
+    def _models(self, query: str) -> list[LoggedModel]:
+        models: list[LoggedModel] = []
+        token = None
+        while token != "":
+            page = self.client.search_logged_models(
+                [self._experiment_id], query, page_token=token
+            )
+            models.extend(page)
+            token = page.token or ""
+        return models
+
+    def _delete_model(self, model: LoggedModel) -> None:
+        # The record first: files without a record harm nobody.
+        self.client.delete_logged_model(model.model_id)
+        self._artifacts(model.artifact_location).delete_artifacts()
 
 
 def _complete(mlmodel: Path, **fields: str) -> None:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 Value = int | float | str | bool
 Values = Mapping[str, Value]
@@ -13,8 +13,23 @@ Values = Mapping[str, Value]
 
 Metrics = Mapping[str, float]
 
-OnEpoch = Callable[[str, int, Metrics], None]
-"""Called with the trial's id, the epoch counted from 1, and its metrics."""
+
+class OnEpoch(Protocol):
+    """Called for every epoch of a trial, in their order, from the first."""
+
+    def __call__(
+        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+    ) -> None:
+        """Take note of an epoch.
+
+        Args:
+            trial_id: The oracle's name of the trial.
+            epoch: Counted from 1.
+            metrics: As Keras names them.
+            is_reused: Whether it had been trained before.
+        """
+        ...
+
 
 TIME_IS_UP = "Stopped because the study's time is up (search.max_minutes)."
 
@@ -52,6 +67,21 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class CheckpointSetup:
+    """When a curve's checkpoints are written, and which of them are kept.
+
+    Attributes:
+        every_seconds: An epoch gets a checkpoint so many seconds after the last one, whatever
+            it costs; before that, only if checkpoints take little of the time.
+        ends: Epochs at which a trial may end, whose checkpoints are kept when the curve goes
+            on; None for all.
+    """
+
+    every_seconds: float = 30.0
+    ends: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
 class WorkerSetup:
     """What all trials of a study share, as plain data.
 
@@ -61,6 +91,8 @@ class WorkerSetup:
         objective: The metric that every trial must report.
         threads: Threads of one operation.
         engine: What runs the epochs; see `tuner.training.fit`.
+        study: The study's name.
+        checkpoints: Those of the trials' curves.
     """
 
     model_function: str
@@ -68,6 +100,8 @@ class WorkerSetup:
     objective: Objective
     threads: int
     engine: str = "auto"
+    study: str = ""
+    checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
 
 
 @dataclass(frozen=True)
@@ -80,6 +114,8 @@ class TrialRequest:
         seed: Seed of everything random in the trial, from `trial_seed`.
         output_dir: Absolute path of an existing folder for the files the worker makes.
         deadline: Time (seconds since 1970) at which to stop, or None.
+        curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
+            when needed; None to begin at the first epoch and keep nothing.
     """
 
     trial_id: str
@@ -87,6 +123,7 @@ class TrialRequest:
     seed: int
     output_dir: str
     deadline: float | None = None
+    curve_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +144,11 @@ class TrialResult:
         test: `test_loss` (nats) and `test_accuracy` (in [0, 1]) of the model that is logged.
         files: What the worker made.
         num_parameters: Weights of the model, trainable or not.
-        train_seconds: Wall time of the epochs trained.
+        train_seconds: Wall time of the epochs that the trial has trained itself.
         seconds: Wall time of the whole trial in the worker.
+        epochs_reused: How many of the epochs other trials had trained before.
+        continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
+        curve: Name of the curve: its key, with the epochs behind it if they change the model.
     """
 
     trial_id: str
@@ -118,6 +158,9 @@ class TrialResult:
     num_parameters: int
     train_seconds: float
     seconds: float
+    epochs_reused: int = 0
+    continued_from: str | None = None
+    curve: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""
@@ -140,13 +183,14 @@ class TrialFailure:
         error: The exception's type and message, in one line.
         traceback: The whole traceback.
         kind: `infeasible`, these values cannot work; `error`, an exception nobody foresaw;
-            `fatal`, no values can work; `stopped`, time was up.
+            `fatal`, no values can work; `storage`, a file could not be written; `stopped`, time
+            was up.
     """
 
     trial_id: str
     error: str
     traceback: str
-    kind: Literal["infeasible", "error", "fatal", "stopped"]
+    kind: Literal["infeasible", "error", "fatal", "storage", "stopped"]
 
 
 Outcome = TrialResult | TrialFailure
@@ -168,9 +212,13 @@ def trial_seed(seed: int, values: Values) -> int:
     Returns:
         An integer in `[0, 2**31)`.
     """
-    curve = {name: value for name, value in values.items() if name != "epochs"}
-    text = json.dumps([seed, curve], sort_keys=True)
+    text = json.dumps([seed, without_epochs(values)], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def without_epochs(values: Values) -> dict[str, Value]:
+    """Return what trials of one curve have in common."""
+    return {name: value for name, value in values.items() if name != "epochs"}
 
 
 def all_finite(metrics: Metrics) -> bool:

@@ -1,10 +1,11 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
+import functools
 import json
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from tuner import evaluation, figures, garbage, interrupt, training
+from tuner.curves import Curve, CurveWriter, curve_of
 from tuner.datasets import ImageData
-from tuner.errors import InfeasibleTrial, ModelError, TrialStopped
+from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
 from tuner.functions import find_function
 from tuner.trial import (
     TIME_IS_UP,
@@ -25,6 +27,7 @@ from tuner.trial import (
     TrialFiles,
     TrialRequest,
     TrialResult,
+    Value,
     WorkerSetup,
     all_finite,
 )
@@ -66,6 +69,8 @@ class Worker:
             return _failure(request, error, "infeasible")
         except ModelError as error:
             return _failure(request, error, "fatal")
+        except OSError as error:
+            return _failure(request, error, "storage" if refusal_to_write(error) else "error")
         except Exception as error:
             return _failure(request, error, "error")
         finally:
@@ -74,42 +79,51 @@ class Worker:
     def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
         begin = time.perf_counter()
         training.seed_everything(request.seed)
-        model = self._model(request)
-        epochs: list[Metrics] = []
-
-        def record(epoch: int, metrics: Metrics) -> None:
-            epochs.append(metrics)
-            on_epoch(request.trial_id, epoch, metrics)
-
-        start = time.perf_counter()
+        epochs = int(request.values["epochs"])
+        model, curve = self._model(request)
+        found = None if curve is None else curve.find(epochs)
+        trial = f"{self._setup.study}/{request.trial_id}"
+        writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
+        for number, epoch in enumerate(writer.epochs, 1):
+            on_epoch(request.trial_id, number, epoch.metrics, is_reused=True)
+        watch = _Watch(
+            writer, self._setup.objective.name, functools.partial(on_epoch, request.trial_id)
+        )
         training.fit(
             model,
             self._data.train,
             self._data.validation,
-            epochs=int(request.values["epochs"]),
+            epochs=epochs,
             batch_size=int(request.values["batch_size"]),
             seed=request.seed,
-            callbacks=[_Watch(record, self._setup.objective.name)],
+            callbacks=[watch],
+            initial_epoch=len(writer.epochs),
             engine=self._setup.engine,
             check=lambda: _check_time(request.deadline),
+            state=None if found is None else found.state,
+            on_state=writer.offer,
         )
-        train_seconds = time.perf_counter() - start
         test, files = self._evaluate(model, Path(request.output_dir))
+        reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
         return TrialResult(
             trial_id=request.trial_id,
-            epochs=tuple(epochs),
+            epochs=tuple(epoch.metrics for epoch in writer.epochs),
             test=test,
             files=files,
             num_parameters=int(model.count_params()),
-            train_seconds=train_seconds,
+            train_seconds=sum(e.seconds for e in writer.epochs if e.trial == trial),
             seconds=time.perf_counter() - begin,
+            epochs_reused=len(reused),
+            continued_from=reused[-1].trial if reused else None,
+            curve=_name(request, curve),
         )
 
-    def _model(self, request: TrialRequest) -> Any:
-        """Build the model and check that it is what the study can train, log and serve."""
+    def _model(self, request: TrialRequest) -> tuple[Any, Curve | None]:
+        """Build the model, check that the study can use it, and find its curve."""
         num_classes = len(self._data.class_names)
+        values = _WatchedValues(request.values)
         model = self._build(
-            dict(request.values),
+            values,
             self._data.image_shape,
             num_classes,
             **self._setup.model_arguments,
@@ -134,7 +148,10 @@ class Worker:
             evaluation.as_probabilities(output, len(images), num_classes)
         except ValueError as error:
             raise ModelError(f"`{name}`: {error}") from error
-        return model
+        if request.curve_dir is None:
+            return model, None
+        epochs = int(request.values["epochs"]) if values.knows_epochs else None
+        return model, curve_of(Path(request.curve_dir), epochs)
 
     def _evaluate(self, model: Any, output_dir: Path) -> tuple[Metrics, TrialFiles]:
         """Measure the model on the test split, and write what is logged of it."""
@@ -159,13 +176,63 @@ class Worker:
         return metrics, files
 
 
+class _WatchedValues(dict[str, Value]):
+    """The values that a model is built from, and whether `epochs` was looked at.
+
+    Whoever takes all values at once has looked: what became of them cannot be known.
+    """
+
+    knows_epochs = False
+
+    def __getitem__(self, name: str) -> Value:
+        self.knows_epochs |= name == "epochs"
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.knows_epochs |= name == "epochs"
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.knows_epochs |= name == "epochs"
+        return super().pop(name, *default)
+
+    def _all(self) -> dict[str, Value]:
+        self.knows_epochs = True
+        return dict(super().items())
+
+    def items(self) -> Any:
+        return self._all().items()
+
+    def values(self) -> Any:
+        return self._all().values()
+
+    def copy(self) -> dict[str, Value]:
+        return self._all()
+
+    def __or__(self, other: Any) -> Any:
+        return self._all() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        # Makes `dict(values)` and `**values` ask for each value.
+        return super().__iter__()
+
+
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch, and ends a training that is hopeless."""
 
-    def __init__(self, record: Callable[[int, Metrics], None], objective: str) -> None:
+    def __init__(
+        self, writer: CurveWriter, objective: str, report: Callable[[int, Metrics], None]
+    ) -> None:
         super().__init__()
-        self._record = record
+        self._writer = writer
         self._objective = objective
+        self._report = report
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._writer.begin_epoch()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         # The shortest number that is the same float32: 0.973, not 0.9729999899864197.
@@ -179,7 +246,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             raise InfeasibleTrial(
                 f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."
             )
-        self._record(epoch + 1, metrics)
+        self._writer.end_epoch(metrics)
+        self._report(epoch + 1, metrics)
 
 
 def _check_time(deadline: float | None) -> None:
@@ -187,6 +255,13 @@ def _check_time(deadline: float | None) -> None:
     interrupt.check()
     if deadline is not None and time.time() > deadline:
         raise TrialStopped(TIME_IS_UP)
+
+
+def _name(request: TrialRequest, curve: Curve | None) -> str:
+    """Name a curve by its key, and by what comes below that."""
+    if curve is None or request.curve_dir is None:
+        return ""
+    return str(curve.folder.relative_to(Path(request.curve_dir).parent))
 
 
 def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
@@ -31,7 +31,17 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many trials can be in flight, at least 1; it may change in `wait`."""
+        """How many trials can run at a time, at least 1; it may change in `wait`."""
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one trial more would be of use."""
+        ...
+
+    @property
+    def running(self) -> Collection[str]:
+        """The trials that run, of all that have been submitted."""
         ...
 
     def submit(self, request: TrialRequest) -> None:

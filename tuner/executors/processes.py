@@ -6,8 +6,9 @@ runs. One whose memory grows and grows is replaced between two trials. When the 
 pipes close and the workers end by themselves.
 """
 
+import shutil
 import signal
-import tempfile
+from collections.abc import Collection
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class ProcessExecutor:
         workers: How many processes, at least 1.
         retries: How often a trial is tried again whose worker died.
         log_file: Gets all that the workers print.
+        folder: Made for the images, emptied before and removed at the end.
+        looks_ahead: See `TrialQueue`.
     """
 
     def __init__(
@@ -45,15 +48,30 @@ class ProcessExecutor:
         workers: int,
         retries: int,
         log_file: Path,
+        folder: Path,
+        looks_ahead: bool = False,
     ) -> None:
         self.capacity = workers
         self._log_file = log_file
         self._make_run_trial = make_run_trial
-        self._folder = tempfile.TemporaryDirectory(prefix="glassy-")
-        self._files = _save(data, Path(self._folder.name))
-        self._queue = TrialQueue(retries)
+        # Not among the system's temporary files, where those of a killed study would stay.
+        self._folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._files = _save(data, folder.resolve())
+        self._queue = TrialQueue(retries, looks_ahead)
         self._num_lost_starts = 0
         self._workers = [self._start() for _ in range(workers)]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one trial more would be of use; see `TrialQueue`."""
+        return self._queue.has_room(self._workers)
+
+    @property
+    def running(self) -> Collection[str]:
+        """The trials that workers have."""
+        return [w.request.trial_id for w in self._workers if w.request is not None]
 
     def submit(self, request: TrialRequest) -> None:
         """Take a trial, and give it to a worker that is free."""
@@ -87,7 +105,7 @@ class ProcessExecutor:
             worker.connection.close()
         self._workers = []
         self._queue.clear()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _receive(self, worker: "_Worker", on_epoch: OnEpoch) -> list[Outcome]:
         """Take what a worker has sent so far, up to the end of its trial.
@@ -130,7 +148,9 @@ class ProcessExecutor:
 
     def _assign(self) -> None:
         """Give waiting trials to free workers."""
-        while worker := self._queue.assign([w for w in self._workers if w.request is None]):
+        while worker := self._queue.assign(
+            self._workers, [worker for worker in self._workers if worker.request is None]
+        ):
             try:
                 worker.connection.send(worker.request)
             except OSError:
@@ -162,8 +182,8 @@ class _Worker(Slot):
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
     """Run trials until the driver hangs up: what a worker process does."""
 
-    def on_epoch(trial_id: str, epoch: int, metrics: Metrics) -> None:
-        connection.send(("epoch", (trial_id, epoch, metrics)))
+    def on_epoch(trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
+        connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
 
     try:
         run_trial = make_run_trial(files.load())

@@ -18,6 +18,9 @@ _SETTLED = 10
 
 _NOT_IN_PROGRAM = ("epochs", "learning_rate")
 
+_MAX_AHEAD = 16
+"""Trials for each worker that may wait until their curves are free, lest it be idle."""
+
 
 class Slot:
     """The driver's view of one worker, which runs one trial at a time.
@@ -54,34 +57,69 @@ SlotT = TypeVar("SlotT", bound=Slot)
 class TrialQueue:
     """Trials that wait for a worker, those that are tried again first.
 
+    No two workers train one curve at a time: the second trial waits, and then goes on where the
+    first has ended. Of those that wait for one curve the shortest comes first.
+
     Args:
         retries: How often a trial is tried again whose worker died.
+        looks_ahead: Whether to take a trial for each worker more than can run, so that each can
+            be given one whose program it has. An oracle that learns from every trial would
+            know less when it proposes them.
     """
 
-    def __init__(self, retries: int) -> None:
+    def __init__(self, retries: int, looks_ahead: bool = False) -> None:
         self._retries = retries
+        self._looks_ahead = looks_ahead
         self._requests: deque[TrialRequest] = deque()
         self._tries: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Count the trials that wait."""
+        return len(self._requests)
 
     def append(self, request: TrialRequest) -> None:
         """Take a trial that has not been tried."""
         self._requests.append(request)
 
-    def assign(self, free: Sequence[SlotT]) -> SlotT | None:
-        """Give the trial that is next to a free worker, to one that has the program if any.
+    def has_room(self, slots: Sequence[Slot]) -> bool:
+        """Say whether one trial more would be of use, now or when the next worker is free."""
+        num_free = sum(slot.request is None for slot in slots)
+        num_wanted = num_free + (len(slots) if self._looks_ahead else 0)
+        num_ready = len(self._ready(slots))
+        return num_ready < num_wanted and len(self._requests) < _MAX_AHEAD * len(slots)
+
+    def assign(self, slots: Sequence[SlotT], free: Sequence[SlotT]) -> SlotT | None:
+        """Give a trial to a free worker, to one that has the program if any.
+
+        Args:
+            slots: All workers.
+            free: Those that can take a trial.
 
         Returns:
-            The worker, which now has the trial as its `request`; None if there is no trial, or
-            nobody to take it.
+            The worker, which now has the trial as its `request`; None if there is no trial that
+            can start, or nobody to take it.
         """
-        if not self._requests or not free:
+        ready = self._ready(slots)
+        if not ready or not free:
             return None
-        request = self._requests.popleft()
-        form = _form(request.values)
-        slot = next((slot for slot in free if form in slot.forms), free[0])
+        request, slot = _match(ready, slots, free)
+        self._requests.remove(request)
         slot.request = request
-        slot.forms.add(form)
+        slot.forms.add(_form(request.values))
         return slot
+
+    def _ready(self, slots: Sequence[Slot]) -> list[TrialRequest]:
+        """Return the trials that can start now, one for each curve, in their order."""
+        busy = {slot.request.curve_dir for slot in slots if slot.request is not None}
+        by_curve: dict[str, TrialRequest] = {}
+        for request in self._requests:
+            if request.curve_dir is not None and request.curve_dir in busy:
+                continue
+            curve = request.curve_dir or request.trial_id
+            first = by_curve.setdefault(curve, request)
+            if int(request.values["epochs"]) < int(first.values["epochs"]):
+                by_curve[curve] = request
+        return list(by_curve.values())
 
     def put_back(self, request: TrialRequest) -> None:
         """Take a trial back whose worker was gone before the trial began: that is no try."""
@@ -132,6 +170,21 @@ class TrialQueue:
     def clear(self) -> None:
         """Forget all trials."""
         self._requests.clear()
+
+
+def _match(
+    ready: Sequence[TrialRequest], slots: Sequence[SlotT], free: Sequence[SlotT]
+) -> tuple[TrialRequest, SlotT]:
+    """Choose the trial to start, and its worker: compiling may take longer than the trial."""
+    for request in ready:
+        form = _form(request.values)
+        for slot in free:
+            if form in slot.forms:
+                return request, slot
+    compiled = set().union(*(slot.forms for slot in slots))
+    # One whose program a busy worker has can wait for that, unless there is nothing else.
+    new = next((r for r in ready if _form(r.values) not in compiled), ready[0])
+    return new, free[0]
 
 
 def _form(values: Values) -> str:

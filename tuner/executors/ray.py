@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -24,16 +24,10 @@ from tuner import interrupt
 from tuner.datasets import ImageData
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
 from tuner.executors import MakeRunTrial, cluster
+from tuner.executors.parcels import CheckpointParcel, FileParcel, moved
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.schema import RayConfig
-from tuner.trial import (
-    Metrics,
-    OnEpoch,
-    Outcome,
-    TrialFiles,
-    TrialRequest,
-    TrialResult,
-)
+from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +40,8 @@ _HEAD_SECONDS = 20.0
 _BATCH_SECONDS = 0.5
 """How often a worker sends the epochs that have ended."""
 
+_Epoch = tuple[int, Metrics, bool]
+
 
 class RayExecutor:
     """Runs trials on the cluster that this process is connected to; see `Executor`.
@@ -54,16 +50,21 @@ class RayExecutor:
         make_run_trial: What a worker calls to be able to run trials.
         data: The study's images, of which each node keeps one copy that its workers share.
         config: The group `executor`.
+        looks_ahead: See `TrialQueue`.
     """
 
     def __init__(
-        self, make_run_trial: MakeRunTrial, data: ImageData, config: RayConfig
+        self,
+        make_run_trial: MakeRunTrial,
+        data: ImageData,
+        config: RayConfig,
+        looks_ahead: bool = False,
     ) -> None:
         self._make_run_trial = make_run_trial
         self._data = ray.put(data)
         self._config = config
         self._actor_class = ray.remote(num_cpus=config.cpus, num_gpus=config.gpus)(_Worker)
-        self._queue = TrialQueue(config.retries)
+        self._queue = TrialQueue(config.retries, looks_ahead)
         self._slots: list[_Slot] = []
         self._num_lost_starts = 0
         self._room = cluster.room(config)
@@ -75,6 +76,18 @@ class RayExecutor:
     def capacity(self) -> int:
         """How many workers are ready; 1 if none is, so that a trial waits for the first."""
         return max(1, sum(slot.is_ready for slot in self._slots))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one trial more would be of use; see `TrialQueue`."""
+        return self._queue.has_room(
+            [s for s in self._slots if s.is_ready] or [Slot(_MAX_GROWTH)]
+        )
+
+    @property
+    def running(self) -> Collection[str]:
+        """The trials that workers have."""
+        return [w.request.trial_id for w in self._slots if w.request is not None]
 
     def submit(self, request: TrialRequest) -> None:
         """Take a trial, and give it to a worker that is free."""
@@ -165,8 +178,9 @@ class RayExecutor:
             return []
         news: _News = ray.get(next(slot.awaited))
         slot.has_begun = True
-        for epoch, metrics in news.epochs:
-            on_epoch(slot.request.trial_id, epoch, metrics)
+        for epoch in news.epochs:
+            on_epoch(slot.request.trial_id, *epoch)
+        news.checkpoints.unpack(slot.request)
         if news.outcome is None:
             return []
         outcome = news.files.unpack(news.outcome, Path(slot.request.output_dir))
@@ -199,9 +213,14 @@ class RayExecutor:
 
     def _assign(self) -> None:
         """Give waiting trials to free workers."""
-        while slot := self._queue.assign([slot for slot in self._slots if slot.is_free]):
+        while slot := self._queue.assign(
+            self._slots, [slot for slot in self._slots if slot.is_free]
+        ):
+            assert slot.request is not None
             slot.has_begun = False
-            slot.awaited = slot.actor.run.remote(slot.request)
+            slot.awaited = slot.actor.run.remote(
+                slot.request, CheckpointParcel.for_trial(slot.request)
+            )
 
 
 class _Slot(Slot):
@@ -238,56 +257,37 @@ class _Worker:
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._run_trial = self._thread.submit(make_run_trial, data).result()
 
-    def run(self, request: TrialRequest) -> Iterator["_News"]:
-        """Run a trial and stream what becomes of it, the files it made last."""
+    def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["_News"]:
+        """Run a trial and stream what becomes of it, the files it made last.
+
+        Args:
+            request: The trial; its folders are the driver's.
+            checkpoint: What it goes on from, if there is anything.
+        """
         yield _News()
-        epochs: SimpleQueue[tuple[int, Metrics]] = SimpleQueue()
+        epochs: SimpleQueue[_Epoch] = SimpleQueue()
         with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
-            here = dataclasses.replace(request, output_dir=folder)
+            here = moved(request, Path(folder))
+            checkpoint.unpack(here)
+            sent = set(checkpoint.contents)
             trial = self._thread.submit(
-                self._run_trial, here, lambda _, *epoch: epochs.put(epoch)
+                self._run_trial,
+                here,
+                lambda _, epoch, metrics, is_reused=False: epochs.put(
+                    (epoch, metrics, is_reused)
+                ),
             )
             while not trial.done():
                 concurrent.futures.wait([trial], timeout=_BATCH_SECONDS)
-                if some := _taken(epochs):
-                    yield _News(some)
-            outcome, files = trial.result(), _Files.packed(Path(folder))
+                some, made = _taken(epochs), CheckpointParcel.since(here, sent)
+                if some or made.contents or made.dropped:
+                    yield _News(some, made)
+            outcome = trial.result()
+            files = FileParcel.packed(Path(here.output_dir))
             resident = psutil.Process().memory_info().rss
-            yield _News(_taken(epochs), outcome, files, resident)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Files:
-    """The files of a trial's folder: their paths in it, and their bytes."""
-
-    folder: str = ""
-    contents: tuple[tuple[str, bytes], ...] = ()
-
-    @classmethod
-    def packed(cls, folder: Path) -> "_Files":
-        """Take all files of a folder."""
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return cls(
-            str(folder),
-            tuple((str(path.relative_to(folder)), path.read_bytes()) for path in paths),
-        )
-
-    def unpack(self, outcome: Outcome, folder: Path) -> Outcome:
-        """Write the files to a folder, and return the outcome with their paths there."""
-        for name, content in self.contents:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if not isinstance(outcome, TrialResult):
-            return outcome
-
-        def moved(path: str) -> str:
-            return str(folder / Path(path).relative_to(self.folder))
-
-        files = TrialFiles(
-            tuple(map(moved, outcome.files.artifacts)), moved(outcome.files.model_dir)
-        )
-        return dataclasses.replace(outcome, files=files)
+            yield _News(
+                _taken(epochs), CheckpointParcel.since(here, sent), outcome, files, resident
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,19 +295,21 @@ class _News:
     """What a worker sends of its trial: epochs that have ended, and at last the outcome.
 
     Attributes:
-        epochs: Their numbers, counted from 1, and their metrics.
+        epochs: Their numbers, counted from 1, their metrics, and whether they are reused.
+        checkpoints: Those written since the last news.
         outcome: None while the trial runs.
         files: What it made.
         resident: The worker's size (bytes) at its end.
     """
 
-    epochs: tuple[tuple[int, Metrics], ...] = ()
+    epochs: tuple[_Epoch, ...] = ()
+    checkpoints: CheckpointParcel = dataclasses.field(default_factory=CheckpointParcel)
     outcome: Outcome | None = None
-    files: _Files = dataclasses.field(default_factory=_Files)
+    files: FileParcel = dataclasses.field(default_factory=FileParcel)
     resident: int = 0
 
 
-def _taken(epochs: "SimpleQueue[tuple[int, Metrics]]") -> tuple[tuple[int, Metrics], ...]:
+def _taken(epochs: "SimpleQueue[_Epoch]") -> tuple[_Epoch, ...]:
     """Empty a queue that one other thread fills."""
     return tuple(epochs.get() for _ in range(epochs.qsize()))
 

@@ -1,7 +1,7 @@
 """Trials one after another, in the driver's own process."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
 
@@ -19,6 +19,16 @@ class SerialExecutor:
         self._make_worker = make_worker
         self._run_trial: RunTrial | None = None
         self._requests: deque[TrialRequest] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether no trial waits."""
+        return len(self._requests) < self.capacity
+
+    @property
+    def running(self) -> Collection[str]:
+        """The trial that runs when it is waited for."""
+        return [request.trial_id for request in self._requests][:1]
 
     def submit(self, request: TrialRequest) -> None:
         """Queue a trial."""

@@ -8,7 +8,6 @@ from tuner.training.fitting import (
     seed_everything,
     set_threads,
 )
-
 from tuner.training.state import TrainingState
 
 __all__ = [

@@ -29,7 +29,8 @@ _BATCH_HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
-OnState = Callable[[int, Callable[[], TrainingState]], None]
+OnState = Callable[[bool, Callable[[], TrainingState]], None]
+"""Called with whether an epoch is the last one, and a function that copies the state."""
 
 _said: set[str] = set()
 
@@ -72,8 +73,7 @@ def fit(
         check: Called every few seconds at most; what it raises ends the training.
         state: That of the training after `initial_epoch`, for a model which has not been
             trained itself; None if it has.
-        on_state: Called after every epoch, with its number and a function that copies the
-            training's state.
+        on_state: Called after every epoch.
 
     Returns:
         Keras's `History` of the epochs trained here.
@@ -94,7 +94,7 @@ def fit(
         make_variables(model, train.images, train.labels)
     if state is not None:
         restore(model, state)
-    hooks = [*callbacks, _Continued(callbacks, state, on_state)]
+    hooks = [*callbacks, _Continued(callbacks, epochs, state, on_state)]
     if is_over:
         return _finish(model, hooks)
     arguments: dict[str, Any] = {
@@ -142,10 +142,15 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
     """Last of all callbacks: gives the others what they kept, and offers the state on."""
 
     def __init__(
-        self, others: Sequence[Any], state: TrainingState | None, on_state: OnState | None
+        self,
+        others: Sequence[Any],
+        epochs: int,
+        state: TrainingState | None,
+        on_state: OnState | None,
     ) -> None:
         super().__init__()
         self._others = others
+        self._epochs = epochs
         self._state = state
         self._on_state = on_state
 
@@ -155,7 +160,8 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._on_state is not None:
-            self._on_state(epoch + 1, lambda: capture(self.model, self._others))
+            is_last = self.model.stop_training or epoch + 1 == self._epochs
+            self._on_state(is_last, lambda: capture(self.model, self._others))
 
 
 def _finish(model: Any, callbacks: Sequence[Any]) -> Any:

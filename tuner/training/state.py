@@ -1,4 +1,4 @@
-"""All that a training is made of after an epoch, taken out of Keras and put back, bit for bit."""
+"""All that a training is after an epoch, taken out of Keras and put back bit for bit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import global_seed_generator
 
-# What Keras gives a callback, and `min_delta`, whose sign Keras turns at the first epoch it sees.
+# What Keras gives a callback; and `min_delta`, whose sign Keras turns at the first epoch.
 _NOT_OWN = ("params", "validation_data", "min_delta")
 _GLOBAL_SEED = "global_seed_generator"
 _CALLBACK = "callback "
@@ -65,7 +65,9 @@ def capture(model: Any, callbacks: Sequence[Any]) -> TrainingState:
     """
     named = _with_global_seed(model, make=False)
     arrays = {name: np.array(variable) for name, variable in named.items()}
-    kept = [_taken(callback, f"{_CALLBACK}{i} ", arrays) for i, callback in enumerate(callbacks)]
+    kept = [
+        _taken(callback, f"{_CALLBACK}{i} ", arrays) for i, callback in enumerate(callbacks)
+    ]
     return TrainingState(arrays, kept, bool(model.stop_training))
 
 
