@@ -22,12 +22,13 @@ from typing import Any
 from rich.console import Console
 
 from tuner import folder, forkserver, garbage, store
+from tuner.curve_store import CurveStore
 from tuner.executors.serial import SerialExecutor
 from tuner.forecast import Forecast
 from tuner.logs import logging_to
 from tuner.oracle_process import OracleProcess
 from tuner.progress import Progress
-from tuner.schema import DataConfig, RandomConfig, StudyConfig
+from tuner.schema import CurvesConfig, DataConfig, RandomConfig, StudyConfig
 from tuner.space import Space
 from tuner.study import Study
 from tuner.tracking import DataRecord, Tracker
@@ -94,7 +95,7 @@ def main(num_trials: int) -> None:
         return TrialResult(request.trial_id, epochs, test, files, 1, 0.1, 0.1)
 
     search = RandomConfig("random", max_trials=num_trials)
-    config = StudyConfig(study="many", space=SPACE, search=search)
+    config = StudyConfig(study="many", space=SPACE, search=search, curves=CurvesConfig())
     space = Space.parse(SPACE, "my.build")
     client = store.connect(None)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -112,7 +113,10 @@ def main(num_trials: int) -> None:
         progress = Progress(
             Console(quiet=True), OBJECTIVE, space.searched, num_trials, forecast, None, 1
         )
+        curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
         study = Study(
+            curves=curves,
+            log_models="all",
             objective=OBJECTIVE,
             seed=0,
             folder=held,

@@ -34,7 +34,9 @@ def main(num_trials: int) -> None:
     make = functools.partial(make_run_trial, setup)
     folder = Path(tempfile.mkdtemp(prefix="glassy-memory-"))
     drawn = random.Random(0)
-    executor = ProcessExecutor(make, data, 1, retries=0, log_file=folder / "log")
+    executor = ProcessExecutor(
+        make, data, 1, retries=0, log_file=folder / "log", folder=folder / "images"
+    )
     sizes: list[float] = []
 
     def look(*_: object) -> None:

@@ -92,6 +92,55 @@ class NoMemoryToTrain(keras.layers.Layer):
         return x
 
 
+def falling_rate(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    """A learning rate that falls to nothing towards the last epoch."""
+    model = _model(image_shape, keras.layers.Dense(num_classes, activation="softmax"))
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 5 * values["epochs"])
+    model.compile(keras.optimizers.Adam(rate), LOSS, metrics=["accuracy"])
+    return model
+
+
+def all_values_at_once(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    assert {**values} == dict(values)
+    return _compiled(_model(image_shape, keras.layers.Dense(num_classes, activation="softmax")))
+
+
+# What is continued in a test, for 8 x 8 images in ten classes.
+
+
+def mlp() -> Any:
+    return _small()
+
+
+def dropout_and_batch_norm() -> Any:
+    return _small(hidden=[keras.layers.BatchNormalization(), keras.layers.Dropout(0.3)])
+
+
+def small_cnn() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.Reshape((8, 8, 1))(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(x))
+    return _compiled(keras.Model(images, keras.layers.Dense(10, activation="softmax")(x)))
+
+
+class UnseededNoise(keras.layers.Layer):
+    """Takes Keras's own random numbers, which no layer keeps the state of."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return x + keras.random.normal(keras.ops.shape(x)) if training else x
+
+
+def unseeded_noise() -> Any:
+    return _small(hidden=[UnseededNoise()])
+
+
+def averaged_weights() -> Any:
+    model = _network()
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, LOSS, metrics=["accuracy"])
+    return model
+
+
 # Models with parts of a user's own, for 8 x 8 images in ten classes: all of them work.
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,12 @@ def quick_starts() -> None:
 def executor(
     make: MakeRunTrial, data: ImageData, workers: int = 2, retries: int = 2
 ) -> Iterator[ProcessExecutor]:
-    with contextlib.closing(ProcessExecutor(make, data, workers, retries, NOWHERE)) as made:
-        yield made
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder, "images")
+        made = ProcessExecutor(make, data, workers, retries, NOWHERE, images)
+        with contextlib.closing(made):
+            yield made
+        assert not images.exists()
 
 
 def request(trial_id: str, tmp_path: Path, **values: int | str) -> TrialRequest:
@@ -200,10 +205,11 @@ from tuner.trial import TrialRequest
 if __name__ == "__main__":
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     executor = ProcessExecutor(
-        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("/dev/null")
+        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("/dev/null"),
+        pathlib.Path("images"),
     )
     executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
-    executor.wait(lambda trial_id, epoch, metrics: print(int(metrics["pid"]), flush=True))
+    executor.wait(lambda trial_id, epoch, metrics, _: print(int(metrics["pid"]), flush=True))
 """
 
 

@@ -143,7 +143,7 @@ def run_all(
     for one in requests:
         made.submit(one)
     while len(outcomes) < len(requests):
-        for outcome in made.wait(lambda *epoch: epochs is None or epochs.append(epoch)):
+        for outcome in made.wait(lambda *epoch: epochs is None or epochs.append(epoch[:3])):
             assert outcome.trial_id not in outcomes
             outcomes[outcome.trial_id] = outcome
     return outcomes
@@ -152,7 +152,7 @@ def run_all(
 def wait_until(made: RayExecutor, holds: Callable[[], bool], epochs: Epochs) -> None:
     """Wait for what may come without an outcome."""
     while not holds():
-        assert made.wait(lambda *epoch: epochs.append(epoch)) == []
+        assert made.wait(lambda *epoch: epochs.append(epoch[:3])) == []
 
 
 # The worker's life.

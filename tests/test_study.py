@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -13,14 +14,15 @@ from conftest import MakeResult
 from rich.console import Console
 
 from tuner import folder
-from tuner.errors import ModelError, SearchFailed
+from tuner.curve_store import CurveStore
+from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
 from tuner.executors import Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.folder import StudyFolder
 from tuner.forecast import Forecast
 from tuner.oracle import SearchOracle
 from tuner.progress import Progress
-from tuner.schema import GridConfig
+from tuner.schema import CurvesConfig, GridConfig
 from tuner.space import Space
 from tuner.study import Study
 from tuner.tracking import DataRecord, Tracker
@@ -53,6 +55,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         run_trial: RunTrial | None = None,
         deadline: float | None = None,
         make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
+        curves_config: CurvesConfig | None = None,
+        log_models: str = "all",
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
@@ -76,7 +80,10 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         progress = Progress(
             Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline, 1
         )
+        curves = CurveStore(held.curves, {}, curves_config or CurvesConfig(), OBJECTIVE)
         study = Study(
+            curves=curves,
+            log_models=log_models,
             objective=OBJECTIVE,
             seed=0,
             folder=held,
@@ -248,6 +255,72 @@ def test_fatal_failure_stops_at_once_and_is_tried_again(
     mended.study.run()
     assert mended.trained == [1, 2, 3, 4, 5]
     assert set(statuses().values()) == {"FINISHED"}
+
+
+def test_storage_failure_stops_the_search_and_the_trial_runs_again(
+    start_run: StartRun, statuses: Callable[[], Statuses]
+) -> None:
+    run = start_run(failing("storage", "OSError: [Errno 28] No space left on device"))
+    with pytest.raises(NoRoom, match=r"No space left on device.*Make room.*same command"):
+        run.study.run()
+    assert statuses() == {"0000": "KILLED"}
+    assert run.oracle.num_told == 0
+    again = start_run()
+    again.study.run()
+    assert again.trained == [1, 2, 3, 4, 5]
+    assert set(statuses().values()) == {"FINISHED"}
+
+
+def test_emptied_journal_is_found_out_by_the_record(
+    start_run: StartRun, tmp_path: Path
+) -> None:
+    first = start_run()
+    first.study.run()
+    (tmp_path / "experiments" / "first" / "oracle.jsonl").write_text("")
+    second = start_run()
+    second.study.run()
+    assert second.trained == []
+    assert second.oracle.scores == first.oracle.scores
+
+
+def test_record_of_other_values_is_refused(
+    start_run: StartRun, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    first = start_run()
+    tracker = first.study._tracker
+    tracker.open_trial("0000", {"epochs": 2, "batch_size": 32, "width": 99}, {})
+    with pytest.raises(StudyError, match=r"0000.*other values.*oracle\.jsonl has been altered"):
+        start_run().study.run()
+
+
+def test_best_models_alone_are_kept(
+    start_run: StartRun,
+    client: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tuner.study.NUM_BEST", 2)
+    run = start_run(log_models="best")
+    run.study.run()
+    logged = {m.source_run_id: Path(m.artifact_location) for m in _models(client)}
+    # 0.5, 0.75, 0.75 and 0.625 were among the two best when they came, or the first.
+    tracker = run.study._tracker
+    assert set(logged) == {tracker.run_of(f"000{i}") for i in (0, 1, 3)}
+    run.study.finish()
+    kept = {m.source_run_id for m in _models(client)}
+    assert kept == {tracker.run_of("0001"), tracker.run_of("0003")}
+    assert {r for r, path in logged.items() if any(path.rglob("MLmodel"))} == kept
+
+
+def test_no_models_are_logged_if_none_are_wanted(
+    start_run: StartRun, client: mlflow.MlflowClient
+) -> None:
+    run = start_run(log_models="none")
+    run.study.run()
+    assert _models(client) == []
+
+
+def _models(client: mlflow.MlflowClient) -> list[Any]:
+    return list(client.search_logged_models(["1"]))
 
 
 def test_no_trial_starts_after_the_deadline(start_run: StartRun) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from mlflow.models import Model
 from PIL import Image
 
 from tuner import evaluation, interrupt
+from tuner.curves import Curve
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
 from tuner.trial import (
+    CheckpointSetup,
     Metrics,
     Objective,
     Outcome,
@@ -49,11 +52,14 @@ def make_request(
     trial_id: str = "0000",
     seed: int = 1,
     deadline: float | None = None,
+    curve: str | None = None,
     **values: Any,
 ) -> TrialRequest:
+    curve_dir = None if curve is None else str(folder / "curves" / curve)
     output_dir = folder / f"{trial_id}-{len(list(folder.iterdir()))}"
     output_dir.mkdir()
-    return TrialRequest(trial_id, {**VALUES, **values}, seed, str(output_dir), deadline)
+    given = {**VALUES, **values}
+    return TrialRequest(trial_id, given, seed, str(output_dir), deadline, curve_dir)
 
 
 def ignore(*_: Any) -> None:
@@ -220,6 +226,127 @@ def test_run_longer_begins_as_the_shorter_trial(few_digits: ImageData, tmp_path:
     short = succeeded(worker.run(make_request(tmp_path, epochs=2), ignore))
     long = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
     assert long.epochs[:2] == short.epochs
+
+
+# Curves
+
+
+def same_files(one: TrialResult, other: TrialResult, data: ImageData) -> bool:
+    """Say whether two logged models are the same, to the last bit."""
+    predictions = [
+        mlflow.pyfunc.load_model(result.files.model_dir).predict(data.test.images)
+        for result in (one, other)
+    ]
+    return bool(np.array_equal(*predictions)) and one.test == other.test
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_run_goes_on_where_another_trial_ended(
+    few_digits: ImageData, tmp_path: Path, engine: str
+) -> None:
+    worker = make_worker(few_digits, engine=engine)
+    whole = succeeded(worker.run(make_request(tmp_path, epochs=5, dropout=0.2), ignore))
+    assert (whole.epochs_reused, whole.continued_from, whole.curve) == (0, None, "")
+
+    options = {"curve": "key", "dropout": 0.2}
+    short = succeeded(worker.run(make_request(tmp_path, epochs=2, **options), ignore))
+    assert (short.epochs_reused, short.continued_from, short.curve) == (0, None, "key")
+    seen: list[tuple[int, bool]] = []
+    long = succeeded(
+        worker.run(
+            make_request(tmp_path, trial_id="0001", epochs=5, **options),
+            lambda _, epoch, metrics, is_reused=False: seen.append((epoch, is_reused)),
+        )
+    )
+    assert seen == [(1, True), (2, True), (3, False), (4, False), (5, False)]
+    assert (long.epochs_reused, long.continued_from) == (2, "/0000")
+    assert long.epochs == whole.epochs
+    assert same_files(long, whole, few_digits)
+
+
+def test_run_shorter_than_an_earlier_trial_trains_nothing(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    worker = make_worker(few_digits)
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=2), ignore))
+    worker.run(make_request(tmp_path, epochs=4, curve="key"), ignore)
+    # Epochs as short as these have no checkpoint of their own, unless a trial ends there.
+    curve = Curve(tmp_path / "curves" / "key")
+    worker.run(make_request(tmp_path, epochs=2, curve="key"), ignore)
+    assert {2, 4} <= set(curve.epochs())
+    request = make_request(tmp_path, trial_id="0001", epochs=2, curve="key")
+    again = succeeded(worker.run(request, ignore))
+    assert (again.epochs_reused, again.train_seconds) == (2, 0.0)
+    assert again.epochs == alone.epochs
+    assert same_files(again, alone, few_digits)
+
+
+def test_run_again_after_an_interrupt_counts_what_it_has_trained(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    def interrupted(_: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    setup = WorkerSetup(
+        MLP,
+        {},
+        Objective("val_accuracy", "max"),
+        1,
+        study="s",
+        checkpoints=CheckpointSetup(0.0),
+    )
+    worker = Worker(setup, few_digits)
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(make_request(tmp_path, epochs=4, curve="key"), interrupted)
+    result = succeeded(worker.run(make_request(tmp_path, epochs=4, curve="key"), ignore))
+    assert (result.epochs_reused, result.continued_from) == (0, None)
+    whole = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    assert result.epochs == whole.epochs
+
+
+@pytest.mark.parametrize("name", ["falling_rate", "all_values_at_once"])
+def test_run_model_that_depends_on_the_epochs_shares_nothing(
+    few_digits: ImageData, tmp_path: Path, name: str
+) -> None:
+    worker = make_worker(few_digits, f"models_for_tests.{name}")
+    results = [
+        succeeded(worker.run(make_request(tmp_path, curve="key", epochs=epochs), ignore))
+        for epochs in (2, 4, 2)
+    ]
+    assert [result.curve for result in results] == [f"key/epochs-{n}" for n in (2, 4, 2)]
+    assert results[1].continued_from is None
+    # Neither does it train what it has trained before.
+    assert results[2].train_seconds == results[0].train_seconds
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    assert results[1].epochs == alone.epochs
+    if name == "falling_rate":
+        assert results[1].epochs[:2] != results[0].epochs
+
+
+def test_run_trains_again_what_is_damaged(
+    few_digits: ImageData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make_worker(few_digits)
+    first = succeeded(worker.run(make_request(tmp_path, curve="key"), ignore))
+    path = Curve(tmp_path / "curves" / "key").path(2)
+    path.write_bytes(path.read_bytes()[:-1])
+    again = succeeded(worker.run(make_request(tmp_path, curve="key"), ignore))
+    assert "is damaged" in caplog.text
+    assert again.epochs == first.epochs
+    assert same_files(again, first, few_digits)
+
+
+def test_run_without_room_for_a_checkpoint(few_digits: ImageData, tmp_path: Path) -> None:
+    request = make_request(tmp_path, curve="key")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        outcome = make_worker(few_digits).run(request, ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    failure = failed(outcome, "storage")
+    assert "File too large" in failure.error
 
 
 # Failures

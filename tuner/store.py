@@ -84,7 +84,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
 
 
 class _PatientClient(mlflow.MlflowClient):
-    """Tries again what SQLite refused because another process was writing; nothing was changed."""
+    """Tries again what SQLite has refused, unchanged, because another process was writing."""
 
     def __getattribute__(self, name: str) -> Any:
         attribute = super().__getattribute__(name)

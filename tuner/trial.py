@@ -18,7 +18,7 @@ class OnEpoch(Protocol):
     """Called for every epoch of a trial, in their order, from the first."""
 
     def __call__(
-        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False, /
     ) -> None:
         """Take note of an epoch.
 

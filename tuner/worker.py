@@ -85,7 +85,7 @@ class Worker:
         trial = f"{self._setup.study}/{request.trial_id}"
         writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
         for number, epoch in enumerate(writer.epochs, 1):
-            on_epoch(request.trial_id, number, epoch.metrics, is_reused=True)
+            on_epoch(request.trial_id, number, epoch.metrics, True)
         watch = _Watch(
             writer, self._setup.objective.name, functools.partial(on_epoch, request.trial_id)
         )

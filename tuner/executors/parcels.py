@@ -97,8 +97,8 @@ class CheckpointParcel:
             with contextlib.suppress(FileNotFoundError):
                 contents[name] = found[name].read_bytes()
         dropped = frozenset(sent - found.keys())
-        sent -= dropped
-        sent |= contents.keys()
+        sent.difference_update(dropped)
+        sent.update(contents)
         return cls(contents, dropped)
 
     def unpack(self, request: TrialRequest) -> None:

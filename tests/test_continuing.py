@@ -1,0 +1,185 @@
+"""A training that stops and goes on is the training that never stopped, to the last bit."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import models_for_tests
+import numpy as np
+import pytest
+
+from tuner import training
+from tuner.curves import Checkpoint, TrainedEpoch
+from tuner.datasets import ImageData
+from tuner.training import TrainingState
+from tuner.training.state import capture, restore
+
+# Before TensorFlow starts, in the processes made here too.
+training.set_threads(1)
+
+ENGINES = ("compiled", "keras")
+MODELS = ("mlp", "dropout_and_batch_norm", "small_cnn", "unseeded_noise", "averaged_weights")
+
+# Stops after epoch 4, or goes on to epoch 9, in a process of its own.
+PART = """
+import sys
+from test_continuing import part
+part(*sys.argv[1:])
+"""
+
+
+def fitted(
+    data: ImageData,
+    name: str,
+    engine: str,
+    epochs: int,
+    callbacks: Callable[[], list[Any]] = list,
+    found: Checkpoint | None = None,
+) -> tuple[Any, Checkpoint]:
+    """Train, and return the model and the checkpoint after the last epoch."""
+    training.forget_models()
+    training.seed_everything(1)
+    model = getattr(models_for_tests, name)()
+    states: list[TrainingState] = []
+
+    def keep(is_last: bool, copy: Callable[[], TrainingState]) -> None:
+        if is_last:
+            states.append(copy())
+
+    before = list(found.epochs) if found else []
+    history = training.fit(
+        model,
+        data.train,
+        data.validation,
+        epochs=epochs,
+        batch_size=32,
+        seed=3,
+        engine=engine,
+        callbacks=callbacks(),
+        initial_epoch=len(before),
+        state=found.state if found else None,
+        on_state=keep,
+    ).history
+    num_epochs = len(history["loss"]) if history else 0
+    new = [
+        TrainedEpoch({name: float(values[i]) for name, values in history.items()}, 0.0, "")
+        for i in range(num_epochs)
+    ]
+    state = states[0] if states else found.state if found else None
+    assert state is not None
+    return model, Checkpoint([*before, *new], state)
+
+
+def outcome(model: Any, checkpoint: Checkpoint, data: ImageData) -> dict[str, Any]:
+    """Return all that must be the same."""
+    return {
+        "weights": [weight.tolist() for weight in model.get_weights()],
+        "optimizer": [np.array(v).tolist() for v in model.optimizer.variables],
+        "metrics": [dict(epoch.metrics) for epoch in checkpoint.epochs],
+        "predictions": training.predict(model, data.test).tolist(),
+    }
+
+
+def part(folder: str, name: str, engine: str, epochs: str) -> None:
+    """Train as far as that in this process, on from what an earlier one has left."""
+    from tuner.datasets import images
+    from tuner.schema import DataConfig
+
+    config = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
+    data = images.load(config, seed=0)
+    path = Path(folder, "checkpoint")
+    found = Checkpoint.decode(path.read_bytes()) if path.exists() else None
+    model, checkpoint = fitted(data, name, engine, int(epochs), found=found)
+    path.write_bytes(checkpoint.encode())
+    Path(folder, "outcome").write_text(json.dumps(outcome(model, checkpoint, data)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["mlp", "dropout_and_batch_norm", "small_cnn"])
+def test_nine_epochs_are_four_and_five_in_another_process(
+    digits: ImageData, tmp_path: Path, name: str, engine: str
+) -> None:
+    whole = outcome(*fitted(digits, name, engine, 9), digits)
+    for epochs in ("4", "9"):
+        subprocess.run(
+            [sys.executable, "-c", PART, str(tmp_path), name, engine, epochs],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+        )
+    assert json.loads((tmp_path / "outcome").read_text()) == whole
+    assert len(whole["metrics"]) == 9
+
+
+def both_callbacks() -> list[Any]:
+    return [
+        keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=0, min_delta=0.2),
+        keras.callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True),
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", MODELS)
+def test_callbacks_go_on_too(few_digits: ImageData, name: str, engine: str) -> None:
+    whole = fitted(few_digits, name, engine, 6, both_callbacks)
+    _, first = fitted(few_digits, name, engine, 3, both_callbacks)
+    parts = fitted(few_digits, name, engine, 6, both_callbacks, first)
+    assert outcome(*parts, few_digits) == outcome(*whole, few_digits)
+    rates = [epoch.metrics["learning_rate"] for epoch in parts[1].epochs]
+    # Else nothing was shown.
+    assert len(set(rates)) > 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_training_that_was_stopped_does_not_go_on(few_digits: ImageData, engine: str) -> None:
+    def stop() -> list[Any]:
+        # Nothing is ever better than the first epoch by so much.
+        return [
+            keras.callbacks.EarlyStopping(
+                "val_loss", min_delta=100, patience=2, restore_best_weights=True
+            )
+        ]
+
+    whole = fitted(few_digits, "mlp", engine, 9, stop)
+    assert len(whole[1].epochs) == 3
+    assert whole[1].state.is_stopped
+    again = fitted(few_digits, "mlp", engine, 9, stop, whole[1])
+    assert outcome(*again, few_digits) == outcome(*whole, few_digits)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_of_no_more_epochs_ends_as_it_did(few_digits: ImageData, name: str) -> None:
+    whole = fitted(few_digits, name, "compiled", 3)
+    again = fitted(few_digits, name, "compiled", 3, found=whole[1])
+    assert outcome(*again, few_digits) == outcome(*whole, few_digits)
+
+
+def test_state_of_another_model_is_refused(few_digits: ImageData) -> None:
+    _, checkpoint = fitted(few_digits, "mlp", "keras", 1)
+    model, _ = fitted(few_digits, "dropout_and_batch_norm", "keras", 1)
+    before = [weight.tolist() for weight in model.get_weights()]
+    with pytest.raises(ValueError, match="of a model with other variables"):
+        restore(model, checkpoint.state)
+    assert [weight.tolist() for weight in model.get_weights()] == before
+
+
+def test_state_holds_what_a_callback_of_a_users_own_keeps(few_digits: ImageData) -> None:
+    class Own(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.count, self.pair, self.seen = 1, (2, [3.5]), {"a": np.arange(3)}
+            self.function = print
+            self.none = None
+
+    model, _ = fitted(few_digits, "mlp", "keras", 1)
+    state = capture(model, [Own()])
+    restored = Own()
+    restored.count, restored.pair, restored.seen, restored.none = 0, (), {}, 5
+    training.state.restore_callbacks([restored], state)
+    assert (restored.count, restored.pair, restored.none) == (1, (2, [3.5]), None)
+    assert restored.seen["a"].tolist() == [0, 1, 2]

@@ -1,0 +1,177 @@
+"""The study that is tortured: how it is run, and what is left of it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+NAME = "tortured"
+NUM_TRIALS = 24
+WORKERS = 2
+
+_COMMON = (
+    f"study={NAME}",
+    f"executor.workers={WORKERS}",
+    "data.train_size=400",
+    "space.layers=1",
+    "space.epochs=[1,2,3]",
+    "space.dropout=0.1",
+    # Else epochs this short get a checkpoint only now and then.
+    "curves.every_seconds=0",
+)
+SEARCHES: Mapping[str, tuple[str, ...]] = {
+    "grid": (
+        *_COMMON,
+        "search=grid",
+        "space.units=[8,16]",
+        "space.learning_rate=[0.01,0.003,0.001,0.0003]",
+    ),
+    "random": (
+        *_COMMON,
+        "search=random",
+        f"search.max_trials={NUM_TRIALS}",
+        "space.units=[8,16]",
+        "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
+    ),
+}
+"""Overrides of `tuner.search`, by the oracle."""
+
+# What two runs of one study need not have in common.
+_TIMES = {"train_seconds", "epochs_trained", "epochs_reused"}
+
+_EPOCH = re.compile(r"trial (\d+) epoch (\d+)/\d+ .*?(\(trained before\))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is run, and under what.
+
+    Attributes:
+        folder: The current folder of its processes.
+        search: A key of `SEARCHES`.
+        tracking_uri: The store; None for the default.
+        environment: Variables beside those of this process.
+    """
+
+    folder: Path
+    search: str
+    tracking_uri: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def study_dir(self) -> Path:
+        """The study's folder."""
+        return self.folder / "experiments" / NAME
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Run the command, as the leader of a process group of its own."""
+        overrides = [*SEARCHES[self.search]]
+        if self.tracking_uri is not None:
+            overrides.append(f"tracking.uri={self.tracking_uri}")
+        return subprocess.Popen(
+            [sys.executable, "-m", "tuner.search", *overrides],
+            cwd=self.folder,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is recorded of a trial, as far as it must be the same in every run of the study.
+
+    Attributes:
+        status: MLflow's.
+        params: Its values.
+        metrics: `(step, value)` of each metric.
+    """
+
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a study has left behind.
+
+    Attributes:
+        trials: All runs of each trial.
+        num_told: How often the oracle was told of each.
+        summary: What is recorded of the study itself: status, best trial, champion.
+        num_trained: How often each epoch of each curve was trained.
+        others: What lies beside the study and the store.
+    """
+
+    trials: Mapping[str, list[Trial]]
+    num_told: Mapping[str, int]
+    summary: tuple[Any, ...]
+    num_trained: Mapping[tuple[str, int], int]
+    others: frozenset[str]
+
+    @property
+    def trained_again(self) -> int:
+        """How many epochs were trained more than once."""
+        return sum(times - 1 for times in self.num_trained.values())
+
+
+def record(place: Place) -> Record:
+    """Read what a study has left behind.
+
+    Args:
+        place: Where it was run; the store is `mlflow.db` there, whoever has written it.
+    """
+    client = mlflow.MlflowClient(f"sqlite:///{place.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    trials: dict[str, list[Trial]] = {}
+    summary: tuple[Any, ...] = ()
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        tags, metrics = run.data.tags, run.data.metrics
+        if tags["tuner.kind"] == "study":
+            best = (tags["tuner.best_trial"], metrics["best_val_accuracy"])
+            summary = (*summary, run.info.status, *best)
+            continue
+        histories = {
+            name: tuple(
+                sorted(
+                    (m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)
+                )
+            )
+            for name in metrics
+            if name not in _TIMES
+        }
+        trial = Trial(run.info.status, run.data.params, histories)
+        trials.setdefault(tags["tuner.trial"], []).append(trial)
+    champion = client.get_model_version_by_alias("digits-classifier", "champion")
+    champion_run = client.get_run(str(champion.run_id))
+    events = map(json.loads, (place.study_dir / "oracle.jsonl").read_text().splitlines())
+    return Record(
+        trials,
+        Counter(event["tell"] for event in events if "tell" in event),
+        (*summary, champion.version, champion_run.data.tags["tuner.trial"]),
+        _num_trained(place, trials),
+        frozenset(path.name for path in place.folder.iterdir()),
+    )
+
+
+def _num_trained(place: Place, trials: Mapping[str, list[Trial]]) -> Counter[tuple[str, int]]:
+    """Count how often each epoch was trained, from the log."""
+    trained: Counter[tuple[str, int]] = Counter()
+    log = (place.study_dir / "tune.log").read_text(encoding="utf-8", errors="replace")
+    for trial_id, epoch, before in _EPOCH.findall(log):
+        if not before:
+            values = {n: v for n, v in trials[trial_id][0].params.items() if n != "epochs"}
+            trained[repr(sorted(values.items())), int(epoch)] += 1
+    return trained
