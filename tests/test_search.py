@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -89,6 +90,7 @@ def test_search_leaves_only_its_own_files(finished_study: FinishedStudy) -> None
     study = finished_study.folder / "experiments" / "first"
     assert {path.name for path in study.iterdir()} == {
         "config.yaml",
+        "curves",
         "lock",
         "oracle.jsonl",
         "overrides.yaml",
@@ -167,15 +169,90 @@ def test_confusion_matrix_agrees_with_the_accuracy(
         assert run.data.metrics["test_accuracy"] == expected
 
 
-def test_equal_beginnings_train_equally(
-    finished_study: FinishedStudy, client_of: mlflow.MlflowClient
+def test_trial_of_more_epochs_goes_on_where_the_shorter_one_ended(
+    finished_study: FinishedStudy,
 ) -> None:
-    """A trial of two epochs begins as the one of one epoch and the same width did."""
-    first_losses: dict[str, set[float]] = {}
-    for run in runs(finished_study.folder, "trial"):
-        first = client_of.get_metric_history(run.info.run_id, "val_loss")[0]
-        first_losses.setdefault(run.data.params["units_1"], set()).add(first.value)
-    assert [len(values) for values in first_losses.values()] == [1, 1]
+    by_values = {
+        (run.data.params["epochs"], run.data.params["units_1"]): run.data
+        for run in runs(finished_study.folder, "trial")
+    }
+    for units in ("8", "16"):
+        short, long = by_values["1", units], by_values["2", units]
+        assert (short.metrics["epochs_trained"], short.metrics["epochs_reused"]) == (1, 0)
+        assert "tuner.continued_from" not in short.tags
+        assert (long.metrics["epochs_trained"], long.metrics["epochs_reused"]) == (1, 1)
+        assert long.tags["tuner.continued_from"] == f"first/{short.tags['tuner.trial']}"
+        assert long.tags["tuner.curve"] == short.tags["tuner.curve"]
+        curve = finished_study.folder / "experiments/first/curves" / short.tags["tuner.curve"]
+        names = sorted(path.name for path in curve.iterdir())
+        assert names == ["epoch-0001.checkpoint", "epoch-0002.checkpoint"]
+    log = (finished_study.folder / "experiments" / "first" / "tune.log").read_text()
+    assert len(re.findall(r"trial \d+ epoch 1/2 .*\(trained before\)$", log, re.M)) == 2
+
+
+def recorded(folder: Path, study: str) -> dict[tuple[str, ...], Any]:
+    """Return all that is recorded of a study's trials, but for how they came about."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    found = {}
+    for run in runs(folder, "trial"):
+        if run.data.tags["tuner.study"] == study:
+            names = set(run.data.metrics) - {"train_seconds", "epochs_trained", "epochs_reused"}
+            values = (run.data.params["epochs"], run.data.params["units_1"])
+            found[values] = {
+                name: [
+                    (point.step, point.value)
+                    for point in client.get_metric_history(run.info.run_id, name)
+                ]
+                for name in names
+            }
+    return found
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_what_is_shared(
+    finished_study: FinishedStudy, tmp_path: Path
+) -> None:
+    alone = command(tmp_path, "search", *SMALL_GRID, "curves.reuse=false", "curves.keep=none")
+    assert alone.returncode == 0, alone.stderr
+    assert recorded(tmp_path, "first") == recorded(finished_study.folder, "first")
+    assert {run.data.metrics["epochs_reused"] for run in runs(tmp_path, "trial")} == {0}
+    assert not (tmp_path / "experiments" / "first" / "curves").exists()
+
+
+@pytest.mark.slow
+def test_other_studies_go_on_where_a_study_ended(tmp_path: Path) -> None:
+    overrides = [override for override in SMALL_GRID if "epochs" not in override]
+    first = command(tmp_path, "search", *overrides, "space.epochs=2", "registry.name=null")
+    assert first.returncode == 0, first.stderr
+    second = command(
+        tmp_path, "search", *overrides, "study=second", "curves.shared=true",
+        "space.epochs=[2,3]", "tracking.log_models=none", "registry.name=null",
+    )  # fmt: skip
+    assert second.returncode == 0, second.stderr
+    of_second = [r.data for r in runs(tmp_path, "trial") if r.data.tags["tuner.study"] == "second"]
+    assert len(of_second) == 4
+    for data in of_second:
+        assert data.metrics["epochs_reused"] == 2
+        assert data.metrics["epochs_trained"] == int(data.params["epochs"]) - 2
+        assert data.tags["tuner.continued_from"].startswith("first/")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert len(client.search_logged_models(["1"])) == 2
+
+
+@pytest.mark.slow
+def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
+    done = command(
+        tmp_path, "search", "search=hyperband", "search.max_epochs=4", "search.factor=2",
+        "space.units=[8,16,24,32]", "space.layers=1", "executor.workers=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = {run.data.tags["tuner.trial"]: run.data for run in runs(tmp_path, "trial")}
+    promoted = [data for data in trials.values() if "tuner.continues" in data.tags]
+    assert promoted
+    for data in promoted:
+        before = trials[data.tags["tuner.continues"]]
+        # At least those: another bracket may have trained the same values for longer.
+        assert data.metrics["epochs_reused"] >= int(before.params["epochs"])
 
 
 def test_champion_is_the_best_trial_by_validation(

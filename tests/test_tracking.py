@@ -1,8 +1,11 @@
 """What MLflow holds after each step of a study, on a real SQLite store."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import socket
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -136,6 +139,73 @@ def test_finished_model_names_its_run_and_pins_requirements(
     assert {line.split("==")[0] for line in lines} >= {"keras", "tensorflow", "mlflow"}
 
 
+def test_finish_trial_says_what_was_trained_before(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    result = dataclasses.replace(
+        make_result("0000"), epochs_reused=1, continued_from="first/0007", curve="abc"
+    )
+    tracker.finish_trial(result)
+    data = client.get_run(run_id).data
+    assert (data.metrics["epochs_trained"], data.metrics["epochs_reused"]) == (1, 1)
+    assert data.tags["tuner.continued_from"] == "first/0007"
+    assert data.tags["tuner.curve"] == "abc"
+
+
+def test_finish_trial_without_its_model(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", VALUES, {}).run_id
+    tracker.finish_trial(make_result("0000"), with_model=False)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert client.search_logged_models(["1"]) == []
+    with pytest.raises(MlflowException, match="has logged no model"):
+        logged_model_id(client, run_id)
+
+
+def test_reopened_trial_logs_its_model_once(
+    client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_tracker(client)
+    run_id = before.open_trial("0000", VALUES, {}).run_id
+    # Killed after the model was logged, and a model of which half was written.
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(before, "_write_pending", _interrupt)
+        before.finish_trial(make_result("0000"))
+    client.create_logged_model("1", name="model", source_run_id=run_id)
+
+    after = open_tracker(client)
+    assert after.finished("0000", VALUES) is None
+    after.open_trial("0000", VALUES, {})
+    after.finish_trial(make_result("0000"))
+    [model] = client.search_logged_models(["1"])
+    assert (model.model_id, str(model.status)) == (logged_model_id(client, run_id), "READY")
+    assert "test_accuracy" in client.get_run(run_id).data.metrics
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_close_study_deletes_a_run_that_was_made_twice(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    tracker.open_trial("0000", VALUES, {})
+    twice = open_tracker(client)
+    twice._trials = {}
+    twice.open_trial("0000", VALUES, {})
+    tracker.finish_trial(make_result("0000"))
+    tracker.close_study("FINISHED")
+    query = "tags.`tuner.kind` = 'trial'"
+    [run] = client.search_runs(["1"], query)
+    assert run.info.run_id == tracker.run_of("0000")
+
+
 def test_fail_trial_records_the_traceback(client: mlflow.MlflowClient) -> None:
     tracker = open_tracker(client)
     run_id = tracker.open_trial("0000", VALUES, {}).run_id
@@ -169,9 +239,11 @@ def test_reopened_study_finds_its_runs(
     after = open_tracker(client)
     assert after.run_id == before.run_id
     assert client.get_run(after.run_id).info.status == "RUNNING"
-    finished = after.open_trial("0000", VALUES, {})
-    assert finished.finished is not None
-    assert finished.finished["test_accuracy"] == make_result("0000").test["test_accuracy"]
+    finished = after.finished("0000", VALUES)
+    assert finished is not None
+    assert finished["test_accuracy"] == make_result("0000").test["test_accuracy"]
+    assert after.finished("0001", VALUES) is None
+    assert after.finished("0002", VALUES) is None
     reopened = after.open_trial("0001", VALUES, {})
     assert (reopened.run_id, reopened.finished) == (interrupted, None)
     assert client.get_run(interrupted).info.status == "RUNNING"
@@ -251,6 +323,24 @@ def test_connect_gives_up_on_a_server_that_is_silent(monkeypatch: pytest.MonkeyP
     assert len(found) == 1
     # The store's later, longer patience is what it was.
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
+
+
+@pytest.mark.slow
+def test_client_waits_for_a_database_that_is_locked(
+    client: mlflow.MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = sqlite3.connect(
+        tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False
+    )
+    with contextlib.closing(connection):
+        connection.execute("BEGIN EXCLUSIVE")
+        # A little longer than MLflow would wait.
+        release = threading.Timer(22, connection.execute, ["ROLLBACK"])
+        release.start()
+        experiment = client.create_experiment("late")
+        release.join()
+    assert client.get_experiment(experiment).name == "late"
+    assert "Another process is writing to the tracking store" in caplog.text
 
 
 def test_connect_hides_the_password() -> None:

@@ -129,7 +129,7 @@ def _check_end(process: Process) -> int:
 
 
 def torture(
-    rounds: int, seed: int, names: Sequence[str], console: Console
+    rounds: int, seed: int, names: Sequence[str], searches: Sequence[str], console: Console
 ) -> tuple[Mapping[str, Score], list[str]]:
     """Run so many rounds, the faults in turn, and return what came of them.
 
@@ -137,6 +137,7 @@ def torture(
         rounds: How many.
         seed: Of the moments and of all else that is random.
         names: Of the faults.
+        searches: Keys of `SEARCHES`, of which one is drawn for each round.
         console: Gets a line for each round.
 
     Returns:
@@ -147,12 +148,12 @@ def torture(
     unclear: list[str] = []
     with tempfile.TemporaryDirectory(prefix="glassy-torture-") as root:
         expected, seconds = {}, {}
-        for search in SEARCHES:
+        for search in searches:
             begin = time.perf_counter()
             expected[search] = undisturbed(Path(root, f"undisturbed-{search}"), search)
             seconds[search] = time.perf_counter() - begin
         for i, name in zip(range(rounds), itertools.cycle(names), strict=False):
-            search = drawn.choice(list(SEARCHES))
+            search = drawn.choice(searches)
             fault, delay = FAULTS[name](), drawn.uniform(0.5, seconds[search])
             folder = Path(root, f"round-{i}")
             try:
@@ -183,7 +184,9 @@ def main() -> None:
             names.append(name)
         else:
             console.print(f"left out: {name} ({obstacle})")
-    scores, unclear = torture(arguments.rounds, arguments.seed, names, console)
+    scores, unclear = torture(
+        arguments.rounds, arguments.seed, names, list(SEARCHES), console
+    )
     table = Table("fault", "times", "lost", "doubled", "differing", "too often", "left")
     for name, score in scores.items():
         table.add_row(name, *map(str, dataclasses.astuple(score)))

@@ -1,0 +1,64 @@
+"""A short round of `make torture`: the whole one takes most of an hour."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from torture.faults import Signal
+from torture.run import Score, torture
+from torture.study import Record, Trial
+
+QUICK = ("SIGKILL to the driver", "SIGKILL to a worker", "flipped bit in a checkpoint")
+
+
+@pytest.mark.slow
+def test_nothing_is_lost() -> None:
+    printed = io.StringIO()
+    console = Console(file=printed, soft_wrap=True)
+    scores, unclear = torture(len(QUICK), 1, QUICK, ["grid"], console)
+    assert unclear == []
+    assert {name: score.times for name, score in scores.items()} == dict.fromkeys(QUICK, 1)
+    assert all(score.is_clean for score in scores.values()), scores
+
+
+EXPECTED = Record(
+    trials={"0000": [Trial("FINISHED", {"epochs": "2"}, {"loss": ((1, 0.5), (2, 0.25))})]},
+    num_told={"0000": 1},
+    summary=("FINISHED", "0000", 0.5, "1", "0000"),
+    num_trained={("a", 1): 1, ("a", 2): 1},
+    others=frozenset({"experiments", "mlflow.db"}),
+)
+TRIAL = EXPECTED.trials["0000"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, Score(1)),
+        ({"trials": {}}, Score(1, lost=1)),
+        ({"num_told": {}}, Score(1, lost=1)),
+        ({"num_told": {"0000": 2}}, Score(1, doubled=1)),
+        ({"trials": {"0000": [TRIAL, TRIAL]}}, Score(1, doubled=1)),
+        ({"trials": {"0000": [TRIAL], "0001": [TRIAL]}}, Score(1, doubled=1)),
+        (
+            {"trials": {"0000": [dataclasses.replace(TRIAL, status="RUNNING")]}},
+            Score(1, lost=1, differing=1),
+        ),
+        (
+            {"trials": {"0000": [dataclasses.replace(TRIAL, metrics={})]}},
+            Score(1, differing=1),
+        ),
+        ({"summary": ("FINISHED", "0001", 0.5, "1", "0001")}, Score(1, differing=1)),
+        # One for each of two workers that were killed may be.
+        ({"num_trained": {("a", 1): 2, ("a", 2): 2}}, Score(1)),
+        ({"num_trained": {("a", 1): 4, ("a", 2): 1}}, Score(1, too_often=1)),
+        ({"others": frozenset({"experiments", "mlflow.db", "core"})}, Score(1, left=1)),
+    ],
+)
+def test_score_counts_what_differs(changes: dict[str, object], counted: Score) -> None:
+    score = Score()
+    score.add(dataclasses.replace(EXPECTED, **changes), EXPECTED, Signal(9))  # type: ignore[arg-type]
+    assert score == counted
+    assert score.is_clean == (counted == Score(1))
