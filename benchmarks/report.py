@@ -1,7 +1,7 @@
 """What the runs say, in Markdown: medians, ratios, targets, and whether accuracies agree."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import Run
@@ -113,7 +113,23 @@ def section(trials: TrialList, rows: Sequence[Row], runs: Sequence[Run]) -> str:
     if ours is not None:
         spread = spread_over_seeds(list(complete.values()))
         notes.append(_agreement(rows, lines, ours, spread))
+        notes.append(_same(rows, complete))
     return "\n".join([f"## {trials.title}", "", *table, *(f"\n{note}" for note in notes), ""])
+
+
+def _same(rows: Sequence[Row], complete: Mapping[str, Sequence[Run]]) -> str:
+    """Name the rows whose trials have our accuracies to the last digit."""
+    own = _accuracies(complete[OURS])
+    same = [
+        row.title
+        for row in rows
+        if row.name != OURS and row.name in complete and _accuracies(complete[row.name]) == own
+    ]
+    return f"Every trial's accuracy is ours to the last digit in: {'; '.join(same) or 'none'}."
+
+
+def _accuracies(runs: Sequence[Run]) -> dict[int, tuple[float, ...]]:
+    return {run.seed: run.accuracies for run in runs}
 
 
 def _target(at_least: float | None, ratio: float | None) -> str:

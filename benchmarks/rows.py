@@ -37,6 +37,7 @@ class Row:
         arguments: From a job to what the interpreter is given; the job itself is in `job.json`
             in the folder that it is started in.
         is_tracked: Whether it records its trials in MLflow.
+        lists: Names of the lists that it runs.
         targets: For each list, how many times as long as ours it must take at least.
     """
 
@@ -45,10 +46,11 @@ class Row:
     environment: Path
     arguments: Callable[[Job], list[str]]
     is_tracked: bool = True
+    lists: tuple[str, ...] = ("shared", "separate")
     targets: Mapping[str, float] = field(default_factory=dict)
 
 
-def _search(executor: str) -> Callable[[Job], list[str]]:
+def _search(*settings: str) -> Callable[[Job], list[str]]:
     """Return what a user of Glassy would type, after `python`."""
 
     def arguments(job: Job) -> list[str]:
@@ -57,7 +59,7 @@ def _search(executor: str) -> Callable[[Job], list[str]]:
             *("-m", "tuner.search", "data=npz", f"data.path='{job.images}'"),
             *(f"data.name='{job.name}'", f"data.validation_split={job.validation_split}"),
             *("search=grid", *space, f"space.batch_size={job.batch_size}"),
-            *(f"seed={job.seed}", f"executor={executor}"),
+            *(f"seed={job.seed}", *settings),
         ]
 
     return arguments
@@ -78,6 +80,11 @@ LISTS = (
         "Eight shapes, four epochs each: nothing to share",
         {"epochs": (4,), "units_1": (32, 64, 96, 128), "units_2": (64, 128)},
     ),
+    TrialList(
+        "epochs",
+        "Epochs searched: {2, 4, 8, 16} by four shapes",
+        {"epochs": (2, 4, 8, 16), "units_1": (64, 128), "units_2": (64, 128)},
+    ),
 )
 
 OURS = "processes"
@@ -86,8 +93,22 @@ OURS = "processes"
 _OUR_ENVIRONMENT = ROOT / ".venv"
 
 ROWS = (
-    Row(OURS, "Glassy, a process for each core", _OUR_ENVIRONMENT, _search("processes")),
-    Row("serial", "Glassy, one process", _OUR_ENVIRONMENT, _search("serial")),
+    Row(
+        OURS,
+        "Glassy, a process for each core",
+        _OUR_ENVIRONMENT,
+        _search("executor=processes"),
+        lists=("shared", "separate", "epochs"),
+    ),
+    Row(
+        "alone",
+        "Glassy, a process for each core, each trial all its epochs",
+        _OUR_ENVIRONMENT,
+        _search("executor=processes", "curves.reuse=false"),
+        lists=("shared", "epochs"),
+        targets={"epochs": 1.7},
+    ),
+    Row("serial", "Glassy, one process", _OUR_ENVIRONMENT, _search("executor=serial")),
     Row(
         "keras_tuner_mlflow",
         "Keras Tuner + MLflow",

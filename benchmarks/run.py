@@ -68,6 +68,8 @@ def main(composed: DictConfig) -> None:
     runs = []
     # Round by round, so that a noisy minute does not fall on one row alone.
     for seed, trials, row in itertools.product(range(config.repeats), lists, rows):
+        if trials.name not in row.lists:
+            continue
         run = journal.find(trials.name, row.name, seed)
         if run is None:
             job = _job(data, trials, seed, workers)
@@ -79,7 +81,8 @@ def main(composed: DictConfig) -> None:
             console.print(f"{seed + 1} of {config.repeats}  {trials.name}  {row.name}  {said}")
         runs.append(run)
     text = _head(data, versions, workers, config.repeats) + "".join(
-        f"\n{report.section(trials, rows, runs)}" for trials in lists
+        f"\n{report.section(trials, [r for r in rows if trials.name in r.lists], runs)}"
+        for trials in lists
     )
     console.print(f"\n{text}")
     if len(lists) == len(LISTS) and len(rows) == len(ROWS):

@@ -39,10 +39,10 @@ def cells(text: str, title: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
-def test_lists_are_of_eight_different_trials_each() -> None:
-    for trials in LISTS:
+def test_lists_are_of_different_trials() -> None:
+    for trials, expected in zip(LISTS, (8, 8, 16), strict=True):
         found = {tuple(sorted(values.items())) for values in job(trials).trials()}
-        assert len(found) == len(job(trials).trials()) == 8
+        assert len(found) == len(job(trials).trials()) == expected
 
 
 def test_shared_list_has_every_shape_twice_and_separate_list_once() -> None:
@@ -59,7 +59,8 @@ def test_rows_and_their_targets_name_what_there_is() -> None:
     assert [row.name for row in ROWS].count(OURS) == 1
     assert len({row.name for row in ROWS}) == len(ROWS)
     for row in ROWS:
-        assert row.targets.keys() <= {trials.name for trials in LISTS}
+        assert row.targets.keys() <= set(row.lists)
+        assert set(row.lists) <= {trials.name for trials in LISTS}
 
 
 def test_job_survives_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +135,14 @@ def test_section_gives_ratios_to_ours_and_judges_targets() -> None:
     assert cells(text, OURS.title()) == ["10.0", "720", "1.00", "", "0.9000", "0.8500"]
     assert cells(text, "Peer")[2:4] == ["7.90", "8: missed"]
     assert cells(text, "Slow")[2:4] == ["8.00", "8: met"]
+
+
+def test_section_names_rows_that_are_ours_to_the_last_digit() -> None:
+    runs = [make_run(), make_run(PEER), make_run("slow", 0, 1.0, 0.9, 0.8001)]
+    text = section(LISTS[0], [make_row(OURS), make_row(PEER), make_row("slow")], runs)
+    assert "accuracy is ours to the last digit in: Peer." in text
+    alone = section(LISTS[0], [make_row(OURS)], [make_run()])
+    assert "accuracy is ours to the last digit in: none." in alone
 
 
 def test_section_shows_a_failed_row_with_its_error() -> None:

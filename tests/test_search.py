@@ -229,7 +229,9 @@ def test_other_studies_go_on_where_a_study_ended(tmp_path: Path) -> None:
         "space.epochs=[2,3]", "tracking.log_models=none", "registry.name=null",
     )  # fmt: skip
     assert second.returncode == 0, second.stderr
-    of_second = [r.data for r in runs(tmp_path, "trial") if r.data.tags["tuner.study"] == "second"]
+    of_second = [
+        r.data for r in runs(tmp_path, "trial") if r.data.tags["tuner.study"] == "second"
+    ]
     assert len(of_second) == 4
     for data in of_second:
         assert data.metrics["epochs_reused"] == 2

@@ -173,9 +173,10 @@ def test_reopened_trial_logs_its_model_once(
     before = open_tracker(client)
     run_id = before.open_trial("0000", VALUES, {}).run_id
     # Killed after the model was logged, and a model of which half was written.
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(before, "_write_pending", _interrupt)
-        before.finish_trial(make_result("0000"))
+    monkeypatch.setattr(before, "_write_pending", _interrupt)
+    result = make_result("0000")
+    with pytest.raises(KeyboardInterrupt):
+        before.finish_trial(result)
     client.create_logged_model("1", name="model", source_run_id=run_id)
 
     after = open_tracker(client)

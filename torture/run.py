@@ -184,9 +184,7 @@ def main() -> None:
             names.append(name)
         else:
             console.print(f"left out: {name} ({obstacle})")
-    scores, unclear = torture(
-        arguments.rounds, arguments.seed, names, list(SEARCHES), console
-    )
+    scores, unclear = torture(arguments.rounds, arguments.seed, names, list(SEARCHES), console)
     table = Table("fault", "times", "lost", "doubled", "differing", "too often", "left")
     for name, score in scores.items():
         table.add_row(name, *map(str, dataclasses.astuple(score)))

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
+import psutil
 from mlflow.exceptions import MlflowException
 
 from tuner.errors import ConfigError, UnavailableError
@@ -59,6 +60,8 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     before = {name: os.environ.get(name) for name in _PROBE}
     os.environ.update(_PROBE)
     try:
+        if resolved.startswith("sqlite:///"):
+            _make_whole(Path(resolved.removeprefix("sqlite:///")))
         client = _PatientClient(tracking_uri=resolved)
         client.search_experiments(max_results=1)
     except Exception as error:
@@ -81,6 +84,29 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     return client
+
+
+def _make_whole(path: Path) -> None:
+    """Make MLflow's tables in another file, and give it its name when they are all there.
+
+    MLflow takes seconds for them, and could not go on with half of them after a kill.
+    """
+    for part in path.parent.glob(f".{path.name}.*.part*"):
+        if not psutil.pid_exists(int(part.name.split(".")[-2])):
+            part.unlink()
+    if path.exists():
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+    try:
+        # Unlike a renaming, this leaves alone what another process has made meanwhile.
+        path.hardlink_to(part)
+    except FileExistsError:
+        pass
+    except OSError:
+        # Not every file system has links.
+        part.replace(path)
+    part.unlink(missing_ok=True)
 
 
 class _PatientClient(mlflow.MlflowClient):
