@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -217,6 +218,32 @@ def test_results_do_not_depend_on_what_is_shared(
     assert recorded(tmp_path, "first") == recorded(finished_study.folder, "first")
     assert {run.data.metrics["epochs_reused"] for run in runs(tmp_path, "trial")} == {0}
     assert not (tmp_path / "experiments" / "first" / "curves").exists()
+
+
+def _no_large_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+
+
+@pytest.mark.slow
+def test_search_without_room_ends_with_one_message_and_goes_on(tmp_path: Path) -> None:
+    # MLflow's tables alone are larger than the limit; nothing may be half there.
+    refused = subprocess.run(
+        [sys.executable, "-m", "tuner.search", *SMALL_GRID],
+        cwd=tmp_path,
+        preexec_fn=_no_large_files,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert refused.returncode == 1, refused.stderr
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("Error: A file could not be written (")
+    assert "give the same command again" in line
+    assert not (tmp_path / "mlflow.db").exists()
+    done = command(tmp_path, "search", *SMALL_GRID)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"experiments", "mlflow.db", "mlruns"}
 
 
 @pytest.mark.slow

@@ -97,16 +97,24 @@ def _make_whole(path: Path) -> None:
     if path.exists():
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
     try:
-        # Unlike a renaming, this leaves alone what another process has made meanwhile.
-        path.hardlink_to(part)
+        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}")
+        client.search_experiments(max_results=1)
+        _link(part, path)
+    finally:
+        for left in path.parent.glob(f"{part.name}*"):
+            left.unlink()
+
+
+def _link(made: Path, path: Path) -> None:
+    """Give a file its name, unless another process has made one of that name meanwhile."""
+    try:
+        path.hardlink_to(made)
     except FileExistsError:
-        pass
+        return
     except OSError:
         # Not every file system has links.
-        part.replace(path)
-    part.unlink(missing_ok=True)
+        made.replace(path)
 
 
 class _PatientClient(mlflow.MlflowClient):

@@ -1,0 +1,78 @@
+"""What tells the trainings of two studies apart, beside data, values and seed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuner.environment import environment
+from tuner.errors import ConfigError
+
+DIGEST = """
+import sys
+sys.path.insert(0, ".")
+from tuner.environment import _source_digest
+from tuner.functions import find_function
+find_function("model._target_", sys.argv[1])
+print(_source_digest(sys.argv[1]))
+"""
+
+
+def digest(folder: Path, model_function: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", DIGEST, model_function],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def own_package(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("")
+    (tmp_path / "mine" / "parts.py").write_text("WIDTH = 3\n")
+    (tmp_path / "mine" / "models.py").write_text(
+        "import beside\nfrom mine.parts import WIDTH\n"
+    )
+    with (tmp_path / "mine" / "models.py").open("a") as file:
+        file.write("def build(values, image_shape, num_classes): ...\n")
+    (tmp_path / "beside.py").write_text("DEPTH = 1\n")
+    (tmp_path / "unused.py").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ("mine/models.py", True),
+        ("mine/parts.py", True),
+        ("beside.py", True),
+        ("unused.py", False),
+    ],
+)
+def test_sources_count_that_the_model_function_needs(
+    own_package: Path, changed: str, counts: bool
+) -> None:
+    before = digest(own_package, "mine.models.build")
+    assert before == digest(own_package, "mine.models.build")
+    with (own_package / changed).open("a") as file:
+        file.write("# as if it mattered\n")
+    assert (digest(own_package, "mine.models.build") != before) is counts
+
+
+def test_environment_is_plain_data_and_complete() -> None:
+    found = environment("tuner.models.mlp.build")
+    assert found["model"] == "tuner.models.mlp.build"
+    assert found["precision"] == ["float32", "float32"]
+    assert "CPU" in found["devices"]
+    assert set(found["versions"]) == {"keras", "numpy", "tensorflow"}
+    assert len(found["source"]) == 32
+
+
+def test_environment_of_a_function_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"model\._target_=tuner\.models\.mlp\.nothing"):
+        environment("tuner.models.mlp.nothing")
