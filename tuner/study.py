@@ -239,7 +239,13 @@ class Study:
 
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: either can be done again."""
-        self._begin(outcome.trial_id)
+        trial_id = outcome.trial_id
+        is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
+        if is_stopped and trial_id not in self._running:
+            # Its time was up before a worker had it: there is nothing to record.
+            self._leave(trial_id)
+            return
+        self._begin(trial_id)
         if isinstance(outcome, TrialResult):
             self._record_result(outcome)
         elif outcome.kind == "storage":
@@ -247,14 +253,18 @@ class Study:
             raise NoRoom(outcome.error)
         else:
             self._tracker.fail_trial(outcome)
-        del self._in_flight[outcome.trial_id]
-        self._running.remove(outcome.trial_id)
-        self._curves.end(outcome.trial_id)
-        self._folder.drop_trial_dir(outcome.trial_id)
+        self._leave(trial_id)
         self._progress.end_trial(outcome)
         self._count_time()
         if isinstance(outcome, TrialFailure):
             self._judge_failure(outcome)
+
+    def _leave(self, trial_id: str) -> None:
+        """Forget a trial that has ended."""
+        del self._in_flight[trial_id]
+        self._running.discard(trial_id)
+        self._curves.end(trial_id)
+        self._folder.drop_trial_dir(trial_id)
 
     def _record_result(self, result: TrialResult) -> None:
         score = result.score(self._objective)

@@ -93,6 +93,7 @@ class ProcessExecutor:
                     outcomes += self._receive(worker, on_epoch)
                 except (EOFError, OSError):
                     outcomes += self._replace(worker)
+            outcomes += self._queue.expire()
             self._assign()
         return outcomes
 

@@ -115,8 +115,8 @@ class RayExecutor:
                     outcomes += self._receive(slot, on_epoch)
                 except RayError as error:
                     outcomes += self._lose(slot, error)
-            self._assign()
             outcomes += self._queue.expire()
+            self._assign()
         return outcomes
 
     def close(self) -> None:
