@@ -15,15 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from torture.study import Place
+from torture.study import Place, Process, Unclear, check_end
 
 LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-
-Process = subprocess.Popen[str]
-
-
-class Unclear(Exception):
-    """A study did not end as it should have; the text says how."""
 
 
 class Fault:
@@ -111,10 +105,7 @@ class FullDisk(Fault):
     def after(self, place: Place, drawn: random.Random) -> None:
         if (place.study_dir / "study.json").exists() and _filler(place).exists():
             # Still full: it must say so again, and harm nothing.
-            process = place.start()
-            _, errors = process.communicate()
-            if process.returncode not in (0, 1):
-                raise Unclear(f"On a full disk it ended with {process.returncode}: {errors}")
+            check_end(place.start())
         _filler(place).unlink(missing_ok=True)
 
 

@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,14 +22,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from torture.faults import FAULTS, Fault, Process, Unclear
-from torture.study import NUM_TRIALS, SEARCHES, Place, Record, record
+from torture.faults import FAULTS, Fault
+from torture.study import NUM_TRIALS, SEARCHES, Place, Record, Unclear, check_end, record
 
 MAX_STARTS = 6
 """How often the command is given until the study must be complete."""
-
-_MINUTES = 5.0
-_ALLOWED = (0, 1, 130)
 
 
 @dataclass
@@ -78,7 +74,7 @@ def undisturbed(folder: Path, search: str) -> Record:
     """Run the study to its end, and return what all others are compared with."""
     folder.mkdir(parents=True)
     place = Place(folder, search)
-    status = _finish(place)
+    status = check_end(place.start())
     seen = record(place)
     if status != 0 or len(seen.trials) != NUM_TRIALS:
         raise Unclear(f"The undisturbed run ended with {status}.")
@@ -104,28 +100,12 @@ def one_round(fault: Fault, folder: Path, search: str, delay: float, seed: int) 
         process = place.start()
         time.sleep(delay)
         fault.hit(process, place, drawn)
-        _check_end(process)
+        check_end(process)
         fault.after(place, drawn)
         for _ in range(MAX_STARTS):
-            if _finish(place) == 0:
+            if check_end(place.start()) == 0:
                 return record(place)
         raise Unclear(f"It was not complete after {MAX_STARTS} starts.")
-
-
-def _finish(place: Place) -> int:
-    return _check_end(place.start())
-
-
-def _check_end(process: Process) -> int:
-    try:
-        _, errors = process.communicate(timeout=_MINUTES * 60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise Unclear(f"It had not ended after {_MINUTES:g} minutes.") from None
-    status: int = process.returncode
-    if status >= 0 and (status not in _ALLOWED or "Traceback" in errors):
-        raise Unclear(f"It ended with exit status {status}:\n{errors}")
-    return status
 
 
 def torture(

@@ -15,6 +15,10 @@ import mlflow
 
 NAME = "tortured"
 NUM_TRIALS = 24
+
+Process = subprocess.Popen[str]
+
+_MINUTES = 5.0
 WORKERS = 2
 
 _COMMON = (
@@ -71,7 +75,7 @@ class Place:
         """The study's folder."""
         return self.folder / "experiments" / NAME
 
-    def start(self) -> "subprocess.Popen[str]":
+    def start(self) -> Process:
         """Run the command, as the leader of a process group of its own."""
         overrides = [*SEARCHES[self.search]]
         if self.tracking_uri is not None:
@@ -85,6 +89,31 @@ class Place:
             text=True,
             start_new_session=True,
         )
+
+
+class Unclear(Exception):
+    """A study did not end as it should have; the text says how."""
+
+
+def check_end(process: Process) -> int:
+    """Wait for the process of a study, and return its exit status.
+
+    Raises:
+        Unclear: If it does not end, or ends without one clear message where one is due.
+    """
+    try:
+        _, errors = process.communicate(timeout=_MINUTES * 60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise Unclear(f"It had not ended after {_MINUTES:g} minutes.") from None
+    status: int = process.returncode
+    num_messages = sum(line.startswith("Error: ") for line in errors.splitlines())
+    # A negative status is the signal that killed it.
+    if status < 0 or (status in (0, 130) and not errors):
+        return status
+    if status != 1 or num_messages != 1 or "Traceback" in errors:
+        raise Unclear(f"It ended with exit status {status} and said:\n{errors}")
+    return status
 
 
 @dataclass(frozen=True)
