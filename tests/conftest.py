@@ -21,10 +21,11 @@ import pytest
 
 from tuner import training
 from tuner.datasets import ImageData, LabelledImages, Split, images
+from tuner.logged_models import logged_model_id
 from tuner.merging import replace_hyperparameters_whole
 from tuner.schema import DataConfig
 from tuner.store import connect
-from tuner.tracking import DataRecord, Tracker, logged_model_id
+from tuner.tracking import DataRecord, Tracker
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"

@@ -18,8 +18,9 @@ from mlflow.models import Model
 
 from tuner import tracking
 from tuner.errors import ConfigError, UnavailableError
+from tuner.logged_models import logged_model_id
 from tuner.store import connect, resolve_uri
-from tuner.tracking import DataRecord, Tracker, logged_model_id
+from tuner.tracking import DataRecord, Tracker
 from tuner.trial import TrialFailure
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
@@ -358,7 +359,7 @@ def test_logged_model_is_described_as_mlflow_would(
     result = make_result("0000")
     saved = Model.load(result.files.model_dir)
     tracker.finish_trial(result)
-    model_id = tracking.logged_model_id(client, run_id)
+    model_id = logged_model_id(client, run_id)
     logged = Model.load(f"models:/{model_id}")
     location = client.get_logged_model(model_id).artifact_location
     assert (logged.run_id, logged.model_id, logged.artifact_path) == (

@@ -9,8 +9,8 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tuner.logged_models import logged_model_id
 from tuner.schema import RegistryConfig
-from tuner.tracking import logged_model_id
 from tuner.trial import Values
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,7 @@ runs. A run is found again by the study's id and the trial's, so recording twice
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,24 +18,20 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
-    LoggedModel,
-    LoggedModelOutput,
     Metric,
     Param,
     Run,
     RunTag,
     ViewType,
 )
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
 
 from tuner.errors import ConfigError, StudyError
+from tuner.logged_models import LoggedModels, artifacts
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 
 logger = logging.getLogger(__name__)
 
-MODEL_NAME = "model"
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may be behind its training."""
 
@@ -102,6 +96,7 @@ class Tracker:
         self._study = study
         self._tags = {"tuner.study": study, "tuner.study_id": study_id}
         self._experiment_id = self._find_experiment(experiment)
+        self._models = LoggedModels(client, self._experiment_id, self._tags)
         self._data: DataRecord | None = None
         self._trials: dict[str, TrialRun] = {}
         self.run_id = ""
@@ -181,7 +176,7 @@ class Tracker:
             # The epochs an interrupted process logged are the same ones that come again.
             history = self.client.get_metric_history(trial.run_id, "loss")
             trial.num_epochs = max((metric.step for metric in history), default=0)
-            trial.model_id = self._kept_model(trial.run_id)
+            trial.model_id = self._models.whole_of(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
         return trial
 
@@ -219,7 +214,7 @@ class Tracker:
         trial = self._trials[result.trial_id]
         for i in range(trial.num_epochs, len(result.epochs)):
             self.log_epoch(result.trial_id, i + 1, result.epochs[i])
-        files = self._artifacts(trial.artifact_uri)
+        files = artifacts(self.client, trial.artifact_uri)
         for path in result.files.artifacts:
             files.log_artifact(path)
         final = {
@@ -235,7 +230,7 @@ class Tracker:
         num_epochs = len(result.epochs)
         model_id = None
         if with_model:
-            model_id = trial.model_id or self._log_model(
+            model_id = trial.model_id or self._models.log(
                 trial.run_id, Path(result.files.model_dir), num_epochs
             )
         trial.pending += _metrics(final, step=num_epochs, model_id=model_id)
@@ -260,6 +255,14 @@ class Tracker:
         trial = self._trials[trial_id]
         self._write_pending(trial)
         self.client.set_terminated(trial.run_id, "KILLED")
+
+    def drop_models(self, kept: Container[str]) -> None:
+        """Remove the logged models of the study's trials, except some.
+
+        Args:
+            kept: The trials that keep theirs.
+        """
+        self._models.drop({t.run_id for name, t in self._trials.items() if name in kept})
 
     def log_best(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
         """Record the best trial so far on the study's run."""
@@ -340,92 +343,7 @@ class Tracker:
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
         return run
 
-    def _artifacts(self, uri: str) -> Any:
-        """Return where a run's or a model's files go; the client would ask the store first."""
-        return get_artifact_repository(uri, tracking_uri=self.client.tracking_uri)
-
-    def _log_model(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
-        """Log the folder that a worker saved as the run's model, and return the model's id."""
-        logged = self.client.create_logged_model(
-            self._experiment_id,
-            name=MODEL_NAME,
-            source_run_id=run_id,
-            tags=self._tags,
-        )
-        _complete(
-            model_dir / "MLmodel",
-            run_id=run_id,
-            model_id=logged.model_id,
-            artifact_path=logged.artifact_location,
-        )
-        self._artifacts(logged.artifact_location).log_artifacts(str(model_dir))
-        self.client.finalize_logged_model(logged.model_id, "READY")
-        # Last, since it is what tells a model that is whole.
-        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
-        shutil.rmtree(model_dir)
-        return str(logged.model_id)
-
-    def _kept_model(self, run_id: str) -> str | None:
-        """Return the model that an interrupted process has logged, and remove half a one."""
-        outputs = self.client.get_run(run_id).outputs
-        whole = [output.model_id for output in outputs.model_outputs] if outputs else []
-        for model in self._models(f"source_run_id = '{run_id}'"):
-            if model.model_id not in whole:
-                self._delete_model(model)
-        return whole[-1] if whole else None
-
-    def drop_models(self, kept: Container[str]) -> None:
-        """Remove the logged models of the study's trials, except some.
-
-        Args:
-            kept: The trials that keep theirs.
-        """
-        kept_runs = {trial.run_id for name, trial in self._trials.items() if name in kept}
-        for model in self._models(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'"):
-            if model.source_run_id not in kept_runs:
-                self._delete_model(model)
-
-    def _models(self, query: str) -> list[LoggedModel]:
-        models: list[LoggedModel] = []
-        token = None
-        while token != "":
-            page = self.client.search_logged_models(
-                [self._experiment_id], query, page_token=token
-            )
-            models.extend(page)
-            token = page.token or ""
-        return models
-
-    def _delete_model(self, model: LoggedModel) -> None:
-        # The record first: files without a record harm nobody.
-        self.client.delete_logged_model(model.model_id)
-        self._artifacts(model.artifact_location).delete_artifacts()
-
-
-def _complete(mlmodel: Path, **fields: str) -> None:
-    """Set top-level fields of a model's description, as `mlflow.models.Model` would.
-
-    Line by line: to read and write all of the YAML takes a quarter of what a trial may cost.
-    """
-    names = tuple(f"{name}:" for name in fields)
-    lines = mlmodel.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not line.startswith(names)]
-    added = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
-    mlmodel.write_text("\n".join([*kept, *added]) + "\n", encoding="utf-8")
-
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:
     now = int(time.time() * 1000)
     return [Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()]
-
-
-def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:
-    """Return the id of the model that a run logged last.
-
-    Raises:
-        MlflowException: If it logged none.
-    """
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise MlflowException(f"Run {run_id} has logged no model.")
-    return str(outputs.model_outputs[-1].model_id)

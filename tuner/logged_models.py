@@ -1,0 +1,115 @@
+"""The models that a study's trials log: MLflow's records of them, and their files."""
+
+import json
+import shutil
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+MODEL_NAME = "model"
+
+
+class LoggedModels:
+    """The logged models of one study.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment_id: Of the study's experiment.
+        tags: What tells its models from those of other studies; `tuner.study_id` among them.
+    """
+
+    def __init__(
+        self, client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._experiment_id = experiment_id
+        self._tags = dict(tags)
+
+    def log(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
+        """Log a folder that a worker saved as a run's model, and return the model's id.
+
+        Args:
+            run_id: The run that made it.
+            model_dir: In MLflow's format; removed.
+            num_epochs: The step that it is of.
+        """
+        logged = self._client.create_logged_model(
+            self._experiment_id, name=MODEL_NAME, source_run_id=run_id, tags=self._tags
+        )
+        _complete(
+            model_dir / "MLmodel",
+            run_id=run_id,
+            model_id=logged.model_id,
+            artifact_path=logged.artifact_location,
+        )
+        artifacts(self._client, logged.artifact_location).log_artifacts(str(model_dir))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        # Last, since it is what tells a model that is whole.
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
+        shutil.rmtree(model_dir)
+        return str(logged.model_id)
+
+    def whole_of(self, run_id: str) -> str | None:
+        """Return the model that an interrupted process has logged, and remove half a one."""
+        outputs = self._client.get_run(run_id).outputs
+        whole = [output.model_id for output in outputs.model_outputs] if outputs else []
+        for model in self._search(f"source_run_id = '{run_id}'"):
+            if model.model_id not in whole:
+                self._delete(model)
+        return whole[-1] if whole else None
+
+    def drop(self, kept_runs: Container[str]) -> None:
+        """Remove all models of the study but those of some runs."""
+        for model in self._search(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'"):
+            if model.source_run_id not in kept_runs:
+                self._delete(model)
+
+    def _search(self, query: str) -> list[LoggedModel]:
+        models: list[LoggedModel] = []
+        token = None
+        while token != "":
+            page = self._client.search_logged_models(
+                [self._experiment_id], query, page_token=token
+            )
+            models.extend(page)
+            token = page.token or ""
+        return models
+
+    def _delete(self, model: LoggedModel) -> None:
+        # The record first: files without a record harm nobody.
+        self._client.delete_logged_model(model.model_id)
+        artifacts(self._client, model.artifact_location).delete_artifacts()
+
+
+def artifacts(client: mlflow.MlflowClient, uri: str) -> Any:
+    """Return where a run's or a model's files go; the client would ask the store first."""
+    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+
+
+def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:
+    """Return the id of the model that a run logged last.
+
+    Raises:
+        MlflowException: If it logged none.
+    """
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise MlflowException(f"Run {run_id} has logged no model.")
+    return str(outputs.model_outputs[-1].model_id)
+
+
+def _complete(mlmodel: Path, **fields: str) -> None:
+    """Set top-level fields of a model's description, as `mlflow.models.Model` would.
+
+    Line by line: to read and write all of the YAML takes a quarter of what a trial may cost.
+    """
+    names = tuple(f"{name}:" for name in fields)
+    lines = mlmodel.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(names)]
+    added = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    mlmodel.write_text("\n".join([*kept, *added]) + "\n", encoding="utf-8")
