@@ -73,7 +73,7 @@ def test_epochs_arrive_before_the_outcome(few_digits: ImageData, tmp_path: Path)
     seen: list[tuple[str, int, Metrics]] = []
     with executor(workers_for_tests.counting, few_digits, workers=1) as made:
         made.submit(request("0000", tmp_path))
-        made.wait(lambda *epoch: seen.append(epoch))
+        made.wait(lambda trial_id, epoch, metrics, _: seen.append((trial_id, epoch, metrics)))
     assert seen == [("0000", 1, {"loss": 0.5}), ("0000", 2, {"loss": 1.0})]
 
 
@@ -187,8 +187,8 @@ def test_close_ends_the_workers_and_removes_the_files(
         made.submit(request("0000", tmp_path))
         while not seen:
             for worker in made._workers:
-                made._receive(worker, lambda _i, _e, metrics: seen.append(metrics))
-        folder = Path(made._folder.name)
+                made._receive(worker, lambda _i, _e, metrics, _: seen.append(metrics))
+        folder = made._folder
         assert folder.exists()
     assert not folder.exists()
     assert not is_alive(int(seen[0]["pid"]))
@@ -278,9 +278,11 @@ def test_results_do_not_depend_on_where_trials_run(
 @pytest.mark.slow
 def test_search_survives_a_killed_worker(tmp_path: Path) -> None:
     log = tmp_path / "experiments" / "killed" / "tune.log"
-    overrides = ["study=killed", "search=grid", "space.epochs=[300,301]", "space.units=8"]
-    with start(tmp_path, *overrides, "executor.workers=2") as process:
-        wait_for(log, "trial 0001 epoch 2/301")
+    space = ["space.epochs=300", "space.layers=1", "space.units=[8,9]"]
+    with start(
+        tmp_path, "study=killed", "search=grid", *space, "executor.workers=2"
+    ) as process:
+        wait_for(log, "trial 0001 epoch 2/300")
         [server] = [
             pid
             for pid in children(process.pid)
