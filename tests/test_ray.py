@@ -425,11 +425,11 @@ def weights(result: TrialResult) -> list[Any]:
 @pytest.mark.slow
 def test_search_survives_a_killed_node_and_uses_a_new_one(nodes: Nodes, tmp_path: Path) -> None:
     log = tmp_path / "experiments" / "killed" / "tune.log"
-    overrides = ["study=killed", "search=grid", "space.units=8", "space.layers=1"]
+    overrides = ["study=killed", "search=grid", "space.epochs=200", "space.layers=1"]
     with start(
         tmp_path,
         *overrides,
-        "space.epochs=[200,201,202,203]",
+        "space.units=[8,9,10,11]",
         "executor=ray",
         f"executor.address={nodes.address}",
     ) as process:
@@ -444,7 +444,7 @@ def test_search_survives_a_killed_node_and_uses_a_new_one(nodes: Nodes, tmp_path
     assert "The cluster has room for 2 trials at a time (1 before)." in printed
     trials = runs(tmp_path, "trial")
     assert [run.info.status for run in trials] == ["FINISHED"] * 4
-    assert [int(run.data.params["epochs"]) for run in trials] == [200, 201, 202, 203]
+    assert [int(run.data.params["units_1"]) for run in trials] == [8, 9, 10, 11]
     for run in trials:
         assert f"trial {run.data.tags['tuner.trial']} (" in printed
     assert "(raylet)" not in printed

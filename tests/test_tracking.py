@@ -226,6 +226,35 @@ def test_fail_trial_kills_what_ran_out_of_time(client: mlflow.MlflowClient) -> N
     assert client.get_run(run_id).info.status == "KILLED"
 
 
+def test_runs_that_a_killed_process_had_only_begun_are_completed(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "config.yaml"
+    settings.write_text("seed: 0\n")
+    killed = Tracker(client, "digits", "first", "id-1")
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "_describe", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            killed.open_study({"seed": 0}, DATA, [settings])
+    begun = open_tracker(client)
+    assert client.get_run(begun.run_id).data.params == {"seed": "0", "data.name": "digits"}
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "_describe", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            begun.open_trial("0000", VALUES, {})
+
+    again = Tracker(client, "digits", "first", "id-1")
+    again.open_study({"seed": 0}, DATA, [settings])
+    assert again.finished("0000", VALUES) is None
+    trial = client.get_run(again.open_trial("0000", VALUES, {}).run_id)
+    assert trial.data.params == {name: str(value) for name, value in VALUES.items()}
+    for run_id in (again.run_id, trial.info.run_id):
+        [dataset] = client.get_run(run_id).inputs.dataset_inputs
+        assert dataset.dataset.digest == "abc123"
+    assert [item.path for item in client.list_artifacts(again.run_id)] == ["config.yaml"]
+    assert len(client.search_runs(["1"])) == 2
+
+
 def test_reopened_study_finds_its_runs(
     client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

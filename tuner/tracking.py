@@ -122,11 +122,14 @@ class Tracker:
                 run.data.tags["tuner.trial"]: self._found_trial(run) for run in runs
             }
             self.client.update_run(self.run_id, status="RUNNING")
-            return
-        tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
-        self.run_id = self._create_run(self._study, tags, params).info.run_id
+            self._describe(self.run_id, params, found[0].data.params)
+        else:
+            tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
+            self.run_id = self._create_run(self._study, tags, params).info.run_id
+        kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:
-            self.client.log_artifact(self.run_id, str(path))
+            if path.name not in kept:
+                self.client.log_artifact(self.run_id, str(path))
 
     def _found_trial(self, run: Run) -> TrialRun:
         metrics = dict(run.data.metrics)
@@ -147,7 +150,9 @@ class Tracker:
         trial = self._trials.get(trial_id)
         if trial is None:
             return None
-        if trial.params is not None and trial.params != {n: str(v) for n, v in values.items()}:
+        given = {name: str(value) for name, value in values.items()}
+        # A run whose process was killed as it made it may lack some.
+        if not (trial.params or {}).items() <= given.items():
             raise StudyError(
                 f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
                 f"values than the study's folder now gives it: its oracle.jsonl has been "
@@ -173,6 +178,7 @@ class Tracker:
             trial = TrialRun(run.info.run_id, run.info.artifact_uri)
             self._trials[trial_id] = trial
         else:
+            self._describe(trial.run_id, values, trial.params or {})
             # The epochs an interrupted process logged are the same ones that come again.
             history = self.client.get_metric_history(trial.run_id, "loss")
             trial.num_epochs = max((metric.step for metric in history), default=0)
@@ -327,8 +333,14 @@ class Tracker:
 
     def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
         run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
-        run_id: str = run.info.run_id
-        items = [Param(key, str(value)) for key, value in params.items()]
+        self._describe(run.info.run_id, params, {})
+        return run
+
+    def _describe(
+        self, run_id: str, params: Mapping[str, Any], recorded: Mapping[str, str]
+    ) -> None:
+        """Record what a run is of, as far as a process that was killed has not done so."""
+        items = [Param(key, str(v)) for key, v in params.items() if key not in recorded]
         for i in range(0, len(items), _BATCH_PARAMS):
             self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
         if self._data is not None:
@@ -340,8 +352,8 @@ class Tracker:
                 profile=self._data.profile,
             )
             context = [InputTag("mlflow.data.context", "training")]
+            # What is there already stays as it is.
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
-        return run
 
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:
