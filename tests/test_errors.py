@@ -21,7 +21,9 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (FULL, "[Errno 28] No space left on device: 'a/file'"),
         (chained(ConfigError("cannot be used"), FULL), str(FULL)),
         (
-            MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: …]"),
+            MlflowException(
+                "(raised)\n(sqlite3.OperationalError) database or disk is full\n[…]"
+            ),
             "(sqlite3.OperationalError) database or disk is full",
         ),
         (OSError(errno.ENOENT, "No such file"), None),

@@ -82,8 +82,9 @@ def refusal_to_write(error: BaseException) -> str | None:
             return None
         if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             return str(cause)
-        if any(words in str(cause) for words in _SQLITE_REFUSALS):
-            return str(cause).splitlines()[0]
+        for line in str(cause).splitlines():
+            if any(words in line for words in _SQLITE_REFUSALS):
+                return line
         cause = cause.__cause__ or cause.__context__
     return None
 

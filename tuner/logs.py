@@ -44,6 +44,8 @@ class _FileHandler(logging.FileHandler):
 def logging_to(console: Console, log_file: Path) -> Iterator[None]:
     """Send what Glassy logs to the console and, with timestamps, to a file.
 
+    What MLflow logs goes to the file alone: it prints whole tracebacks of what is raised too.
+
     Args:
         console: Gets the messages from INFO on.
         log_file: Gets all of them; appended to.
@@ -56,9 +58,13 @@ def logging_to(console: Console, log_file: Path) -> Iterator[None]:
     ours.setLevel(logging.DEBUG)
     for handler in handlers:
         ours.addHandler(handler)
+    theirs = logging.getLogger("mlflow")
+    their_handlers = theirs.handlers[:]
+    theirs.handlers[:] = [to_file]
     try:
         yield
     finally:
+        theirs.handlers[:] = their_handlers
         ours.setLevel(level)
         for handler in handlers:
             ours.removeHandler(handler)

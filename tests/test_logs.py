@@ -1,0 +1,28 @@
+"""Where what is said goes."""
+
+import io
+import logging
+from pathlib import Path
+
+import mlflow
+import pytest
+from rich.console import Console
+
+from tuner.logs import logging_to
+
+
+def test_mlflow_speaks_to_the_file_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert mlflow.__version__
+    before = logging.getLogger("mlflow").handlers[:]
+    printed = io.StringIO()
+    with logging_to(Console(file=printed), tmp_path / "tune.log"):
+        logging.getLogger("mlflow.store.db.utils").error("database or disk is full")
+        logging.getLogger("tuner.study").warning("three trials left")
+    assert logging.getLogger("mlflow").handlers == before
+    logged = (tmp_path / "tune.log").read_text()
+    assert "ERROR   database or disk is full" in logged
+    assert "WARNING three trials left" in logged
+    assert printed.getvalue() == "three trials left\n"
+    assert capfd.readouterr().err == ""
