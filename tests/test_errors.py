@@ -26,6 +26,8 @@ def chained(error: Exception, cause: Exception) -> Exception:
             ),
             "(sqlite3.OperationalError) database or disk is full",
         ),
+        # As `numpy.save` says it.
+        (OSError("23040 requested and 8064 written"), "23040 requested and 8064 written"),
         (OSError(errno.ENOENT, "No such file"), None),
         (KeyError("x"), None),
         # It has been said already.

@@ -14,6 +14,7 @@ GlassyError                    exit status
 """
 
 import errno
+import re
 
 
 class GlassyError(Exception):
@@ -74,7 +75,7 @@ def refusal_to_write(error: BaseException) -> str | None:
     """Return how the system refused to write a file, if that is what an error comes from.
 
     Args:
-        error: With those that it comes from; what SQLite says comes as text only.
+        error: With those that it comes from; what SQLite and NumPy say comes as text only.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -83,11 +84,15 @@ def refusal_to_write(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             return str(cause)
         for line in str(cause).splitlines():
-            if any(words in line for words in _SQLITE_REFUSALS):
+            if any(re.search(words, line) for words in _REFUSALS_IN_WORDS):
                 return line
         cause = cause.__cause__ or cause.__context__
     return None
 
 
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-_SQLITE_REFUSALS = ("database or disk is full", "disk I/O error")
+_REFUSALS_IN_WORDS = (
+    "database or disk is full",
+    "disk I/O error",
+    r"\d+ requested and \d+ written",
+)
