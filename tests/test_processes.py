@@ -241,6 +241,7 @@ def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        cwd=tmp_path,
     ) as driver:
         assert driver.stdout is not None
         *_, pid = [driver.stdout.readline() for _ in range(3)]

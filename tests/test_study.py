@@ -207,6 +207,37 @@ def test_trial_recorded_but_not_told_is_not_trained_again(
     assert second.oracle.scores == first.oracle.scores
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_best_trial_is_recorded_though_the_process_was_killed_before(
+    start_run: StartRun,
+    client: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    told: bool,
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    first = start_run()
+    # The best trial is the second: it is in MLflow by then, and the oracle knows or does not.
+    where, what = (Tracker, "log_best") if told else (SearchOracle, "tell")
+    with monkeypatch.context() as patched:
+        original = getattr(where, what)
+        calls = itertools.count()
+        patched.setattr(
+            where,
+            what,
+            lambda *args: killed() if next(calls) == 1 else original(*args),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            first.study.run()
+    second = start_run()
+    second.study.run()
+    second.study.finish()
+    run = client.get_run(second.study._tracker.run_id)
+    assert run.data.tags["tuner.best_trial"] == "0001"
+    assert run.data.metrics["best_val_accuracy"] == 0.75
+
+
 def test_failed_trials_do_not_stop_a_search(
     start_run: StartRun, statuses: Callable[[], Statuses]
 ) -> None:

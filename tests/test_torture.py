@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from torture.faults import Signal
-from torture.run import Score, torture
+from torture.run import Score, differences, torture
 from torture.study import Record, Trial
 
 QUICK = ("SIGKILL to the driver", "SIGKILL to a worker", "flipped bit in a checkpoint")
@@ -59,6 +59,8 @@ TRIAL = EXPECTED.trials["0000"][0]
 )
 def test_score_counts_what_differs(changes: dict[str, object], counted: Score) -> None:
     score = Score()
-    score.add(dataclasses.replace(EXPECTED, **changes), EXPECTED, Signal(9))  # type: ignore[arg-type]
+    seen = dataclasses.replace(EXPECTED, **changes)  # type: ignore[arg-type]
+    score.add(seen, EXPECTED, Signal(9))
+    assert bool(differences(seen, EXPECTED)) == bool(changes.keys() & {"trials", "summary"})
     assert score == counted
     assert score.is_clean == (counted == Score(1))

@@ -70,6 +70,20 @@ class Score:
         self.left += len(seen.others - expected.others)
 
 
+def differences(seen: Record, expected: Record) -> list[str]:
+    """Say what a round has left otherwise than the undisturbed run."""
+    pairs: dict[str, tuple[object, object]] = {
+        f"trial {trial_id}": (seen.trials.get(trial_id), expected.trials.get(trial_id))
+        for trial_id in sorted(seen.trials.keys() | expected.trials)
+    }
+    pairs["study"] = (seen.summary, expected.summary)
+    return [
+        f"{name} is {found}, and should be {wanted}"
+        for name, (found, wanted) in pairs.items()
+        if found != wanted
+    ]
+
+
 def undisturbed(folder: Path, search: str) -> Record:
     """Run the study to its end, and return what all others are compared with."""
     folder.mkdir(parents=True)
@@ -140,6 +154,7 @@ def torture(
                 seen = one_round(fault, folder, search, delay, drawn.randrange(2**31))
                 scores[name].add(seen, expected[search], fault)
                 said = f"{seen.trained_again} epochs trained again"
+                said += "".join(f"\n  {line}" for line in differences(seen, expected[search]))
             except Unclear as error:
                 scores[name].times += 1
                 unclear.append(f"{name} ({search}, after {delay:.1f} s): {error}")

@@ -163,6 +163,8 @@ class Study:
 
     def finish(self) -> None:
         """Remove what need not be kept of a search that is over."""
+        # A process that was killed may have told the oracle of the best, and not recorded it.
+        self._log_best()
         self._curves.finish()
         if self._log_models == "best":
             sign = 1 if self._objective.direction == "min" else -1
@@ -188,6 +190,14 @@ class Study:
                 return False
         self._best = (trial_id, values, score)
         return True
+
+    def _log_best(self) -> None:
+        """Record which trial is the best so far, if there is one."""
+        if self._best is not None:
+            trial_id, _, score = self._best
+            self._tracker.log_best(
+                {f"best_{self._objective.name}": score}, {"tuner.best_trial": trial_id}
+            )
 
     def _fill(self) -> None:
         """Submit trials until the executor is full, the oracle has none, or time is up."""
@@ -274,9 +284,7 @@ class Study:
         self._failures_in_a_row = 0
         self._curves.note_score(result.trial_id, values, score)
         if self._note_score(result.trial_id, values, score):
-            self._tracker.log_best(
-                {f"best_{self._objective.name}": score}, {"tuner.best_trial": result.trial_id}
-            )
+            self._log_best()
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":
