@@ -208,6 +208,24 @@ def test_close_study_deletes_a_run_that_was_made_twice(
     assert run.info.run_id == tracker.run_of("0000")
 
 
+def test_trial_of_which_all_but_its_end_was_recorded_is_recorded_once(
+    client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_tracker(client)
+    run_id = before.open_trial("0000", VALUES, {}).run_id
+    monkeypatch.setattr(before.client, "set_terminated", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        before.finish_trial(make_result("0000"))
+    after = open_tracker(connect(os.environ["MLFLOW_TRACKING_URI"]))
+    assert after.finished("0000", VALUES) is None
+    after.open_trial("0000", VALUES, {})
+    after.finish_trial(result := make_result("0000"))
+    assert client.get_run(run_id).info.status == "FINISHED"
+    for name in ("test_loss", "test_accuracy", "train_seconds", "epochs_trained"):
+        assert len(history(client, run_id, name)) == 1
+    assert len(history(client, run_id, "loss")) == len(result.epochs)
+
+
 def test_fail_trial_records_the_traceback(client: mlflow.MlflowClient) -> None:
     tracker = open_tracker(client)
     run_id = tracker.open_trial("0000", VALUES, {}).run_id

@@ -58,6 +58,7 @@ class TrialRun:
         run_id: MLflow's.
         artifact_uri: Where its files go.
         params: The values it was recorded with, if an earlier process has made it.
+        recorded: Names of the metrics that an earlier process has recorded.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
         model_id: Of the model that it has logged, if any.
@@ -69,6 +70,7 @@ class TrialRun:
     run_id: str
     artifact_uri: str
     params: Mapping[str, str] | None = None
+    recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
     num_epochs: int = 0
     model_id: str | None = None
@@ -138,6 +140,7 @@ class Tracker:
             run.info.run_id,
             run.info.artifact_uri,
             params=dict(run.data.params),
+            recorded=frozenset(metrics),
             finished=metrics if is_finished else None,
         )
 
@@ -239,7 +242,9 @@ class Tracker:
             model_id = trial.model_id or self._models.log(
                 trial.run_id, Path(result.files.model_dir), num_epochs
             )
-        trial.pending += _metrics(final, step=num_epochs, model_id=model_id)
+        # A process that was killed just before it ended the run has recorded them.
+        new = {name: value for name, value in final.items() if name not in trial.recorded}
+        trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
         self._write_pending(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
