@@ -1,14 +1,16 @@
 """Compiled epochs train as Keras's own loop does, and are compiled once for each form."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import psutil
 import pytest
+from conftest import VALUES
 
+import tuner.models.mlp as models_mlp
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.training import compiled, fitting
@@ -67,6 +69,21 @@ def cnn() -> Any:
     model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def noisy() -> Any:
+    images = keras.Input((8, 8), dtype="uint8")
+    x = keras.layers.GaussianNoise(0.1)(keras.layers.Rescaling(1 / 255)(images))
+    outputs = keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x))
+    model = keras.Model(images, outputs)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def augmented() -> Any:
+    """Return a model whose layers hold constants and slices, as none of Keras's own do."""
+    values = {**VALUES, "transform": "deslant", "augment_shift": 0.1, "augment_stroke": 0.5}
+    return models_mlp.build(values, (8, 8), 10)
 
 
 def schedule() -> Any:
@@ -227,12 +244,13 @@ def test_model_of_an_own_class_is_not_kept(train: Split, validation: Split) -> N
     assert len(compiled._programs) == 0
 
 
-def test_convolutions_are_not_compiled_by_xla(train: Split, validation: Split) -> None:
-    assert compiled._has_convolutions(cnn())
-    assert not compiled._has_convolutions(mlp())
-    fitted(cnn, train, validation, "compiled")
+@pytest.mark.parametrize(("build", "by_xla"), [(cnn, False), (noisy, False), (mlp, True)])
+def test_what_xla_is_slow_at_is_not_compiled_by_it(
+    train: Split, validation: Split, build: Callable[[], Any], by_xla: bool
+) -> None:
+    fitted(build, train, validation, "compiled")
     [program] = compiled._programs.values()
-    assert not program._run_steps._jit_compile
+    assert program._run_steps._jit_compile == by_xla
 
 
 class Recorder(keras.callbacks.Callback):
@@ -386,3 +404,12 @@ def test_predict_returns_every_image_in_order(train: Split, validation: Split) -
     assert whole.shape == (100, 10)
     np.testing.assert_allclose(whole, parts, atol=1e-6)
     np.testing.assert_allclose(whole, model.predict(validation.images, verbose=0), atol=1e-6)
+
+
+def test_augmented_models_of_one_form_share_a_program() -> None:
+    forms = []
+    for _ in range(2):
+        training.forget_models()
+        forms.append(compiled._form(augmented()))
+    assert forms[0] is not None
+    assert forms[0] == forms[1]

@@ -7,7 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tuner.evaluation import as_probabilities, confusion_matrix, evaluate
+from tuner.evaluation import (
+    NUM_BINS,
+    as_probabilities,
+    calibration,
+    confusion_matrix,
+    evaluate,
+    mistakes,
+)
 
 # Right, right, right, and 1 taken for 0.
 PROBABILITIES = np.array(
@@ -22,6 +29,51 @@ def test_evaluate_four_images() -> None:
     # -ln 0.7, -ln 0.8, -ln 0.5 and -ln 0.25: 0.356675 + 0.223144 + 0.693147 + 1.386294 over 4.
     assert result.loss == pytest.approx(0.664815, abs=1e-6)
     assert result.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert (result.num_right, result.num_wrong) == (3, 1)
+    precision, recall, f1 = result.of_classes()
+    assert precision.tolist() == [0.5, 1, 1]
+    assert recall.tolist() == [1, 0.5, 1]
+    assert f1 == pytest.approx([2 / 3, 2 / 3, 1])
+    # 0.7 and 0.8 right, 0.5 once right and once wrong: (0.3 + 0.2 + 2 * 0) / 4.
+    assert result.calibration.error == pytest.approx(0.125)
+
+
+def test_classes_agree_with_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    drawn = np.random.default_rng(0)
+    probabilities = drawn.dirichlet(np.full(7, 0.3), 500).astype(np.float32)
+    # Class 5 never occurs, class 6 is never predicted.
+    probabilities[:, 6] = 0
+    labels = drawn.integers(0, 5, 500)
+    labels[:20] = 6
+    result = evaluate(probabilities, labels)
+    expected = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=range(7), zero_division=0
+    )
+    for ours, theirs in zip(result.of_classes(), expected[:3], strict=True):
+        np.testing.assert_allclose(ours, theirs)
+
+
+def test_calibration_puts_confidences_into_bins() -> None:
+    # Whole tenths are the upper ends of bins of a fifteenth each only at 0.2, 0.4, ….
+    found = calibration(
+        np.array([0.2, 0.2, 1.0, 1.0, 1.0], np.float32),
+        np.array([True, False, True, True, False]),
+    )
+    assert found.counts[2] == 2
+    assert found.counts[NUM_BINS - 1] == 3
+    assert found.accuracies[2] == 0.5
+    assert found.confidences[2] == pytest.approx(0.2)
+    assert np.isnan(found.accuracies[0])
+    # (2 * 0.3 + 3 * 1 / 3) / 5
+    assert found.error == pytest.approx(0.32)
+
+
+def test_mistakes_are_the_most_confident_first() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.9, 0.1]], np.float32)
+    assert mistakes(probabilities, np.array([1, 1, 1, 1])).tolist() == [1, 3, 0]
+    assert mistakes(probabilities, np.array([0, 0, 1, 0])).tolist() == []
 
 
 def test_evaluate_certain_and_right() -> None:

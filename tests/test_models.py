@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tuner import training
-from tuner.models import ACTIVATIONS, OPTIMIZERS, SPACES, TRANSFORMS, Limit, mlp
+from tuner.models import ACTIVATIONS, OPTIMIZERS, SPACES, TRANSFORMS, Limit, cnn, mlp
 
 # Before any test makes TensorFlow start: afterwards it cannot be set.
 training.set_threads(1)
@@ -19,8 +19,11 @@ VALUES: dict[str, Any] = {
     "units_1": 128,
     "units_2": 128,
     "activation": "relu",
+    "batch_norm": False,
     "dropout": 0.0,
+    "l2": 0.0,
     "learning_rate": 1e-3,
+    "learning_rate_decay": 1.0,
     "optimizer": "adam",
     "transform": "rescale",
 }
@@ -33,7 +36,7 @@ def transformed(transform: str, images: Any) -> Any:
     model = mlp.build({**SMALL, "transform": transform}, images.shape[1:], 10)
     [flatten] = [layer for layer in model.layers if isinstance(layer, keras.layers.Flatten)]
     inside = keras.Model(model.input, flatten.input)
-    return keras.ops.convert_to_numpy(inside(images))
+    return keras.ops.convert_to_numpy(inside(images)).reshape(images.shape)
 
 
 def random_images(*shape: int) -> Any:
@@ -41,7 +44,7 @@ def random_images(*shape: int) -> Any:
 
 
 def test_build_of_the_classic_network() -> None:
-    space = OmegaConf.load(GLASSY)["space"]
+    space = {**VALUES, **OmegaConf.load(GLASSY)["space"]}
     units = {f"units_{i}": space["units"] for i in range(1, space["layers"] + 1)}
     model = mlp.build({**space, **units}, (28, 28), 10)
     # 784 * 128 + 128, 128 * 128 + 128 and 128 * 10 + 10.
@@ -109,9 +112,9 @@ def test_build_takes_every_activation(activation: str) -> None:
     names = [
         layer.activation.__name__
         for layer in model.layers
-        if isinstance(layer, keras.layers.Dense)
+        if isinstance(layer, keras.layers.Activation)
     ]
-    assert names == [activation, activation, "softmax"]
+    assert names == [activation, activation]
     assert np.isfinite(model(random_images(2, 8, 8))).all()
 
 
@@ -149,14 +152,17 @@ def test_l2_columns_is_what_keras_normalize_does(shape: tuple[int, ...]) -> None
 
 
 def test_spaces_name_functions_that_exist() -> None:
-    assert set(SPACES) == {"tuner.models.mlp.build"}
-    assert set(SPACES["tuner.models.mlp.build"]) >= {"epochs", "batch_size", "transform"}
+    assert set(SPACES) == {"tuner.models.mlp.build", "tuner.models.cnn.build"}
+    for names in SPACES.values():
+        assert set(names) >= {"epochs", "batch_size", "transform"}
 
 
 @pytest.mark.parametrize(
     ("limit", "allowed", "refused"),
     [
         (Limit(min=1, integer=True), [1, 512], [0, -1, 1.0, 1.5, True, "1"]),
+        (Limit(min=0, max=1), [0, 1, 0.5], [-0.1, 1.1, True]),
+        (Limit(boolean=True), [True, False], [0, 1, "true"]),
         (Limit(min=0, below=1), [0, 0.0, 0.999], [1, 1.0, -0.1, "0", False]),
         (Limit(above=0), [1e-30, 5], [0, 0.0, -1, "small"]),
         (Limit(options=("relu", "tanh")), ["relu", "tanh"], ["Relu", 1, ""]),
@@ -179,3 +185,46 @@ def test_limit_allows(limit: Limit, allowed: list[Any], refused: list[Any]) -> N
 )
 def test_limit_in_words(limit: Limit, text: str) -> None:
     assert str(limit) == text
+
+
+CNN = {**VALUES, "blocks": 2, "filters": 4, "kernel_size": 3, "units": 16}
+
+
+@pytest.mark.parametrize(
+    ("values", "image_shape", "expected"),
+    [
+        # 9 * 4 + 4, 9 * 4 * 8 + 8, then 7 * 7 * 8 features: 392 * 16 + 16 and 16 * 10 + 10.
+        ({}, (28, 28), 40 + 296 + 6_288 + 170),
+        # Three channels, 25 pixels a kernel, no dense layer: 8 * 8 * 8 features.
+        ({"kernel_size": 5, "units": 0}, (32, 32, 3), 304 + 808 + 5_130),
+        # Without biases, but with 4 numbers a normalised channel.
+        ({"batch_norm": True}, (28, 28), 36 + 16 + 288 + 32 + 6_272 + 64 + 170),
+    ],
+)
+def test_cnn_has_these_parameters(
+    values: dict[str, Any], image_shape: tuple[int, ...], expected: int
+) -> None:
+    assert cnn.build({**CNN, **values}, image_shape, 10).count_params() == expected
+
+
+def test_cnn_of_more_blocks_than_the_image_can_be_halved() -> None:
+    model = cnn.build({**CNN, "blocks": 5, "dropout": 0.2}, (4, 4), 3)
+    assert model.predict(random_images(2, 4, 4), verbose=0).shape == (2, 3)
+
+
+@pytest.mark.parametrize("build", [mlp.build, cnn.build])
+def test_l2_and_batch_norm_are_in_the_model(build: Any) -> None:
+    model = build({**SMALL, **CNN, "l2": 0.01, "batch_norm": True}, (8, 8), 10)
+    kinds = [type(layer) for layer in model.layers]
+    dense = [layer for layer in model.layers if hasattr(layer, "kernel_regularizer")]
+    assert kinds.count(keras.layers.BatchNormalization) == len(dense) - 1
+    assert all(float(layer.kernel_regularizer.l2) == pytest.approx(0.01) for layer in dense)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_learning_rate_decays_every_thousand_steps(optimizer: str) -> None:
+    values = {**SMALL, "learning_rate_decay": 0.5, "optimizer": optimizer}
+    model = mlp.build(values, (8, 8), 10)
+    assert type(model.optimizer).__name__.lower() == optimizer
+    model.optimizer.iterations.assign(2000)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3 / 4)

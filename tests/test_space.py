@@ -21,8 +21,11 @@ FIXED: Values = {
     "layers": 2,
     "units": 128,
     "activation": "relu",
+    "batch_norm": False,
     "dropout": 0.0,
+    "l2": 0.0,
     "learning_rate": 1e-3,
+    "learning_rate_decay": 1.0,
     "optimizer": "adam",
     "batch_size": 32,
     "transform": "rescale",
@@ -130,7 +133,17 @@ def test_parse_refuses_dimension(given: Any, message: str) -> None:
         ({"activation": ["relu", "x"]}, "`space.activation` must be one of .*, but got 'x'"),
         ({"optimizer": "lion"}, "`space.optimizer` must be one of adam, .*, but got 'lion'"),
         ({"optimizer": 3}, "`space.optimizer` must be one of adam, .*, but got 3"),
-        ({"transform": "none"}, "`space.transform` must be one of rescale, l2_columns, .*none"),
+        ({"transform": "none"}, "`space.transform` must be one of rescale, .*deslant, .*none"),
+        ({"batch_norm": 1}, "`space.batch_norm` must be true or false, but got 1"),
+        ({"learning_rate_decay": 1.5}, "`space.learning_rate_decay` must be .*at most 1.*1.5"),
+        ({"l2": -1e-4}, "`space.l2` must be a number at least 0, but got -0.0001"),
+        ({"augment": {"shift": 1}}, r"`space\.augment\.shift` must be .* below 1, but got 1"),
+        ({"augment": {"stroke": 2}}, r"`space\.augment\.stroke` must be .* at most 1, .* 2"),
+        (
+            {"augment": {"shfit": 0.1}},
+            r"`space\.augment\.shfit` is not .*Did you mean `space\.augment\.shift`\?",
+        ),
+        ({"augment": 0.1}, r"`space\.augment` is not a hyperparameter of .*augment\.shift"),
     ],
 )
 def test_parse_refuses_value_of_built_in_model(space: Mapping[str, Any], message: str) -> None:
@@ -147,6 +160,15 @@ def test_parse_refuses_missing_hyperparameter(name: str) -> None:
 def test_parse_leaves_missing_epochs_to_oracle() -> None:
     space = Space.parse({k: v for k, v in FIXED.items() if k != "epochs"}, MLP)
     assert "epochs" not in space.dimensions
+
+
+def test_parse_takes_what_a_group_holds_as_hyperparameters() -> None:
+    space = mlp(augment={"shift": [0.0, 0.1], "rotation": 10.0, "zoom": 0.0, "shear": 0})
+    assert space.dimensions["augment_shift"] == Choice((0.0, 0.1))
+    assert space.dimensions["augment_rotation"] == Fixed(10.0)
+    # What is not augmented is no value of a trial.
+    assert not {"augment_zoom", "augment_shear"} & space.dimensions.keys()
+    assert space.searched == {"augment_shift"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch_size", 1.5)])

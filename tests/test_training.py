@@ -26,8 +26,11 @@ VALUES = {
     "layers": 1,
     "units_1": 16,
     "activation": "relu",
+    "batch_norm": False,
     "dropout": 0.0,
+    "l2": 0.0,
     "learning_rate": 0.01,
+    "learning_rate_decay": 1.0,
     "optimizer": "adam",
     "transform": "rescale",
 }

@@ -94,10 +94,25 @@ def test_run_measures_and_writes(trained: TrialResult, few_digits: ImageData) ->
     for metrics in trained.epochs:
         assert set(metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
         assert 0 <= metrics["val_accuracy"] <= 1
-    assert set(trained.test) == {"test_loss", "test_accuracy"}
+    assert set(trained.test) == {
+        "test_loss",
+        "test_accuracy",
+        "test_calibration_error",
+        "test_right",
+        "test_wrong",
+    }
+    assert trained.test["test_right"] + trained.test["test_wrong"] == 80
     assert 0 < trained.train_seconds < trained.seconds
-    picture, table = (Path(path) for path in trained.files.artifacts)
-    assert (picture.name, table.name) == ("confusion_matrix.png", "confusion_matrix.json")
+    files = {Path(path).name: Path(path) for path in trained.files.artifacts}
+    assert set(files) == {
+        "confusion_matrix.png",
+        "confusion_matrix.json",
+        "evaluation.json",
+        "calibration.png",
+        "wrong_predictions.png",
+        "wrong_predictions.csv",
+    }
+    picture, table = files["confusion_matrix.png"], files["confusion_matrix.json"]
     with Image.open(picture) as image:
         assert image.format == "PNG"
     counts = json.loads(table.read_text())

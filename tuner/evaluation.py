@@ -8,9 +8,37 @@ import numpy.typing as npt
 
 Probabilities = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 # Keeps the loss finite for a true class with probability 0, as Keras's own losses do.
 _EPSILON = 1e-7
+
+
+NUM_BINS = 15
+"""Bins of confidence, as in the paper that `Calibration` is from."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far a model's confidence can be believed, in `NUM_BINS` bins of equal width.
+
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Attributes:
+        counts: Images whose predicted class has a probability in the bin, int64 `(bins,)`.
+        confidences: Their mean probability, float64 `(bins,)`; NaN in an empty bin.
+        accuracies: The share of them predicted right, float64 `(bins,)`; NaN in an empty bin.
+    """
+
+    counts: Counts
+    confidences: npt.NDArray[np.float64]
+    accuracies: npt.NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: the mean distance of the two, in `[0, 1]`."""
+        distances = np.abs(np.nan_to_num(self.confidences - self.accuracies))
+        return float((distances * self.counts).sum() / self.counts.sum())
 
 
 @dataclass(frozen=True)
@@ -21,11 +49,35 @@ class Evaluation:
         accuracy: Share of the images predicted right, in `[0, 1]`.
         loss: Mean cross-entropy in nats.
         confusion: int64 `(classes, classes)`: rows are true classes, columns predicted ones.
+        calibration: How its confidence and its accuracy go together.
     """
 
     accuracy: float
     loss: float
     confusion: Counts
+    calibration: Calibration
+
+    @property
+    def num_right(self) -> int:
+        """Number of images predicted right."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def num_wrong(self) -> int:
+        """Number of images predicted wrong."""
+        return int(self.confusion.sum()) - self.num_right
+
+    def of_classes(self) -> tuple[Shares, Shares, Shares]:
+        """Return precision, recall and F1 of each class, float64 `(classes,)`.
+
+        A precision is 0 where the class was never predicted, a recall is 0 where it never
+        occurs, and so is an F1 where both are.
+        """
+        hits = np.diag(self.confusion).astype(np.float64)
+        precision = hits / np.maximum(self.confusion.sum(axis=0), 1)
+        recall = hits / np.maximum(self.confusion.sum(axis=1), 1)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, _EPSILON)
+        return precision, recall, f1
 
 
 def evaluate(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Evaluation:
@@ -49,7 +101,39 @@ def evaluate(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Eva
         accuracy=float(np.mean(predictions == labels)),
         loss=float(-np.log(np.clip(of_truth, _EPSILON, 1)).mean()),
         confusion=confusion_matrix(labels, predictions, probabilities.shape[1]),
+        calibration=calibration(probabilities.max(axis=1), predictions == labels),
     )
+
+
+def calibration(
+    confidences: npt.NDArray[np.float32], hits: npt.NDArray[np.bool_]
+) -> Calibration:
+    """Compare a model's confidence with how often it is right.
+
+    Args:
+        confidences: Probability of each image's predicted class, in `[0, 1]`, `(num_images,)`.
+        hits: Whether the prediction is right, `(num_images,)`.
+    """
+    bins = np.clip(np.ceil(confidences * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    with np.errstate(invalid="ignore"):
+        # An empty bin has no mean: 0 / 0.
+        means = np.bincount(bins, confidences, NUM_BINS) / counts
+        accuracies = np.bincount(bins, hits, NUM_BINS) / counts
+    return Calibration(counts, means, accuracies)
+
+
+def mistakes(
+    probabilities: Probabilities, labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.intp]:
+    """Return the indices of the images predicted wrong, the most confident mistakes first.
+
+    Args:
+        probabilities: Shape `(num_images, classes)`.
+        labels: True classes, shape `(num_images,)`.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
 
 
 def confusion_matrix(

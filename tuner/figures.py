@@ -3,18 +3,30 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-from tuner.evaluation import Counts
+from tuner.datasets import Split
+from tuner.evaluation import NUM_BINS, Calibration, Counts, Probabilities
 
 MAX_ANNOTATED = 20
 """Classes up to which every cell has its count written in it."""
 
 MAX_GRID = 100
 """Classes up to which cells are told apart by lines, which would hide smaller ones."""
+
+MAX_ROWS = 20
+"""Classes whose wrong predictions are shown, those with most of them."""
+
+MAX_COLUMNS = 10
+"""Wrong predictions of a class that are shown, the most confident ones."""
+
+_TILE = 56
 
 
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
@@ -42,16 +54,14 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     is_long = longest > 3
 
     side = float(np.clip(0.5 * num_classes + 1.6, 4.5, 14))
-    figure = Figure(figsize=(side, side), dpi=100)
-    FigureCanvasAgg(figure)
-    # Room for the names, in inches: matplotlib's own layouts draw everything twice, and a trial
-    # of a second should not spend a third of one on its picture.
+    # Room for the names, in inches.
     text = 0.1 * longest
     left, right, bottom, top = 0.5 + text, 0.15, 0.55 + (text if is_long else 0.15), 0.45
     width = side - max(left + right, bottom + top)
-    axes = figure.add_axes(
-        (left / side, bottom / side, width / side, width / side), box_aspect=1
+    figure, axes = _figure(
+        side, side, (left, bottom, side - left - width, side - bottom - width)
     )
+    axes.set_box_aspect(1)
     axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
     worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
     axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
@@ -80,6 +90,142 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
                 fontsize=8 if count > 999 else 9,
                 color="white" if row == column and shares[row, column] > 0.85 else "0.15",
             )  # fmt: skip
+    _save(figure, path)
+
+
+def calibration(found: Calibration, path: Path) -> None:
+    """Draw how often a model is right where it is so confident, as a PNG.
+
+    Args:
+        found: Of the model's predictions.
+        path: File to write.
+    """
+    figure, axes = _figure(4.8, 4.2)
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    share = found.counts / found.counts.sum()
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
+    filled = found.counts > 0
+    axes.bar(
+        edges[:-1][filled], found.accuracies[filled], 1 / NUM_BINS, align="edge",
+        color="#9ecae1", edgecolor="white", label="accuracy",
+    )  # fmt: skip
+    axes.plot(
+        found.confidences[filled], found.accuracies[filled], "o", color="#08519c", markersize=4
+    )
+    axes.step(
+        edges, np.append(share, share[-1]), where="post", color="#e6550d", linewidth=1.2,
+        label="share of the images",
+    )  # fmt: skip
+    axes.set_title(f"expected calibration error {found.error:.4f}")
+    axes.set_xlabel("confidence: probability of the predicted class")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of the predictions that are right")
+    axes.legend(loc="upper left", framealpha=0.9, edgecolor="white")
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def wrong_predictions(
+    wrong: Split, probabilities: Probabilities, class_names: Sequence[str], path: Path
+) -> None:
+    """Draw what was predicted wrong, a row for each true class, as a PNG.
+
+    Under each image is what it was taken for, and with what probability. Of many, the most
+    confident `MAX_COLUMNS` of a class are shown, and the `MAX_ROWS` classes with most mistakes.
+
+    Args:
+        wrong: The images, the most confident mistakes first.
+        probabilities: What was predicted, `(num_wrong, classes)`.
+        class_names: One name a class.
+        path: File to write.
+    """
+    counts = np.bincount(wrong.labels, minlength=len(class_names))
+    rows = np.sort(np.argsort(-counts, kind="stable")[:MAX_ROWS])
+    rows = rows[counts[rows] > 0]
+    num_columns = int(min(counts.max(initial=0), MAX_COLUMNS))
+    height, width = _TILE + 22, _TILE + 10
+    canvas = np.full(
+        (max(len(rows), 1) * height, max(num_columns, 4) * width, 3), 255, np.uint8
+    )
+    captions = []
+    for row, label in enumerate(rows):
+        shown = np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]
+        for column, index in enumerate(shown):
+            tile = _tile(wrong.images[index])
+            top, left = row * height + 2, column * width + (width - tile.shape[1]) // 2
+            canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+            predicted = int(probabilities[index].argmax())
+            captions.append(
+                (
+                    column * width + width / 2,
+                    top + _TILE + 2,
+                    f"{_shortened(class_names[predicted], 6)}, "
+                    f"{_percent(probabilities[index, predicted])}",
+                )
+            )
+    names = [f"{_shortened(class_names[label])}\n{counts[label]:,} wrong" for label in rows]
+    margin = 0.25 + 0.085 * max((len(line) for n in names for line in n.split("\n")), default=0)
+    figure, axes = _figure(
+        canvas.shape[1] / 80 + margin + 0.1, canvas.shape[0] / 80 + 0.6,
+        (margin, 0.05, 0.1, 0.55),
+    )  # fmt: skip
+    axes.imshow(canvas, interpolation="nearest")
+    for x, y, text in captions:
+        axes.text(x, y, text, ha="center", va="top", fontsize=7, color="0.25", parse_math=False)
+    total = int(counts.sum())
+    what = "no wrong predictions"
+    if total:
+        what = f"{total:,} wrong predictions, with what was predicted instead"
+    if total > len(captions):
+        what += f"\nshown: the {num_columns} most confident of each class"
+        if len(rows) < np.count_nonzero(counts):
+            what += f", of the {len(rows)} classes with most"
+    axes.set_title(what, fontsize=10)
+    axes.set_yticks(np.arange(len(rows)) * height + 2 + _TILE / 2, names, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def _tile(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return an image as RGB whose longer side is that of a tile."""
+    pixels = image[..., 0] if image.shape[2:] == (1,) else image
+    height, width = pixels.shape[:2]
+    scale = _TILE / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(pixels).convert("RGB").resize(size, how))
+
+
+def _percent(probability: float) -> str:
+    return f"{min(int(probability * 100), 99)} %" if probability < 1 else "100 %"
+
+
+def _figure(
+    width: float, height: float, margins: tuple[float, float, float, float] | None = None
+) -> tuple[Figure, Any]:
+    """Return a figure of so many inches, and axes in it with these margins.
+
+    Matplotlib's own layouts draw everything twice, and a trial of a second should not spend a
+    third of one on its pictures.
+    """
+    figure = Figure(figsize=(width, height), dpi=100)
+    FigureCanvasAgg(figure)
+    left, bottom, right, top = margins or (0.6, 0.6, 0.2, 0.45)
+    axes = figure.add_axes(
+        (
+            left / width,
+            bottom / height,
+            (width - left - right) / width,
+            (height - bottom - top) / height,
+        )
+    )
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -87,6 +233,9 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
         figure.savefig(path)
 
 
-def _shortened(name: str) -> str:
+def _shortened(name: str, length: int = 14) -> str:
+    if len(name) <= length:
+        return name
     # The end often tells names apart.
-    return name if len(name) <= 14 else f"{name[:8]}…{name[-5:]}"
+    end = length // 3
+    return f"{name[: length - end - 1]}…{name[-end:]}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf.basecontainer import BaseContainer
 
-HYPERPARAMETER = re.compile(r"space\.\w+")
+HYPERPARAMETER = re.compile(r"space\.(?!augment$)\w+|space\.augment\.\w+")
 
 _merge_with = BaseContainer._merge_with
 
@@ -20,7 +20,7 @@ def _replace_or_merge(self: Any, *others: Any, **options: Any) -> None:
     """Stand in for `BaseContainer._merge_with`, which every way of merging comes through."""
     key = self._get_full_key(None)
     if others and HYPERPARAMETER.fullmatch(key):
-        self._get_parent()[key.partition(".")[2]] = others[-1]
+        self._get_parent()[key.rpartition(".")[2]] = others[-1]
     else:
         _merge_with(self, *others, **options)
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.dimensions import Choice, Dimension, Fixed, Range, check_limit, parse_dimension
 from tuner.errors import ConfigError
-from tuner.models import LIMITS, SPACES, Limit
+from tuner.models import LIMITS, OPTIONAL, SPACES, Limit
 from tuner.trial import Value, Values
 
 if TYPE_CHECKING:
     import keras_tuner
+
+GROUP = "augment"
+"""What holds a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,27 @@ class Space:
         """
         known = SPACES.get(model)
         dimensions = {}
-        for name, given in space.items():
+        for key, name, given in _flattened(space):
             layer = _layer_of(name)
             base = "units" if layer and "layers" in space else name
             if known is not None and base not in known:
-                close = difflib.get_close_matches(name, known, 1)
+                names = [_key(n) for n in known]
+                close = difflib.get_close_matches(key, names, 1)
                 hint = f" Did you mean `space.{close[0]}`?" if close else ""
                 raise ConfigError(
-                    f"`space.{name}` is not a hyperparameter of {model}, which takes "
-                    f"{', '.join(known)}.{hint}"
+                    f"`space.{key}` is not a hyperparameter of {model}, which takes "
+                    f"{', '.join(names)}.{hint}"
                 )
-            dimensions[name] = parse_dimension(f"space.{name}", given)
+            dimension = parse_dimension(f"space.{key}", given)
             limit = (known or LIMITS).get(base)
             if limit is not None:
-                check_limit(f"space.{name}", dimensions[name], limit)
+                check_limit(f"space.{key}", dimension, limit)
+            # What changes nothing is not among a trial's values.
+            if not (known is not None and key != name and dimension == Fixed(0)):
+                dimensions[name] = dimension
         _check_layers(dimensions)
         for name in known or LIMITS:
-            if name not in dimensions and name != "epochs":
+            if name not in dimensions and name not in OPTIONAL:
                 raise ConfigError(
                     f"`space.{name}` is missing: give a number, a list of choices or a range "
                     f"{{min: …, max: …}}."
@@ -164,6 +171,21 @@ def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
     sampling = "log" if dimension.log else "linear"
     kind = declared.Int if dimension.is_integer else declared.Float
     kind(name, dimension.min, dimension.max, step=dimension.step, sampling=sampling)
+
+
+def _flattened(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield key, name and what is given of every hyperparameter, the group's as well."""
+    for name, given in space.items():
+        if isinstance(given, Mapping) and name == GROUP:
+            for member, inner in given.items():
+                yield f"{name}.{member}", f"{name}_{member}", inner
+        else:
+            yield name, name, given
+
+
+def _key(name: str) -> str:
+    """Return what the configuration calls a hyperparameter: `augment_shift` in its group."""
+    return name.replace("_", ".", 1) if name.startswith(f"{GROUP}_") else name
 
 
 def _layer_of(name: str) -> int:

@@ -1,7 +1,6 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
 import functools
-import json
 import logging
 import time
 import traceback
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import evaluation, figures, garbage, interrupt, training
+from tuner import artifacts, evaluation, garbage, interrupt, training
 from tuner.curves import Curve, CurveWriter, curve_of
 from tuner.datasets import ImageData
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
@@ -160,19 +159,19 @@ class Worker:
             training.predict(model, test), len(test), len(class_names)
         )
         result = evaluation.evaluate(probabilities, test.labels)
-        picture, table = (
-            output_dir / "confusion_matrix.png",
-            output_dir / "confusion_matrix.json",
-        )
-        figures.confusion_matrix(result.confusion, class_names, picture)
-        counts = {"class_names": list(class_names), "counts": result.confusion.tolist()}
-        table.write_text(json.dumps(counts), encoding="utf-8")
+        written = artifacts.write(result, probabilities, test, class_names, output_dir)
         # Not at the top: MLflow takes 0.8 s to import, and the first trial can begin without.
         from tuner import packaging
 
         packaging.save(model, self._data, output_dir / "model")
-        metrics = {"test_loss": result.loss, "test_accuracy": result.accuracy}
-        files = TrialFiles((str(picture), str(table)), str(output_dir / "model"))
+        metrics = {
+            "test_loss": result.loss,
+            "test_accuracy": result.accuracy,
+            "test_calibration_error": result.calibration.error,
+            "test_right": float(result.num_right),
+            "test_wrong": float(result.num_wrong),
+        }
+        files = TrialFiles(tuple(map(str, written)), str(output_dir / "model"))
         return metrics, files
 
 

@@ -12,27 +12,34 @@ class Limit:
 
     Attributes:
         min: Smallest number allowed.
+        max: Largest number allowed.
         below: Number that must not be reached, or None.
         above: Number that must be exceeded, or None.
         integer: Whether only whole numbers are allowed.
+        boolean: Whether it is true or false; numbers then are not allowed.
         options: Strings allowed; numbers then are not.
     """
 
     min: float | None = None
+    max: float | None = None
     below: float | None = None
     above: float | None = None
     integer: bool = False
+    boolean: bool = False
     options: tuple[str, ...] = ()
 
     def allows(self, value: Value) -> bool:
         """Say whether `value` lies within the limit."""
         if self.options:
             return value in self.options
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if self.boolean or isinstance(value, bool):
+            return self.boolean and isinstance(value, bool)
+        if not isinstance(value, int | float):
             return False
         return not (
             (self.integer and not isinstance(value, int))
             or (self.min is not None and value < self.min)
+            or (self.max is not None and value > self.max)
             or (self.below is not None and value >= self.below)
             or (self.above is not None and value <= self.above)
         )
@@ -41,8 +48,11 @@ class Limit:
         """Say it in words that follow "must be"."""
         if self.options:
             return "one of " + ", ".join(self.options)
+        if self.boolean:
+            return "true or false"
         bounds = [
             f"at least {self.min:g}" if self.min is not None else "",
+            f"at most {self.max:g}" if self.max is not None else "",
             f"above {self.above:g}" if self.above is not None else "",
             f"below {self.below:g}" if self.below is not None else "",
         ]
@@ -68,18 +78,46 @@ ACTIVATIONS = (
     "softplus",
 )
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
-TRANSFORMS = ("rescale", "l2_columns")
+TRANSFORMS = ("rescale", "standardize", "l2_columns", "thin", "deslant")
+
+_AUGMENTATION = {
+    "augment_shift": Limit(min=0, below=1),
+    "augment_rotation": Limit(min=0, max=180),
+    "augment_zoom": Limit(min=0, below=1),
+    "augment_shear": Limit(min=0, below=1),
+    "augment_elastic": Limit(min=0, below=1),
+    "augment_stroke": Limit(min=0, max=1),
+}
+
+_COMMON = {
+    "activation": Limit(options=ACTIVATIONS),
+    "batch_norm": Limit(boolean=True),
+    "dropout": Limit(min=0, below=1),
+    "l2": Limit(min=0),
+    "learning_rate": Limit(above=0),
+    "learning_rate_decay": Limit(above=0, max=1),
+    "optimizer": Limit(options=OPTIMIZERS),
+    "transform": Limit(options=TRANSFORMS),
+    **_AUGMENTATION,
+}
 
 SPACES: Mapping[str, Mapping[str, Limit]] = {
     "tuner.models.mlp.build": {
         **LIMITS,
         "layers": Limit(min=1, integer=True),
         "units": Limit(min=1, integer=True),
-        "activation": Limit(options=ACTIVATIONS),
-        "dropout": Limit(min=0, below=1),
-        "learning_rate": Limit(above=0),
-        "optimizer": Limit(options=OPTIMIZERS),
-        "transform": Limit(options=TRANSFORMS),
+        **_COMMON,
+    },
+    "tuner.models.cnn.build": {
+        **LIMITS,
+        "blocks": Limit(min=1, max=8, integer=True),
+        "filters": Limit(min=1, integer=True),
+        "kernel_size": Limit(min=1, integer=True),
+        "units": Limit(min=0, integer=True),
+        **_COMMON,
     },
 }
 """The hyperparameters of each built-in model; a user's own model may have any."""
+
+OPTIONAL = frozenset({"epochs", *_AUGMENTATION})
+"""Those that need not be in the space: Hyperband sets the epochs, and 0 augments nothing."""

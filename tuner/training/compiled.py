@@ -1,8 +1,8 @@
 """Whole epochs as one compiled program: no Python between two batches.
 
 The images live once in memory, as uint8. A program runs `model.train_step` in a `tf.while_loop`
-over batches gathered from them; on a CPU it is compiled by XLA unless the model has
-convolutions, for which XLA's CPU code is slow beyond use (216 s for an epoch that otherwise
+over batches gathered from them; on a CPU it is compiled by XLA unless the model has layers for
+which XLA's CPU code is slow beyond use, such as convolutions (216 s for an epoch that otherwise
 takes 9).
 
 Tracing and compiling take about a second, more than a short training. A program is therefore
@@ -29,13 +29,14 @@ MAX_PROGRAMS = 8
 
 # What an optimiser keeps of `exclude_from_weight_decay`.
 _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-# How a functional model's configuration names the tensors between its layers.
-_TENSOR = "__keras_tensor__"
+# How a functional model's configuration names what is no object: the tensors between its
+# layers, constants and slices.
+_PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
 
 _STEPS_A_CALL = 512
 """Steps between two chances to be interrupted: seconds, even for a large model."""
 
-_CONVOLUTIONS = (
+_SLOW_IN_XLA = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
@@ -46,6 +47,8 @@ _CONVOLUTIONS = (
     keras.layers.DepthwiseConv2D,
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
+    # 0.5 microseconds a number: an epoch of 45 s that otherwise takes 6.
+    keras.layers.GaussianNoise,
 )
 
 
@@ -90,7 +93,10 @@ class Program:
             else tf.constant(list(class_weight.values()), tf.float32)
         )
         self._num_full = len(train) // batch_size
-        use_xla = bool(tf.config.list_physical_devices("GPU")) or not _has_convolutions(model)
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        use_xla = on_gpu or not any(
+            isinstance(layer, _SLOW_IN_XLA) for layer in _all_layers(model)
+        )
         # Without AutoGraph, from which Keras's own loop keeps `train_step` as well.
         self._run_steps = tf.function(self._steps, jit_compile=use_xla, autograph=False)
         # A last, smaller batch would double what XLA has to compile, for one step an epoch.
@@ -309,7 +315,7 @@ def _modules(config: Any) -> Iterator[str]:
         module = config.get("module")
         if isinstance(module, str):
             yield module
-        elif config.get("class_name", _TENSOR) != _TENSOR:
+        elif config.get("class_name", _PLAIN[0]) not in _PLAIN:
             yield "unknown"
         for value in config.values():
             yield from _modules(value)
@@ -320,10 +326,6 @@ def _modules(config: Any) -> Iterator[str]:
 
 def _all_layers(model: Any) -> list[Any]:
     return list(model._flatten_layers(include_self=False, recursive=True))
-
-
-def _has_convolutions(model: Any) -> bool:
-    return any(isinstance(layer, _CONVOLUTIONS) for layer in _all_layers(model))
 
 
 def _resident(split: Split) -> _Resident:

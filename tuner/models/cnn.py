@@ -1,0 +1,56 @@
+"""A small convolutional network."""
+
+from typing import Any
+
+import keras
+
+from tuner.models.parts import classifier, prepared, regularizer
+from tuner.trial import Values
+
+
+def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    """Build and compile a convolutional network: blocks that halve the image, a dense layer.
+
+    Args:
+        values: `blocks`, `filters` (of the first block; each next one has twice as many),
+            `kernel_size` (pixels, both ways), `units` of the dense layer (0: without),
+            `activation`, `batch_norm` (whether a layer's sums are normalised over the batch),
+            `dropout` (a rate in `[0, 1)`, before the dense layer and after it), and what
+            `prepared` and `classifier` take.
+        image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
+        num_classes: Width of the softmax at the end.
+
+    Returns:
+        A compiled `keras.Model` from uint8 images `(n, *image_shape)` to probabilities
+        `(n, num_classes)`, float32.
+    """
+    images, x = prepared(values, image_shape)
+    for i in range(int(values["blocks"])):
+        x = keras.layers.Conv2D(
+            int(values["filters"]) << i,
+            values["kernel_size"],
+            padding="same",
+            use_bias=not values["batch_norm"],
+            kernel_regularizer=regularizer(values),
+        )(x)
+        x = _activated(x, values)
+        x = keras.layers.MaxPooling2D(padding="same")(x)
+    x = _dropped(keras.layers.Flatten()(x), values)
+    if values["units"]:
+        x = keras.layers.Dense(
+            values["units"],
+            use_bias=not values["batch_norm"],
+            kernel_regularizer=regularizer(values),
+        )(x)
+        x = _dropped(_activated(x, values), values)
+    return classifier(values, images, x, num_classes, "cnn")
+
+
+def _activated(x: Any, values: Values) -> Any:
+    if values["batch_norm"]:
+        x = keras.layers.BatchNormalization()(x)
+    return keras.layers.Activation(values["activation"])(x)
+
+
+def _dropped(x: Any, values: Values) -> Any:
+    return keras.layers.Dropout(values["dropout"])(x) if values["dropout"] else x

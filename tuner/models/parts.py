@@ -1,0 +1,67 @@
+"""What the built-in models have in common: how they begin, and how they end."""
+
+from typing import Any
+
+import keras
+
+from tuner.models.augment import augment
+from tuner.models.transforms import transform
+from tuner.trial import Values
+
+DECAY_STEPS = 1000
+"""Training steps in which the learning rate falls to `learning_rate_decay` of what it was."""
+
+
+def prepared(values: Values, image_shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return the model's input, and the images as its first layer with weights takes them.
+
+    Args:
+        values: `transform`, and the strengths `augment_…` that are not 0.
+        image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
+
+    Returns:
+        Symbolic uint8 `(n, *image_shape)`, and float32 `(n, height, width, channels)`.
+    """
+    images = keras.Input(shape=image_shape, dtype="uint8", name="images")
+    changed = images
+    if (augmentation := augment(image_shape, values)) is not None:
+        changed = augmentation(images)
+    return images, transform(str(values["transform"]), changed.shape[1:])(changed)
+
+
+def regularizer(values: Values) -> keras.regularizers.Regularizer | None:
+    """Return what punishes large weights, from `l2`, the factor of their squares' sum."""
+    return keras.regularizers.L2(values["l2"]) if values["l2"] else None
+
+
+def classifier(values: Values, images: Any, features: Any, num_classes: int, name: str) -> Any:
+    """End a model with class probabilities, and compile it.
+
+    Args:
+        values: `optimizer`, `learning_rate`, `learning_rate_decay` (its factor for each
+            `DECAY_STEPS` steps, in `(0, 1]`) and `l2`.
+        images: The model's input.
+        features: What the classes are told from, `(n, features)`.
+        num_classes: Width of the softmax.
+        name: The model's name.
+
+    Returns:
+        A compiled `keras.Model` from uint8 images to probabilities `(n, num_classes)`, float32.
+    """
+    probabilities = keras.layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_regularizer=regularizer(values),
+        name="classes",
+    )(features)
+    model = keras.Model(images, probabilities, name=name)
+    optimizer = keras.optimizers.get(values["optimizer"])
+    optimizer.learning_rate = values["learning_rate"]
+    if values["learning_rate_decay"] != 1:
+        optimizer = type(optimizer)(
+            keras.optimizers.schedules.ExponentialDecay(
+                values["learning_rate"], DECAY_STEPS, values["learning_rate_decay"]
+            )
+        )
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
