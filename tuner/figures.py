@@ -11,8 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tuner import images
 from tuner.datasets import Split
 from tuner.evaluation import NUM_BINS, Calibration, Counts, Probabilities
+from tuner.images import ImageFiles
 
 MAX_ANNOTATED = 20
 """Classes up to which every cell has its count written in it."""
@@ -25,6 +27,9 @@ MAX_ROWS = 20
 
 MAX_COLUMNS = 10
 """Wrong predictions of a class that are shown, the most confident ones."""
+
+MAX_FILES = 200
+"""Image files whose predictions are shown."""
 
 _TILE = 56
 
@@ -186,6 +191,45 @@ def wrong_predictions(
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def predictions(
+    files: ImageFiles, probabilities: Probabilities, class_names: Sequence[str], path: Path
+) -> None:
+    """Draw image files, what the model was shown of them, and what it took them for, as a PNG.
+
+    Args:
+        files: The files; the first `MAX_FILES` are drawn.
+        probabilities: What was predicted, `(num_files, classes)`.
+        class_names: One name a class.
+        path: File to write.
+    """
+    num_shown = min(len(files.paths), MAX_FILES)
+    num_columns = min(num_shown, 5)
+    num_rows = -(-num_shown // num_columns)
+    height, width = _TILE + 40, 2 * _TILE + 36
+    canvas = np.full((num_rows * height, num_columns * width, 3), 255, np.uint8)
+    figure, axes = _figure(
+        canvas.shape[1] / 80 + 0.2, canvas.shape[0] / 80 + 0.2, (0.1, 0.1, 0.1, 0.1)
+    )
+    for i in range(num_shown):
+        top, left = i // num_columns * height, i % num_columns * width
+        before = images.thumbnail(files.paths[i], _TILE)
+        for tile, x in ((_tile(before), left + 4), (_tile(files.images[i]), left + _TILE + 12)):
+            # A white drawing on a white page needs a frame.
+            canvas[top + 19 : top + 21 + tile.shape[0], x - 1 : x + 1 + tile.shape[1]] = 200
+            canvas[top + 20 : top + 20 + tile.shape[0], x : x + tile.shape[1]] = tile
+        predicted = int(probabilities[i].argmax())
+        said = f"{_shortened(class_names[predicted])}, {_percent(probabilities[i, predicted])}"
+        name = _shortened(files.paths[i].name, 22)
+        axes.text(left + 2, top + 4, name, va="top", fontsize=7, color="0.4", parse_math=False)
+        axes.text(
+            left + 2, top + 22 + _TILE, said, va="top", fontsize=8, fontweight="bold",
+            parse_math=False,
+        )  # fmt: skip
+    axes.imshow(canvas, interpolation="nearest")
+    axes.set_axis_off()
     _save(figure, path)
 
 

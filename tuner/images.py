@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tuner.drawings import Form, Steps, prepare
 from tuner.errors import DataError
 
 T = TypeVar("T")
@@ -67,22 +68,50 @@ def check(paths: Sequence[Path]) -> None:
     _for_each(paths, lambda image: None)
 
 
-def read(paths: Sequence[Path], image_shape: tuple[int, ...]) -> ImageFiles:
+def read(
+    paths: Sequence[Path],
+    image_shape: tuple[int, ...],
+    form: Form | None = None,
+    steps: Steps | None = None,
+) -> ImageFiles:
     """Read image files and bring them to one shape.
 
     Transparent pixels become white, as on paper. Colours become grey where the model takes grey
-    images, and sizes are changed by Lanczos resampling.
+    images. Without a form, or with no step to take, sizes are changed by Lanczos resampling.
 
     Args:
         paths: The files.
         image_shape: `(height, width)` or `(height, width, channels)`, of the model.
+        form: How drawings look in the model's data set; see `tuner.drawings.prepare`.
+        steps: Which steps are taken to bring them to that form; all by default.
 
     Raises:
         DataError: If any of them is no image, naming all that are not; none is left out
         silently.
     """
-    images = _for_each(paths, lambda image: _shaped(image, image_shape))
-    return ImageFiles(tuple(paths), np.stack(images))
+    steps = steps or Steps()
+
+    def use(image: Image.Image) -> npt.NDArray[np.uint8]:
+        if form is None or not steps.any:
+            return resized(image, image_shape)
+        return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
+
+    return ImageFiles(tuple(paths), np.stack(_for_each(paths, use)))
+
+
+def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
+    """Return a small picture of an image file, RGB `(height, width, 3)`, no side above `side`.
+
+    Raises:
+        DataError: If it is no image.
+    """
+
+    def use(image: Image.Image) -> npt.NDArray[np.uint8]:
+        small = flattened(image, "RGB")
+        small.thumbnail((side, side), Image.Resampling.BOX)
+        return np.asarray(small)
+
+    return _open(path, use)
 
 
 def class_of(path: Path, class_names: Sequence[str]) -> str | None:
@@ -131,9 +160,26 @@ def _open(path: Path, use: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 
-def _shaped(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return an image in the shape of a data set's, uint8, by Lanczos resampling."""
     height, width = image_shape[:2]
     mode = "RGB" if len(image_shape) == 3 and image_shape[2] == 3 else "L"
+    flat = flattened(image, mode).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(flat, dtype=np.uint8).reshape(image_shape)
+
+
+def flattened(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image the way up it was taken, without transparency, grey or in colours.
+
+    Args:
+        image: As it was opened.
+        mode: `L` or `RGB`.
+
+    Raises:
+        ValueError: If it has more than one frame, or more than 8 bits a channel.
+    """
+    if (num_frames := getattr(image, "n_frames", 1)) > 1:
+        raise ValueError(f"it has {num_frames} frames")
     # A camera says beside the pixels which way is up.
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
@@ -141,8 +187,7 @@ def _shaped(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    shaped = image.convert(mode).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(shaped, dtype=np.uint8).reshape(image_shape)
+    return image.convert(mode)
 
 
 class _without_pillow_limit:

@@ -15,16 +15,18 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from tuner.datasets import ImageData
+from tuner.drawings import Form
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
-def save(model: Any, data: ImageData, model_dir: Path) -> None:
+def save(model: Any, data: ImageData, form: Form | None, model_dir: Path) -> None:
     """Save a Keras model in MLflow's format.
 
     Args:
         model: A `keras.Model` from raw images to class probabilities.
         data: What it was trained on; its class names and shape go into the model's metadata.
+        form: How drawings look in these data, if they are such; goes there too.
         model_dir: Folder to make.
     """
     mlflow.tensorflow.save_model(
@@ -37,6 +39,7 @@ def save(model: Any, data: ImageData, model_dir: Path) -> None:
             "data_digest": data.digest,
             "class_names": list(data.class_names),
             "image_shape": list(data.image_shape),
+            "form": form and form.to_dict(),
         },
     )
 

@@ -14,12 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner import cli
-from tuner.config import load_predict
+from tuner.config import load_predict, to_dict
 from tuner.errors import UserError
 
 if TYPE_CHECKING:
     from tuner.evaluation import Probabilities
     from tuner.images import ImageFiles
+
+SHEET = Path("predictions.png")
+"""What `show=true` writes, into the current folder."""
 
 MAX_MATRIX_CLASSES = 20
 """Classes up to which the confusion matrix is printed."""
@@ -28,7 +31,7 @@ MAX_MATRIX_CLASSES = 20
 def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
-    from tuner import evaluation, images
+    from tuner import drawings, evaluation, images
     from tuner.logs import native_noise_to
 
     root = Path(config.images)
@@ -43,7 +46,9 @@ def main(composed: DictConfig) -> None:
                 f"one does not name its classes and the shape of its images."
             )
         class_names = tuple(metadata["class_names"])
-        files = images.read(paths, tuple(metadata["image_shape"]))
+        form = drawings.Form.from_dict(metadata["form"]) if metadata.get("form") else None
+        steps = drawings.Steps(**to_dict(config.prepare))
+        files = images.read(paths, tuple(metadata["image_shape"]), form, steps)
         probabilities = evaluation.as_probabilities(
             model.predict(files.images), len(paths), len(class_names)
         )
@@ -53,6 +58,13 @@ def main(composed: DictConfig) -> None:
         console = Console(highlight=False, width=10_000)
     _print_predictions(console, root, files, probabilities, class_names)
     _print_score(console, files, probabilities, class_names)
+    if config.show:
+        from tuner import figures
+
+        figures.predictions(files, probabilities, class_names, SHEET)
+        left_out = len(paths) - figures.MAX_FILES
+        more = f" (without the last {left_out:,})" if left_out > 0 else ""
+        console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
 
 
 def _load(uri: str, tracking_uri: str | None) -> Any:

@@ -175,11 +175,23 @@ class StudyConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """Which steps bring a drawing to the form of the training images."""
+
+    invert: bool = True
+    crop: bool = True
+    stroke: bool = True
+    center: bool = True
+
+
+@dataclass
 class PredictConfig:
     """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
 
     images: str = MISSING
     model: str = MISSING
+    prepare: PrepareConfig = MISSING
+    show: bool = False
     tracking: TrackingConfig = MISSING
 
 

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import artifacts, evaluation, garbage, interrupt, training
+from tuner import artifacts, drawings, evaluation, garbage, interrupt, training
 from tuner.curves import Curve, CurveWriter, curve_of
 from tuner.datasets import ImageData
+from tuner.drawings import Form
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
 from tuner.functions import find_function
 from tuner.trial import (
@@ -152,6 +153,11 @@ class Worker:
         epochs = int(request.values["epochs"]) if values.knows_epochs else None
         return model, curve_of(Path(request.curve_dir), epochs)
 
+    @functools.cached_property
+    def _form(self) -> Form | None:
+        """How drawings look in these data, measured once."""
+        return drawings.measure(self._data.train.images)
+
     def _evaluate(self, model: Any, output_dir: Path) -> tuple[Metrics, TrialFiles]:
         """Measure the model on the test split, and write what is logged of it."""
         test, class_names = self._data.test, self._data.class_names
@@ -163,7 +169,7 @@ class Worker:
         # Not at the top: MLflow takes 0.8 s to import, and the first trial can begin without.
         from tuner import packaging
 
-        packaging.save(model, self._data, output_dir / "model")
+        packaging.save(model, self._data, self._form, output_dir / "model")
         metrics = {
             "test_loss": result.loss,
             "test_accuracy": result.accuracy,
