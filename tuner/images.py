@@ -1,6 +1,7 @@
 """Image files, read as a model of the registry wants its images."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -111,7 +112,8 @@ def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
         small.thumbnail((side, side), Image.Resampling.BOX)
         return np.asarray(small)
 
-    return _open(path, use)
+    with without_pillow_limit():
+        return open_image(path, use)
 
 
 def class_of(path: Path, class_names: Sequence[str]) -> str | None:
@@ -127,23 +129,32 @@ def class_of(path: Path, class_names: Sequence[str]) -> str | None:
 
 def _for_each(paths: Sequence[Path], use: Callable[[Image.Image], T]) -> list[T]:
     results, faults = [], []
-    for path in paths:
-        try:
-            results.append(_open(path, use))
-        except DataError as error:
-            faults.append(str(error))
+    with without_pillow_limit():
+        for path in paths:
+            try:
+                results.append(open_image(path, use))
+            except DataError as error:
+                faults.append(str(error))
     if faults:
         more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise DataError("\n  ".join(faults[:20]) + more)
     return results
 
 
-def _open(path: Path, use: Callable[[Image.Image], T]) -> T:
+def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """Open an image file and return what `use` makes of it; call it `without_pillow_limit`.
+
+    Args:
+        path: The file.
+        use: May raise what Pillow does, and `ValueError` with a reason.
+
+    Raises:
+        DataError: If it is no image that can be used.
+    """
     if path.stat().st_size == 0:
         raise DataError(f"{path} must be an image, but is empty (0 bytes).")
     try:
-        # Pillow's own limit would warn first and allow twice as much.
-        with _without_pillow_limit(), Image.open(path) as image:
+        with Image.open(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
@@ -168,6 +179,18 @@ def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.
     return np.asarray(flat, dtype=np.uint8).reshape(image_shape)
 
 
+def check_kind(image: Image.Image) -> None:
+    """Refuse an opened image that is not one picture of 8 bits a channel.
+
+    Raises:
+        ValueError: If it has more than one frame, or more than 8 bits a channel.
+    """
+    if (num_frames := getattr(image, "n_frames", 1)) > 1:
+        raise ValueError(f"it has {num_frames} frames")
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+
+
 def flattened(image: Image.Image, mode: str) -> Image.Image:
     """Return an image the way up it was taken, without transparency, grey or in colours.
 
@@ -178,24 +201,23 @@ def flattened(image: Image.Image, mode: str) -> Image.Image:
     Raises:
         ValueError: If it has more than one frame, or more than 8 bits a channel.
     """
-    if (num_frames := getattr(image, "n_frames", 1)) > 1:
-        raise ValueError(f"it has {num_frames} frames")
+    check_kind(image)
     # A camera says beside the pixels which way is up.
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert(mode)
 
 
-class _without_pillow_limit:
-    """Sets Pillow's limit of pixels aside, in favour of the check above."""
+@contextlib.contextmanager
+def without_pillow_limit() -> Iterator[None]:
+    """Set Pillow's limit of pixels aside, which warns first and allows twice as much.
 
-    def __enter__(self) -> None:
-        self._limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-
-    def __exit__(self, *_: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self._limit
+    `MAX_PIXELS` stands in for it. It is one for all threads: set it aside around them all.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

@@ -22,6 +22,8 @@ class DataConfig:
     path: str | None = None
     train_size: int | None = None
     validation_split: float = 0.1
+    image_size: Any = None
+    test_split: float = 0.2
 
 
 @dataclass

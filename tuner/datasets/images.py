@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 from sklearn.model_selection import train_test_split
 
 from tuner.errors import DataError
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+
+_COPIED = 1024
+"""Images copied at a time where they do not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Split:
 
     def take(self, indices: npt.NDArray[np.intp]) -> Split:
         """Return the images at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        return Split(_taken(self.images, indices), self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,8 @@ class LabelledImages:
         sha = hashlib.sha256()
         for array in (self.train.images, self.train.labels, self.test.images, self.test.labels):
             sha.update(f"{array.dtype}{array.shape}".encode())
-            sha.update(np.ascontiguousarray(array).data)
+            for i in range(0, len(array), _COPIED):
+                sha.update(np.ascontiguousarray(array[i : i + _COPIED]).data)
         sha.update("\0".join(self.class_names).encode())
         return sha.hexdigest()[:32]
 
@@ -226,6 +234,21 @@ def load(config: DataConfig, seed: int) -> ImageData:
         validation=source.train.take(validation),
         test=source.test,
     )
+
+
+def _taken(images: Images, indices: npt.NDArray[np.intp]) -> Images:
+    """Return the images at `indices`: those of a file in another one if memory is short."""
+    shape = (len(indices), *images.shape[1:])
+    needed = math.prod(shape)
+    is_small = needed <= psutil.virtual_memory().available / 4
+    if is_small or not isinstance(images, np.memmap) or images.filename is None:
+        return images[indices]
+    # It has no name, and is gone with the last process that maps it.
+    with tempfile.TemporaryFile(dir=Path(str(images.filename)).parent) as file:
+        taken: Images = np.memmap(file, np.uint8, "w+", shape=shape)
+    for i in range(0, len(indices), _COPIED):
+        taken[i : i + _COPIED] = images[indices[i : i + _COPIED]]
+    return taken
 
 
 def _stratified(

@@ -26,23 +26,41 @@ def load(config: DataConfig) -> LabelledImages:
         DataError: If the file at `path` is not MNIST's form.
         UnavailableError: If there is no copy and it cannot be downloaded.
     """
+    return load_like_mnist(config, "MNIST", "mnist", tuple("0123456789"))
+
+
+def load_like_mnist(
+    config: DataConfig, title: str, module: str, class_names: tuple[str, ...]
+) -> LabelledImages:
+    """Load a data set of MNIST's form, from a file or by one of Keras's loaders.
+
+    Args:
+        config: The group `data`.
+        title: What people call it.
+        module: Of Keras's loader, in `keras.datasets`.
+        class_names: One name a class.
+
+    Raises:
+        DataError: If the file at `path` is not MNIST's form.
+        UnavailableError: If there is no copy and it cannot be downloaded.
+    """
     if config.path is not None:
         data = npz.read(Path(config.path))
-        if data.train.images.shape[1:] != SHAPE or len(data.class_names) != 10:
+        if data.train.images.shape[1:] != SHAPE or len(data.class_names) != len(class_names):
             raise DataError(
-                f"{config.path} must hold images of 28 x 28 in 10 classes to be MNIST, but has "
-                f"{data.train.images.shape[1:]} in {len(data.class_names)}; for other images "
-                f"use data=npz."
+                f"{config.path} must hold images of 28 x 28 in 10 classes to be {title}, but "
+                f"has {data.train.images.shape[1:]} in {len(data.class_names)}; for other "
+                f"images use data=npz."
             )
-        return data
+        return LabelledImages(data.train, data.test, class_names)
     import keras
 
     try:
-        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, module).load_data()
     except Exception as error:
         # Keras raises a bare Exception for a failed download.
         raise UnavailableError(
-            f"MNIST is not among Keras's downloads and cannot be downloaded ({error}). Name a "
-            f"copy of mnist.npz with data.path=…, or use data=digits, which needs none."
+            f"{title} is not among Keras's downloads and cannot be downloaded ({error}). Name "
+            f"a copy as .npz with data.path=…, or use data=digits, which needs none."
         ) from error
-    return LabelledImages.from_arrays(x_train, y_train, x_test, y_test)
+    return LabelledImages.from_arrays(x_train, y_train, x_test, y_test, class_names)

@@ -28,9 +28,7 @@ def fit(
     """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
     return model.fit(
         batches(train, epochs, batch_size, seed, initial_epoch),
-        validation_data=tf.data.Dataset.from_tensor_slices(
-            (validation.images, validation.labels)
-        ).batch(EVALUATION_BATCH),
+        validation_data=_in_order(validation),
         initial_epoch=initial_epoch,
         epochs=epochs,
         steps_per_epoch=-(-len(train) // batch_size),
@@ -63,18 +61,34 @@ def order(num_images: int, seed: int, epoch: Any) -> Any:
 
 
 def batches(train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int) -> Any:
-    """Yield the batches of all epochs still to come, one after another."""
-    images, labels = tf.constant(train.images), tf.constant(train.labels)
+    """Yield the batches of all epochs still to come, one after another.
+
+    Images are read when they are needed: they may lie in a file that is larger than memory.
+    """
 
     def one_epoch(epoch: Any) -> Any:
         shuffled = order(len(train), seed, epoch)
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
 
-    def gather(chosen: Any) -> Any:
-        return tf.gather(images, chosen), tf.gather(labels, chosen)
-
     epoch_numbers = tf.data.Dataset.range(initial_epoch + 1, epochs + 1, output_type=tf.int32)
-    gathered = epoch_numbers.flat_map(one_epoch).map(
-        gather, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return gathered.prefetch(tf.data.AUTOTUNE)
+    return _read(train, epoch_numbers.flat_map(one_epoch))
+
+
+def _in_order(split: Split) -> Any:
+    """Yield a split in batches for evaluation."""
+    indices = tf.data.Dataset.range(len(split), output_type=tf.int32)
+    return _read(split, indices.batch(EVALUATION_BATCH))
+
+
+def _read(split: Split, chosen: Any) -> Any:
+    """Turn batches of indices into batches of images and labels."""
+
+    def gather(indices: Any) -> Any:
+        images, labels = tf.numpy_function(
+            lambda i: (split.images[i], split.labels[i]), [indices], (tf.uint8, tf.int64)
+        )
+        images.set_shape((None, *split.images.shape[1:]))
+        labels.set_shape((None,))
+        return images, labels
+
+    return chosen.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
