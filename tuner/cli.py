@@ -40,7 +40,7 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     Args:
         command: Takes the composed configuration; what it raises becomes the exit status.
-        config_name: File in `conf/`, without its ending. The commands beside the search have
+        config_name: File in `conf/`, without its ending. Commands that take no groups have
             theirs in `conf/commands/`, where `model=` is a key and not a group's option.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, errors
@@ -23,6 +24,7 @@ from tuner.schema import (
     BayesianConfig,
     CurvesConfig,
     DataConfig,
+    ExploreConfig,
     GridConfig,
     HyperbandConfig,
     PredictConfig,
@@ -71,6 +73,20 @@ def load_predict(composed: DictConfig) -> PredictConfig:
         ConfigError: At the first thing wrong.
     """
     config: PredictConfig = typed(composed, OmegaConf.structured(PredictConfig))
+    return config
+
+
+def load_explore(composed: DictConfig) -> ExploreConfig:
+    """Check the configuration of `tuner.explore` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: ExploreConfig = typed(composed, OmegaConf.structured(ExploreConfig))
+    _check_data(config.data)
+    _check_between("seed", config.seed, 0, MAX_SEED)
+    if Path(config.picture).suffix.lower() != ".png":
+        raise ConfigError(f"`picture` must be the name of a .png, but got {config.picture!r}.")
     return config
 
 
@@ -186,6 +202,11 @@ def _check_data(data: DataConfig) -> None:
         raise ConfigError(
             f"`data.validation_split` must be above 0 and below 1 (the share of the training "
             f"images kept for validation), but got {data.validation_split}."
+        )
+    if not 0 < data.test_split < 1:
+        raise ConfigError(
+            f"`data.test_split` must be above 0 and below 1 (the share of the images that "
+            f"judges), but got {data.test_split}."
         )
     if data.train_size is not None:
         _check_at_least("data.train_size", data.train_size, 1)

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from tuner import images
 from tuner.datasets import Split
@@ -155,11 +153,11 @@ def wrong_predictions(
     )
     captions = []
     for row, label in enumerate(rows):
-        shown = np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]
-        for column, index in enumerate(shown):
-            tile = _tile(wrong.images[index])
-            top, left = row * height + 2, column * width + (width - tile.shape[1]) // 2
-            canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        chosen = np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]
+        for column, index in enumerate(chosen):
+            shown = images.tile(wrong.images[index], _TILE)
+            top, left = row * height + 2, column * width + (width - shown.shape[1]) // 2
+            canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
             predicted = int(probabilities[index].argmax())
             captions.append(
                 (
@@ -216,10 +214,11 @@ def predictions(
     for i in range(num_shown):
         top, left = i // num_columns * height, i % num_columns * width
         before = images.thumbnail(files.paths[i], _TILE)
-        for tile, x in ((_tile(before), left + 4), (_tile(files.images[i]), left + _TILE + 12)):
+        for image, x in ((before, left + 4), (files.images[i], left + _TILE + 12)):
+            shown = images.tile(image, _TILE)
             # A white drawing on a white page needs a frame.
-            canvas[top + 19 : top + 21 + tile.shape[0], x - 1 : x + 1 + tile.shape[1]] = 200
-            canvas[top + 20 : top + 20 + tile.shape[0], x : x + tile.shape[1]] = tile
+            canvas[top + 19 : top + 21 + shown.shape[0], x - 1 : x + 1 + shown.shape[1]] = 200
+            canvas[top + 20 : top + 20 + shown.shape[0], x : x + shown.shape[1]] = shown
         predicted = int(probabilities[i].argmax())
         said = f"{_shortened(class_names[predicted])}, {_percent(probabilities[i, predicted])}"
         name = _shortened(files.paths[i].name, 22)
@@ -231,16 +230,6 @@ def predictions(
     axes.imshow(canvas, interpolation="nearest")
     axes.set_axis_off()
     _save(figure, path)
-
-
-def _tile(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return an image as RGB whose longer side is that of a tile."""
-    pixels = image[..., 0] if image.shape[2:] == (1,) else image
-    height, width = pixels.shape[:2]
-    scale = _TILE / max(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(pixels).convert("RGB").resize(size, how))
 
 
 def _percent(probability: float) -> str:

@@ -179,6 +179,21 @@ def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.
     return np.asarray(flat, dtype=np.uint8).reshape(image_shape)
 
 
+def tile(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Return an image as RGB `(height, width, 3)`, with its longer side of so many pixels.
+
+    Args:
+        image: uint8 `(height, width)` or `(height, width, 1 or 3)`.
+        side: In pixels.
+    """
+    pixels = image[..., 0] if image.shape[2:] == (1,) else image
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(pixels).convert("RGB").resize(size, how))
+
+
 def check_kind(image: Image.Image) -> None:
     """Refuse an opened image that is not one picture of 8 bits a channel.
 

@@ -177,6 +177,15 @@ class StudyConfig:
 
 
 @dataclass
+class ExploreConfig:
+    """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
+
+    data: DataConfig = MISSING
+    seed: int = 0
+    picture: str = "data.png"
+
+
+@dataclass
 class PrepareConfig:
     """Which steps bring a drawing to the form of the training images."""
 

@@ -119,7 +119,7 @@ def _run(
     console: Console,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner import registry
+    from tuner import exploration, registry
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.progress import Progress
@@ -140,7 +140,11 @@ def _run(
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
     tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
-    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), held.settings)
+    picture = held.path / "data.png"
+    if not picture.exists():
+        exploration.draw(data, exploration.explore(data), picture)
+    settings = [*held.settings, picture]
+    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None

@@ -1,0 +1,108 @@
+"""What is in a data set: counted, compared and drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+
+from tuner.datasets import ImageData, Split
+from tuner.exploration import MAX_ROWS, draw, explore, table
+
+
+def made_up(
+    num_classes: int, shape: tuple[int, ...], names: list[str] | None = None
+) -> ImageData:
+    drawn = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count * num_classes) % num_classes
+        return Split(drawn.integers(0, 256, (len(labels), *shape), dtype=np.uint8), labels)
+
+    class_names = tuple(names or (f"class {i}" for i in range(num_classes)))
+    return ImageData("own", class_names, "0", split(4), split(2), split(1))
+
+
+def test_explore_counts_each_class_of_each_split() -> None:
+    data = made_up(3, (5, 4))
+    found = explore(data)
+    assert found.counts.tolist() == [[4, 4, 4], [2, 2, 2], [1, 1, 1]]
+    assert set(found.duplicates.values()) == {0}
+    assert found.said_of_duplicates == "Duplicates between the splits: none."
+    assert table(data, found)[-1] == ("all", "12", "6", "3")
+
+
+def test_explore_finds_images_that_are_in_two_splits() -> None:
+    data = made_up(2, (5, 4))
+    data.test.images[0] = data.train.images[3]
+    data.validation.images[1] = data.train.images[3]
+    data.train.images[4] = data.train.images[3]
+    found = explore(data)
+    assert found.duplicates == {
+        ("train", "validation"): 2,
+        ("train", "test"): 2,
+        ("validation", "test"): 1,
+    }
+    assert "2 of train in test" in found.said_of_duplicates
+
+
+def test_embedded_digits_have_no_duplicates(digits: ImageData) -> None:
+    found = explore(digits)
+    assert found.counts.sum(axis=1).tolist() == [1221, 216, 360]
+    assert set(found.duplicates.values()) == {0}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (30, 60, 3), (100, 40, 1), (1, 1)])
+@pytest.mark.parametrize("num_classes", [2, MAX_ROWS + 20])
+def test_draw_is_of_bounded_size(
+    tmp_path: Path, num_classes: int, shape: tuple[int, ...]
+) -> None:
+    names = [f"a very long name of the class number {i} 日本" for i in range(num_classes)]
+    data = made_up(num_classes, shape, names)
+    draw(data, explore(data), tmp_path / "data.png")
+    with Image.open(tmp_path / "data.png") as image:
+        assert image.size[0] < 1600
+        assert image.size[1] < 4000
+
+
+def test_draw_shows_the_mean_and_the_first_images(tmp_path: Path) -> None:
+    data = made_up(2, (8, 8, 3))
+    data.train.images[::2] = (255, 0, 0)
+    data.train.images[0] = (0, 255, 0)
+    draw(data, explore(data), tmp_path / "data.png")
+    with Image.open(tmp_path / "data.png") as image:
+        colours = {colour: count for count, colour in image.getcolors(100_000) or []}
+    tile = 32 * 32
+    assert colours[255, 0, 0] == 3 * tile
+    assert colours[0, 255, 0] == tile
+    # Three of four are red.
+    assert colours[191, 64, 0] == tile
+
+
+def test_command_prints_a_table_and_draws(tmp_path: Path) -> None:
+    done = command(tmp_path, "explore", "data=digits", "picture=seen.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["class", "train", "validation", "test"]
+    assert lines[11].split() == ["all", "1,221", "216", "360"]
+    assert "Duplicates between the splits: none." in done.stdout
+    with Image.open(tmp_path / "seen.png") as image:
+        assert image.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data=npz", "`data.path` is missing"),
+        ("data.validation_split=2", "`data.validation_split` must be above 0 and below 1"),
+        ("+data.test_split=0", "`data.test_split` must be above 0 and below 1"),
+        ("picture=seen.jpg", "`picture` must be the name of a .png"),
+        ("seed=-1", "`seed` must lie between 0 and"),
+    ],
+)
+def test_command_refuses_with_one_message(tmp_path: Path, override: str, message: str) -> None:
+    done = command(tmp_path, "explore", override)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr

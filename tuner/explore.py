@@ -1,0 +1,35 @@
+"""`python -m tuner.explore`: look at a data set before searching on it."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tuner import cli
+from tuner.config import load_explore
+
+
+def main(composed: DictConfig) -> None:
+    """Print what is in a data set, and draw it."""
+    config = load_explore(composed)
+    from tuner import datasets, exploration
+
+    data = datasets.load(config.data, config.seed)
+    found = exploration.explore(data)
+    table = Table("class", *exploration.SPLITS, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, *counts in exploration.table(data, found):
+        table.add_row(Text(name), *counts)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"\n{found.said_of_duplicates}")
+    picture = Path(config.picture)
+    exploration.draw(data, found, picture)
+    console.print(f"Mean and first images of each class: {picture}", markup=False)
+
+
+if __name__ == "__main__":
+    cli.run(main, "explore")
