@@ -12,7 +12,16 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from tuner import config as config_module
-from tuner.config import check_name, flatten, load, load_predict, to_dict, unknown_key
+from tuner.config import (
+    check_name,
+    flatten,
+    load,
+    load_explore,
+    load_predict,
+    to_dict,
+    unknown_key,
+)
+from tuner.dimensions import Range
 from tuner.errors import ConfigError
 from tuner.schema import (
     BayesianConfig,
@@ -30,6 +39,7 @@ CONF = Path(__file__).parents[1] / "conf"
 # What a user must say beside the option itself.
 REQUIRED = {
     "data=npz": ["data.path=images.npz"],
+    "data=image_folder": ["data.path=images", "data.name=mine"],
     "model=custom": ["model._target_=my_package.my_function"],
     "data=custom": ["data._target_=my_package.load", "data.name=mine"],
 }
@@ -70,7 +80,12 @@ def fail(*overrides: str) -> str:
 def test_conf_has_no_file_that_no_test_composes() -> None:
     files = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")}
     grouped = {f"{group}/{option}.yaml" for group in GROUPS for option in options(group)}
-    assert files - grouped == {"config.yaml", "commands/bench.yaml", "commands/predict.yaml"}
+    assert files - grouped == {
+        "config.yaml",
+        "explore.yaml",
+        "commands/bench.yaml",
+        "commands/predict.yaml",
+    }
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -357,6 +372,32 @@ def test_load_predict_accepts_conf() -> None:
 def test_load_predict_says_mistake(overrides: Sequence[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_predict(composed(*overrides, name="commands/predict"))
+
+
+def test_load_explore() -> None:
+    config = load_explore(composed("data=npz", "data.path=a.npz", "seed=3", name="explore"))
+    assert (config.data.path, config.seed, config.picture) == ("a.npz", 3, "data.png")
+
+
+def test_load_predict_turns_steps_off() -> None:
+    overrides = ["images=a.png", "model=m", "prepare.stroke=false", "show=true"]
+    config = load_predict(composed(*overrides, name="commands/predict"))
+    assert to_dict(config.prepare) == {
+        "invert": True,
+        "crop": True,
+        "stroke": False,
+        "center": True,
+    }
+    assert config.show
+
+
+def test_space_of_a_group_is_merged_member_by_member() -> None:
+    overrides = ["space.augment.shift={min: 0.0, max: 0.1}", "space.augment.zoom=[0.1,0.2]"]
+    space = loaded(*overrides).searched_space()
+    assert space.searched == {"epochs", "units_1", "units_2", "augment_shift", "augment_zoom"}
+    # As whole as any other: nothing of the range is left.
+    again = loaded(*overrides, "space.augment.shift={min: 0.0, max: 0.2, step: 0.1}")
+    assert again.searched_space().dimensions["augment_shift"] == Range(0.0, 0.2, 0.1)
 
 
 def test_to_dict_keeps_order_of_fields() -> None:

@@ -369,8 +369,12 @@ def test_help_imports_nothing_heavy(option: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data=cifar"], "`data` must be one of custom, digits, mnist, npz, but got 'cifar'."),
-        (["model=rnn"], "`model` must be one of custom, mlp, but got 'rnn'."),
+        (
+            ["data=cifar"],
+            "`data` must be one of custom, digits, fashion_mnist, image_folder, mnist, npz, "
+            "but got 'cifar'.",
+        ),
+        (["model=rnn"], "`model` must be one of cnn, custom, mlp, but got 'rnn'."),
         (["search=annealing"], "`search` must be one of bayesian, grid, hyperband, random"),
         (["search.max_trails=3"], "Did you mean `search.max_trials`?"),
         (["search.max_trials=0"], "`search.max_trials` must be above 0, but got 0."),
