@@ -92,6 +92,7 @@ def test_search_leaves_only_its_own_files(finished_study: FinishedStudy) -> None
     assert {path.name for path in study.iterdir()} == {
         "config.yaml",
         "curves",
+        "data.png",
         "lock",
         "oracle.jsonl",
         "overrides.yaml",
@@ -115,6 +116,8 @@ def test_log_has_every_epoch_with_its_time(finished_study: FinishedStudy) -> Non
 
 def test_runs_are_nested_and_named_as_documented(finished_study: FinishedStudy) -> None:
     [parent] = runs(finished_study.folder, "study")
+    kept = mlflow.artifacts.list_artifacts(parent.info.artifact_uri)
+    assert {file.path for file in kept} == {"config.yaml", "data.png", "overrides.yaml"}
     assert (parent.info.run_name, parent.info.status) == ("first", "FINISHED")
     assert parent.data.params["space.units"] == "[8, 16]"
     trials = runs(finished_study.folder, "trial")

@@ -1,5 +1,6 @@
 """The epochs themselves: every image once, in an order that follows from the seed."""
 
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -129,6 +130,23 @@ def test_batches_of_another_seed_have_another_order() -> None:
 
 
 # Training
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_fit_trains_on_images_in_a_file_as_on_those_in_memory(
+    few_digits: ImageData, engine: str, tmp_path: Path
+) -> None:
+    def in_file(name: str, split: Split) -> Split:
+        np.save(tmp_path / name, split.images)
+        return Split(np.load(tmp_path / name, mmap_mode="r"), split.labels)
+
+    filed = dataclasses.replace(
+        few_digits,
+        train=in_file("train.npy", few_digits.train),
+        validation=in_file("validation.npy", few_digits.validation),
+    )
+    assert isinstance(filed.train.images, np.memmap)
+    assert state(fitted(filed, engine)[0]) == state(fitted(few_digits, engine)[0])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
