@@ -114,9 +114,11 @@ def test_log_has_every_epoch_with_its_time(finished_study: FinishedStudy) -> Non
     assert "Best of 4 trials" in log
 
 
-def test_runs_are_nested_and_named_as_documented(finished_study: FinishedStudy) -> None:
+def test_runs_are_nested_and_named_as_documented(
+    finished_study: FinishedStudy, client_of: mlflow.MlflowClient
+) -> None:
     [parent] = runs(finished_study.folder, "study")
-    kept = mlflow.artifacts.list_artifacts(parent.info.artifact_uri)
+    kept = client_of.list_artifacts(parent.info.run_id)
     assert {file.path for file in kept} == {"config.yaml", "data.png", "overrides.yaml"}
     assert (parent.info.run_name, parent.info.status) == ("first", "FINISHED")
     assert parent.data.params["space.units"] == "[8, 16]"

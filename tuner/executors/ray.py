@@ -284,10 +284,10 @@ class _Worker:
                     yield _News(some, made)
             outcome = trial.result()
             files = FileParcel.packed(Path(here.output_dir))
-            resident = psutil.Process().memory_info().rss
-            yield _News(
-                _taken(epochs), CheckpointParcel.since(here, sent), outcome, files, resident
-            )
+            made = CheckpointParcel.since(here, sent)
+        # With its folder gone: whoever has the outcome may end this process at once.
+        resident = psutil.Process().memory_info().rss
+        yield _News(_taken(epochs), made, outcome, files, resident)
 
 
 @dataclasses.dataclass(frozen=True)
