@@ -37,12 +37,11 @@ def assert_in_form(image: npt.NDArray[np.uint8], form: Form = MNIST) -> None:
     assert width == pytest.approx(form.stroke_width, rel=0.25)
 
 
-@pytest.mark.parametrize("width", [1, 3, 12, 24])
-@pytest.mark.parametrize("side", [60, 200, 600])
+@pytest.mark.parametrize(
+    ("width", "side"), [(1, 60), (3, 60), (1, 200), (12, 200), (1, 600), (3, 600), (24, 600)]
+)
 @pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0), (40, 220), (200, 60)])
 def test_prepare_any_line_on_any_canvas(width: int, side: int, ink: int, ground: int) -> None:
-    if width > side / 12:
-        pytest.skip("wider than this drawing has room for")
     assert_in_form(prepare(line(width, side, ink, ground), SHAPE, MNIST))
 
 
