@@ -62,7 +62,8 @@ def prepare(output_dir: Path) -> None:
     )
     values: dict[str, Value] = {
         "epochs": 1, "batch_size": 32, "layers": 1, "units_1": 8, "activation": "relu",
-        "dropout": 0.0, "learning_rate": 0.001, "optimizer": "adam", "transform": "rescale",
+        "batch_norm": False, "dropout": 0.0, "l2": 0.0, "learning_rate": 0.001,
+        "learning_rate_decay": 1.0, "optimizer": "adam", "transform": "rescale",
     }  # fmt: skip
     outcome = run(TrialRequest("0000", values, 0, str(output_dir)), lambda *_: None)
     assert isinstance(outcome, TrialResult), outcome
@@ -88,7 +89,7 @@ def main(num_trials: int) -> None:
         epochs = tuple({"val_accuracy": score, "loss": 1 - score} for _ in range(2))
         for epoch, metrics in enumerate(epochs, 1):
             on_epoch(request.trial_id, epoch, metrics)
-        pictures = sorted(str(path) for path in output_dir.glob("confusion_matrix.*"))
+        pictures = sorted(str(path) for path in output_dir.iterdir() if path.is_file())
         files = TrialFiles(tuple(pictures), str(output_dir / "model"))
         test = {"test_accuracy": score, "test_loss": 1 - score}
         returned.append(time.perf_counter())

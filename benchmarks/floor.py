@@ -13,15 +13,18 @@ from typing import Any
 from benchmarks.job import Job, Values, load_splits, read_job, write_scores
 from tuner.trial import Value, trial_seed
 
-# The rest of the values, as `conf/model/mlp.yaml` has them.
-_FIXED: dict[str, Value] = {
+FIXED: dict[str, Value] = {
     "layers": 2,
     "activation": "relu",
+    "batch_norm": False,
     "dropout": 0.0,
+    "l2": 0.0,
     "learning_rate": 1e-3,
+    "learning_rate_decay": 1.0,
     "optimizer": "adam",
     "transform": "rescale",
 }
+"""The rest of the values, as `conf/model/mlp.yaml` has them; a seed follows from all."""
 
 
 def main() -> None:
@@ -63,7 +66,7 @@ def _fit(job: Job, values: Values, train: Any, validation: Any) -> float:
     from tuner import training
     from tuner.models import mlp
 
-    complete = {**_FIXED, **values, "batch_size": job.batch_size}
+    complete = {**FIXED, **values, "batch_size": job.batch_size}
     seed = trial_seed(job.seed, complete)
     training.seed_everything(seed)
     num_classes = int(train.labels.max()) + 1

@@ -70,7 +70,8 @@ def _values(drawn: random.Random) -> dict[str, Value]:
     }
     return widths | {
         "epochs": 2, "batch_size": drawn.choice([32, 64]), "layers": layers,
-        "activation": "relu", "dropout": 0.1, "learning_rate": 0.001,
+        "activation": "relu", "batch_norm": False, "dropout": 0.1, "l2": 0.0,
+        "learning_rate": 0.001, "learning_rate_decay": 1.0,
         "optimizer": drawn.choice(["adam", "sgd"]), "transform": "rescale",
     }  # fmt: skip
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from benchmarks import floor
 from benchmarks.job import Job, read_job
 from benchmarks.journal import Journal
 from benchmarks.measure import Run, measure
@@ -16,6 +18,7 @@ from benchmarks.rows import LISTS, OURS, ROWS, Row, TrialList
 from tests.conftest import VALUES
 from tuner.errors import UserError
 from tuner.models import mlp
+from tuner.space import Space
 
 PEER = "peer"
 
@@ -90,6 +93,16 @@ def test_peers_train_the_network_that_glassy_trains() -> None:
     configs = [{**model.optimizer.get_config(), "name": ""} for model in (ours, theirs)]
     assert configs[0] == configs[1]
     assert ours.loss == theirs.loss
+
+
+def test_floor_trains_with_the_values_of_the_configuration() -> None:
+    conf = Path(__file__).parents[1] / "conf" / "model" / "mlp.yaml"
+    space = OmegaConf.to_container(OmegaConf.load(conf))["space"]  # type: ignore[index,call-overload]
+    given = {"epochs": 2, "units_1": 4, "units_2": 4, "batch_size": 32}
+    values = Space.parse({**space, "units": 4, "epochs": 2}, "tuner.models.mlp.build").complete(
+        {}
+    )
+    assert {**floor.FIXED, **given} == values
 
 
 def test_summarise_takes_the_median_of_seconds_and_means_over_runs() -> None:
