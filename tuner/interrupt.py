@@ -5,12 +5,17 @@ a callback from C++ it is printed and forgotten, and a search would go on; so th
 also remembered, and `check` raises it again at the next batch.
 """
 
+import contextlib
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 _requested = False
+_is_deferring = False
+_is_due = False
 
 
 def install() -> None:
@@ -28,6 +33,27 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let a call run to its end, and raise an interrupt that came meanwhile only then.
+
+    For what must not be left in the middle: of a statement that is broken off, SQLite's lock
+    would stay with this very process for as long as the exception lives.
+    """
+    global _is_deferring, _is_due
+    if _is_deferring or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _is_deferring = True
+    try:
+        yield
+    finally:
+        _is_deferring = False
+        if _is_due:
+            _is_due = False
+            raise KeyboardInterrupt
+
+
 def _report_unless_requested(unraisable: Any) -> None:
     # What Python swallowed is raised again by `check`: no need to print a traceback.
     if not (_requested and isinstance(unraisable.exc_value, KeyboardInterrupt)):
@@ -35,6 +61,9 @@ def _report_unless_requested(unraisable: Any) -> None:
 
 
 def _request(signum: int, frame: FrameType | None) -> None:
-    global _requested
+    global _requested, _is_due
     _requested = True
+    if _is_deferring:
+        _is_due = True
+        return
     raise KeyboardInterrupt

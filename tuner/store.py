@@ -12,6 +12,7 @@ import mlflow
 import psutil
 from mlflow.exceptions import MlflowException
 
+from tuner import interrupt
 from tuner.errors import ConfigError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,10 @@ def _link(made: Path, path: Path) -> None:
 
 
 class _PatientClient(mlflow.MlflowClient):
-    """Tries again what SQLite has refused, unchanged, because another process was writing."""
+    """Tries again what SQLite has refused, unchanged, because another process was writing.
+
+    No interrupt breaks a call off.
+    """
 
     def __getattribute__(self, name: str) -> Any:
         attribute = super().__getattribute__(name)
@@ -130,7 +134,8 @@ class _PatientClient(mlflow.MlflowClient):
 def _patiently(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     for tries in range(1, _MAX_TRIES + 1):
         try:
-            return method(*args, **kwargs)
+            with interrupt.deferred():
+                return method(*args, **kwargs)
         except MlflowException as error:
             if "database is locked" not in str(error) or tries == _MAX_TRIES:
                 raise
