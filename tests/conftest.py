@@ -168,6 +168,16 @@ def make_run(client: mlflow.MlflowClient, make_result: MakeResult) -> MakeRun:
     return make
 
 
+ARTIFACTS = (
+    "confusion_matrix.png",
+    "confusion_matrix.json",
+    "evaluation.json",
+    "calibration.png",
+    "wrong_predictions.png",
+    "wrong_predictions.csv",
+)
+"""What a worker writes of every trial, in its order."""
+
 SMALL_GRID = (
     "study=first",
     "executor.workers=2",

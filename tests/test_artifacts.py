@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from conftest import ARTIFACTS
 
 from tuner import artifacts
 from tuner.datasets import Split
@@ -23,14 +24,7 @@ def test_write(tmp_path: Path) -> None:
     result = evaluate(PROBABILITIES, LABELS)
     written = artifacts.write(result, PROBABILITIES, TEST, NAMES, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)
-    assert [path.name for path in written] == [
-        "confusion_matrix.png",
-        "confusion_matrix.json",
-        "evaluation.json",
-        "calibration.png",
-        "wrong_predictions.png",
-        "wrong_predictions.csv",
-    ]
+    assert [path.name for path in written] == list(ARTIFACTS)
     matrix = json.loads((tmp_path / "confusion_matrix.json").read_text(encoding="utf-8"))
     assert matrix == {
         "class_names": NAMES,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import MakeResult
+from conftest import ARTIFACTS, MakeResult
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -114,14 +114,7 @@ def test_finish_trial_records_everything(
     ]
     assert run.data.metrics["test_accuracy"] == result.test["test_accuracy"]
     assert run.data.metrics["train_seconds"] == result.train_seconds
-    assert {item.path for item in client.list_artifacts(run_id)} == {
-        "calibration.png",
-        "confusion_matrix.json",
-        "confusion_matrix.png",
-        "evaluation.json",
-        "wrong_predictions.csv",
-        "wrong_predictions.png",
-    }
+    assert {item.path for item in client.list_artifacts(run_id)} == set(ARTIFACTS)
     model = client.get_logged_model(logged_model_id(client, run_id))
     assert (model.name, model.source_run_id, model.status) == ("model", run_id, "READY")
     assert tracker.metrics("0000")["test_accuracy"] == result.test["test_accuracy"]

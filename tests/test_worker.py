@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from conftest import VALUES
+from conftest import ARTIFACTS, VALUES
 from mlflow.models import Model
 from PIL import Image
 
@@ -104,14 +104,7 @@ def test_run_measures_and_writes(trained: TrialResult, few_digits: ImageData) ->
     assert trained.test["test_right"] + trained.test["test_wrong"] == 80
     assert 0 < trained.train_seconds < trained.seconds
     files = {Path(path).name: Path(path) for path in trained.files.artifacts}
-    assert set(files) == {
-        "confusion_matrix.png",
-        "confusion_matrix.json",
-        "evaluation.json",
-        "calibration.png",
-        "wrong_predictions.png",
-        "wrong_predictions.csv",
-    }
+    assert set(files) == set(ARTIFACTS)
     picture, table = files["confusion_matrix.png"], files["confusion_matrix.json"]
     with Image.open(picture) as image:
         assert image.format == "PNG"

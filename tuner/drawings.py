@@ -99,8 +99,8 @@ def measure(images: Pixels) -> Form | None:
     grey = images[::every].reshape(-1, *images.shape[1:3])
     border = np.concatenate([_border(image) for image in grey])
     is_light = bool(np.median(border) < 128)
-    light = grey if is_light else 255 - grey
-    if np.mean(_border_of_all(light) < 64) < _MIN_PLAIN_BORDER:
+    light, border = (grey, border) if is_light else (255 - grey, 255 - border)
+    if np.mean(border < 64) < _MIN_PLAIN_BORDER:
         return None
     boxes, widths, off_mass, off_box = [], [], [], []
     middle = (np.array(light.shape[1:]) - 1) / 2
@@ -110,7 +110,7 @@ def measure(images: Pixels) -> Form | None:
             continue
         top, bottom, left, right = _box(ink)
         boxes.append(max(bottom - top, right - left))
-        widths.append(stroke_width(_enlarged(image, _DETAIL) >= 128) / _DETAIL)
+        widths.append(_grey_stroke_width(image))
         off_mass.append(np.abs(np.array(ndimage.center_of_mass(image)) - middle).max())
         off_box.append(
             np.abs(np.array([top + bottom - 1, left + right - 1]) / 2 - middle).max()
@@ -211,7 +211,7 @@ def _has_form(light: Pixels, form: Form) -> bool:
         centre = np.array(ndimage.center_of_mass(light))
     else:
         centre = np.array([top + bottom - 1, left + right - 1]) / 2
-    width = stroke_width(_enlarged(light, _DETAIL) >= 128) / _DETAIL
+    width = _grey_stroke_width(light)
     return bool(
         abs(max(bottom - top, right - left) - form.longer_side) <= 0.1 * form.longer_side
         and np.abs(centre - middle).max() <= 1.25
@@ -277,8 +277,9 @@ def _scaled(image: Pixels, scale: float) -> Pixels:
     return np.asarray(Image.fromarray(image).resize((width, height), how))
 
 
-def _enlarged(image: Pixels, factor: int) -> Pixels:
-    return _scaled(image, factor)
+def _grey_stroke_width(light: Pixels) -> float:
+    """Return the mean width of light strokes, to parts of a pixel."""
+    return stroke_width(_scaled(light, _DETAIL) >= 128) / _DETAIL
 
 
 def _box(ink: Ink) -> tuple[int, int, int, int]:
@@ -289,7 +290,3 @@ def _box(ink: Ink) -> tuple[int, int, int, int]:
 
 def _border(image: Pixels) -> Pixels:
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-
-
-def _border_of_all(images: Pixels) -> Pixels:
-    return np.concatenate([_border(image) for image in images])

@@ -158,15 +158,8 @@ def wrong_predictions(
             shown = images.tile(wrong.images[index], _TILE)
             top, left = row * height + 2, column * width + (width - shown.shape[1]) // 2
             canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-            predicted = int(probabilities[index].argmax())
-            captions.append(
-                (
-                    column * width + width / 2,
-                    top + _TILE + 2,
-                    f"{_shortened(class_names[predicted], 6)}, "
-                    f"{_percent(probabilities[index, predicted])}",
-                )
-            )
+            said = _prediction(probabilities[index], class_names, 6)
+            captions.append((column * width + width / 2, top + _TILE + 2, said))
     names = [f"{_shortened(class_names[label])}\n{counts[label]:,} wrong" for label in rows]
     margin = 0.25 + 0.085 * max((len(line) for n in names for line in n.split("\n")), default=0)
     figure, axes = _figure(
@@ -219,8 +212,7 @@ def predictions(
             # A white drawing on a white page needs a frame.
             canvas[top + 19 : top + 21 + shown.shape[0], x - 1 : x + 1 + shown.shape[1]] = 200
             canvas[top + 20 : top + 20 + shown.shape[0], x : x + shown.shape[1]] = shown
-        predicted = int(probabilities[i].argmax())
-        said = f"{_shortened(class_names[predicted])}, {_percent(probabilities[i, predicted])}"
+        said = _prediction(probabilities[i], class_names)
         name = _shortened(files.paths[i].name, 22)
         axes.text(left + 2, top + 4, name, va="top", fontsize=7, color="0.4", parse_math=False)
         axes.text(
@@ -232,8 +224,14 @@ def predictions(
     _save(figure, path)
 
 
-def _percent(probability: float) -> str:
-    return f"{min(int(probability * 100), 99)} %" if probability < 1 else "100 %"
+def _prediction(
+    probabilities: Probabilities, class_names: Sequence[str], length: int = 14
+) -> str:
+    """Say what an image was taken for, and how surely: `7, 99 %`."""
+    predicted = int(probabilities.argmax())
+    probability = probabilities[predicted]
+    percent = min(int(probability * 100), 99) if probability < 1 else 100
+    return f"{_shortened(class_names[predicted], length)}, {percent} %"
 
 
 def _figure(

@@ -4,7 +4,14 @@ from typing import Any
 
 import keras
 
-from tuner.models.parts import classifier, prepared, regularizer
+from tuner.models.parts import (
+    activated,
+    classifier,
+    dense,
+    dropped,
+    prepared,
+    regularizer,
+)
 from tuner.trial import Values
 
 
@@ -33,24 +40,9 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
             use_bias=not values["batch_norm"],
             kernel_regularizer=regularizer(values),
         )(x)
-        x = _activated(x, values)
+        x = activated(x, values)
         x = keras.layers.MaxPooling2D(padding="same")(x)
-    x = _dropped(keras.layers.Flatten()(x), values)
+    x = dropped(keras.layers.Flatten()(x), values)
     if values["units"]:
-        x = keras.layers.Dense(
-            values["units"],
-            use_bias=not values["batch_norm"],
-            kernel_regularizer=regularizer(values),
-        )(x)
-        x = _dropped(_activated(x, values), values)
+        x = dense(values, values["units"], x)
     return classifier(values, images, x, num_classes, "cnn")
-
-
-def _activated(x: Any, values: Values) -> Any:
-    if values["batch_norm"]:
-        x = keras.layers.BatchNormalization()(x)
-    return keras.layers.Activation(values["activation"])(x)
-
-
-def _dropped(x: Any, values: Values) -> Any:
-    return keras.layers.Dropout(values["dropout"])(x) if values["dropout"] else x

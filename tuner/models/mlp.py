@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tuner.models.parts import classifier, prepared, regularizer
+from tuner.models.parts import classifier, dense, prepared
 from tuner.trial import Values
 
 
@@ -25,14 +25,5 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
     images, x = prepared(values, image_shape)
     x = keras.layers.Flatten()(x)
     for i in range(1, int(values["layers"]) + 1):
-        x = keras.layers.Dense(
-            values[f"units_{i}"],
-            use_bias=not values["batch_norm"],
-            kernel_regularizer=regularizer(values),
-        )(x)
-        if values["batch_norm"]:
-            x = keras.layers.BatchNormalization()(x)
-        x = keras.layers.Activation(values["activation"])(x)
-        if values["dropout"]:
-            x = keras.layers.Dropout(values["dropout"])(x)
+        x = dense(values, values[f"units_{i}"], x)
     return classifier(values, images, x, num_classes, "mlp")

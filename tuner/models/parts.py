@@ -1,4 +1,4 @@
-"""What the built-in models have in common: how they begin, and how they end."""
+"""What the built-in models have in common: how they begin and end, and their hidden layers."""
 
 from typing import Any
 
@@ -32,6 +32,26 @@ def prepared(values: Values, image_shape: tuple[int, ...]) -> tuple[Any, Any]:
 def regularizer(values: Values) -> keras.regularizers.Regularizer | None:
     """Return what punishes large weights, from `l2`, the factor of their squares' sum."""
     return keras.regularizers.L2(values["l2"]) if values["l2"] else None
+
+
+def dense(values: Values, units: Any, features: Any) -> Any:
+    """Add a hidden dense layer of so many units, with what follows it."""
+    layer = keras.layers.Dense(
+        units, use_bias=not values["batch_norm"], kernel_regularizer=regularizer(values)
+    )
+    return dropped(activated(layer(features), values), values)
+
+
+def activated(x: Any, values: Values) -> Any:
+    """Add what follows the sums of a layer: `batch_norm`, if it is true, and `activation`."""
+    if values["batch_norm"]:
+        x = keras.layers.BatchNormalization()(x)
+    return keras.layers.Activation(values["activation"])(x)
+
+
+def dropped(x: Any, values: Values) -> Any:
+    """Add dropout at the rate `dropout`, unless that is 0."""
+    return keras.layers.Dropout(values["dropout"])(x) if values["dropout"] else x
 
 
 def classifier(values: Values, images: Any, features: Any, num_classes: int, name: str) -> Any:
