@@ -9,6 +9,7 @@ import pytest
 
 from tuner.evaluation import (
     NUM_BINS,
+    accuracy_interval,
     as_probabilities,
     calibration,
     confusion_matrix,
@@ -155,3 +156,9 @@ def test_as_probabilities_returns_float32(dtype: Any) -> None:
 def test_as_probabilities_refuses(output: npt.NDArray[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         as_probabilities(output, 4, 3)
+
+
+def test_accuracy_interval() -> None:
+    # By hand: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), with z = 1.959964.
+    assert accuracy_interval(9, 10) == pytest.approx((0.595850, 0.982124), abs=1e-6)
+    assert accuracy_interval(10, 10)[1] == 1
