@@ -159,6 +159,6 @@ def test_as_probabilities_refuses(output: npt.NDArray[Any], message: str) -> Non
 
 
 def test_accuracy_interval() -> None:
-    # By hand: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), with z = 1.959964.
+    # By hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), with z = 1.959964.
     assert accuracy_interval(9, 10) == pytest.approx((0.595850, 0.982124), abs=1e-6)
     assert accuracy_interval(10, 10)[1] == 1
