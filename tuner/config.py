@@ -29,13 +29,17 @@ from tuner.schema import (
     HyperbandConfig,
     PredictConfig,
     ProcessesConfig,
+    PromoteConfig,
     RayConfig,
+    RegistryConfig,
     StudyConfig,
 )
 from tuner.space import Space
 
 ENGINES = ("auto", "compiled", "keras")
 KEPT = ("all", "best", "none")
+GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
+ALIASES = ("challenger", "previous")
 MAX_SEED = 2**31 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
@@ -88,6 +92,39 @@ def load_explore(composed: DictConfig) -> ExploreConfig:
     if Path(config.picture).suffix.lower() != ".png":
         raise ConfigError(f"`picture` must be the name of a .png, but got {config.picture!r}.")
     return config
+
+
+def load_promote(composed: DictConfig) -> PromoteConfig:
+    """Check the configuration of `tuner.promote` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: PromoteConfig = typed(composed, OmegaConf.structured(PromoteConfig))
+    asked = [config.study is not None, config.run is not None, config.rollback]
+    if sum(asked) != 1:
+        raise ConfigError(
+            "Give one of study=<name> (its best trial wants to be champion), run=<id> (that "
+            "trial does) and rollback=true (the champion before comes back)."
+        )
+    return config
+
+
+def with_settings(config: StudyConfig, settings: Mapping[str, Any]) -> StudyConfig:
+    """Return a study's configuration with some settings changed, and checked again.
+
+    Args:
+        config: As it was searched with.
+        settings: Nested like it; what is None stays as it is.
+
+    Raises:
+        ConfigError: If a key is unknown or a value cannot be.
+    """
+    changed = OmegaConf.create(to_dict(config))
+    for key, value in flatten(settings).items():
+        if value is not None:
+            OmegaConf.update(changed, key, value, force_add=True)
+    return load(changed)
 
 
 def typed(composed: DictConfig, schema: DictConfig) -> Any:
@@ -175,11 +212,7 @@ def _check(config: StudyConfig) -> None:
     ):
         if name is not None and (not name.strip() or set("/:@") & set(name)):
             raise ConfigError(f"`{key}` must be a name without any of / : @, but got {name!r}.")
-    if config.registry.gate.metric != "accuracy":
-        raise ConfigError(
-            f"`registry.gate.metric` must be accuracy, but got {config.registry.gate.metric!r}."
-        )
-    _check_at_least("registry.gate.min_improvement", config.registry.gate.min_improvement, 0)
+    _check_registry(config.registry)
     if config.tracking.experiment is None:
         raise ConfigError("`tracking.experiment` must be a name, but got null.")
     space = config.searched_space()
@@ -210,6 +243,38 @@ def _check_data(data: DataConfig) -> None:
         )
     if data.train_size is not None:
         _check_at_least("data.train_size", data.train_size, 1)
+
+
+def _check_registry(registry: RegistryConfig) -> None:
+    if registry.alias in ALIASES:
+        raise ConfigError(
+            f"`registry.alias` must be another name than {' and '.join(ALIASES)}, which the "
+            f"registry uses itself, but got {registry.alias!r}."
+        )
+    gate = registry.gate
+    _check_one_of("registry.gate.metric", gate.metric, GATE_METRICS)
+    _check_at_least("registry.gate.min_improvement", gate.min_improvement, 0)
+    if not 0 <= gate.confidence < 1:
+        raise ConfigError(
+            f"`registry.gate.confidence` must be from 0 (no test) to below 1, but got "
+            f"{gate.confidence}."
+        )
+    for key, share in (
+        ("min_accuracy", gate.min_accuracy),
+        ("max_class_drop", gate.max_class_drop),
+    ):
+        if share is not None and not 0 <= share <= 1:
+            raise ConfigError(
+                f"`registry.gate.{key}` must lie between 0 and 1, or be null, but got {share}."
+            )
+    for key, most in (
+        ("max_parameters", gate.max_parameters),
+        ("max_latency_ms", gate.max_latency_ms),
+    ):
+        if most is not None and not most > 0:
+            raise ConfigError(
+                f"`registry.gate.{key}` must be above 0, or null for no limit, but got {most}."
+            )
 
 
 def _check_curves(curves: CurvesConfig) -> None:

@@ -26,6 +26,9 @@ MAX_ROWS = 20
 MAX_COLUMNS = 10
 """Wrong predictions of a class that are shown, the most confident ones."""
 
+MAX_CHANGED = 4
+"""Rows of images that are shown of those newly right, and of those newly wrong."""
+
 MAX_FILES = 200
 """Image files whose predictions are shown."""
 
@@ -48,7 +51,62 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     shares = confusion / np.maximum(totals, 1)
     hits = np.where(np.eye(num_classes, dtype=bool), shares, np.nan)
     faults = np.where(np.isnan(hits) & (confusion > 0), shares, np.nan)
+    figure, axes = _class_pairs(class_names)
+    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
+    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
+    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
 
+    num_right, total = int(np.trace(confusion)), int(confusion.sum())
+    axes.set_title(
+        f"{num_right:,} of {total:,} right ({num_right / max(total, 1):.2%}), "
+        f"{total - num_right:,} wrong"
+    )
+    if num_classes <= MAX_ANNOTATED:
+        for row, column in np.argwhere(confusion > 0):
+            count = int(confusion[row, column])
+            axes.text(
+                column, row, f"{count:,}", ha="center", va="center",
+                fontsize=8 if count > 999 else 9,
+                color="white" if row == column and shares[row, column] > 0.85 else "0.15",
+            )  # fmt: skip
+    _save(figure, path)
+
+
+def confusion_difference(
+    before: Counts, after: Counts, class_names: Sequence[str], path: Path
+) -> None:
+    """Draw in which cells two confusion matrices of the same images differ, as a PNG.
+
+    Blue is for the better: more hits, or fewer faults; orange is for the worse.
+
+    Args:
+        before: Counts `(classes, classes)` of the model that was there.
+        after: Those of the model that is compared with it.
+        class_names: One name a class.
+        path: File to write.
+    """
+    change = after - before
+    is_hit = np.eye(len(class_names), dtype=bool)
+    gain = np.where(is_hit, change, -change).astype(np.float64)
+    figure, axes = _class_pairs(class_names)
+    most = max(float(np.abs(gain).max()), 1.0)
+    # Pale enough for the numbers to be read on it.
+    axes.imshow(np.where(gain > 0, gain, np.nan), cmap="Blues", vmin=0, vmax=1.6 * most)
+    axes.imshow(np.where(gain < 0, -gain, np.nan), cmap="Oranges", vmin=0, vmax=1.6 * most)
+    total = int(np.trace(change))
+    axes.set_title(f"{total:+,} right; blue: better than before, orange: worse", fontsize=10)
+    if len(class_names) <= MAX_ANNOTATED:
+        for row, column in np.argwhere(change):
+            axes.text(
+                column, row, f"{int(change[row, column]):+,}", ha="center", va="center",
+                fontsize=9, color="0.15",
+            )  # fmt: skip
+    _save(figure, path)
+
+
+def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Any]:
+    """Return a figure with axes for a matrix of true classes against predicted ones."""
+    num_classes = len(class_names)
     # Names would run into each other where there are many.
     every = -(-num_classes // 40)
     ticks = list(range(0, num_classes, every))
@@ -65,35 +123,20 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
         side, side, (left, bottom, side - left - width, side - bottom - width)
     )
     axes.set_box_aspect(1)
-    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
-    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
-    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
-
-    num_right, total = int(np.trace(confusion)), int(confusion.sum())
-    axes.set_title(
-        f"{num_right:,} of {total:,} right ({num_right / max(total, 1):.2%}), "
-        f"{total - num_right:,} wrong"
-    )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     # A name is text, even if it has the dollars of a formula.
     axes.set_xticks(ticks, names, rotation=90 if is_long else 0, parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
+    axes.set_xlim(-0.5, num_classes - 0.5)
+    axes.set_ylim(num_classes - 0.5, -0.5)
     if num_classes <= MAX_GRID:
         axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="0.92", linewidth=0.6)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    if num_classes <= MAX_ANNOTATED:
-        for row, column in np.argwhere(confusion > 0):
-            count = int(confusion[row, column])
-            axes.text(
-                column, row, f"{count:,}", ha="center", va="center",
-                fontsize=8 if count > 999 else 9,
-                color="white" if row == column and shares[row, column] > 0.85 else "0.15",
-            )  # fmt: skip
-    _save(figure, path)
+    return figure, axes
 
 
 def calibration(found: Calibration, path: Path) -> None:
@@ -182,6 +225,61 @@ def wrong_predictions(
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def changed_predictions(
+    test: Split,
+    before: Probabilities,
+    after: Probabilities,
+    class_names: Sequence[str],
+    path: Path,
+) -> None:
+    """Draw the images that one of two models gets right and the other wrong, as a PNG.
+
+    Under each is its true class, and what the model that gets it wrong takes it for, and how
+    surely: the surest first.
+
+    Args:
+        test: The images that both were tested on.
+        before: What the model that was there says of them, `(num_test, classes)`.
+        after: What the model that is compared with it says.
+        class_names: One name a class.
+        path: File to write.
+    """
+    was, is_now = (p.argmax(axis=1) == test.labels for p in (before, after))
+    parts = [("newly right", is_now & ~was, before), ("newly wrong", was & ~is_now, after)]
+    height, width = _TILE + 26, _TILE + 26
+    num_rows = [
+        min(-(-int(np.count_nonzero(of)) // MAX_COLUMNS), MAX_CHANGED) for _, of, _ in parts
+    ]
+    size = (2 * 30 + max(sum(num_rows), 1) * height, MAX_COLUMNS * width, 3)
+    canvas = np.full(size, 255, np.uint8)
+    figure, axes = _figure(size[1] / 80 + 0.2, size[0] / 80 + 0.2, (0.1, 0.1, 0.1, 0.1))
+    top = 0
+    for (title, of, said), rows in zip(parts, num_rows, strict=True):
+        chosen = np.flatnonzero(of)
+        chosen = chosen[np.argsort(-said[chosen].max(axis=1), kind="stable")]
+        shown = chosen[: rows * MAX_COLUMNS]
+        more = f", the {len(shown)} surest mistakes" if len(shown) < len(chosen) else ""
+        axes.text(
+            2, top + 15, f"{len(chosen):,} {title}{more}", va="center", fontsize=10,
+            fontweight="bold",
+        )  # fmt: skip
+        for place, index in enumerate(shown):
+            y = top + 30 + place // MAX_COLUMNS * height
+            x = place % MAX_COLUMNS * width + (width - _TILE) // 2
+            tile = images.tile(test.images[index], _TILE)
+            canvas[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+            true = _shortened(class_names[test.labels[index]], 6)
+            caption = f"{true}, not {_prediction(said[index], class_names, 6)}"
+            axes.text(
+                x + _TILE / 2, y + _TILE + 2, caption, ha="center", va="top", fontsize=6,
+                color="0.25", parse_math=False,
+            )  # fmt: skip
+        top += 30 + rows * height
+    axes.imshow(canvas, interpolation="nearest")
+    axes.set_axis_off()
     _save(figure, path)
 
 

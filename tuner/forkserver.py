@@ -96,6 +96,10 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
         raise SearchFailed(
             f"The process that called {function.__name__} with {args} has died."
         ) from gone
+    except BaseException:
+        # Nobody waits for the answer any more.
+        child.process.kill()
+        raise
     finally:
         child.process.join()
         child.connection.close()

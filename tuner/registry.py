@@ -1,163 +1,219 @@
-"""The registry: a new version for the best trial, and the gate to the champion's alias."""
+"""The registry: versions of a model, the aliases that say which is in service, and every move.
 
-import json
-import logging
-from collections.abc import Mapping
+The champion's alias moves last, so whatever is killed on the way leaves the old champion in its
+place, and doing it again completes the move.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tuner.logged_models import logged_model_id
-from tuner.schema import RegistryConfig
-from tuner.trial import Values
+from tuner.errors import ConfigError, ModelError, StudyError
+from tuner.logged_models import artifacts, logged_model_id
 
-logger = logging.getLogger(__name__)
+CHALLENGER = "challenger"
+"""Alias of the version that was judged last, unless it is champion."""
 
+PREVIOUS = "previous"
+"""Alias of the version that was champion before."""
 
-@dataclass(frozen=True)
-class Challenger:
-    """A trial whose model wants to be champion.
+MODEL_FILE = "data/model.keras"
+"""Where a logged model keeps what Keras saved."""
 
-    Attributes:
-        run_id: The trial's run.
-        study: Name of its study.
-        trial_id: The oracle's name of it.
-        values: One point of the space.
-        data_digest: Of the data it was trained and tested on.
-        validation: The objective's name and what it reached.
-        test_accuracy: In `[0, 1]`.
-    """
+SHA256 = "tuner.sha256"
+"""Tag of a version: the digest of that file, in hexadecimal digits."""
 
-    run_id: str
-    study: str
-    trial_id: str
-    values: Values
-    data_digest: str
-    validation: tuple[str, float]
-    test_accuracy: float
-
-    def tags(self) -> dict[str, str]:
-        """Return what its version in the registry is tagged with."""
-        metric, score = self.validation
-        return {
-            "tuner.study": self.study,
-            "tuner.trial": self.trial_id,
-            "tuner.values": json.dumps(dict(self.values)),
-            "tuner.data_digest": self.data_digest,
-            f"tuner.{metric}": repr(score),
-            "tuner.test_accuracy": repr(self.test_accuracy),
-        }
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What stores call an alias that is not there, or whose version is gone."""
 
 
 @dataclass(frozen=True)
-class GateDecision:
-    """Whether the challenger became champion.
+class Registry:
+    """The versions of one registered model.
 
     Attributes:
-        promoted: Whether it holds the alias now.
-        reason: Why, in one sentence.
-        challenger: Its version.
-        champion: The version that held the alias before, if any.
+        client: Of the store they are in.
+        name: The registered model's.
+        alias: Of the version in service.
     """
 
-    promoted: bool
-    reason: str
-    challenger: str
-    champion: str | None
+    client: mlflow.MlflowClient
+    name: str
+    alias: str = "champion"
 
+    def check(self) -> None:
+        """Ask whether there is a registry.
 
-def promote(
-    client: mlflow.MlflowClient, config: RegistryConfig, challenger: Challenger
-) -> GateDecision:
-    """Register a challenger as a version, and give it the alias if the gate lets it through.
+        Raises:
+            ConfigError: If the tracking store has none.
+        """
+        try:
+            self.client.search_registered_models(max_results=1)
+        except (MlflowException, OSError) as error:
+            raise ConfigError(
+                f"`registry.name={self.name}` needs a model registry, which "
+                f"{self.client.tracking_uri} does not have: {str(error).splitlines()[0]} Set "
+                f"registry.name=null to search without one."
+            ) from error
 
-    Doing it again for the same run finds the version it made, and decides again.
+    def register(self, run_id: str) -> ModelVersion:
+        """Return the version of a run's model, with its digest; it is made, once.
 
-    Args:
-        client: Of the store the challenger's run is in.
-        config: Name, alias and gate; the name is not None.
-        challenger: What wants to be champion.
-    """
-    name = str(config.name)
-    _ensure_registered_model(client, name)
-    version = _find_version(client, name, challenger.run_id) or client.create_model_version(
-        name,
-        source=f"models:/{(model_id := logged_model_id(client, challenger.run_id))}",
-        run_id=challenger.run_id,
-        tags=challenger.tags(),
-        model_id=model_id,
-    )
-    champion = _holder(client, name, config.alias)
-    decision = decide(config, challenger, str(version.version), champion)
-    if decision.promoted and (champion is None or champion.version != version.version):
-        client.set_registered_model_alias(name, config.alias, str(version.version))
-    return decision
+        Raises:
+            StudyError: If the run has logged no model.
+            ModelError: If the model's files are gone.
+        """
+        self._make()
+        version = self._find(run_id) or self._make_version(run_id)
+        if SHA256 not in version.tags:
+            with tempfile.TemporaryDirectory() as folder:
+                digest = sha256_of(self.download(version, Path(folder)))
+            self.client.set_model_version_tag(self.name, version.version, SHA256, digest)
+            version = self.client.get_model_version(self.name, version.version)
+        return version
 
+    def _find(self, run_id: str) -> ModelVersion | None:
+        for version in self.client.search_model_versions(f"run_id = '{run_id}'"):
+            if version.name == self.name:
+                return version
+        return None
 
-def decide(
-    config: RegistryConfig, challenger: Challenger, version: str, champion: ModelVersion | None
-) -> GateDecision:
-    """Decide whether a challenger takes the alias.
-
-    It does if nobody holds it, or if it beats the champion's accuracy on the same test split by
-    more than `gate.min_improvement`. A tie keeps the champion.
-
-    Args:
-        config: The alias and the gate.
-        challenger: What wants the alias.
-        version: The challenger's version.
-        champion: The version that holds the alias.
-    """
-    alias = config.alias
-    if champion is None:
-        return GateDecision(True, f"There was no {alias}.", version, None)
-    holder = str(champion.version)
-    if holder == version:
-        return GateDecision(True, f"It is the {alias} already.", version, holder)
-    tags: Mapping[str, str] = champion.tags
-    if tags.get("tuner.data_digest") != challenger.data_digest:
-        reason = (
-            f"The {alias}, version {holder}, was tested on other data, so the two cannot be "
-            f"compared; set the alias yourself to replace it."
+    def _make_version(self, run_id: str) -> ModelVersion:
+        try:
+            model_id = logged_model_id(self.client, run_id)
+        except MlflowException as error:
+            raise StudyError(
+                f"Run {run_id} has logged no model, or it has been deleted: search with "
+                f"tracking.log_models=all, or give another run."
+            ) from error
+        return self.client.create_model_version(
+            self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
         )
-        return GateDecision(False, reason, version, holder)
-    theirs = float(tags["tuner.test_accuracy"])
-    ours, margin = challenger.test_accuracy, config.gate.min_improvement
-    is_better = ours > theirs + margin
-    compared = f"its test accuracy is {ours:.4f} against {theirs:.4f} of version {holder}"
-    asked = f", and must be above it by more than {margin:g}" if margin else ""
-    verdict = "It beats" if is_better else "It does not beat"
-    return GateDecision(
-        is_better,
-        f"{verdict} the {alias}: {compared}{'' if is_better else asked}.",
-        version,
-        holder,
-    )
 
+    def describe(
+        self, version: ModelVersion, description: str, tags: Mapping[str, str]
+    ) -> None:
+        """Say what a version is."""
+        self.client.update_model_version(self.name, version.version, description)
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, version.version, key, value)
 
-def _ensure_registered_model(client: mlflow.MlflowClient, name: str) -> None:
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+    def download(self, version: ModelVersion, folder: Path) -> Path:
+        """Return a copy of a version's `.keras` file, which is the one that was registered.
+
+        Args:
+            version: Whose.
+            folder: Existing; gets the copy.
+
+        Raises:
+            ModelError: If it is gone, or has been altered.
+        """
+        try:
+            source = self.client.get_model_version_download_uri(self.name, version.version)
+            files = artifacts(self.client, source)
+            path = Path(files.download_artifacts(MODEL_FILE, str(folder)))
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"The model of {self.name} version {version.version} is gone: its files, or "
+                f"MLflow's record of it, have been deleted ({str(error).splitlines()[0]})."
+            ) from error
+        if version.tags.get(SHA256, found := sha256_of(path)) != found:
+            raise ModelError(
+                f"The model of {self.name} version {version.version} has been altered: its "
+                f"file {MODEL_FILE} is not the one that was registered."
+            )
+        return path
+
+    def holder(self, alias: str) -> ModelVersion | None:
+        """Return the version that has an alias, if any."""
+        try:
+            return self.client.get_model_version_by_alias(self.name, alias)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
             raise
 
+    @contextlib.contextmanager
+    def moving(self) -> Iterator[None]:
+        """Let no other process of this machine move the aliases meanwhile."""
+        key = hashlib.sha256(f"{self.client.tracking_uri} {self.name}".encode()).hexdigest()
+        path = Path(tempfile.gettempdir()) / f"glassy-{key[:16]}.lock"
+        # It stays: whoever waits for a file that is removed waits for another one.
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
-def _find_version(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:
-    """Return the version made from a run before, if there is one."""
-    for version in client.search_model_versions(f"run_id = '{run_id}'"):
-        if version.name == name:
-            return version
-    return None
+    def challenge(self, version: ModelVersion) -> None:
+        """Mark a version as the challenger."""
+        self.client.set_registered_model_alias(self.name, CHALLENGER, version.version)
+
+    def promote(self, version: ModelVersion, why: str) -> None:
+        """Make a version champion, and the champion the previous one; `moving` is held."""
+        champion = self.holder(self.alias)
+        if champion is not None and champion.version != version.version:
+            self._set(PREVIOUS, champion)
+        if champion is None or champion.version != version.version:
+            self._note(version, why, champion)
+            self._set(self.alias, version)
+        challenger = self.holder(CHALLENGER)
+        if challenger is not None and challenger.version == version.version:
+            self.client.delete_registered_model_alias(self.name, CHALLENGER)
+
+    def roll_back(self) -> tuple[ModelVersion, ModelVersion]:
+        """Put the previous champion back, and make the champion the previous one.
+
+        Returns:
+            The version that is champion now, and the one that was.
+
+        Raises:
+            StudyError: If there is none to put back.
+            ModelError: If its files are gone.
+        """
+        with self.moving():
+            champion, previous = self.holder(self.alias), self.holder(PREVIOUS)
+            if champion is None:
+                raise StudyError(f"{self.name} has no {self.alias} that could be rolled back.")
+            if previous is None or previous.version == champion.version:
+                raise StudyError(
+                    f"{self.name} has had no {self.alias} before version {champion.version} "
+                    f"that could be put back: the alias `{PREVIOUS}` names no other version."
+                )
+            with tempfile.TemporaryDirectory() as folder:
+                self.download(previous, Path(folder))
+            self._note(previous, "rollback", champion)
+            self._set(self.alias, previous)
+            self._set(PREVIOUS, champion)
+        return previous, champion
+
+    def _make(self) -> None:
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _set(self, alias: str, version: ModelVersion) -> None:
+        self.client.set_registered_model_alias(self.name, alias, version.version)
+
+    def _note(self, version: ModelVersion, why: str, before: ModelVersion | None) -> None:
+        """Record a move on the version that moves, before it does."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        instead = f" instead of version {before.version}" if before else ""
+        key = f"tuner.moved.{now.replace('+00:00', 'Z')}"
+        said = f"{self.alias}{instead}: {why}"
+        self.client.set_model_version_tag(self.name, version.version, key, said[:5000])
 
 
-def _holder(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        # Stores differ in what they call an alias that is not there, or whose version is gone.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from tuner.space import Space
-from tuner.trial import Objective
+from tuner.trial import CheckpointSetup, Objective, WorkerSetup
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
@@ -130,6 +130,11 @@ class GateConfig:
 
     metric: str = "accuracy"
     min_improvement: float = 0.0
+    confidence: float = 0.95
+    min_accuracy: float | None = None
+    max_parameters: int | None = None
+    max_latency_ms: float | None = None
+    max_class_drop: float | None = None
 
 
 @dataclass
@@ -138,6 +143,7 @@ class RegistryConfig:
 
     name: str | None = None
     alias: str = "champion"
+    refit: bool = False
     gate: GateConfig = MISSING
 
 
@@ -174,6 +180,33 @@ class StudyConfig:
         """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
         space = Space.parse(self.space, self.model_function)
         return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
+
+    def worker_setup(self, study: str) -> WorkerSetup:
+        """Return what all trials of the study of that name share."""
+        # Where the oracle sets the epochs, a trial may end at any.
+        epochs = self.searched_space().dimensions.get("epochs")
+        ends = None if epochs is None else frozenset(int(n) for n in epochs.options or ())
+        return WorkerSetup(
+            self.model_function,
+            {key: value for key, value in self.model.items() if key != "_target_"},
+            self.objective,
+            self.executor.threads,
+            self.training.engine,
+            study,
+            CheckpointSetup(self.curves.every_seconds, ends),
+        )
+
+
+@dataclass
+class PromoteConfig:
+    """What `tuner.promote` takes: mirrors `conf/commands/promote.yaml`."""
+
+    study: str | None = None
+    run: str | None = None
+    rollback: bool = False
+    data: dict[str, Any] = MISSING
+    registry: dict[str, Any] = MISSING
+    tracking: TrackingConfig = MISSING
 
 
 @dataclass

@@ -26,7 +26,6 @@ from tuner.schema import (
     RayConfig,
     StudyConfig,
 )
-from tuner.trial import CheckpointSetup, WorkerSetup
 
 if TYPE_CHECKING:
     import mlflow
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
-    from tuner.registry import GateDecision
+    from tuner.promotion import Promotion
     from tuner.study import Best
     from tuner.tracking import DataRecord
 
@@ -119,7 +118,7 @@ def _run(
     console: Console,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner import exploration, registry
+    from tuner import exploration, promotion, refit
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.progress import Progress
@@ -176,18 +175,19 @@ def _run(
         best = study.best()
         if best is None:
             raise SearchFailed("The search ended without a trial that succeeded.")
-        decision = None
+        promoted = None
         if config.registry.name is not None:
-            challenger = registry.Challenger(
+            challenger = promotion.Challenger(
                 run_id=best.run_id,
                 study=name,
                 trial_id=best.trial_id,
                 values=best.values,
                 data_digest=data.digest,
                 validation=(objective.name, best.score),
-                test_accuracy=best.metrics["test_accuracy"],
             )
-            decision = registry.promote(client, config.registry, challenger)
+            if config.registry.refit:
+                challenger = refit.refit(tracker, config, challenger)
+            promoted = promotion.promote(client, config, challenger)
         study.finish()
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -195,7 +195,7 @@ def _run(
         raise
     finally:
         tracker.close_study(status)
-    lines = _closing_lines(config, best, decision, oracle.num_told)
+    lines = _closing_lines(config, best, promoted, oracle.num_told)
     logger.info("%s", "\n".join(lines))
     return lines
 
@@ -216,16 +216,7 @@ def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
 def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> Executor:
     from tuner.executors import make_run_trial
 
-    arguments = {key: value for key, value in config.model.items() if key != "_target_"}
-    setup = WorkerSetup(
-        config.model_function,
-        arguments,
-        config.objective,
-        config.executor.threads,
-        config.training.engine,
-        held.path.name,
-        CheckpointSetup(config.curves.every_seconds, _ends(config)),
-    )
+    setup = config.worker_setup(held.path.name)
     make = functools.partial(make_run_trial, setup)
     # Whose proposals do not depend on what came out before.
     looks_ahead = isinstance(config.search, GridConfig | RandomConfig)
@@ -253,12 +244,6 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
     return SerialExecutor(functools.partial(make, data))
 
 
-def _ends(config: StudyConfig) -> frozenset[int] | None:
-    """Return the epochs at which a trial may end, or None where the oracle sets them."""
-    epochs = config.searched_space().dimensions.get("epochs")
-    return None if epochs is None else frozenset(int(n) for n in epochs.options or ())
-
-
 def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> CurveStore:
     from tuner import folder, forkserver
     from tuner.curve_store import CurveStore
@@ -278,7 +263,7 @@ def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> Cur
 
 
 def _closing_lines(
-    config: StudyConfig, best: Best, decision: GateDecision | None, num_trials: int
+    config: StudyConfig, best: Best, promoted: Promotion | None, num_trials: int
 ) -> list[str]:
     """Word what a user wants to know at the end."""
     from tuner.progress import describe
@@ -291,14 +276,9 @@ def _closing_lines(
     ]
     images = "images=<file or folder>"
     model = f"runs:/{best.run_id}/model"
-    if decision is not None:
-        name, alias = config.registry.name, config.registry.alias
-        is_now = f", now {alias}" if decision.promoted else f", not {alias}"
-        lines.append(f"Registered as {name} version {decision.challenger}{is_now}.")
-        lines.append(f"  {decision.reason}")
-        model = f"models:/{name}@{alias}"
-        if not decision.promoted:
-            model = f"models:/{name}/{decision.challenger}"
+    if promoted is not None:
+        lines += str(promoted).splitlines()
+        model = promoted.uri
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     store = f" --backend-store-uri {uri}" if uri else ""
     lines += [

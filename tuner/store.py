@@ -49,6 +49,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     resolved = resolve_uri(uri)
     shown = _without_password(resolved)
     if resolved.startswith("sqlite:///"):

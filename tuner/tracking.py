@@ -49,6 +49,13 @@ class DataRecord:
     source: str
     profile: str
 
+    @classmethod
+    def of(cls, run: Run) -> DataRecord:
+        """Return what a run of a study or a trial was recorded with."""
+        assert run.inputs is not None
+        dataset = run.inputs.dataset_inputs[0].dataset
+        return cls(dataset.name, dataset.digest, dataset.source, str(dataset.profile))
+
 
 @dataclass
 class TrialRun:
@@ -133,6 +140,18 @@ class Tracker:
             if path.name not in kept:
                 self.client.log_artifact(self.run_id, str(path))
 
+    def join_study(self, run: Run) -> None:
+        """Take a study's run as it is, to record something more under it."""
+        self.run_id = run.info.run_id
+        self._data = DataRecord.of(run)
+
+    def finished_run(self, kind: str, trial_id: str) -> str | None:
+        """Return the run of that kind and name, if an earlier process has finished one."""
+        for run in self._search(kind):
+            if run.data.tags["tuner.trial"] == trial_id and run.info.status == "FINISHED":
+                return str(run.info.run_id)
+        return None
+
     def _found_trial(self, run: Run) -> TrialRun:
         metrics = dict(run.data.metrics)
         is_finished = run.info.status == "FINISHED"
@@ -171,10 +190,10 @@ class Tracker:
                 f"{self._study} {trial_id}",
                 {
                     **self._tags,
-                    **tags,
                     "tuner.kind": "trial",
                     "tuner.trial": trial_id,
                     _PARENT_TAG: self.run_id,
+                    **tags,
                 },
                 values,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,15 @@ class Split:
     def take(self, indices: npt.NDArray[np.intp]) -> Split:
         """Return the images at `indices`, in that order."""
         return Split(_taken(self.images, indices), self.labels[indices])
+
+    def joined(self, other: Split) -> Split:
+        """Return these images and, after them, those of another split of the same data."""
+        images = _room((len(self) + len(other), *self.images.shape[1:]), self.images)
+        for part, begin in ((self, 0), (other, len(self))):
+            for i in range(0, len(part), _COPIED):
+                copied = part.images[i : i + _COPIED]
+                images[begin + i : begin + i + len(copied)] = copied
+        return Split(images, np.concatenate([self.labels, other.labels]))
 
 
 @dataclass(frozen=True)
@@ -146,13 +156,7 @@ class LabelledImages:
 
     def digest(self) -> str:
         """Return 32 hexadecimal digits that change when any pixel, label or name does."""
-        sha = hashlib.sha256()
-        for array in (self.train.images, self.train.labels, self.test.images, self.test.labels):
-            sha.update(f"{array.dtype}{array.shape}".encode())
-            for i in range(0, len(array), _COPIED):
-                sha.update(np.ascontiguousarray(array[i : i + _COPIED]).data)
-        sha.update("\0".join(self.class_names).encode())
-        return sha.hexdigest()[:32]
+        return _digest((self.train, self.test), self.class_names)
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,10 @@ class ImageData:
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one image: `(height, width)` or `(height, width, channels)`."""
         return self.train.images.shape[1:]
+
+    def test_digest(self) -> str:
+        """Return 32 hexadecimal digits of what judges, and of the names of its classes."""
+        return _digest((self.test,), self.class_names)
 
 
 def load(config: DataConfig, seed: int) -> ImageData:
@@ -236,19 +244,33 @@ def load(config: DataConfig, seed: int) -> ImageData:
     )
 
 
+def _digest(splits: Sequence[Split], class_names: Sequence[str]) -> str:
+    sha = hashlib.sha256()
+    for split in splits:
+        for array in (split.images, split.labels):
+            sha.update(f"{array.dtype}{array.shape}".encode())
+            for i in range(0, len(array), _COPIED):
+                sha.update(np.ascontiguousarray(array[i : i + _COPIED]).data)
+    sha.update("\0".join(class_names).encode())
+    return sha.hexdigest()[:32]
+
+
 def _taken(images: Images, indices: npt.NDArray[np.intp]) -> Images:
-    """Return the images at `indices`: those of a file in another one if memory is short."""
-    shape = (len(indices), *images.shape[1:])
-    needed = math.prod(shape)
-    is_small = needed <= psutil.virtual_memory().available / 4
-    if is_small or not isinstance(images, np.memmap) or images.filename is None:
-        return images[indices]
-    # It has no name, and is gone with the last process that maps it.
-    with tempfile.TemporaryFile(dir=Path(str(images.filename)).parent) as file:
-        taken: Images = np.memmap(file, np.uint8, "w+", shape=shape)
+    """Return the images at `indices`."""
+    taken = _room((len(indices), *images.shape[1:]), images)
     for i in range(0, len(indices), _COPIED):
         taken[i : i + _COPIED] = images[indices[i : i + _COPIED]]
     return taken
+
+
+def _room(shape: tuple[int, ...], images: Images) -> Images:
+    """Return room for images: if these are of a file and memory is short, in another one."""
+    is_small = math.prod(shape) <= psutil.virtual_memory().available / 4
+    if is_small or not isinstance(images, np.memmap) or images.filename is None:
+        return np.empty(shape, np.uint8)
+    # It has no name, and is gone with the last process that maps it.
+    with tempfile.TemporaryFile(dir=Path(str(images.filename)).parent) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _stratified(

@@ -1,0 +1,90 @@
+"""`python -m tuner.promote`: judge a trial's model for champion, or put the one before back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from tuner import cli
+from tuner.config import load_promote, with_settings
+from tuner.errors import ConfigError, StudyError
+
+if TYPE_CHECKING:
+    import mlflow
+
+    from tuner.schema import PromoteConfig
+
+
+def main(composed: DictConfig) -> None:
+    """Judge a trial's model against the champion, or roll the champion back."""
+    config = load_promote(composed)
+    from tuner import forkserver
+    from tuner.logs import native_noise_to
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    with native_noise_to(Path(os.devnull)):
+        if not config.rollback:
+            forkserver.begin_imports(["tuner.preload"])
+        from tuner import store
+
+        client = store.connect(config.tracking.uri)
+        said = _roll_back(client, config) if config.rollback else _promote(client, config)
+    console.print(said)
+
+
+def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
+    from tuner import promotion, records, refit
+    from tuner.tracking import DataRecord
+
+    if config.run is not None:
+        trial = records.find_trial(client, config.run)
+        study = records.study_of(client, trial)
+    else:
+        study = records.find_study(client, str(config.study))
+        trial = records.best_trial(client, study)
+    settings = with_settings(study.config, {"data": config.data, "registry": config.registry})
+    if settings.registry.name is None:
+        raise ConfigError(
+            f"`registry.name` must be a name, but study {study.name} was searched with null: "
+            f"give registry.name=<name>."
+        )
+    challenger = promotion.Challenger(
+        run_id=trial.info.run_id,
+        study=study.name,
+        trial_id=trial.data.tags["tuner.trial"],
+        values=records.values_of(trial),
+        data_digest=DataRecord.of(trial).digest,
+        validation=(settings.objective.name, trial.data.metrics[settings.objective.name]),
+    )
+    if settings.registry.refit:
+        tracker = records.tracker_of(client, study)
+        challenger = refit.refit(tracker, settings, challenger)
+    return str(promotion.promote(client, settings, challenger))
+
+
+def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
+    from tuner.registry import Registry
+
+    alias = config.registry["alias"] or "champion"
+    name = config.registry["name"]
+    if name is None:
+        names = [model.name for model in client.search_registered_models()]
+        if len(names) != 1:
+            raise StudyError(
+                f"`registry.name` must say whose {alias} is rolled back: registered are "
+                f"{', '.join(sorted(names)) or 'no models'}."
+            )
+        name = names[0]
+    now, before = Registry(client, name, alias).roll_back()
+    return (
+        f"Version {now.version} of {name} is {alias} again, instead of version "
+        f"{before.version}, which is `previous` now."
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, "commands/promote")
