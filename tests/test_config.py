@@ -18,8 +18,10 @@ from tuner.config import (
     load,
     load_explore,
     load_predict,
+    load_promote,
     to_dict,
     unknown_key,
+    with_settings,
 )
 from tuner.dimensions import Range
 from tuner.errors import ConfigError
@@ -85,6 +87,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "explore.yaml",
         "commands/bench.yaml",
         "commands/predict.yaml",
+        "commands/promote.yaml",
     }
 
 
@@ -231,7 +234,13 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["search.oracle=null"], ["`search.oracle`", "None", "random, grid, bayesian"]),
     (["executor.name=slurm"], ["`executor.name`", "'slurm'", "serial"]),
     (["search.direction=up"], ["`search.direction`", "'up'", "min, max or null"]),
-    (["registry.gate.metric=loss"], ["`registry.gate.metric`", "'loss'", "accuracy"]),
+    (["registry.gate.metric=f1"], ["`registry.gate.metric`", "'f1'", "accuracy, balanced"]),
+    (["registry.gate.confidence=1"], ["`registry.gate.confidence`", "got 1", "below 1"]),
+    (["registry.gate.min_accuracy=98"], ["`registry.gate.min_accuracy`", "got 98", "null"]),
+    (["registry.gate.max_class_drop=-1"], ["`registry.gate.max_class_drop`", "got -1"]),
+    (["registry.gate.max_parameters=0"], ["`registry.gate.max_parameters`", "got 0", "null"]),
+    (["registry.gate.max_latency_ms=0"], ["`registry.gate.max_latency_ms`", "got 0"]),
+    (["registry.alias=previous"], ["`registry.alias`", "'previous'", "another name than"]),
     # Objective and direction.
     (["search.objective=accuracy"], ["`search.objective`", "'accuracy'", "val_accuracy, val"]),
     (["search.objective=val_f1"], ["`search.objective`", "'val_f1'", "val_accuracy, val_loss"]),
@@ -391,6 +400,24 @@ def test_load_predict_turns_steps_off() -> None:
     assert config.show
 
 
+def test_load_promote_wants_one_thing() -> None:
+    config = load_promote(composed("study=first", "data.path=a.npz", name="commands/promote"))
+    assert (config.study, config.run, config.rollback) == ("first", None, False)
+    assert config.data == {"path": "a.npz"}
+    with pytest.raises(ConfigError, match="Give one of study=<name>"):
+        load_promote(composed("study=first", "run=abc", name="commands/promote"))
+
+
+def test_with_settings_changes_what_is_given() -> None:
+    config = loaded("registry.gate.confidence=0.9", "registry.name=m")
+    given = {"registry": {"name": None, "gate": {"confidence": 0, "metric": None}}}
+    changed = with_settings(config, given)
+    assert changed.registry.gate.confidence == 0
+    assert (changed.registry.name, changed.registry.gate.metric) == ("m", "accuracy")
+    with pytest.raises(ConfigError, match=r"registry\.gate\.confidence"):
+        with_settings(config, {"registry": {"gate": {"confidence": 2}}})
+
+
 def test_space_of_a_group_is_merged_member_by_member() -> None:
     overrides = ["space.augment.shift={min: 0.0, max: 0.1}", "space.augment.zoom=[0.1,0.2]"]
     space = loaded(*overrides).searched_space()
@@ -404,7 +431,15 @@ def test_to_dict_keeps_order_of_fields() -> None:
     as_dict = to_dict(loaded("study=first"))
     assert list(as_dict) == [field.name for field in dataclasses.fields(StudyConfig)]
     assert as_dict["study"] == "first"
-    assert as_dict["registry"]["gate"] == {"metric": "accuracy", "min_improvement": 0.0}
+    assert as_dict["registry"]["gate"] == {
+        "metric": "accuracy",
+        "min_improvement": 0.0,
+        "confidence": 0.95,
+        "min_accuracy": None,
+        "max_parameters": None,
+        "max_latency_ms": None,
+        "max_class_drop": None,
+    }
 
 
 def test_flatten_joins_keys() -> None:
