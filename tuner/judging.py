@@ -135,21 +135,17 @@ def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> Ga
 
 
 def _measure(candidate: Candidate, data: ImageData) -> Measured:
-    import keras
-
     from tuner import evaluation, gate, training
+    from tuner.loading import load_file
 
-    test = data.test
+    what = f"version {candidate.version}"
+    model, test = load_file(candidate.path, what), data.test
     try:
-        model = keras.models.load_model(candidate.path, compile=False, safe_mode=True)
-        probabilities = evaluation.as_probabilities(
-            training.predict(model, test), len(test), len(data.class_names)
-        )
-    except (TypeError, ValueError) as error:
-        # What Keras raises for a layer that is not its own, or images that do not fit.
+        output = training.predict(model, test.images)
+        probabilities = evaluation.as_probabilities(output, len(test), len(data.class_names))
+    except ValueError as error:
         raise ModelError(
-            f"The model of version {candidate.version} cannot be used on {data.name}: "
-            f"{str(error).splitlines()[0]}"
+            f"The model of {what} cannot be used on {data.name}: {str(error).splitlines()[0]}"
         ) from error
     one = test.images[:1]
     seconds = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,7 +15,6 @@ from rich.text import Text
 
 from tuner import cli
 from tuner.config import load_predict, to_dict
-from tuner.errors import UserError
 
 if TYPE_CHECKING:
     from tuner.evaluation import Probabilities
@@ -31,27 +30,19 @@ MAX_MATRIX_CLASSES = 20
 def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
-    from tuner import drawings, evaluation, images
+    from tuner import images
     from tuner.logs import native_noise_to
 
     root = Path(config.images)
     paths = images.find(root)
     images.check(paths)
     with native_noise_to(Path(os.devnull)):
-        model = _load(config.model, config.tracking.uri)
-        metadata = model.metadata.metadata or {}
-        if not {"class_names", "image_shape"} <= metadata.keys():
-            raise UserError(
-                f"`model={config.model}` must be a model that tuner.search has logged: this "
-                f"one does not name its classes and the shape of its images."
-            )
-        class_names = tuple(metadata["class_names"])
-        form = drawings.Form.from_dict(metadata["form"]) if metadata.get("form") else None
-        steps = drawings.Steps(**to_dict(config.prepare))
-        files = images.read(paths, tuple(metadata["image_shape"]), form, steps)
-        probabilities = evaluation.as_probabilities(
-            model.predict(files.images), len(paths), len(class_names)
-        )
+        from tuner import drawings, loading
+
+        classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
+        files = classifier.read_files(paths, drawings.Steps(**to_dict(config.prepare)))
+        probabilities = classifier.predict_proba(files.images)
+        class_names = classifier.classes
     console = Console(highlight=False)
     if not console.is_terminal:
         # Another program reads it: no line may be broken.
@@ -65,34 +56,6 @@ def main(composed: DictConfig) -> None:
         left_out = len(paths) - figures.MAX_FILES
         more = f" (without the last {left_out:,})" if left_out > 0 else ""
         console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
-
-
-def _load(uri: str, tracking_uri: str | None) -> Any:
-    """Load a model by MLflow's own means."""
-    import keras
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from tuner import store
-
-    # MLflow's wrapper calls `predict`, which would draw a progress bar.
-    keras.config.disable_interactive_logging()
-    client = store.connect(tracking_uri)
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        return mlflow.pyfunc.load_model(uri)
-    except (TypeError, ValueError) as error:
-        # What Keras raises for a layer that is not its own.
-        raise UserError(
-            f"`model={uri}` cannot be loaded, since it holds what Keras's safe mode does not "
-            f"know, such as a layer of your own: {str(error).splitlines()[0]}"
-        ) from error
-    except (MlflowException, OSError) as error:
-        known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
-        raise UserError(
-            f"`model={uri}` cannot be loaded: {str(error).splitlines()[0]} Give "
-            f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
-        ) from error
 
 
 def _print_predictions(

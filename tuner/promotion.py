@@ -89,10 +89,12 @@ def promote(
         challenger: What wants to be champion.
 
     Raises:
+        ConfigError: If the store has no registry.
         DataError: If the data are no longer those that it was trained on.
         StudyError: If its run has no model.
     """
     registry = Registry(client, str(config.registry.name), config.registry.alias)
+    registry.check()
     version = registry.register(challenger.run_id)
     while True:
         champion = registry.holder(registry.alias)

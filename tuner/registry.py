@@ -17,6 +17,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tuner import store
 from tuner.errors import ConfigError, ModelError, StudyError
 from tuner.logged_models import artifacts, logged_model_id
 
@@ -51,18 +52,19 @@ class Registry:
     alias: str = "champion"
 
     def check(self) -> None:
-        """Ask whether there is a registry.
+        """Ask whether there is a registry, before anything depends on it.
 
         Raises:
             ConfigError: If the tracking store has none.
         """
         try:
-            self.client.search_registered_models(max_results=1)
+            with store.probing():
+                self.client.search_registered_models(max_results=1)
         except (MlflowException, OSError) as error:
             raise ConfigError(
-                f"`registry.name={self.name}` needs a model registry, which "
-                f"{self.client.tracking_uri} does not have: {str(error).splitlines()[0]} Set "
-                f"registry.name=null to search without one."
+                f"`registry.name={self.name}` needs a model registry that answers, but: "
+                f"{str(error).splitlines()[0]} Give a store that has one "
+                f"(MLFLOW_REGISTRY_URI, else tracking.uri); registry.name=null does without."
             ) from error
 
     def register(self, run_id: str) -> ModelVersion:

@@ -72,6 +72,7 @@ def main(composed: DictConfig) -> None:
         forkserver.begin_imports(["tuner.preload"])
         from tuner import datasets, store
         from tuner.functions import check_function
+        from tuner.registry import Registry
 
         data = datasets.load(config.data, config.seed)
         if isinstance(config.executor, RayConfig):
@@ -83,6 +84,8 @@ def main(composed: DictConfig) -> None:
             forkserver.call(check_function, "model._target_", config.model_function)
         # Last, because it makes the database.
         client = store.connect(config.tracking.uri)
+        if config.registry.name is not None:
+            Registry(client, config.registry.name).check()
     with (
         folder.hold(name, config, overrides) as held,
         logging_to(console, held.log_file),

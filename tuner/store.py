@@ -1,9 +1,10 @@
 """The tracking store: its address, and whether it answers."""
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,14 +59,12 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
             raise ConfigError(
                 f"`tracking.uri={shown}` must lie in a folder that exists: {folder}."
             )
-    # MLflow's own patience (7 retries of 120 s) is right later, when a search is under way.
-    before = {name: os.environ.get(name) for name in _PROBE}
-    os.environ.update(_PROBE)
     try:
-        if resolved.startswith("sqlite:///"):
-            _make_whole(Path(resolved.removeprefix("sqlite:///")))
-        client = _PatientClient(tracking_uri=resolved)
-        client.search_experiments(max_results=1)
+        with probing():
+            if resolved.startswith("sqlite:///"):
+                _make_whole(Path(resolved.removeprefix("sqlite:///")))
+            client = _PatientClient(tracking_uri=resolved)
+            client.search_experiments(max_results=1)
     except Exception as error:
         cause: BaseException = error
         while cause.__context__ is not None:
@@ -82,10 +81,22 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
             f"database's or a server's address, or leave it out to record in "
             f"{DEFAULT_STORE} here."
         ) from error
+    return client
+
+
+@contextlib.contextmanager
+def probing() -> Iterator[None]:
+    """Ask a server once and for 5 s at most, to see whether it answers.
+
+    MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
+    """
+    before = {name: os.environ.get(name) for name in _PROBE}
+    os.environ.update(_PROBE)
+    try:
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-    return client
 
 
 def _make_whole(path: Path) -> None:
