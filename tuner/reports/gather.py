@@ -1,0 +1,210 @@
+"""From MLflow's records to the plain data of a report."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import yaml
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from tuner.errors import ConfigError, StudyError
+from tuner.reports.records import Confusion, DataFacts, Details, StudyRecord, TrialRecord
+from tuner.schema import DIRECTIONS
+from tuner.space import Space
+from tuner.trial import Objective, Value
+
+NUM_BEST_CURVES = 50
+NUM_OTHER_CURVES = 150
+"""Trials whose learning curves are read: the best, and others by chance. Each takes a call."""
+
+_PAGE = 1000
+
+
+def find_studies(
+    client: mlflow.MlflowClient, experiment: str | None, name: str | None = None
+) -> list[Run]:
+    """Return the runs of studies, the latest first.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment: MLflow's, by name; None for all.
+        name: Of the studies; None for all.
+
+    Raises:
+        ConfigError: If there is no such experiment, or no study in it.
+        StudyError: If there is no study of that name.
+    """
+    experiments = _pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
+    ids = {e.name: e.experiment_id for e in experiments}
+    if experiment is not None and experiment not in ids:
+        raise ConfigError(
+            f"`tracking.experiment` must be one of {', '.join(sorted(ids))}, but got "
+            f"{experiment!r}."
+        )
+    chosen = list(ids.values()) if experiment is None else [ids[experiment]]
+    query = {"filter_string": "tags.`tuner.kind` = 'study'", "max_results": _PAGE}
+    runs: list[Run] = list(_pages(client.search_runs, experiment_ids=chosen, **query))
+    where = "in this store" if experiment is None else f"in `tracking.experiment={experiment}`"
+    if not runs:
+        raise ConfigError(
+            f"There is no study {where}: make one with tuner.search, or give "
+            f"`tracking.experiment` or `tracking.uri` of another place."
+        )
+    runs.sort(key=lambda run: -run.info.start_time)
+    if name is None:
+        return runs
+    found = [run for run in runs if run.data.tags["tuner.study"] == name]
+    if not found:
+        names = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
+        close = difflib.get_close_matches(name, names, 3, 0.5) or names[:3]
+        raise StudyError(
+            f"There is no study {name!r} {where}. Did you mean {' or '.join(close)}?"
+        )
+    return found
+
+
+def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
+    """Read a study and all its trials.
+
+    Args:
+        client: Of the store it is kept in.
+        run: The study's.
+    """
+    tags, params = run.data.tags, dict(run.data.params)
+    query = (
+        f"tags.`tuner.study_id` = '{tags['tuner.study_id']}' and tags.`tuner.kind` = 'trial'"
+    )
+    found = _pages(
+        client.search_runs,
+        experiment_ids=[run.info.experiment_id],
+        filter_string=query,
+        max_results=_PAGE,
+    )
+    trials = sorted(map(_trial, found), key=lambda trial: (trial.ended, trial.trial_id))
+    name = params["search.objective"]
+    direction = params.get("search.direction", "None")
+    if direction not in ("min", "max"):
+        direction = DIRECTIONS[name]
+    return StudyRecord(
+        name=tags["tuner.study"],
+        run_id=run.info.run_id,
+        experiment=client.get_experiment(run.info.experiment_id).name,
+        status=run.info.status,
+        began=run.info.start_time / 1000,
+        objective=Objective(name, "max" if direction == "max" else "min"),
+        params=params,
+        # As of a model of one's own, since what the built-in ones take may have changed.
+        space=Space.parse(
+            {
+                key.removeprefix("space."): _plain(text)
+                for key, text in params.items()
+                if key.startswith("space.")
+            },
+            "",
+        ),
+        metrics=dict(run.data.metrics),
+        versions=json.loads(tags.get("tuner.versions", "{}")),
+        data=_data(run),
+        trials=trials,
+    )
+
+
+def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
+    """Read the learning curves of a study, and the files of its best trial.
+
+    Args:
+        client: Of the store it is kept in.
+        study: With at least one finished trial.
+    """
+    best = study.best.run_id
+    matrix = _file(client, best, "confusion_matrix.json")
+    decision = _file(client, best, "promotion/decision.json")
+    confusion = None
+    if matrix is not None:
+        content = json.loads(matrix)
+        confusion = Confusion(content["class_names"], content["counts"])
+    return Details(
+        curves={
+            trial.trial_id: _history(client, trial.run_id, study.objective.name)
+            for trial in trials_with_curves(study)
+        },
+        overrides=yaml.safe_load(_file(client, study.run_id, "overrides.yaml") or b"[]"),
+        confusion=confusion,
+        mistakes=_file(client, best, "wrong_predictions.png"),
+        decision=None if decision is None else json.loads(decision),
+    )
+
+
+def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
+    """Choose the trials whose learning curves are drawn: the best, and others by chance."""
+    best, others = study.ranked[:NUM_BEST_CURVES], study.ranked[NUM_BEST_CURVES:]
+    # The same ones each time, so that a page does not change without a reason.
+    chosen = random.Random(0).sample(others, min(len(others), NUM_OTHER_CURVES))
+    return [*best, *chosen]
+
+
+def _trial(run: Run) -> TrialRecord:
+    tags = run.data.tags
+    return TrialRecord(
+        trial_id=tags["tuner.trial"],
+        run_id=run.info.run_id,
+        status=run.info.status,
+        values={name: _plain(text) for name, text in run.data.params.items()},
+        metrics=dict(run.data.metrics),
+        ended=(run.info.end_time or run.info.start_time) / 1000,
+        error=tags.get("tuner.error"),
+        failure=tags.get("tuner.failure"),
+    )
+
+
+def _data(run: Run) -> DataFacts | None:
+    for given in run.inputs.dataset_inputs if run.inputs else ():
+        dataset = given.dataset
+        return DataFacts(dataset.name, dataset.digest, json.loads(dataset.profile or "{}"))
+    return None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _plain(text: str) -> Any:
+    """Return a value that MLflow keeps as text: a number, a list, a mapping, or the text."""
+    try:
+        value: Value | Sequence[Value] | Mapping[str, Value] = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value
+
+
+def _history(client: mlflow.MlflowClient, run_id: str, name: str) -> list[float]:
+    points = client.get_metric_history(run_id, name)
+    return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+
+def _file(client: mlflow.MlflowClient, run_id: str, path: str) -> bytes | None:
+    """Return the content of a run's file, or None if it has none of that name."""
+    folder = str(Path(path).parent) if "/" in path else None
+    if path not in {file.path for file in client.list_artifacts(run_id, folder)}:
+        return None
+    with tempfile.TemporaryDirectory() as target:
+        try:
+            return Path(client.download_artifacts(run_id, path, target)).read_bytes()
+        except (OSError, MlflowException):
+            # Removed by hand between two calls, or refused: a report does without.
+            return None
+
+
+def _pages(search: Any, **query: Any) -> Iterator[Any]:
+    token = None
+    while token != "":
+        page = search(**query, page_token=token)
+        yield from page
+        token = page.token or ""
