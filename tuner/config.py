@@ -30,6 +30,7 @@ from tuner.schema import (
     PredictConfig,
     ProcessesConfig,
     RayConfig,
+    ReportConfig,
     StudyConfig,
 )
 from tuner.space import Space
@@ -87,6 +88,20 @@ def load_explore(composed: DictConfig) -> ExploreConfig:
     _check_between("seed", config.seed, 0, MAX_SEED)
     if Path(config.picture).suffix.lower() != ".png":
         raise ConfigError(f"`picture` must be the name of a .png, but got {config.picture!r}.")
+    return config
+
+
+def load_report(composed: DictConfig) -> ReportConfig:
+    """Check the configuration of `tuner.report` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: ReportConfig = typed(composed, OmegaConf.structured(ReportConfig))
+    if config.study is not None:
+        check_name(config.study)
+    if config.output is not None and Path(config.output).suffix.lower() != ".html":
+        raise ConfigError(f"`output` must be the name of a .html, but got {config.output!r}.")
     return config
 
 

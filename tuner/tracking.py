@@ -302,6 +302,10 @@ class Tracker:
                 self.client.delete_run(run.info.run_id)
         self.client.set_terminated(self.run_id, status)
 
+    def finished_trials(self) -> dict[str, Metrics]:
+        """Return the metrics of all finished trials, by trial id."""
+        return {i: t.finished for i, t in self._trials.items() if t.finished is not None}
+
     def metrics(self, trial_id: str) -> Metrics:
         """Return the metrics of a finished trial.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tuner.reports.plotting import Figure, plain, rounded, shown
@@ -14,7 +15,7 @@ MAX_AXES = 14
 _COLOURS = [[0, "#9aa3b2"], [0.6, "#4c8fd6"], [1, "#e8710a"]]
 
 
-def parallel_coordinates(study: StudyRecord, names: list[str]) -> Figure:
+def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
     """Draw every finished trial as a line through its values and what it reached.
 
     Args:

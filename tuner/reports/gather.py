@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import yaml
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from omegaconf import OmegaConf
 
 from tuner.errors import ConfigError, StudyError
 from tuner.reports.records import Confusion, DataFacts, Details, StudyRecord, TrialRecord
@@ -28,6 +28,7 @@ NUM_OTHER_CURVES = 150
 """Trials whose learning curves are read: the best, and others by chance. Each takes a call."""
 
 _PAGE = 1000
+_DECISION = "promotion/decision.json"
 
 
 def find_studies(
@@ -41,35 +42,37 @@ def find_studies(
         name: Of the studies; None for all.
 
     Raises:
-        ConfigError: If there is no such experiment, or no study in it.
+        ConfigError: If there is no study, or none in that experiment.
         StudyError: If there is no study of that name.
     """
     experiments = _pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
-    ids = {e.name: e.experiment_id for e in experiments}
-    if experiment is not None and experiment not in ids:
-        raise ConfigError(
-            f"`tracking.experiment` must be one of {', '.join(sorted(ids))}, but got "
-            f"{experiment!r}."
-        )
-    chosen = list(ids.values()) if experiment is None else [ids[experiment]]
+    names = {found.experiment_id: found.name for found in experiments}
     query = {"filter_string": "tags.`tuner.kind` = 'study'", "max_results": _PAGE}
-    runs: list[Run] = list(_pages(client.search_runs, experiment_ids=chosen, **query))
-    where = "in this store" if experiment is None else f"in `tracking.experiment={experiment}`"
+    runs: list[Run] = list(_pages(client.search_runs, experiment_ids=list(names), **query))
     if not runs:
         raise ConfigError(
-            f"There is no study {where}: make one with tuner.search, or give "
-            f"`tracking.experiment` or `tracking.uri` of another place."
+            "There is no study in this tracking store: make one with tuner.search, or give "
+            "`tracking.uri` of another store."
         )
+    where = "in this tracking store"
+    if experiment is not None:
+        where = f"in experiment {experiment}"
+        holding = {names[run.info.experiment_id] for run in runs}
+        if experiment not in holding:
+            raise ConfigError(
+                f"`tracking.experiment={experiment}` holds no study; these do: "
+                f"{', '.join(sorted(holding))}."
+            )
+        runs = [run for run in runs if names[run.info.experiment_id] == experiment]
     runs.sort(key=lambda run: -run.info.start_time)
     if name is None:
         return runs
     found = [run for run in runs if run.data.tags["tuner.study"] == name]
     if not found:
-        names = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
-        close = difflib.get_close_matches(name, names, 3, 0.5) or names[:3]
-        raise StudyError(
-            f"There is no study {name!r} {where}. Did you mean {' or '.join(close)}?"
-        )
+        known = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
+        close = difflib.get_close_matches(name, known, 3, 0.5)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
+        raise StudyError(f"There is no study {name!r} {where}. {hint}")
     return found
 
 
@@ -128,7 +131,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
     """
     best = study.best.run_id
     matrix = _file(client, best, "confusion_matrix.json")
-    decision = _file(client, best, "promotion/decision.json")
+    decision = _file(client, best, _DECISION)
     confusion = None
     if matrix is not None:
         content = json.loads(matrix)
@@ -138,11 +141,17 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
             trial.trial_id: _history(client, trial.run_id, study.objective.name)
             for trial in trials_with_curves(study)
         },
-        overrides=yaml.safe_load(_file(client, study.run_id, "overrides.yaml") or b"[]"),
+        overrides=_overrides(_file(client, study.run_id, "overrides.yaml")),
         confusion=confusion,
         mistakes=_file(client, best, "wrong_predictions.png"),
         decision=None if decision is None else json.loads(decision),
     )
+
+
+def read_promotion(client: mlflow.MlflowClient, study: StudyRecord) -> bool | None:
+    """Return whether a study's best model was promoted, or None if it was not registered."""
+    decision = _file(client, study.best.run_id, _DECISION)
+    return None if decision is None else bool(json.loads(decision)["promoted"])
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
@@ -172,6 +181,12 @@ def _data(run: Run) -> DataFacts | None:
         dataset = given.dataset
         return DataFacts(dataset.name, dataset.digest, json.loads(dataset.profile or "{}"))
     return None
+
+
+def _overrides(content: bytes | None) -> list[str]:
+    if content is None:
+        return []
+    return [str(line) for line in OmegaConf.create(content.decode())]
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -101,9 +101,10 @@ def _others(study: StudyRecord) -> str:
         status: sum(trial.status == status for trial in study.trials)
         for status in ("FAILED", "RUNNING", "KILLED")
     }
-    return ", ".join(
-        f"{count} {status.lower()}" for status, count in counts.items() if count
-    ) or ("none failed")
+    return (
+        ", ".join(f"{count} {status.lower()}" for status, count in counts.items() if count)
+        or "none failed"
+    )
 
 
 def _workers(study: StudyRecord) -> str:
