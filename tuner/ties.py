@@ -32,12 +32,12 @@ class Ties:
         if not self.num_others:
             return f"{where}."
         num_tied = len(self.trial_ids)
-        who = f"{num_tied} of the other {self.num_others} trials"
-        if num_tied == self.num_others:
-            who = f"all other {num_tied} trials" if num_tied > 1 else "the other trial"
-        elif not num_tied:
-            who = f"none of the other {self.num_others} trials"
-        return f"{where}: {who} cannot be told apart from it by accuracy."
+        if not num_tied:
+            return f"{where}: it can be told apart from all other trials."
+        return (
+            f"{where}: {num_tied} of the other {self.num_others} trials cannot be told apart "
+            f"from it."
+        )
 
 
 def find_ties(best: str, trials: Mapping[str, Metrics]) -> Ties | None:

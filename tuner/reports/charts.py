@@ -194,7 +194,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
                     "showlegend": False,
                 }
             )
-    drawn = figure(data, plain(name), study.objective.name)
+    drawn = figure(data, plain(name), "")
     options = {trial.values[name] for trial in having}
     axis = drawn["layout"]["xaxis"]
     if any(isinstance(option, str | bool) for option in options):

@@ -32,13 +32,14 @@ class Importance:
 
     Attributes:
         names: The hyperparameters that differ, the most important first.
-        drops: How much of the explained variance is lost without each, at least 0.
-        spreads: Standard deviation of that over the shuffles.
+        shares: Of all that is lost by shuffling, what is lost by shuffling each; they sum
+            to 1.
+        spreads: Standard deviation of those over the shuffles.
         explained: Share of the variance explained of trials that a tree has not seen (R²).
     """
 
     names: Sequence[str]
-    drops: Sequence[float]
+    shares: Sequence[float]
     spreads: Sequence[float]
     explained: float
 
@@ -75,11 +76,12 @@ def find_importance(study: StudyRecord) -> Importance | str:
             "that learns from some of them predicts the others no better than their mean does."
         )
     found: Any = permutation_importance(forest, values, scores, n_repeats=5, random_state=_SEED)
-    order = np.argsort(-found.importances_mean, kind="stable")
+    drops = found.importances_mean.clip(0)
+    order, total = np.argsort(-drops, kind="stable"), drops.sum()
     return Importance(
         names=[study.varied[i] for i in order],
-        drops=[max(float(found.importances_mean[i]), 0.0) for i in order],
-        spreads=[float(found.importances_std[i]) for i in order],
+        shares=[float(drops[i] / total) for i in order],
+        spreads=[float(found.importances_std[i] / total) for i in order],
         explained=explained,
     )
 

@@ -29,7 +29,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head; the rows of `marked` stand out."""
+    """Rows of text under a head, if there is one; the rows of `marked` stand out."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from tuner import ties
+from tuner.dimensions import Choice, Fixed, Range
 from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
 from tuner.reports import charts, summaries
@@ -134,21 +135,24 @@ def _what(study: StudyRecord) -> Section:
     rows.append(("search", said))
     rows.append(("seed", params["seed"]))
     rows.append(("MLflow experiment", study.experiment))
-    varied = [
-        (name, params[f"space.{name}"], shown(study.best.values[name]))
-        for name in study.space.dimensions
-        if name in study.best.values and f"space.{name}" in params
-        if name in study.space.searched
+    searched = [
+        (name, _among(dimension), shown(study.best.values.get(name, "")))
+        for name, dimension in study.space.expanded()
+        if not isinstance(dimension, Fixed)
     ]
-    widths = [
-        (name, params.get("space.units", ""), shown(value))
-        for name, value in study.best.values.items()
-        if name in study.space.searched and name not in study.space.dimensions
-    ]
-    tables = [Table(("what", ""), rows)]
-    if varied or widths:
-        tables.append(Table(("searched", "among", "best"), [*varied, *widths]))
+    tables = [Table((), rows)]
+    if searched:
+        tables.append(Table(("searched", "among", "best"), searched))
     return Section("What was searched", tables=tables)
+
+
+def _among(dimension: Choice | Range) -> str:
+    if isinstance(dimension, Choice):
+        return ", ".join(map(shown, dimension.options))
+    said = f"{shown(dimension.min)} to {shown(dimension.max)}"
+    if dimension.step not in (None, 1):
+        said += f" in steps of {shown(dimension.step)}"
+    return f"{said}, log" if dimension.log else said
 
 
 def _best(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
@@ -227,9 +231,9 @@ def _importance(
         text = [
             f"A random forest has learnt to tell {study.objective.name} from the values; it "
             f"explains {found.explained:.0%} of the differences between trials that it has not "
-            f"seen. A bar says how much of what it explains is lost when one hyperparameter's "
-            f"values are shuffled among the trials (permutation importance; the thin line is "
-            f"the deviation over shuffles). It is about this space and these trials only."
+            f"seen. One hyperparameter's values after the other are shuffled: the more the "
+            f"forest loses by that, the longer the bar (permutation importance; the thin line "
+            f"is the deviation over shuffles). It is about this space and these trials only."
         ]
         height = 110 + 26 * len(found.names)
         yield Section(title, text, [Chart("importance", summaries.importance(found), height)])
@@ -335,7 +339,7 @@ def _time(study: StudyRecord) -> Iterator[Section]:
         for who, part in parts.items()
         for name, seconds in part.items()
     ]
-    chart = Chart("time", summaries.shares_of_time(parts), height=120 + 50 * len(parts))
+    chart = Chart("time", summaries.shares_of_time(parts), height=160 + 55 * len(parts))
     yield Section(
         "Where the time went", text, [chart], [Table(("who", "what", "time", "share"), rows)]
     )

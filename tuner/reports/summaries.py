@@ -24,6 +24,16 @@ MAX_CLASSES = 200
 MAX_CELLS_WITH_TEXT = 20
 """Classes up to which the cells of a confusion matrix have their counts written in them."""
 
+_COLOURS_OF_TIME = {
+    "training": "#2f7ed8",
+    "compiling": "#e8710a",
+    "evaluating": "#2a9d5c",
+    "building, checkpoints": "#a259c4",
+    "waiting": "#b9bfc9",
+    "recording": "#c99a06",
+    "proposing": "#d14343",
+}
+
 
 def importance(found: Importance) -> Figure:
     """Draw how much each hyperparameter matters, the most important on top."""
@@ -31,7 +41,7 @@ def importance(found: Importance) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "x": round_all(reversed(found.drops)),
+            "x": round_all(reversed(found.shares)),
             "y": [plain(name) for name in reversed(found.names)],
             "error_x": {
                 "type": "data",
@@ -39,11 +49,11 @@ def importance(found: Importance) -> Figure:
                 "color": OTHER,
             },
             "marker": {"color": TIED},
-            "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+            "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
         }
     ]
-    drawn = figure(data, "explained variance lost when it is shuffled", "")
-    drawn["layout"]["xaxis"]["rangemode"] = "nonnegative"
+    drawn = figure(data, "share of what matters", "")
+    drawn["layout"]["xaxis"] |= {"rangemode": "nonnegative", "tickformat": ".0%"}
     return drawn
 
 
@@ -91,11 +101,15 @@ def confusion_matrix(confusion: Confusion) -> Figure:
             [s if (i == j) == is_hit and s > 0 else None for j, s in enumerate(row)]
             for i, row in enumerate(shares)
         ]
+        texts = [
+            ["" if cell is None else count for cell, count in zip(*rows, strict=True)]
+            for rows in zip(cells, confusion.counts, strict=True)
+        ]
         data.append(
             {
                 "type": "heatmap",
                 "z": [[rounded(cell, 4) for cell in row] for row in cells],
-                "text": confusion.counts,
+                "text": texts,
                 "zmin": 0,
                 "zmax": most or 1.0,
                 "colorscale": scale,
@@ -128,7 +142,6 @@ def shares_of_time(parts: Mapping[str, Mapping[str, float]]) -> Figure:
     Args:
         parts: Seconds by who spent them, and on what.
     """
-    colours = iter(("#2f7ed8", "#e8710a", "#2a9d5c", "#a259c4", "#c3c8d0") * 2)
     data = []
     who = list(parts)[::-1]
     names = dict.fromkeys(name for part in parts.values() for name in part)
@@ -143,12 +156,13 @@ def shares_of_time(parts: Mapping[str, Mapping[str, float]]) -> Figure:
                 "x": round_all(s / total for s, total in zip(seconds, totals, strict=True)),
                 "y": who,
                 "customdata": round_all(seconds),
-                "marker": {"color": next(colours)},
+                "marker": {"color": _COLOURS_OF_TIME.get(name, OTHER)},
                 "hovertemplate": f"{name}: %{{x:.1%}}, %{{customdata:.1f}} s<extra></extra>",
             }
         )
     drawn = figure(data, "", "")
     drawn["layout"] |= {"barmode": "stack"}
+    drawn["layout"]["legend"] |= {"traceorder": "normal", "maxheight": 0.6}
     drawn["layout"]["xaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return drawn
 
