@@ -16,7 +16,7 @@ import pytest
 from conftest import FinishedStudy, MakeResult, command
 from PIL import Image
 
-from tuner import reports
+from tuner import folder, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
 from tuner.reports import charts, comparison_page, gather, page, study_page, summaries
@@ -255,6 +255,19 @@ def test_axes_have_a_place_for_values_that_a_trial_has_not() -> None:
     assert axes["learning_rate"]["range"][1] < 0
 
 
+def test_lines_that_would_hide_each_other_are_spread() -> None:
+    for num_trials, is_spread in ((60, False), (300, True)):
+        study = made_up_study(num_trials)
+        [trace] = parallel_coordinates(study, ["epochs", "learning_rate"])["data"]
+        epochs, rates, _ = trace["dimensions"]
+        assert (len(set(epochs["values"])) > 10) == is_spread
+        # No further than halfway to the next value.
+        assert {round(place) for place in epochs["values"]} == set(range(1, 11))
+        assert rates["values"][0] == pytest.approx(
+            math.log10(study.finished[0].values["learning_rate"]), abs=1e-5
+        )
+
+
 def test_coordinates_have_no_more_axes_than_can_be_read() -> None:
     study = made_up_study(3)
     many = [f"x{i}" for i in range(30)]
@@ -474,6 +487,18 @@ def test_study_without_a_finished_trial_writes_nothing(
     with pytest.raises(StudyError, match="None of the 1 studies"):
         reports.report_studies(client, [run], "all experiments", path)
     assert not path.parent.exists()
+
+
+def test_search_does_not_fail_for_want_of_a_report(
+    client: mlflow.MlflowClient,
+    tracker: Tracker,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder.write_whole(tmp_path / "study.json", "{}")
+    assert search._report(client, tracker, folder.StudyFolder(tmp_path)) is None
+    assert "The report could not be made (Study 'first' has no finished trial" in caplog.text
+    assert f"-m tuner.report study={tmp_path.name}" in caplog.text
 
 
 # As a user runs it

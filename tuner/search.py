@@ -317,8 +317,6 @@ def _closing_lines(
     ]
     if tied := find_ties(best.trial_id, tracker.finished_trials()):
         lines.append(f"  {tied.said}")
-    if report is not None:
-        lines.append(f"Report: {report}")
     images = "images=<file or folder>"
     model = f"runs:/{best.run_id}/model"
     if decision is not None:
@@ -329,6 +327,8 @@ def _closing_lines(
         model = f"models:/{name}@{alias}"
         if not decision.promoted:
             model = f"models:/{name}/{decision.challenger}"
+    if report is not None:
+        lines.append(f"Report: {report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     store = f" --backend-store-uri {uri}" if uri else ""
     lines += [

@@ -35,8 +35,8 @@ class Ties:
         if not num_tied:
             return f"{where}: it can be told apart from all other trials."
         return (
-            f"{where}: {num_tied} of the other {self.num_others} trials cannot be told apart "
-            f"from it."
+            f"{where}: {num_tied:,} of the other {self.num_others:,} trials cannot be told "
+            f"apart from it."
         )
 
 

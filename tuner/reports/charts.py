@@ -178,10 +178,10 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
     having = [trial for trial in study.ranked if name in trial.values]
     best, others = having[: MAX_SLICE_POINTS // 4], having[MAX_SLICE_POINTS // 4 :]
     num_others = min(len(others), MAX_SLICE_POINTS - len(best))
-    shown = {t.trial_id for t in [*best, *random.Random(0).sample(others, num_others)]}
+    chosen = {t.trial_id for t in [*best, *random.Random(0).sample(others, num_others)]}
     data = []
     for group, members, colour, size, symbol in _groups(study, ties):
-        trials = [trial for trial in members if trial.trial_id in shown]
+        trials = [trial for trial in members if trial.trial_id in chosen]
         if trials:
             data.append(
                 {
@@ -200,8 +200,11 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
     if any(isinstance(option, str | bool) for option in options):
         axis |= {"type": "category", "categoryorder": "category ascending"}
     elif study.is_log(name):
-        axis |= {"type": "log", "nticks": 6}
-    elif len(options) <= 8 and not study.is_log(name):
+        numbers = [float(option) for option in options]
+        axis |= {"type": "log", "tickformat": "~g"}
+        if max(numbers) >= 10 * min(numbers):
+            axis["dtick"] = 1
+    elif len(options) <= 12:
         axis |= {"tickvals": sorted(options)}
     drawn["layout"]["margin"] |= {"t": 8}
     return drawn
@@ -214,9 +217,10 @@ def _groups(
     tied = set(ties.trial_ids if ties else ())
     best = study.best
     alike = [t for t in study.finished if t.trial_id in tied]
+    size = 6 if len(study.finished) <= MAX_SVG_POINTS else 4
     others = [t for t in study.finished if t is not best and t.trial_id not in tied]
     return [
-        ("other trials", others, OTHER, 6, "circle"),
+        ("other trials", others, OTHER, size, "circle"),
         ("tied with the best", alike, TIED, 7, "circle"),
         ("the best", [best], BEST, 13, "star"),
     ]

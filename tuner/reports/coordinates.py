@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,9 @@ from tuner.reports.records import StudyRecord
 
 MAX_AXES = 14
 """Axes that can be told apart on a screen, the objective's among them."""
+
+SPREAD_FROM = 100
+"""Trials from which lines that would hide each other are spread around a value they share."""
 
 _COLOURS = [[0, "#9aa3b2"], [0.6, "#4c8fd6"], [1, "#e8710a"]]
 
@@ -43,7 +48,7 @@ def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
         "labelangle": -25,
         "labelside": "top",
     }
-    return {"data": [trace], "layout": {"margin": {"l": 48, "r": 56, "t": 76, "b": 24}}}
+    return {"data": [trace], "layout": {"margin": {"l": 72, "r": 56, "t": 76, "b": 24}}}
 
 
 def _axis(study: StudyRecord, name: str) -> Figure:
@@ -53,9 +58,8 @@ def _axis(study: StudyRecord, name: str) -> Figure:
     axis: Figure = {"label": plain(name)}
     if any(isinstance(value, str | bool) for value in present):
         options = sorted({str(value) for value in present})
-        places: dict[Any, float] = {option: float(i) for i, option in enumerate(options)}
-        numbers = [None if value is None else places[str(value)] for value in given]
-        ticks = {places[option]: plain(option) for option in options}
+        numbers = [None if v is None else float(options.index(str(v))) for v in given]
+        ticks = {float(i): plain(option) for i, option in enumerate(options)}
     else:
         is_log = study.is_log(name)
         numbers = [
@@ -67,11 +71,26 @@ def _axis(study: StudyRecord, name: str) -> Figure:
     if len(there) < len(numbers):
         low -= 0.15 * ((high - low) or 1.0)
         ticks = {low: "none", **ticks}
-    axis["values"] = [rounded(low if number is None else number) for number in numbers]
+    places = [low if number is None else number for number in numbers]
+    if len(places) > SPREAD_FROM:
+        places, margin = _spread(places)
+        low, high = low - margin, high + margin
+    axis["values"] = [rounded(place) for place in places]
     axis["range"] = [rounded(low), rounded(high if high > low else low + 1)]
     axis["tickvals"] = [rounded(place) for place in ticks]
     axis["ticktext"] = list(ticks.values())
     return axis
+
+
+def _spread(places: list[float]) -> tuple[list[float], float]:
+    """Spread points around the place they share, by chance and by no more than a margin."""
+    distinct = sorted(set(places))
+    if len(distinct) < 2 or 2 * len(distinct) > len(places):
+        return places, 0.0
+    nearest = min(b - a for a, b in itertools.pairwise(distinct))
+    margin = 0.2 * nearest
+    drawn = random.Random(0)
+    return [place + drawn.uniform(-margin, margin) for place in places], margin
 
 
 def _ticks(options: list[float], is_log: bool) -> dict[float, str]:

@@ -11,7 +11,7 @@ from tuner.dimensions import Choice, Fixed, Range
 from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
 from tuner.reports import charts, summaries
-from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
+from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
 from tuner.reports.failures import TOLD, Reason, reasons
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.page import Card, Chart, Page, Section, Table
@@ -86,7 +86,7 @@ def _cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) ->
         note = f"{low:.4f} to {high:.4f} (95 %, {drawings.num_files:,} files)"
         yield Card("Accuracy on drawings", f"{drawings.accuracy:.4f}", note)
     yield Card(study.objective.name, f"{study.score(best):.4f}", f"best: trial {best.trial_id}")
-    yield Card("Trials", str(len(study.finished)), f"finished; {_others(study)}")
+    yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
     if "seconds" in study.metrics:
         yield Card("Time", duration(study.metrics["seconds"]), _workers(study))
     decision = details.decision
@@ -215,6 +215,10 @@ def _coordinates(study: StudyRecord, order: Sequence[str]) -> Iterator[Section]:
         "Each line is a trial. Drag along an axis to see only the trials that pass there, tap "
         "the axis to see all again; drag a name to move its axis."
     ]
+    if len(study.finished) > SPREAD_FROM:
+        text.append(
+            "Where values repeat, lines are spread a little, to show how many they are."
+        )
     if len(order) > MAX_AXES - 1:
         text.append(f"Without {', '.join(order[MAX_AXES - 1 :])}.")
     chart = Chart("coordinates", figure, height=420, min_width=90 * num_axes)
