@@ -129,28 +129,26 @@ def metrics(right: int, wrong: int) -> dict[str, float]:
 
 def test_ties_are_the_trials_within_the_interval_of_the_best() -> None:
     # Wilson's interval of 950 of 1,000 is 0.9347 to 0.9619.
-    found = find_ties(
-        "0002",
-        {"0000": metrics(940, 60), "0001": metrics(934, 66), "0002": metrics(950, 50)},
-    )
+    hits = {"0000": 940, "0001": 934, "0002": 950, "0003": 963}
+    found = find_ties("0002", {name: metrics(n, 1000 - n) for name, n in hits.items()})
     assert found is not None
-    assert found.trial_ids == ("0000",)
     assert [round(limit, 4) for limit in found.interval] == [0.9347, 0.9619]
-    assert "1 of the other 2 trials cannot be told apart from it" in found.said
+    assert (found.trial_ids, found.higher, found.num_others) == (("0000",), ("0003",), 3)
 
 
 @pytest.mark.parametrize(
-    ("tied", "num_others", "expected"),
+    ("tied", "higher", "num_others", "expected"),
     [
-        ((), 0, "between 0.9000 and 0.9500 (95 %)."),
-        ((), 3, "(95 %): it can be told apart from all other trials."),
-        (("0000", "0001"), 2, "2 of the other 2 trials cannot be told apart from it."),
+        ((), (), 0, "between 0.9000 and 0.9500 (95 %)."),
+        ((), (), 3, "Of the other trials (3), all can be told apart from it."),
+        (("0", "1"), (), 2, "Of the other trials (2), 2 cannot be told apart from it."),
+        (("0",), ("1",), 2, ", 1 cannot be told apart from it, and 1 did better."),
     ],
 )
 def test_ties_are_said_in_a_sentence(
-    tied: tuple[str, ...], num_others: int, expected: str
+    tied: tuple[str, ...], higher: tuple[str, ...], num_others: int, expected: str
 ) -> None:
-    said = Ties((0.9, 0.95), 1000, tied, num_others).said
+    said = Ties((0.9, 0.95), 1000, tied, higher, num_others).said
     assert said.startswith("With 1,000 test images")
     assert said.endswith(expected)
 

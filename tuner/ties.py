@@ -15,12 +15,15 @@ class Ties:
         interval: Lowest and highest true accuracy of the best trial, in `[0, 1]`.
         num_images: Test images that were predicted.
         trial_ids: The trials tied with the best, itself not among them.
+        higher: The trials that lie above the interval, which can be since the best trial is
+            chosen by its validation images.
         num_others: How many trials were compared with it.
     """
 
     interval: tuple[float, float]
     num_images: int
     trial_ids: tuple[str, ...]
+    higher: tuple[str, ...]
     num_others: int
 
     @property
@@ -31,12 +34,11 @@ class Ties:
         where += f"{low:.4f} and {high:.4f} (95 %)"
         if not self.num_others:
             return f"{where}."
-        num_tied = len(self.trial_ids)
-        if not num_tied:
-            return f"{where}: it can be told apart from all other trials."
+        who = f"{len(self.trial_ids):,} cannot" if self.trial_ids else "all can"
+        more = f", and {len(self.higher):,} did better" if self.higher else ""
         return (
-            f"{where}: {num_tied:,} of the other {self.num_others:,} trials cannot be told "
-            f"apart from it."
+            f"{where}. Of the other trials ({self.num_others:,}), {who} be told apart from "
+            f"it{more}."
         )
 
 
@@ -62,4 +64,5 @@ def find_ties(best: str, trials: Mapping[str, Metrics]) -> Ties | None:
         if name != best and "test_accuracy" in found
     }
     tied = tuple(name for name, accuracy in others.items() if low <= accuracy <= high)
-    return Ties((low, high), num_images, tied, len(others))
+    higher = tuple(name for name, accuracy in others.items() if accuracy > high)
+    return Ties((low, high), num_images, tied, higher, len(others))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tuner.reports.comparison_page import Compared
+    from tuner.reports.records import OnDrawings, StudyRecord
 
 REPORT = "report.html"
 
@@ -36,7 +37,7 @@ def report_study(
     """
     from tuner.errors import StudyError
     from tuner.folder import write_whole
-    from tuner.reports import gather, on_drawings
+    from tuner.reports import gather
     from tuner.reports.page import render
     from tuner.reports.study_page import study_page
 
@@ -48,8 +49,7 @@ def report_study(
             f"first one, or see in MLflow why they fail."
         )
     details = gather.read_details(client, study)
-    found = on_drawings.measure(drawings, study.best.run_id) if drawings else None
-    text = render(study_page(study, details, found))
+    text = render(study_page(study, details, _on_drawings(drawings, study)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     client.log_text(study.run_id, text, REPORT)
@@ -79,7 +79,7 @@ def report_studies(
     """
     from tuner.errors import StudyError
     from tuner.folder import write_whole
-    from tuner.reports import gather, on_drawings
+    from tuner.reports import gather
     from tuner.reports.comparison_page import Compared, comparison_page
     from tuner.reports.page import render
 
@@ -89,8 +89,7 @@ def report_studies(
         is_promoted = found = None
         if study.finished:
             is_promoted = gather.read_promotion(client, study)
-            if drawings:
-                found = on_drawings.measure(drawings, study.best.run_id)
+            found = _on_drawings(drawings, study)
         compared.append(Compared(study, is_promoted, found))
     if not any(one.study.finished for one in compared):
         raise StudyError(
@@ -100,3 +99,11 @@ def report_studies(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, render(comparison_page(compared, where)))
     return compared
+
+
+def _on_drawings(drawings: Sequence[Path], study: StudyRecord) -> OnDrawings | None:
+    if not drawings:
+        return None
+    from tuner.reports.on_drawings import measure
+
+    return measure(drawings, study.best.run_id)

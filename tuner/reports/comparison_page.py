@@ -110,7 +110,9 @@ def _row(compared: Compared) -> tuple[str, ...]:
     if not study.finished:
         return (*common, "", "", "", "", "no finished trial")
     best, tied = study.best, find_ties(study)
-    registry = {None: "", True: "champion", False: "not champion"}[compared.is_promoted]
+    registry = {None: "not registered", True: "champion", False: "not champion"}[
+        compared.is_promoted
+    ]
     return (
         *common,
         f"{study.score(best):.4f}",

@@ -167,7 +167,9 @@ def _best(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
         text.append(f"Registry: {details.decision['reason']}")
     names = [name for name in study.varied if name != study.objective.name]
     head = ("trial", study.objective.name, "test accuracy", "", "parameters", "seconds", *names)
-    alike = set(tied.trial_ids if tied else ())
+    marks = {best.trial_id: "best"}
+    if tied is not None:
+        marks |= dict.fromkeys(tied.trial_ids, "tied") | dict.fromkeys(tied.higher, "higher")
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
@@ -177,7 +179,7 @@ def _best(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
                 trial.trial_id,
                 f"{study.score(trial):.4f}",
                 "" if accuracy is None else f"{accuracy:.4f}",
-                "best" if trial is best else "tied" if trial.trial_id in alike else "",
+                marks.get(trial.trial_id, ""),
                 f"{metrics['num_parameters']:,.0f}" if "num_parameters" in metrics else "",
                 f"{metrics['trial_seconds']:.1f}" if "trial_seconds" in metrics else "",
                 *(shown(trial.values[n]) if n in trial.values else "" for n in names),
