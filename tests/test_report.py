@@ -313,6 +313,16 @@ def test_failures_that_differ_in_numbers_only_have_one_reason() -> None:
     ]
 
 
+def test_only_the_most_frequent_reasons_are_listed() -> None:
+    failed = [
+        TrialRecord(str(i), "r", "FAILED", {}, {}, 2e9, "no " * (i + 1), "error")
+        for i in range(study_page.MAX_REASONS + 2)
+    ]
+    made = study_page.study_page(replaced(made_up_study(1), *failed), Details(), None)
+    assert len(figures_of(made)["failures"]["data"][0]["x"]) == study_page.MAX_REASONS
+    assert "2 more trials failed for other reasons." in text_of(made)
+
+
 # Pages
 
 

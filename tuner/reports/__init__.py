@@ -1,8 +1,8 @@
 """Reports: pages that show a study, or several side by side.
 
 `gather` reads MLflow's records into the plain data of `records`; `charts`, `coordinates` and
-`summaries` draw them; `study_page` and `comparison_page` say what goes where; `page` writes it
-as HTML.
+`summaries` draw them; `study_page`, with `overview`, and `comparison_page` say what goes where;
+`page` writes it as HTML.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
 from tuner.reports import summaries
+from tuner.reports.overview import find_ties
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import OnDrawings, StudyRecord
-from tuner.reports.study_page import find_ties
 
 MAX_DRAWN = 40
 """Models whose accuracies are drawn, the best ones."""

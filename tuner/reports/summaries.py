@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tuner.reports.failures import Reason
 from tuner.reports.importance import Importance
 from tuner.reports.plotting import (
     BAD,
@@ -57,23 +58,24 @@ def importance(found: Importance) -> Figure:
     return drawn
 
 
-def failures(counts: Mapping[str, int]) -> Figure:
-    """Draw how many trials failed for each reason."""
-    names = [plain(reason) for reason in counts]
+def failures(found: Sequence[Reason]) -> Figure:
+    """Draw how many trials failed for each reason, the first one on top."""
+    upwards = list(reversed(list(enumerate(found, 1))))
+    counts = [len(reason.trials) for _, reason in upwards]
     data = [
         {
             "type": "bar",
             "orientation": "h",
-            "x": list(counts.values())[::-1],
-            "y": [f"{i}. {shortened(name, 30)}" for i, name in enumerate(names, 1)][::-1],
+            "x": counts,
+            "y": [f"{i}. {plain(shortened(reason.text, 30))}" for i, reason in upwards],
             "marker": {"color": BAD},
-            "customdata": names[::-1],
+            "customdata": [plain(reason.text) for _, reason in upwards],
             "hovertemplate": "%{x}: %{customdata}<extra></extra>",
         }
     ]
     drawn = figure(data, "trials", "")
     drawn["layout"]["xaxis"] |= {"tickformat": "d", "rangemode": "tozero"}
-    if max(counts.values()) <= 10:
+    if max(counts) <= 10:
         drawn["layout"]["xaxis"]["dtick"] = 1
     return drawn
 
