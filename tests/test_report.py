@@ -409,16 +409,21 @@ def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
 
 # From MLflow
 
+PARAMS = {
+    "search.objective": "val_accuracy",
+    "search.oracle": "grid",
+    "seed": 0,
+    "model._target_": "tuner.models.mlp.build",
+    **{f"space.{name}": dimension for name, dimension in SPACE.items()},
+}
+
 
 @pytest.fixture
 def tracker(client: mlflow.MlflowClient) -> Tracker:
     """A study that is running."""
     made = Tracker(client, "digits", "first", "id-1")
-    space = {f"space.{name}": dimension for name, dimension in SPACE.items()}
-    params = {"search.objective": "val_accuracy", "search.oracle": "grid", "seed": 0, **space}
-    params["model._target_"] = "tuner.models.mlp.build"
     profile = json.dumps({"num_test": 80, "image_shape": [8, 8]})
-    made.open_study(params, DataRecord("digits", "d1", "{}", profile), [])
+    made.open_study(PARAMS, DataRecord("digits", "d1", "{}", profile), [])
     return made
 
 
@@ -448,6 +453,22 @@ def test_study_is_read_while_it_runs(
     assert sum(map(sum, details.confusion.counts)) == 80
     assert details.mistakes is not None
     assert details.decision is None
+
+
+def test_counts_are_those_of_the_share_that_a_study_takes(
+    client: mlflow.MlflowClient, tracker: Tracker
+) -> None:
+    other = Tracker(client, "digits", "half", "id-2")
+    profile = {"num_train": 7, "num_validation": 2, "num_test": 80, "image_shape": [8, 8, 3]}
+    record = DataRecord("digits", "d1", "{}", json.dumps({**profile, "num_classes": 10}))
+    other.open_study(PARAMS, record, [])
+    [run] = gather.find_studies(client, None, "half")
+    study = gather.read_study(client, run)
+    assert study.data is not None
+    made = made_up_study(1)
+    made = study_page.study_page(dataclasses.replace(made, data=study.data), Details(), None)
+    said = "digits: 7 train, 2 validation, 80 test images of 8 x 8 x 3, 10 classes"
+    assert said in text_of(made)
 
 
 def test_decision_of_the_gate_is_read(

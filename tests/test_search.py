@@ -96,6 +96,7 @@ def test_search_leaves_only_its_own_files(finished_study: FinishedStudy) -> None
         "lock",
         "oracle.jsonl",
         "overrides.yaml",
+        "report.html",
         "study.json",
         "trials",
         "tune.log",
@@ -119,7 +120,12 @@ def test_runs_are_nested_and_named_as_documented(
 ) -> None:
     [parent] = runs(finished_study.folder, "study")
     kept = client_of.list_artifacts(parent.info.run_id)
-    assert {file.path for file in kept} == {"config.yaml", "data.png", "overrides.yaml"}
+    assert {file.path for file in kept} == {
+        "config.yaml",
+        "data.png",
+        "overrides.yaml",
+        "report.html",
+    }
     assert (parent.info.run_name, parent.info.status) == ("first", "FINISHED")
     assert parent.data.params["space.units"] == "[8, 16]"
     trials = runs(finished_study.folder, "trial")

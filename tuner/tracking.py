@@ -130,6 +130,8 @@ class Tracker:
         else:
             tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
             tags["tuner.versions"] = json.dumps(versions())
+            # MLflow keeps one profile of a data set, whatever share of it a study takes.
+            tags["tuner.data_profile"] = data.profile
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:

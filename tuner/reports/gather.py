@@ -179,7 +179,8 @@ def _trial(run: Run) -> TrialRecord:
 def _data(run: Run) -> DataFacts | None:
     for given in run.inputs.dataset_inputs if run.inputs else ():
         dataset = given.dataset
-        return DataFacts(dataset.name, dataset.digest, json.loads(dataset.profile or "{}"))
+        profile = json.loads(run.data.tags.get("tuner.data_profile", "{}"))
+        return DataFacts(dataset.name, dataset.digest, profile)
     return None
 
 

@@ -11,7 +11,7 @@ from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
 from tuner.reports.page import Card, Section, Table
 from tuner.reports.plotting import shown
-from tuner.reports.records import Details, OnDrawings, StudyRecord
+from tuner.reports.records import DataFacts, Details, OnDrawings, StudyRecord
 from tuner.ties import Ties
 
 NUM_IN_TABLE = 10
@@ -55,15 +55,7 @@ def what_was_searched(study: StudyRecord) -> Section:
     params = study.params
     rows = []
     if study.data is not None:
-        profile = study.data.profile
-        counts = ", ".join(
-            f"{profile[f'num_{split}']:,} {split}"
-            for split in ("train", "validation", "test")
-            if f"num_{split}" in profile
-        )
-        shape = " x ".join(map(str, profile.get("image_shape", ())))
-        said = f"{study.data.name}: {counts} images of {shape}, "
-        rows.append(("data", f"{said}{profile.get('num_classes')} classes"))
+        rows.append(("data", _described(study.data)))
         rows.append(("digest of the data", study.data.digest))
     rows.append(("model", params["model._target_"]))
     budget = params.get("search.max_trials", "None")
@@ -149,6 +141,16 @@ def _others(study: StudyRecord) -> str:
 def _workers(study: StudyRecord) -> str:
     workers = study.metrics.get("worker_seconds", 0.0) / max(study.metrics["seconds"], 1e-9)
     return f"with {workers:.3g} worker{'' if round(workers, 2) == 1 else 's'}"
+
+
+def _described(data: DataFacts) -> str:
+    profile = data.profile
+    if not profile:
+        return data.name
+    splits = ("train", "validation", "test")
+    counts = ", ".join(f"{profile[f'num_{split}']:,} {split}" for split in splits)
+    shape = " x ".join(map(str, profile["image_shape"]))
+    return f"{data.name}: {counts} images of {shape}, {profile['num_classes']} classes"
 
 
 def _among(dimension: Choice | Range) -> str:
