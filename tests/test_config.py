@@ -19,6 +19,7 @@ from tuner.config import (
     load_explore,
     load_predict,
     load_promote,
+    load_report,
     to_dict,
     unknown_key,
     with_settings,
@@ -88,6 +89,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "commands/bench.yaml",
         "commands/predict.yaml",
         "commands/promote.yaml",
+        "commands/report.yaml",
     }
 
 
@@ -386,6 +388,25 @@ def test_load_predict_says_mistake(overrides: Sequence[str], message: str) -> No
 def test_load_explore() -> None:
     config = load_explore(composed("data=npz", "data.path=a.npz", "seed=3", name="explore"))
     assert (config.data.path, config.seed, config.picture) == ("a.npz", 3, "data.png")
+
+
+def test_load_report() -> None:
+    config = load_report(composed("study=first", "output=a.html", name="commands/report"))
+    assert (config.study, config.output) == ("first", "a.html")
+    assert (config.drawings, config.tracking.uri, config.tracking.experiment) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("study=a/b", "`study` must be letters, digits"),
+        ("output=a.pdf", "`output` must be the name of a .html, but got 'a.pdf'."),
+        ("+stdy=a", "`stdy` is not a key .* mean `study`?"),
+    ],
+)
+def test_load_report_says_mistake(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_report(composed(override, name="commands/report"))
 
 
 def test_load_predict_turns_steps_off() -> None:

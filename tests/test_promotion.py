@@ -264,7 +264,7 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
     [
         ([], "Give one of study=<name>"),
         (["study=good", "rollback=true"], "Give one of study=<name>"),
-        (["study=god"], "Like it are: good"),
+        (["study=god"], "There is no study 'god' in this tracking store. Did you mean good?"),
         (["run=abc"], "`run=abc` must be a run that is recorded in"),
         (["study=good"], "`registry.name` must be a name"),
         (["study=good", "registry.gate.confidence=2"], "`registry.gate.confidence` must be"),

@@ -96,6 +96,7 @@ def test_search_leaves_only_its_own_files(finished_study: FinishedStudy) -> None
         "lock",
         "oracle.jsonl",
         "overrides.yaml",
+        "report.html",
         "study.json",
         "trials",
         "tune.log",
@@ -119,7 +120,12 @@ def test_runs_are_nested_and_named_as_documented(
 ) -> None:
     [parent] = runs(finished_study.folder, "study")
     kept = client_of.list_artifacts(parent.info.run_id)
-    assert {file.path for file in kept} == {"config.yaml", "data.png", "overrides.yaml"}
+    assert {file.path for file in kept} == {
+        "config.yaml",
+        "data.png",
+        "overrides.yaml",
+        "report.html",
+    }
     assert (parent.info.run_name, parent.info.status) == ("first", "FINISHED")
     assert parent.data.params["space.units"] == "[8, 16]"
     trials = runs(finished_study.folder, "trial")
@@ -149,6 +155,9 @@ def test_runs_are_nested_and_named_as_documented(
             "test_loss",
             "test_accuracy",
             "train_seconds",
+            "compile_seconds",
+            "evaluate_seconds",
+            "trial_seconds",
         } <= set(run.data.metrics)
         assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     grid = {(run.data.params["epochs"], run.data.params["units_1"]) for run in trials}
@@ -205,7 +214,8 @@ def recorded(folder: Path, study: str) -> dict[tuple[str, ...], Any]:
     found = {}
     for run in runs(folder, "trial"):
         if run.data.tags["tuner.study"] == study:
-            names = set(run.data.metrics) - {"train_seconds", "epochs_trained", "epochs_reused"}
+            names = set(run.data.metrics) - {"epochs_trained", "epochs_reused"}
+            names -= {name for name in names if name.endswith("_seconds")}
             values = (run.data.params["epochs"], run.data.params["units_1"])
             found[values] = {
                 name: [

@@ -109,6 +109,10 @@ def statuses(client: mlflow.MlflowClient) -> Callable[[], Statuses]:
     return read
 
 
+def _raise_interrupt(*_: object) -> Outcome:
+    raise KeyboardInterrupt
+
+
 def failing(kind: str, error: str = "ValueError: no") -> RunTrial:
     return lambda request, _: TrialFailure(request.trial_id, error, "Traceback", kind)
 
@@ -153,6 +157,25 @@ def test_best_is_the_earlier_of_two_that_tie(start_run: StartRun) -> None:
     assert best is not None
     assert (best.trial_id, best.score, best.values["width"]) == ("0001", 0.75, 2)
     assert "test_accuracy" in best.metrics
+
+
+def test_time_is_recorded_by_what_it_was_spent_on(
+    start_run: StartRun, client: mlflow.MlflowClient
+) -> None:
+    first = start_run(run_trial=_raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        first.study.run()
+    [run] = client.search_runs(["1"], "tags.`tuner.kind` = 'study'")
+    before = run.data.metrics
+    assert before["waiting_seconds"] > 0
+    second = start_run()
+    second.study.run()
+    second.study.finish()
+    times = client.get_run(run.info.run_id).data.metrics
+    spent = [times[f"{name}_seconds"] for name in ("waiting", "recording", "proposing")]
+    # What the first process spent is among it.
+    assert times["waiting_seconds"] > before["waiting_seconds"]
+    assert sum(spent) <= times["seconds"] == times["worker_seconds"]
 
 
 def test_best_without_a_trial_is_none(start_run: StartRun) -> None:
@@ -219,14 +242,14 @@ def test_best_trial_is_recorded_though_the_process_was_killed_before(
 
     first = start_run()
     # The best trial is the second: it is in MLflow by then, and the oracle knows or does not.
-    where, what = (Tracker, "log_best") if told else (SearchOracle, "tell")
+    where, what = (Tracker, "log_study") if told else (SearchOracle, "tell")
     with monkeypatch.context() as patched:
         original = getattr(where, what)
         calls = itertools.count()
         patched.setattr(
             where,
             what,
-            lambda *args: killed() if next(calls) == 1 else original(*args),
+            lambda *args: killed() if next(calls) >= 1 else original(*args),
         )
         with pytest.raises(KeyboardInterrupt):
             first.study.run()

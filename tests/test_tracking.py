@@ -114,6 +114,9 @@ def test_finish_trial_records_everything(
     ]
     assert run.data.metrics["test_accuracy"] == result.test["test_accuracy"]
     assert run.data.metrics["train_seconds"] == result.train_seconds
+    assert run.data.metrics["compile_seconds"] == result.compile_seconds
+    assert run.data.metrics["evaluate_seconds"] == result.evaluate_seconds
+    assert run.data.metrics["trial_seconds"] == result.seconds
     assert {item.path for item in client.list_artifacts(run_id)} == set(ARTIFACTS)
     model = client.get_logged_model(logged_model_id(client, run_id))
     assert (model.name, model.source_run_id, model.status) == ("model", run_id, "READY")
@@ -230,6 +233,7 @@ def test_fail_trial_records_the_traceback(client: mlflow.MlflowClient) -> None:
     run = client.get_run(run_id)
     assert run.info.status == "FAILED"
     assert run.data.tags["tuner.error"] == "ValueError: no"
+    assert run.data.tags["tuner.failure"] == "error"
     text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/error.txt")
     assert text == "Traceback … no"
 

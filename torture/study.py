@@ -49,7 +49,14 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
 """Overrides of `tuner.search`, by the oracle."""
 
 # What two runs of one study need not have in common.
-_TIMES = {"train_seconds", "epochs_trained", "epochs_reused"}
+_TIMES = {
+    "train_seconds",
+    "compile_seconds",
+    "evaluate_seconds",
+    "trial_seconds",
+    "epochs_trained",
+    "epochs_reused",
+}
 
 _EPOCH = re.compile(r"trial (\d+) epoch (\d+)/\d+ .*?(\(trained before\))?$", re.MULTILINE)
 

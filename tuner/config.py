@@ -32,6 +32,7 @@ from tuner.schema import (
     PromoteConfig,
     RayConfig,
     RegistryConfig,
+    ReportConfig,
     StudyConfig,
 )
 from tuner.space import Space
@@ -125,6 +126,20 @@ def with_settings(config: StudyConfig, settings: Mapping[str, Any]) -> StudyConf
         if value is not None:
             OmegaConf.update(changed, key, value, force_add=True)
     return load(changed)
+
+
+def load_report(composed: DictConfig) -> ReportConfig:
+    """Check the configuration of `tuner.report` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: ReportConfig = typed(composed, OmegaConf.structured(ReportConfig))
+    if config.study is not None:
+        check_name(config.study)
+    if config.output is not None and Path(config.output).suffix.lower() != ".html":
+        raise ConfigError(f"`output` must be the name of a .html, but got {config.output!r}.")
+    return config
 
 
 def typed(composed: DictConfig, schema: DictConfig) -> Any:

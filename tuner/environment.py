@@ -5,15 +5,25 @@ The driver calls this in a child process: only there may TensorFlow be imported.
 
 import hashlib
 import importlib.metadata
+import platform
 import sys
 from pathlib import Path
 from typing import Any
 
+from tuner import __version__
 from tuner.functions import find_function
 
 # Every line of theirs may change a weight.
 _ENGINE = ("tuner.models", "tuner.training")
 _LIBRARIES = ("keras", "numpy", "tensorflow")
+# And what else a study is made with.
+_TOOLS = ("hydra-core", "keras-tuner", "mlflow", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what a study is made with."""
+    ours = {"python": platform.python_version(), "glassy": __version__}
+    return ours | {p: importlib.metadata.version(p) for p in (*_LIBRARIES, *_TOOLS)}
 
 
 def environment(model_function: str) -> dict[str, Any]:
@@ -40,9 +50,7 @@ def environment(model_function: str) -> dict[str, Any]:
         "source": _source_digest(model_function),
         "precision": [keras.config.dtype_policy().name, keras.config.floatx()],
         "devices": sorted({device.device_type for device in devices}),
-        "versions": {
-            p: importlib.metadata.version(p) for p in ("keras", "numpy", "tensorflow")
-        },
+        "versions": {p: importlib.metadata.version(p) for p in _LIBRARIES},
     }
 
 

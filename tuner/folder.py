@@ -37,11 +37,15 @@ class StudyState:
     Attributes:
         study_id: Tells it from another study of the same name in the tracking store.
         seconds: Wall time of all its runs so far.
+        worker_seconds: The same, times the workers that there were.
+        spent: What of it the driver spent `waiting` for workers, `recording` and `proposing`.
         finished: The closing lines, once it is finished.
     """
 
     study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     seconds: float = 0.0
+    worker_seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
     finished: list[str] | None = None
 
 

@@ -33,12 +33,13 @@ class ImageFiles:
     images: npt.NDArray[np.uint8]
 
 
-def find(root: Path) -> list[Path]:
+def find(root: Path, key: str = "images") -> list[Path]:
     """Return a file itself, or all image files in a folder and its subfolders.
 
     Args:
         root: A file, of any ending, or a folder, of which files with other endings than
             `SUFFIXES` are passed over.
+        key: The configuration's, for the message.
 
     Raises:
         DataError: If there is no such file or folder, or no image in it.
@@ -47,13 +48,13 @@ def find(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(
-            f"`images` must be an image file or a folder, but {root} does not exist."
+            f"`{key}` must be an image file or a folder, but {root} does not exist."
         )
     found = sorted(
         path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
     )
     if not found:
-        raise DataError(f"`images={root}` holds no image file ({', '.join(SUFFIXES)}).")
+        raise DataError(f"`{key}={root}` holds no image file ({', '.join(SUFFIXES)}).")
     return found
 
 

@@ -2,18 +2,20 @@
 
 import ast
 import difflib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
-from tuner.errors import StudyError
+from tuner.errors import ConfigError, StudyError
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
 from tuner.trial import Value
@@ -21,9 +23,12 @@ from tuner.trial import Value
 CONFIG = "config.yaml"
 """The study's resolved configuration, an artifact of its run."""
 
+PAGE = 1000
+"""Runs that are asked for at a time."""
+
 
 @dataclass(frozen=True)
-class StudyRecord:
+class StudyRun:
     """A study that has been recorded.
 
     Attributes:
@@ -40,27 +45,64 @@ class StudyRecord:
         return str(self.run.data.tags["tuner.study"])
 
 
-def find_study(client: mlflow.MlflowClient, name: str) -> StudyRecord:
+def find_studies(
+    client: mlflow.MlflowClient, experiment: str | None, name: str | None = None
+) -> list[Run]:
+    """Return the runs of studies, the latest first.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment: MLflow's, by name; None for all.
+        name: Of the studies; None for all.
+
+    Raises:
+        ConfigError: If there is no study, or none in that experiment.
+        StudyError: If there is no study of that name.
+    """
+    experiments = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
+    names = {found.experiment_id: found.name for found in experiments}
+    query = {"filter_string": "tags.`tuner.kind` = 'study'", "max_results": PAGE}
+    runs: list[Run] = list(pages(client.search_runs, experiment_ids=list(names), **query))
+    if not runs:
+        raise ConfigError(
+            "There is no study in this tracking store: make one with tuner.search, or give "
+            "`tracking.uri` of another store."
+        )
+    where = "in this tracking store"
+    if experiment is not None:
+        where = f"in experiment {experiment}"
+        holding = {names[run.info.experiment_id] for run in runs}
+        if experiment not in holding:
+            raise ConfigError(
+                f"`tracking.experiment={experiment}` holds no study; these do: "
+                f"{', '.join(sorted(holding))}."
+            )
+        runs = [run for run in runs if names[run.info.experiment_id] == experiment]
+    runs.sort(key=lambda run: -run.info.start_time)
+    if name is None:
+        return runs
+    found = [run for run in runs if run.data.tags["tuner.study"] == name]
+    if not found:
+        known = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
+        close = difflib.get_close_matches(name, known, 3, 0.5)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
+        raise StudyError(f"There is no study {name!r} {where}. {hint}")
+    return found
+
+
+def find_study(client: mlflow.MlflowClient, name: str) -> StudyRun:
     """Find a study by its name; of several, the one begun last.
 
     Raises:
-        StudyError: If there is none, with the names that are most like it.
+        ConfigError: If there is no study at all.
+        StudyError: If there is none of that name.
     """
-    found = _runs(client, f"tags.`tuner.kind` = 'study' and tags.`tuner.study` = '{name}'")
-    if not found:
-        runs = _runs(client, "tags.`tuner.kind` = 'study'")
-        known = sorted({run.data.tags["tuner.study"] for run in runs})
-        close = difflib.get_close_matches(name, known, 5, 0.4) or known[:5]
-        hint = f" Like it are: {', '.join(close)}." if close else " There are none."
-        raise StudyError(
-            f"`study={name}` must be a study that is recorded in {client.tracking_uri}.{hint}"
-        )
-    return _record(client, found[0])
+    return _with_config(client, find_studies(client, None, name)[0])
 
 
-def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRecord:
+def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
     """Find the study that a trial is of."""
-    return _record(client, client.get_run(trial.data.tags["mlflow.parentRunId"]))
+    return _with_config(client, client.get_run(trial.data.tags["mlflow.parentRunId"]))
 
 
 def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
@@ -88,7 +130,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
     return run
 
 
-def best_trial(client: mlflow.MlflowClient, study: StudyRecord) -> Run:
+def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
     """Return the run of a study's best trial so far.
 
     Raises:
@@ -96,28 +138,33 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRecord) -> Run:
     """
     tags = study.run.data.tags
     trial_id = tags.get("tuner.best_trial")
-    found = _runs(
-        client,
+    query = (
         f"tags.`tuner.kind` = 'trial' and tags.`tuner.study_id` = '{tags['tuner.study_id']}' "
-        f"and tags.`tuner.trial` = '{trial_id}' and attributes.status = 'FINISHED'",
+        f"and tags.`tuner.trial` = '{trial_id}' and attributes.status = 'FINISHED'"
     )
+    found = client.search_runs([study.run.info.experiment_id], query)
     if trial_id is None or not found:
         raise StudyError(f"Study {study.name} has no finished trial yet: let it go on.")
-    return found[0]
+    best: Run = found[0]
+    return best
 
 
 def values_of(trial: Run) -> dict[str, Value]:
     """Return what a trial was trained with; MLflow keeps it as text."""
-    values: dict[str, Value] = {}
-    for name, text in trial.data.params.items():
-        try:
-            values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values[name] = text
-    return values
+    return {name: plain(text) for name, text in trial.data.params.items()}
 
 
-def tracker_of(client: mlflow.MlflowClient, study: StudyRecord) -> Tracker:
+@functools.lru_cache(maxsize=10_000)
+def plain(text: str) -> Any:
+    """Return a value that MLflow keeps as text: a number, a list, a mapping, or the text."""
+    try:
+        value: Value | Sequence[Value] | Mapping[str, Value] = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value
+
+
+def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
     """Return what records a run more of a study."""
     tracker = Tracker(
         client,
@@ -129,26 +176,17 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRecord) -> Tracker:
     return tracker
 
 
-def _record(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
+def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
     with TemporaryDirectory() as folder:
         path = Path(client.download_artifacts(run.info.run_id, CONFIG, folder))
         stored: Any = OmegaConf.load(path)
-    return StudyRecord(run, configuration.load(stored))
+    return StudyRun(run, configuration.load(stored))
 
 
-def _runs(client: mlflow.MlflowClient, query: str) -> list[Run]:
-    """Return the runs of all experiments that a query finds, the latest first."""
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    runs: list[Run] = []
+def pages(search: Any, **query: Any) -> Iterator[Any]:
+    """Return what a search finds, page by page."""
     token = None
     while token != "":
-        page = client.search_runs(
-            experiments,
-            query,
-            max_results=1000,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        runs.extend(page)
+        page = search(**query, page_token=token)
+        yield from page
         token = page.token or ""
-    return runs

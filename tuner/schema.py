@@ -239,6 +239,16 @@ class PredictConfig:
     tracking: TrackingConfig = MISSING
 
 
+@dataclass
+class ReportConfig:
+    """What `tuner.report` takes: mirrors `conf/commands/report.yaml`."""
+
+    study: str | None = None
+    drawings: str | None = None
+    output: str | None = None
+    tracking: TrackingConfig = MISSING
+
+
 SEARCHES: Mapping[str, type[SearchConfig]] = {
     "random": RandomConfig,
     "grid": GridConfig,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tuner.oracle_process import OracleProcess
     from tuner.promotion import Promotion
     from tuner.study import Best
-    from tuner.tracking import DataRecord
+    from tuner.tracking import DataRecord, Tracker
 
 # Everything heavy is imported where it is needed: --help and --cfg answer at once.
 
@@ -198,7 +198,8 @@ def _run(
         raise
     finally:
         tracker.close_study(status)
-    lines = _closing_lines(config, best, promoted, oracle.num_told)
+    report = _report(client, tracker, held)
+    lines = _closing_lines(config, best, promoted, tracker, oracle.num_told, report)
     logger.info("%s", "\n".join(lines))
     return lines
 
@@ -265,11 +266,36 @@ def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> Cur
     return CurveStore(held.curves, common, config.curves, config.objective, others)
 
 
+def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) -> Path | None:
+    """Make the study's report; a search that has ended well does not fail for want of one."""
+    from tuner import reports
+
+    path = held.path / reports.REPORT
+    try:
+        reports.report_study(client, client.get_run(tracker.run_id), path)
+    except Exception as error:
+        logger.debug("The report failed.", exc_info=True)
+        logger.warning(
+            "The report could not be made (%s); to try again: %s -m tuner.report study=%s",
+            error,
+            cli.program("python"),
+            held.path.name,
+        )
+        return None
+    return path
+
+
 def _closing_lines(
-    config: StudyConfig, best: Best, promoted: Promotion | None, num_trials: int
+    config: StudyConfig,
+    best: Best,
+    promoted: Promotion | None,
+    tracker: Tracker,
+    num_trials: int,
+    report: Path | None,
 ) -> list[str]:
     """Word what a user wants to know at the end."""
     from tuner.progress import describe
+    from tuner.ties import find_ties
 
     test_accuracy = best.metrics["test_accuracy"]
     lines = [
@@ -277,11 +303,15 @@ def _closing_lines(
         f"Best of {num_trials} trials: {best.trial_id}  {describe(best.values)}",
         f"  {config.objective.name} {best.score:.4f}, test accuracy {test_accuracy:.4f}",
     ]
+    if tied := find_ties(best.trial_id, tracker.finished_trials()):
+        lines.append(f"  {tied.said}")
     images = "images=<file or folder>"
     model = f"runs:/{best.run_id}/model"
     if promoted is not None:
         lines += str(promoted).splitlines()
         model = promoted.uri
+    if report is not None:
+        lines.append(f"Report: {report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     store = f" --backend-store-uri {uri}" if uri else ""
     lines += [

@@ -50,7 +50,8 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Which MLflow draws for every file that is read.
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     resolved = resolve_uri(uri)
     shown = _without_password(resolved)
     if resolved.startswith("sqlite:///"):
@@ -97,6 +98,21 @@ def probing() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def check_is_there(uri: str | None) -> None:
+    """Refuse a store in a file that is not there, which `connect` would make.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    resolved = resolve_uri(uri)
+    path = Path(resolved.removeprefix("sqlite:///"))
+    if resolved.startswith("sqlite:///") and not path.exists():
+        raise ConfigError(
+            f"There is no tracking store {path}: start the command in the folder in which the "
+            f"search was run, or give `tracking.uri`."
+        )
 
 
 def _make_whole(path: Path) -> None:

@@ -14,6 +14,7 @@ from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
 from tuner.folder import StudyFolder
 from tuner.progress import Progress
+from tuner.stopwatch import Stopwatch
 from tuner.tracking import Tracker
 from tuner.trial import (
     Metrics,
@@ -125,6 +126,7 @@ class Study:
             self._note_score(trial_id, oracle.values[trial_id], score)
             curves.note_score(trial_id, oracle.values[trial_id], score)
         self._clock = self._saved = time.monotonic()
+        self._stopwatch = Stopwatch(folder.state.spent)
 
     def run(self) -> None:
         """Run trials until the oracle has no more or time is up.
@@ -139,8 +141,11 @@ class Study:
             self._fill()
             while self._in_flight:
                 interrupt.check()
-                for outcome in self._executor.wait(self._record_epoch):
-                    self._record(outcome)
+                with self._stopwatch.counting("waiting"):
+                    outcomes = self._executor.wait(self._record_epoch)
+                for outcome in outcomes:
+                    with self._stopwatch.counting("recording"):
+                        self._record(outcome)
                 self._fill()
         except BaseException:
             self._abandon()
@@ -164,7 +169,7 @@ class Study:
     def finish(self) -> None:
         """Remove what need not be kept of a search that is over."""
         # A process that was killed may have told the oracle of the best, and not recorded it.
-        self._log_best()
+        self._log_state()
         self._curves.finish()
         if self._log_models == "best":
             sign = 1 if self._objective.direction == "min" else -1
@@ -191,24 +196,30 @@ class Study:
         self._best = (trial_id, values, score)
         return True
 
-    def _log_best(self) -> None:
-        """Record which trial is the best so far, if there is one."""
+    def _log_state(self) -> None:
+        """Record which trial is the best so far, if there is one, and where the time went."""
+        state = self._folder.state
+        metrics = {"seconds": state.seconds, "worker_seconds": state.worker_seconds}
+        metrics |= {f"{name}_seconds": seconds for name, seconds in state.spent.items()}
+        tags = {}
         if self._best is not None:
             trial_id, _, score = self._best
-            self._tracker.log_best(
-                {f"best_{self._objective.name}": score}, {"tuner.best_trial": trial_id}
-            )
+            metrics[f"best_{self._objective.name}"] = score
+            tags["tuner.best_trial"] = trial_id
+        self._tracker.log_study(metrics, tags)
 
     def _fill(self) -> None:
         """Submit trials until the executor is full, the oracle has none, or time is up."""
         self._progress.capacity = self._executor.capacity
         while self._executor.has_room and time.time() < self._deadline:
-            proposal = self._oracle.ask()
+            with self._stopwatch.counting("proposing"):
+                proposal = self._oracle.ask()
             if proposal is None:
                 break
             self._submit(proposal)
-        for trial_id in self._executor.running:
-            self._begin(trial_id)
+        with self._stopwatch.counting("recording"):
+            for trial_id in self._executor.running:
+                self._begin(trial_id)
 
     def _submit(self, proposal: Proposal) -> None:
         trial_id = proposal.trial_id
@@ -243,8 +254,9 @@ class Study:
     def _record_epoch(
         self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
     ) -> None:
-        self._begin(trial_id)
-        self._tracker.log_epoch(trial_id, epoch, metrics)
+        with self._stopwatch.counting("recording"):
+            self._begin(trial_id)
+            self._tracker.log_epoch(trial_id, epoch, metrics)
         self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
 
     def _record(self, outcome: Outcome) -> None:
@@ -284,7 +296,7 @@ class Study:
         self._failures_in_a_row = 0
         self._curves.note_score(result.trial_id, values, score)
         if self._note_score(result.trial_id, values, score):
-            self._log_best()
+            self._log_state()
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":
@@ -306,10 +318,14 @@ class Study:
         for trial_id in sorted(self._running):
             with contextlib.suppress(Exception):
                 self._tracker.kill_trial(trial_id)
+        self._count_time()
+        with contextlib.suppress(Exception):
+            self._log_state()
 
     def _count_time(self, is_last: bool = False) -> None:
         now = time.monotonic()
         self._folder.state.seconds += now - self._clock
+        self._folder.state.worker_seconds += (now - self._clock) * self._executor.capacity
         self._clock = now
         if is_last or now - self._saved >= SAVE_SECONDS:
             self._folder.save_state()

@@ -6,6 +6,7 @@ runs. A run is found again by the study's id and the trial's, so recording twice
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -26,6 +27,7 @@ from mlflow.entities import (
 )
 from mlflow.tracking.context.registry import resolve_tags
 
+from tuner.environment import versions
 from tuner.errors import ConfigError, StudyError
 from tuner.logged_models import LoggedModels, artifacts
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
@@ -134,6 +136,9 @@ class Tracker:
             self._describe(self.run_id, params, found[0].data.params)
         else:
             tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
+            tags["tuner.versions"] = json.dumps(versions())
+            # MLflow keeps one profile of a data set, whatever share of it a study takes.
+            tags["tuner.data_profile"] = data.profile
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:
@@ -248,6 +253,9 @@ class Tracker:
         final = {
             **result.test,
             "train_seconds": result.train_seconds,
+            "compile_seconds": result.compile_seconds,
+            "evaluate_seconds": result.evaluate_seconds,
+            "trial_seconds": result.seconds,
             "num_parameters": result.num_parameters,
             "epochs_trained": len(result.epochs) - result.epochs_reused,
             "epochs_reused": result.epochs_reused,
@@ -274,6 +282,7 @@ class Tracker:
         run_id = trial.run_id
         self._write_pending(trial)
         self.client.set_tag(run_id, "tuner.error", failure.error[:5000])
+        self.client.set_tag(run_id, "tuner.failure", failure.kind)
         if failure.kind == "stopped":
             self.client.set_terminated(run_id, "KILLED")
             return
@@ -294,8 +303,8 @@ class Tracker:
         """
         self._models.drop({t.run_id for name, t in self._trials.items() if name in kept})
 
-    def log_best(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
-        """Record the best trial so far on the study's run."""
+    def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
+        """Record on the study's run how far it is: its best trial, its time."""
         self.client.log_batch(
             self.run_id,
             _metrics(metrics, step=len(self._trials)),
@@ -313,6 +322,10 @@ class Tracker:
             if run.info.run_id not in known:
                 self.client.delete_run(run.info.run_id)
         self.client.set_terminated(self.run_id, status)
+
+    def finished_trials(self) -> dict[str, Metrics]:
+        """Return the metrics of all finished trials, by trial id."""
+        return {i: t.finished for i, t in self._trials.items() if t.finished is not None}
 
     def metrics(self, trial_id: str) -> Metrics:
         """Return the metrics of a finished trial.

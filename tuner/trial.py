@@ -146,6 +146,9 @@ class TrialResult:
         num_parameters: Weights of the model, trainable or not.
         train_seconds: Wall time of the epochs that the trial has trained itself.
         seconds: Wall time of the whole trial in the worker.
+        compile_seconds: Of that, tracing and compiling before the first epoch; Keras's own loop
+            compiles in it.
+        evaluate_seconds: Of that, all after the last epoch: predicting, drawing, saving.
         epochs_reused: How many of the epochs other trials had trained before.
         continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
         curve: Name of the curve: its key, with the epochs behind it if they change the model.
@@ -158,6 +161,8 @@ class TrialResult:
     num_parameters: int
     train_seconds: float
     seconds: float
+    compile_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
     epochs_reused: int = 0
     continued_from: str | None = None
     curve: str = ""

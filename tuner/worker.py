@@ -89,6 +89,7 @@ class Worker:
         watch = _Watch(
             writer, self._setup.objective.name, functools.partial(on_epoch, request.trial_id)
         )
+        built = time.perf_counter()
         training.fit(
             model,
             self._data.train,
@@ -103,7 +104,9 @@ class Worker:
             state=None if found is None else found.state,
             on_state=writer.offer,
         )
+        trained = time.perf_counter()
         test, files = self._evaluate(model, Path(request.output_dir))
+        end = time.perf_counter()
         reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
         return TrialResult(
             trial_id=request.trial_id,
@@ -112,7 +115,9 @@ class Worker:
             files=files,
             num_parameters=int(model.count_params()),
             train_seconds=sum(e.seconds for e in writer.epochs if e.trial == trial),
-            seconds=time.perf_counter() - begin,
+            seconds=end - begin,
+            compile_seconds=watch.began - built,
+            evaluate_seconds=end - trained,
             epochs_reused=len(reused),
             continued_from=reused[-1].trial if reused else None,
             curve=_name(request, curve),
@@ -226,7 +231,13 @@ class _WatchedValues(dict[str, Value]):
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch, and ends a training that is hopeless."""
+    """Reports every epoch, and ends a training that is hopeless.
+
+    Attributes:
+        began: When the training was ready for its first epoch, on `time.perf_counter`.
+    """
+
+    began = 0.0
 
     def __init__(
         self, writer: CurveWriter, objective: str, report: Callable[[int, Metrics], None]
@@ -235,6 +246,9 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._writer = writer
         self._objective = objective
         self._report = report
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._writer.begin_epoch()

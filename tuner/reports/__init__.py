@@ -1,0 +1,111 @@
+"""Reports: pages that show a study, or several side by side.
+
+`gather` reads MLflow's records into the plain data of `records`; `charts`, `coordinates` and
+`summaries` draw them; `study_page`, with `overview`, and `comparison_page` say what goes where;
+`page` writes it as HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow.entities import Run
+
+    from tuner.reports.comparison_page import Compared
+    from tuner.reports.records import OnDrawings, StudyRecord
+
+REPORT = "report.html"
+
+
+def report_study(
+    client: mlflow.MlflowClient, run: Run, path: Path, drawings: Sequence[Path] = ()
+) -> None:
+    """Write the report of a study, and log it as a file of the study's run.
+
+    Args:
+        client: Of the store it is kept in.
+        run: The study's.
+        path: File to write, named `report.html` in the run whatever its name is here.
+        drawings: Image files that the best model is to classify too.
+
+    Raises:
+        StudyError: If it has no finished trial.
+    """
+    from tuner.errors import StudyError
+    from tuner.folder import write_whole
+    from tuner.reports import gather
+    from tuner.reports.page import render
+    from tuner.reports.study_page import study_page
+
+    study = gather.read_study(client, run)
+    if not study.finished:
+        counts = f"{len(study.failed)} failed, {len(study.trials)} begun"
+        raise StudyError(
+            f"Study {study.name!r} has no finished trial to report ({counts}): wait for the "
+            f"first one, or see in MLflow why they fail."
+        )
+    details = gather.read_details(client, study)
+    text = render(study_page(study, details, _on_drawings(client, drawings, study)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
+    client.log_text(study.run_id, text, REPORT)
+
+
+def report_studies(
+    client: mlflow.MlflowClient,
+    runs: Sequence[Run],
+    where: str,
+    path: Path,
+    drawings: Sequence[Path] = (),
+) -> list[Compared]:
+    """Write a report that compares studies.
+
+    Args:
+        client: Of the store they are kept in.
+        runs: The studies', at least one.
+        where: What they have in common.
+        path: File to write.
+        drawings: Image files that each study's best model is to classify too.
+
+    Returns:
+        What it shows.
+
+    Raises:
+        StudyError: If none of them has a finished trial.
+    """
+    from tuner.errors import StudyError
+    from tuner.folder import write_whole
+    from tuner.reports import gather
+    from tuner.reports.comparison_page import Compared, comparison_page
+    from tuner.reports.page import render
+
+    compared = []
+    for run in runs:
+        study = gather.read_study(client, run)
+        is_promoted = found = None
+        if study.finished:
+            is_promoted = gather.read_promotion(client, study)
+            found = _on_drawings(client, drawings, study)
+        compared.append(Compared(study, is_promoted, found))
+    if not any(one.study.finished for one in compared):
+        raise StudyError(
+            f"None of the {len(compared)} studies of {where} has a finished trial to report: "
+            f"wait for the first one, or see in MLflow why they fail."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render(comparison_page(compared, where)))
+    return compared
+
+
+def _on_drawings(
+    client: mlflow.MlflowClient, drawings: Sequence[Path], study: StudyRecord
+) -> OnDrawings | None:
+    if not drawings:
+        return None
+    from tuner.reports.on_drawings import measure
+
+    return measure(drawings, study.best.run_id, client.tracking_uri)

@@ -1,0 +1,269 @@
+"""Charts of trials: how a search went, how trials learnt, what they cost and had as values."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.reports.plotting import (
+    BEST,
+    OTHER,
+    TIED,
+    Figure,
+    figure,
+    plain,
+    round_all,
+    rounded,
+    shown,
+)
+from tuner.reports.records import Details, StudyRecord, TrialRecord
+from tuner.ties import Ties
+from tuner.trial import Value
+
+MAX_SVG_POINTS = 1000
+"""Points up to which a browser draws shapes; above, WebGL draws them."""
+
+MAX_HOVER_VALUES = 1000
+"""Trials up to which pointing at one shows all its values."""
+
+MAX_CURVE_POINTS = 100
+"""Epochs of a learning curve that are drawn, evenly spread."""
+
+MAX_SLICE_POINTS = 500
+"""Trials in each slice: the best quarter of so many, and others by chance."""
+
+NUM_MARKED = 5
+"""Learning curves that have colours of their own."""
+
+_MARKED = (BEST, "#2f7ed8", "#2a9d5c", "#a259c4", "#c99a06")
+
+
+def history(study: StudyRecord, ties: Ties | None) -> Figure:
+    """Draw what each trial reached, in the order in which they ended, and the best so far."""
+    best_so_far: list[float] = []
+    pick = max if study.objective.direction == "max" else min
+    for trial in study.finished:
+        score = study.score(trial)
+        best_so_far.append(pick(best_so_far[-1], score) if best_so_far else score)
+    numbers = {trial.trial_id: i for i, trial in enumerate(study.finished, 1)}
+    data = [
+        {
+            **_points(study, trials),
+            "x": [numbers[trial.trial_id] for trial in trials],
+            "y": round_all(study.score(trial) for trial in trials),
+            "name": name,
+            "marker": {"color": colour, "size": size, "symbol": symbol},
+        }
+        for name, trials, colour, size, symbol in _groups(study, ties)
+        if trials
+    ]
+    data.append(
+        {
+            "type": _kind(len(best_so_far)),
+            "mode": "lines",
+            "x": list(range(1, len(best_so_far) + 1)),
+            "y": round_all(best_so_far),
+            "name": "best so far",
+            "line": {"color": BEST, "width": 2, "shape": "hv"},
+            "hoverinfo": "skip",
+        }
+    )
+    return figure(data, "trials, in the order in which they ended", study.objective.name)
+
+
+def learning_curves(study: StudyRecord, details: Details) -> Figure:
+    """Draw the objective after each epoch, the best trials in colours of their own."""
+    marked = [t for t in study.ranked if t.trial_id in details.curves][:NUM_MARKED]
+    names = {trial.trial_id for trial in marked}
+    # One trace for all others, with gaps between them: hundreds of traces would be slow.
+    xs: list[int | None] = []
+    ys: list[float | None] = []
+    texts: list[str] = []
+    for trial_id, curve in details.curves.items():
+        if trial_id not in names:
+            epochs = _thinned(len(curve))
+            xs += [*(epoch + 1 for epoch in epochs), None]
+            ys += [*round_all(curve[epoch] for epoch in epochs), None]
+            texts += [f"trial {trial_id}"] * (len(epochs) + 1)
+    kind = _kind(len(xs))
+    data: list[Figure] = []
+    if xs:
+        data.append(
+            {
+                "type": kind,
+                "mode": "lines+markers",
+                "x": xs,
+                "y": ys,
+                "text": texts,
+                "name": "others",
+                "opacity": 0.55,
+                "line": {"color": OTHER, "width": 1},
+                "marker": {"color": OTHER, "size": 3},
+            }
+        )
+    for colour, trial in reversed(list(zip(_MARKED, marked, strict=False))):
+        curve = details.curves[trial.trial_id]
+        epochs = _thinned(len(curve))
+        data.append(
+            {
+                "type": kind,
+                "mode": "lines+markers",
+                "x": [epoch + 1 for epoch in epochs],
+                "y": round_all(curve[epoch] for epoch in epochs),
+                "name": f"trial {trial.trial_id}",
+                "line": {"color": colour, "width": 2.5 if trial is study.best else 1.5},
+                "marker": {"color": colour, "size": 5},
+            }
+        )
+    drawn = figure(data, "epoch", study.objective.name)
+    drawn["layout"]["legend"]["traceorder"] = "reversed"
+    # Epochs are whole.
+    longest = max((len(curve) for curve in details.curves.values()), default=1)
+    if longest <= 20:
+        drawn["layout"]["xaxis"]["dtick"] = 1 if longest <= 10 else 2
+    return drawn
+
+
+def durations(study: StudyRecord, ties: Ties | None) -> Figure:
+    """Draw time against test accuracy, and the front that no other trial beats in both."""
+
+    def place(trial: TrialRecord) -> tuple[float, float]:
+        return trial.metrics["trial_seconds"], trial.metrics["test_accuracy"]
+
+    data = []
+    for name, trials, colour, size, symbol in _groups(study, ties):
+        timed = _timed(trials)
+        if timed:
+            data.append(
+                {
+                    **_points(study, timed),
+                    "x": round_all(place(trial)[0] for trial in timed),
+                    "y": round_all(place(trial)[1] for trial in timed),
+                    "name": name,
+                    "marker": {"color": colour, "size": size, "symbol": symbol},
+                }
+            )
+    front = pareto_front([place(trial) for trial in _timed(study.finished)])
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": round_all(seconds for seconds, _ in front),
+            "y": round_all(accuracy for _, accuracy in front),
+            "name": "Pareto front",
+            "line": {"color": "#2a9d5c", "width": 2, "shape": "hv"},
+            "hoverinfo": "skip",
+        }
+    )
+    drawn = figure(data, "seconds of the trial", "test accuracy")
+    seconds = [place(trial)[0] for trial in _timed(study.finished)]
+    if seconds and max(seconds) > 20 * max(min(seconds), 1e-9):
+        drawn["layout"]["xaxis"]["type"] = "log"
+    return drawn
+
+
+def pareto_front(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (cost, worth) that no other beats in both, the cheapest first."""
+    front: list[tuple[float, float]] = []
+    for cost, worth in sorted(places, key=lambda place: (place[0], -place[1])):
+        if not front or worth > front[-1][1]:
+            front.append((cost, worth))
+    return front
+
+
+def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
+    """Draw the objective against one hyperparameter."""
+    having = [trial for trial in study.ranked if name in trial.values]
+    best, others = having[: MAX_SLICE_POINTS // 4], having[MAX_SLICE_POINTS // 4 :]
+    num_others = min(len(others), MAX_SLICE_POINTS - len(best))
+    chosen = {t.trial_id for t in [*best, *random.Random(0).sample(others, num_others)]}
+    data = []
+    for group, members, colour, size, symbol in _groups(study, ties):
+        trials = [trial for trial in members if trial.trial_id in chosen]
+        if trials:
+            data.append(
+                {
+                    **_points(study, trials),
+                    "type": "scatter",
+                    "x": [_axis_value(trial.values[name]) for trial in trials],
+                    "y": round_all(study.score(trial) for trial in trials),
+                    "name": group,
+                    "marker": {"color": colour, "size": size - 1, "symbol": symbol},
+                    "showlegend": False,
+                }
+            )
+    drawn = figure(data, plain(name), "")
+    options = {trial.values[name] for trial in having}
+    axis = drawn["layout"]["xaxis"]
+    if any(isinstance(option, str | bool) for option in options):
+        axis |= {"type": "category", "categoryorder": "category ascending"}
+    elif study.is_log(name):
+        numbers = [float(option) for option in options]
+        axis |= {"type": "log", "tickformat": "~g"}
+        if max(numbers) >= 10 * min(numbers):
+            axis["dtick"] = 1
+    elif len(options) <= 12:
+        axis |= {"tickvals": sorted(options)}
+    drawn["layout"]["margin"] |= {"t": 8}
+    return drawn
+
+
+def _groups(
+    study: StudyRecord, ties: Ties | None
+) -> list[tuple[str, list[TrialRecord], str, int, str]]:
+    """Return name, trials, colour, size and symbol: others first, the best on top."""
+    tied = set(ties.trial_ids if ties else ())
+    best = study.best
+    alike = [t for t in study.finished if t.trial_id in tied]
+    size = 6 if len(study.finished) <= MAX_SVG_POINTS else 4
+    others = [t for t in study.finished if t is not best and t.trial_id not in tied]
+    return [
+        ("other trials", others, OTHER, size, "circle"),
+        ("tied with the best", alike, TIED, 7, "circle"),
+        ("the best", [best], BEST, 13, "star"),
+    ]
+
+
+def _points(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
+    """Return what all clouds of trials have in common."""
+    with_values = len(study.finished) <= MAX_HOVER_VALUES
+    texts = [
+        f"trial {plain(trial.trial_id)}"
+        + ("".join(_line(study, trial, name) for name in study.varied) if with_values else "")
+        for trial in trials
+    ]
+    return {
+        "type": _kind(len(study.finished)),
+        "mode": "markers",
+        "text": texts,
+        "hovertemplate": "%{text}<br><b>%{y:.4f}</b><extra></extra>",
+    }
+
+
+def _line(study: StudyRecord, trial: TrialRecord, name: str) -> str:
+    if name not in trial.values:
+        return ""
+    return f"<br>{plain(name)} {plain(shown(trial.values[name]))}"
+
+
+def _axis_value(value: Value) -> Any:
+    if isinstance(value, bool):
+        return str(value)
+    return plain(value) if isinstance(value, str) else rounded(float(value))
+
+
+def _timed(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    needed = {"trial_seconds", "test_accuracy"}
+    return [trial for trial in trials if needed <= trial.metrics.keys()]
+
+
+def _kind(num_points: int) -> str:
+    return "scatter" if num_points <= MAX_SVG_POINTS else "scattergl"
+
+
+def _thinned(num_epochs: int) -> list[int]:
+    """Return the indices of the epochs that are drawn, the last one always."""
+    every = math.ceil(num_epochs / MAX_CURVE_POINTS)
+    return sorted({*range(0, num_epochs, every or 1), num_epochs - 1}) if num_epochs else []

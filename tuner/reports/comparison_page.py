@@ -1,0 +1,148 @@
+"""What the report of several studies says: the best model of each, side by side."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.evaluation import accuracy_interval
+from tuner.progress import describe, duration
+from tuner.reports import summaries
+from tuner.reports.overview import find_ties
+from tuner.reports.page import Chart, Page, Section, Table
+from tuner.reports.records import OnDrawings, StudyRecord
+
+MAX_DRAWN = 40
+"""Models whose accuracies are drawn, the best ones."""
+
+HEAD = ("model", "test accuracy", "accuracy on drawings")
+"""Of the table of models."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One study of a comparison.
+
+    Attributes:
+        study: With its trials.
+        is_promoted: Whether its best model became champion; None if it was not registered.
+        drawings: How its best model does on drawings, if that was measured.
+    """
+
+    study: StudyRecord
+    is_promoted: bool | None
+    drawings: OnDrawings | None
+
+
+def comparison_page(studies: Sequence[Compared], where: str) -> Page:
+    """Put together the report of several studies.
+
+    Args:
+        studies: The latest first, at least one with a finished trial.
+        where: What they have in common, such as an experiment.
+    """
+    ranked = by_accuracy(studies)
+    shown = [(_name(c.study), _accuracy(c.study), _interval(c.study)) for c in ranked]
+    charts = []
+    text = []
+    if shown:
+        text.append(
+            "Intervals hold the true accuracy with 95 % confidence. Accuracies on different "
+            "data cannot be compared."
+        )
+        height = 110 + 28 * min(len(shown), MAX_DRAWN)
+        charts.append(Chart("accuracies", summaries.accuracies(shown[:MAX_DRAWN]), height))
+    if len(shown) > MAX_DRAWN:
+        text.append(f"Drawn are the best {MAX_DRAWN} of {len(shown)}.")
+    num_trials = sum(len(compared.study.trials) for compared in studies)
+    return Page(
+        title=f"Studies of {where}",
+        lead=f"{len(studies)} studies with {num_trials:,} trials.",
+        sections=[
+            Section("The best model of each", text, charts, [Table(HEAD, models(studies))]),
+            Section("The studies", tables=[_studies(studies)]),
+        ],
+    )
+
+
+def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
+    """Return the studies whose best trial has a test accuracy, the highest first."""
+    tested = [c for c in studies if c.study.finished]
+    tested = [c for c in tested if "test_accuracy" in c.study.best.metrics]
+    return sorted(tested, key=lambda c: -_accuracy(c.study))
+
+
+def models(studies: Sequence[Compared]) -> list[tuple[str, str, str]]:
+    """Return a row of model, test accuracy and accuracy on drawings for each study."""
+    rows = []
+    for compared in by_accuracy(studies):
+        accuracy = f"{_accuracy(compared.study):.4f}"
+        if interval := _interval(compared.study):
+            accuracy += f" ({interval[0]:.4f} to {interval[1]:.4f})"
+        rows.append((_name(compared.study), accuracy, _on_drawings(compared.drawings)))
+    return rows
+
+
+def _studies(studies: Sequence[Compared]) -> Table:
+    head = (
+        "study", "begun", "state", "data", "search", "trials", "failed", "time", "objective",
+        "best", "test accuracy", "tied", "registry", "values of the best",
+    )  # fmt: skip
+    return Table(head, [_row(compared) for compared in studies])
+
+
+def _row(compared: Compared) -> tuple[str, ...]:
+    study = compared.study
+    begun = f"{datetime.datetime.fromtimestamp(study.began):%Y-%m-%d %H:%M}"
+    seconds = study.metrics.get("seconds")
+    common = (
+        study.name,
+        begun,
+        study.status.lower(),
+        study.data.name if study.data else "",
+        study.params["search.oracle"],
+        str(len(study.finished)),
+        str(len(study.failed)),
+        "" if seconds is None else duration(seconds),
+        study.objective.name,
+    )
+    if not study.finished:
+        return (*common, "", "", "", "", "no finished trial")
+    best, tied = study.best, find_ties(study)
+    registry = {None: "not registered", True: "champion", False: "not champion"}[
+        compared.is_promoted
+    ]
+    return (
+        *common,
+        f"{study.score(best):.4f}",
+        f"{_accuracy(study):.4f}" if "test_accuracy" in best.metrics else "",
+        "" if tied is None else str(len(tied.trial_ids)),
+        registry,
+        describe({name: best.values[name] for name in study.varied if name in best.values}),
+    )
+
+
+def _name(study: StudyRecord) -> str:
+    """Name a study's best model: what it is, and where it comes from."""
+    model = study.params["model._target_"].removeprefix("tuner.models.").removesuffix(".build")
+    return f"{model}, {study.name} {study.best.trial_id}"
+
+
+def _accuracy(study: StudyRecord) -> float:
+    return study.best.metrics["test_accuracy"]
+
+
+def _interval(study: StudyRecord) -> tuple[float, float] | None:
+    tied = find_ties(study)
+    return None if tied is None else tied.interval
+
+
+def _on_drawings(found: OnDrawings | None) -> str:
+    if found is None:
+        return ""
+    low, high = accuracy_interval(found.num_right, found.num_files)
+    return (
+        f"{found.accuracy:.4f} ({low:.4f} to {high:.4f}; {found.num_right:,} of "
+        f"{found.num_files:,})"
+    )

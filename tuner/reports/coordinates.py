@@ -1,0 +1,105 @@
+"""Parallel coordinates: all finished trials as lines through their values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.reports.plotting import Figure, plain, rounded, shown
+from tuner.reports.records import StudyRecord
+
+MAX_AXES = 14
+"""Axes that can be told apart on a screen, the objective's among them."""
+
+SPREAD_FROM = 100
+"""Trials from which lines that would hide each other are spread around a value they share."""
+
+_COLOURS = [[0, "#9aa3b2"], [0.6, "#4c8fd6"], [1, "#e8710a"]]
+
+
+def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
+    """Draw every finished trial as a line through its values and what it reached.
+
+    Args:
+        study: With at least one finished trial.
+        names: Hyperparameters, the most important first; those that fit are drawn.
+    """
+    scores = [rounded(study.score(trial)) for trial in study.finished]
+    axes = [_axis(study, name) for name in names[: MAX_AXES - 1]]
+    axes.append({"label": study.objective.name, "values": scores})
+    ranked = sorted(score for score in scores if score is not None)
+    # From the median on, or a few hopeless trials would leave all others one colour.
+    low, high = ranked[len(ranked) // 10], ranked[-1]
+    if study.objective.direction == "min":
+        low, high = ranked[0], ranked[-1 - len(ranked) // 10]
+    trace: dict[str, Any] = {
+        "type": "parcoords",
+        "dimensions": axes,
+        "line": {
+            "color": scores,
+            "colorscale": _COLOURS,
+            "reversescale": study.objective.direction == "min",
+            "cmin": low,
+            "cmax": high if high > low else low + 1e-9,
+        },
+        "labelangle": -25,
+        "labelside": "top",
+    }
+    return {"data": [trace], "layout": {"margin": {"l": 72, "r": 56, "t": 76, "b": 24}}}
+
+
+def _axis(study: StudyRecord, name: str) -> Figure:
+    """Return an axis of one hyperparameter, with a place for trials that have none of it."""
+    given = [trial.values.get(name) for trial in study.finished]
+    present = [value for value in given if value is not None]
+    axis: Figure = {"label": plain(name)}
+    if any(isinstance(value, str | bool) for value in present):
+        options = sorted({str(value) for value in present})
+        numbers = [None if v is None else float(options.index(str(v))) for v in given]
+        ticks = {float(i): plain(option) for i, option in enumerate(options)}
+    else:
+        is_log = study.is_log(name)
+        numbers = [
+            None if v is None else (math.log10(float(v)) if is_log else float(v)) for v in given
+        ]
+        ticks = _ticks(sorted({float(value) for value in present}), is_log)
+    there = [number for number in numbers if number is not None]
+    low, high = min(there), max(there)
+    if len(there) < len(numbers):
+        low -= 0.15 * ((high - low) or 1.0)
+        ticks = {low: "none", **ticks}
+    places = [low if number is None else number for number in numbers]
+    if len(places) > SPREAD_FROM:
+        places, margin = _spread(places)
+        low, high = low - margin, high + margin
+    axis["values"] = [rounded(place) for place in places]
+    axis["range"] = [rounded(low), rounded(high if high > low else low + 1)]
+    axis["tickvals"] = [rounded(place) for place in ticks]
+    axis["ticktext"] = list(ticks.values())
+    return axis
+
+
+def _spread(places: list[float]) -> tuple[list[float], float]:
+    """Spread points around the place they share, by chance and by no more than a margin."""
+    distinct = sorted(set(places))
+    if len(distinct) < 2 or 2 * len(distinct) > len(places):
+        return places, 0.0
+    nearest = min(b - a for a, b in itertools.pairwise(distinct))
+    margin = 0.2 * nearest
+    drawn = random.Random(0)
+    return [place + drawn.uniform(-margin, margin) for place in places], margin
+
+
+def _ticks(options: list[float], is_log: bool) -> dict[float, str]:
+    """Return places and texts of an axis's ticks: all values if they are few."""
+    low, high = options[0], options[-1]
+    if is_log:
+        exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+        marks = {low, high, *(10.0**exponent for exponent in exponents)}
+        return {math.log10(mark): shown(mark) for mark in sorted(marks)}
+    if len(options) > 10:
+        options = [low + (high - low) * i / 5 for i in range(6)]
+    return {option: shown(option) for option in options}

@@ -1,0 +1,103 @@
+"""How much each hyperparameter matters: permutation importance of a random forest.
+
+Breiman, "Random forests", Machine Learning 45, 2001. A forest learns to tell a trial's result
+from its values; then one hyperparameter's values are shuffled among the trials, and how much
+worse the forest has become is what that hyperparameter is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.reports.records import StudyRecord
+
+MIN_TRIALS = 20
+"""Fewer say too little about several hyperparameters at once."""
+
+MAX_TRIALS = 2000
+"""Of more, so many are used: the forest would take minutes and find the same."""
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What a forest makes of a study.
+
+    Attributes:
+        names: The hyperparameters that differ, the most important first.
+        shares: Of all that is lost by shuffling, what is lost by shuffling each; they sum
+            to 1.
+        spreads: Standard deviation of those over the shuffles.
+        explained: Share of the variance explained of trials that a tree has not seen (R²).
+    """
+
+    names: Sequence[str]
+    shares: Sequence[float]
+    spreads: Sequence[float]
+    explained: float
+
+
+def find_importance(study: StudyRecord) -> Importance | str:
+    """Find how much each hyperparameter matters, or say why that cannot be told.
+
+    Args:
+        study: With at least one finished trial.
+    """
+    num_trials = len(study.finished)
+    if num_trials < MIN_TRIALS:
+        return f"It takes {MIN_TRIALS} finished trials to tell, and there are {num_trials}."
+    if not study.varied:
+        return "All trials have the same values."
+    scores = np.array([study.score(trial) for trial in study.finished])
+    if not np.ptp(scores):
+        return "All trials came out the same."
+    columns = [_numbers(study, name) for name in study.varied]
+    values = np.stack(columns, axis=1)
+    if num_trials > MAX_TRIALS:
+        chosen = np.random.default_rng(_SEED).permutation(num_trials)[:MAX_TRIALS]
+        values, scores = values[chosen], scores[chosen]
+    # Not at the top: it takes a second and a half, and small studies need none of it.
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    forest = RandomForestRegressor(100, min_samples_leaf=2, oob_score=True, random_state=_SEED)
+    forest.fit(values, scores)
+    explained = float(forest.oob_score_)
+    if explained <= 0:
+        return (
+            "The differences between the trials cannot be explained by their values: a forest "
+            "that learns from some of them predicts the others no better than their mean does."
+        )
+    found: Any = permutation_importance(forest, values, scores, n_repeats=5, random_state=_SEED)
+    drops = found.importances_mean.clip(0)
+    order, total = np.argsort(-drops, kind="stable"), drops.sum()
+    return Importance(
+        names=[study.varied[i] for i in order],
+        shares=[float(drops[i] / total) for i in order],
+        spreads=[float(found.importances_std[i] / total) for i in order],
+        explained=explained,
+    )
+
+
+def _numbers(study: StudyRecord, name: str) -> npt.NDArray[np.float64]:
+    """Return a hyperparameter of every trial as a number, below all others where it has none.
+
+    A tree asks only whether a value lies above another, so scales do not matter.
+    """
+    given = [trial.values.get(name) for trial in study.finished]
+    present = [value for value in given if value is not None]
+    if any(isinstance(value, str) for value in present):
+        places: dict[Any, float] = {v: i for i, v in enumerate(sorted(set(map(str, present))))}
+        numbers = [math.nan if v is None else places[str(v)] for v in given]
+    else:
+        numbers = [math.nan if v is None else float(v) for v in given]
+    array = np.array(numbers)
+    lowest = float(np.nanmin(array))
+    return np.where(np.isnan(array), lowest - 1, array)

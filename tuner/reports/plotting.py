@@ -1,0 +1,61 @@
+"""What all charts of a report are made of: Plotly's figures, as dictionaries in its own form.
+
+Python's Plotly would check and copy every number of `{"data": […], "layout": {…}}`; the tests
+have that done, and a search need not wait for it. Colours of text and lines come from the page,
+which knows whether it is light or dark.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from tuner.trial import Value
+
+Figure = dict[str, Any]
+
+BEST, TIED, OTHER, BAD = "#e8710a", "#2f7ed8", "#8b93a1", "#d14343"
+"""Colours that can be told apart on white and on black, and by the colour-blind."""
+
+
+def figure(data: list[Figure], x: str, y: str) -> Figure:
+    """Put traces into a figure with these titles of its axes."""
+    return {
+        "data": data,
+        "layout": {
+            "xaxis": {"title": {"text": x}, "automargin": True},
+            "yaxis": {"title": {"text": y}, "automargin": True},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "margin": {"l": 10, "r": 12, "t": 36, "b": 10},
+            "hovermode": "closest",
+        },
+    }
+
+
+def plain(text: object) -> str:
+    """Return text so that Plotly shows it as it is: it takes `<b>` for bold."""
+    return html.escape(str(text), quote=False)
+
+
+def shown(value: Value) -> str:
+    """Write a value with as many digits as a person reads."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def shortened(name: str, length: int) -> str:
+    """Return a name's beginning, of so many letters."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def rounded(number: float | None, digits: int = 6) -> float | None:
+    """Return a number as a page needs it: with few digits, and None if it is not finite."""
+    if number is None or not math.isfinite(number):
+        return None
+    return float(f"{number:.{digits}g}")
+
+
+def round_all(numbers: Iterable[float]) -> list[float | None]:
+    """Return numbers as a page needs them."""
+    return [rounded(number) for number in numbers]

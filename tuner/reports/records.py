@@ -1,0 +1,175 @@
+"""What a report is made of: the records of studies and trials as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tuner.dimensions import Dimension, Range
+from tuner.space import Space
+from tuner.trial import Metrics, Objective, Values
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as MLflow has it.
+
+    Attributes:
+        trial_id: The oracle's name of it.
+        run_id: MLflow's.
+        status: Of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
+        values: One point of the space.
+        metrics: The last value of each.
+        ended: Time (seconds since 1970) of its end, or of its beginning while it runs.
+        error: What went wrong, in one line; None if nothing did.
+        failure: The kind of that, as `TrialFailure` has it.
+    """
+
+    trial_id: str
+    run_id: str
+    status: str
+    values: Values
+    metrics: Metrics
+    ended: float
+    error: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data of a study: its name, its digest, and counts and shape as recorded."""
+
+    name: str
+    digest: str
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One study, as MLflow has it, with its trials.
+
+    Attributes:
+        name: The study's.
+        run_id: Of the study's run.
+        experiment: MLflow's, by name.
+        status: Of its run.
+        began: Time (seconds since 1970) at which it was begun.
+        objective: What it improves.
+        params: Its configuration, flat, as text.
+        space: What could be searched of it.
+        metrics: Of the study's run.
+        versions: Of the libraries it was made with, if they were recorded.
+        data: What it is searched on; None if that was not recorded.
+        trials: In the order in which they ended.
+    """
+
+    name: str
+    run_id: str
+    experiment: str
+    status: str
+    began: float
+    objective: Objective
+    params: Mapping[str, str]
+    space: Space
+    metrics: Metrics
+    versions: Mapping[str, str]
+    data: DataFacts | None
+    trials: Sequence[TrialRecord]
+
+    @cached_property
+    def finished(self) -> Sequence[TrialRecord]:
+        """The trials that ended with a result."""
+        name = self.objective.name
+        return [t for t in self.trials if t.status == "FINISHED" and name in t.metrics]
+
+    @cached_property
+    def failed(self) -> Sequence[TrialRecord]:
+        """The trials that could not be run to their end."""
+        return [t for t in self.trials if t.status == "FAILED"]
+
+    @cached_property
+    def ranked(self) -> Sequence[TrialRecord]:
+        """The finished trials, the best first; the earlier of two that tie."""
+        sign = 1 if self.objective.direction == "min" else -1
+        return sorted(self.finished, key=lambda t: (sign * self.score(t), t.trial_id))
+
+    @property
+    def best(self) -> TrialRecord:
+        """The best trial; there must be a finished one."""
+        return self.ranked[0]
+
+    @cached_property
+    def varied(self) -> Sequence[str]:
+        """The hyperparameters that differ among the finished trials."""
+        seen: dict[str, set[Any]] = {}
+        for trial in self.finished:
+            for name, value in trial.values.items():
+                seen.setdefault(name, set()).add(value)
+        num_with = {name: sum(name in t.values for t in self.finished) for name in seen}
+        everywhere = len(self.finished)
+        return [n for n in seen if len(seen[n]) > 1 or num_with[n] < everywhere]
+
+    def score(self, trial: TrialRecord) -> float:
+        """Return what a finished trial reached."""
+        return trial.metrics[self.objective.name]
+
+    def is_log(self, name: str) -> bool:
+        """Say whether orders of magnitude of a hyperparameter are equally likely."""
+        dimension = self._dimensions.get(name)
+        return isinstance(dimension, Range) and dimension.log
+
+    @cached_property
+    def _dimensions(self) -> Mapping[str, Dimension]:
+        return dict(self.space.expanded())
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The test images of the best trial, by true and predicted class."""
+
+    class_names: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+    def worst(self, count: int) -> list[tuple[str, str, int]]:
+        """Return the most frequent faults: true class, predicted class, images."""
+        faults = [
+            (self.class_names[i], self.class_names[j], number)
+            for i, row in enumerate(self.counts)
+            for j, number in enumerate(row)
+            if i != j and number
+        ]
+        return sorted(faults, key=lambda fault: -fault[2])[:count]
+
+
+@dataclass(frozen=True)
+class OnDrawings:
+    """How many files of a folder a model gets right, of those that say their class."""
+
+    num_right: int
+    num_files: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of them, in `[0, 1]`."""
+        return self.num_right / self.num_files
+
+
+@dataclass(frozen=True)
+class Details:
+    """What is read of single trials of a study, since all would be too much.
+
+    Attributes:
+        curves: The objective after each epoch of some trials, by trial id.
+        overrides: What the study was asked for on the command line.
+        confusion: That of the best trial, if it has been kept.
+        mistakes: A picture of the best trial's mistakes, as PNG.
+        decision: Whether the best trial was promoted, and why, if it was registered.
+    """
+
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    overrides: Sequence[str] = ()
+    confusion: Confusion | None = None
+    mistakes: bytes | None = None
+    decision: Mapping[str, Any] | None = None

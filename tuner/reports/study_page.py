@@ -1,0 +1,225 @@
+"""What the report of one study says, from top to bottom."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from tuner.progress import duration
+from tuner.reports import charts, overview, summaries
+from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
+from tuner.reports.failures import TOLD, reasons
+from tuner.reports.importance import Importance, find_importance
+from tuner.reports.page import Chart, Page, Section, Table
+from tuner.reports.records import Details, OnDrawings, StudyRecord
+from tuner.ties import Ties
+
+NUM_FAULTS = 5
+"""Pairs of classes that are listed, those confused most often."""
+
+MAX_REASONS = 15
+"""Reasons of failures that are listed, the most frequent ones."""
+
+MAX_SLICES = 12
+"""Hyperparameters with a slice of their own, the most important ones."""
+
+_STATES = {
+    "FINISHED": "finished",
+    "RUNNING": "still running, or killed without a word: what it has so far",
+    "KILLED": "interrupted: what it had until then",
+    "FAILED": "ended by an error: what it had until then",
+}
+
+
+def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Page:
+    """Put together the report of a study.
+
+    Args:
+        study: With at least one finished trial.
+        details: Of it.
+        drawings: How the best model does on drawings, if that was measured.
+    """
+    tied = overview.find_ties(study)
+    importance = find_importance(study)
+    order = importance.names if isinstance(importance, Importance) else study.varied
+    began = datetime.datetime.fromtimestamp(study.began)
+    return Page(
+        title=f"Study {study.name}",
+        lead=f"Begun on {began:%d %B %Y at %H:%M}, {_STATES[study.status]}.",
+        cards=list(overview.cards(study, tied, details, drawings)),
+        sections=[
+            overview.what_was_searched(study),
+            overview.best_trials(study, tied, details),
+            _history(study, tied),
+            _curves(study, details),
+            *_coordinates(study, order),
+            *_importance(study, importance, order, tied),
+            *_durations(study, tied),
+            *_failures(study),
+            *_mistakes(details),
+            *_time(study),
+            overview.reproduction(study, details),
+        ],
+    )
+
+
+def _history(study: StudyRecord, tied: Ties | None) -> Section:
+    return Section(
+        "How the search went", charts=[Chart("history", charts.history(study, tied))]
+    )
+
+
+def _curves(study: StudyRecord, details: Details) -> Section:
+    text = []
+    left_out = len(study.finished) - len(details.curves)
+    if left_out:
+        text.append(
+            f"Drawn are {len(details.curves)} trials, the best ones and others by chance; "
+            f"{left_out:,} are left out."
+        )
+    if max(map(len, details.curves.values()), default=0) > charts.MAX_CURVE_POINTS:
+        text.append(f"Of each curve, up to {charts.MAX_CURVE_POINTS} epochs are drawn.")
+    chart = Chart("curves", charts.learning_curves(study, details), height=420)
+    return Section("Learning curves", text, [chart])
+
+
+def _coordinates(study: StudyRecord, order: Sequence[str]) -> Iterator[Section]:
+    if not study.varied or len(study.finished) < 2:
+        return
+    figure = parallel_coordinates(study, order)
+    num_axes = len(figure["data"][0]["dimensions"])
+    text = [
+        "Each line is a trial. Drag along an axis to see only the trials that pass there, tap "
+        "the axis to see all again; drag a name to move its axis."
+    ]
+    if len(study.finished) > SPREAD_FROM:
+        text.append(
+            "Where values repeat, lines are spread a little, to show how many they are."
+        )
+    if len(order) > MAX_AXES - 1:
+        text.append(f"Without {', '.join(order[MAX_AXES - 1 :])}.")
+    chart = Chart("coordinates", figure, height=420, min_width=90 * num_axes)
+    yield Section("All trials and their values", text, [chart])
+
+
+def _importance(
+    study: StudyRecord, found: Importance | str, order: Sequence[str], tied: Ties | None
+) -> Iterator[Section]:
+    title = "Which hyperparameters matter"
+    if isinstance(found, str):
+        yield Section(title, [found])
+    else:
+        text = [
+            f"A random forest has learnt to tell {study.objective.name} from the values; it "
+            f"explains {found.explained:.0%} of the differences between trials that it has not "
+            f"seen. One hyperparameter's values after the other are shuffled: the more the "
+            f"forest loses by that, the longer the bar (permutation importance; the thin line "
+            f"is the deviation over shuffles). It is about this space and these trials only."
+        ]
+        height = 110 + 26 * len(found.names)
+        yield Section(title, text, [Chart("importance", summaries.importance(found), height)])
+    if not order:
+        return
+    text = []
+    if len(order) > MAX_SLICES:
+        text.append(f"Without {', '.join(order[MAX_SLICES:])}.")
+    if len(study.finished) > charts.MAX_SLICE_POINTS:
+        text.append(
+            f"Drawn are {charts.MAX_SLICE_POINTS} trials each: the best, and others by chance."
+        )
+    yield Section(
+        f"{study.objective.name} by each hyperparameter",
+        text,
+        [
+            Chart(f"slice-{i}", charts.slice_of(study, name, tied), height=260)
+            for i, name in enumerate(order[:MAX_SLICES])
+        ],
+    )
+
+
+def _durations(study: StudyRecord, tied: Ties | None) -> Iterator[Section]:
+    figure = charts.durations(study, tied)
+    if len(figure["data"]) > 1:
+        text = ["No trial is both faster and better than one on the green line."]
+        yield Section("Time against accuracy", text, [Chart("durations", figure)])
+
+
+def _failures(study: StudyRecord) -> Iterator[Section]:
+    found = reasons(study.trials)
+    if not found:
+        return
+    text = ["A failed trial's run in MLflow has its traceback as error.txt."]
+    if len(found) > MAX_REASONS:
+        rest = sum(len(reason.trials) for reason in found[MAX_REASONS:])
+        text.append(f"{rest:,} more trials failed for other reasons.")
+    shown = found[:MAX_REASONS]
+    rows = []
+    for i, reason in enumerate(shown, 1):
+        first = reason.trials[0]
+        kind = TOLD.get(reason.kind or "", "")
+        rows.append(
+            (f"{i}.", f"{len(reason.trials):,}", kind, first.trial_id, f"{first.error}")
+        )
+    chart = Chart("failures", summaries.failures(shown), height=100 + 30 * len(shown))
+    table = Table(("", "trials", "kind", "such as", "which said"), rows)
+    yield Section("What failed", text, [chart], [table])
+
+
+def _mistakes(details: Details) -> Iterator[Section]:
+    if details.confusion is not None:
+        matrix = details.confusion
+        num_classes = len(matrix.class_names)
+        faults = [(true, taken, str(n)) for true, taken, n in matrix.worst(NUM_FAULTS)]
+        tables = [Table(("true class", "taken for", "images"), faults)] if faults else []
+        if num_classes <= summaries.MAX_CLASSES:
+            drawn = [Chart("confusion", summaries.confusion_matrix(matrix), height=520)]
+            text = [
+                "The best trial's predictions of the test images; most frequent faults below."
+            ]
+        else:
+            drawn, text = [], [f"{num_classes:,} classes are too many to draw here."]
+        yield Section("What the best model confuses", text, drawn, tables)
+    if details.mistakes is not None:
+        yield Section("Its worst mistakes", picture=details.mistakes)
+
+
+def _time(study: StudyRecord) -> Iterator[Section]:
+    timed = [t.metrics for t in study.finished if "trial_seconds" in t.metrics]
+    if not timed:
+        return
+
+    def total(name: str) -> float:
+        return sum(metrics.get(name, 0.0) for metrics in timed)
+
+    workers = {
+        "training": total("train_seconds"),
+        "compiling": total("compile_seconds"),
+        "evaluating": total("evaluate_seconds"),
+    }
+    workers["building, checkpoints"] = max(total("trial_seconds") - sum(workers.values()), 0.0)
+    parts = {"workers": workers}
+    metrics = study.metrics
+    if "worker_seconds" in metrics:
+        busy = sum(workers.values())
+        workers["waiting"] = max(metrics["worker_seconds"] - busy, 0.0)
+        driver = {
+            "waiting": metrics.get("waiting_seconds", 0.0),
+            "recording": metrics.get("recording_seconds", 0.0),
+            "proposing": metrics.get("proposing_seconds", 0.0),
+        }
+        driver["other"] = max(metrics["seconds"] - sum(driver.values()), 0.0)
+        parts["driver"] = driver
+    text = [
+        "Workers train, compile, evaluate (which includes drawing and saving the model) and "
+        "wait for a trial, or for their own start; trials that failed count as waiting. "
+        "Meanwhile the driver waits for them, records in MLflow and asks the oracle."
+    ]
+    rows = [
+        (who, name, duration(seconds), f"{seconds / max(sum(part.values()), 1e-9):.1%}")
+        for who, part in parts.items()
+        for name, seconds in part.items()
+    ]
+    chart = Chart("time", summaries.shares_of_time(parts), height=160 + 55 * len(parts))
+    yield Section(
+        "Where the time went", text, [chart], [Table(("who", "what", "time", "share"), rows)]
+    )
