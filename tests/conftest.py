@@ -1,5 +1,6 @@
 """What tests share: small real data, and commands run as a user runs them."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -177,6 +178,16 @@ ARTIFACTS = (
     "wrong_predictions.csv",
 )
 """What a worker writes of every trial, in its order."""
+
+
+@contextlib.contextmanager
+def files_gone(client: mlflow.MlflowClient, name: str, version: str) -> Iterator[None]:
+    """Take the files of a registered model's version away, and put them back."""
+    folder = Path(client.get_model_version_download_uri(name, version).removeprefix("file://"))
+    away = folder.rename(folder.with_name(f"{folder.name}-away"))
+    yield
+    away.rename(folder)
+
 
 SMALL_GRID = (
     "study=first",

@@ -9,7 +9,7 @@ import keras
 import mlflow
 import numpy as np
 import pytest
-from conftest import FinishedStudy
+from conftest import FinishedStudy, files_gone
 from PIL import Image
 
 import tuner
@@ -108,9 +108,7 @@ def test_what_is_gone_is_said(client: mlflow.MlflowClient) -> None:
         tuner.load("cats")
     with pytest.raises(UserError, match="cannot be loaded"):
         tuner.load(f"models:/{NAME}@nobody")
-    source = str(client.get_model_version(NAME, "1").source)
-    client.delete_logged_model(source.removeprefix("models:/"))
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with files_gone(client, NAME, "1"), pytest.raises(UserError, match="cannot be loaded"):
         tuner.load(NAME)
     client.delete_registered_model(NAME)
     with pytest.raises(UserError, match="registered here: none"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import FinishedStudy, command
+from conftest import FinishedStudy, command, files_gone
 from PIL import Image
 
 from tuner import forkserver, promotion, records
@@ -149,9 +149,8 @@ def test_champion_of_other_images_stays(client: mlflow.MlflowClient) -> None:
 
 def test_champion_whose_files_are_gone_stays(client: mlflow.MlflowClient) -> None:
     promote(client, "bad")
-    champion = client.get_model_version(NAME, "1")
-    client.delete_logged_model(str(champion.source).removeprefix("models:/"))
-    decision = promote(client, "good")
+    with files_gone(client, NAME, "1"):
+        decision = promote(client, "good")
     assert not decision.promoted
     assert "version 1 is gone" in decision.reason
     assert aliases(client)["champion"] == "1"
