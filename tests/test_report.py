@@ -13,13 +13,21 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from conftest import FinishedStudy, MakeResult, command
+from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
 from tuner import folder, records, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
-from tuner.reports import charts, comparison_page, gather, page, study_page, summaries
+from tuner.reports import (
+    charts,
+    comparison_page,
+    gather,
+    on_drawings,
+    page,
+    study_page,
+    summaries,
+)
 from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
@@ -516,6 +524,23 @@ def test_study_without_a_finished_trial_writes_nothing(
     with pytest.raises(StudyError, match="None of the 1 studies"):
         reports.report_studies(client, [run], "all experiments", path)
     assert not path.parent.exists()
+
+
+@pytest.mark.slow
+def test_drawings_are_measured_where_there_are_a_model_and_classes(
+    make_run: MakeRun, client: mlflow.MlflowClient, drawings: Path
+) -> None:
+    run_id, model_id = make_run()
+    paths = sorted(drawings.rglob("*.png"))
+    found = on_drawings.measure(paths, run_id)
+    assert found is not None
+    # The stray one says no class.
+    assert found.num_files == 30
+    assert 0 < found.num_right <= 30
+    assert on_drawings.measure([drawings / "unknown.png"], run_id) is None
+    client.delete_logged_model(model_id)
+    shutil.rmtree("mlruns")
+    assert on_drawings.measure(paths, run_id) is None
 
 
 def test_search_does_not_fail_for_want_of_a_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ def main(composed: DictConfig) -> None:
     """Make the report of a study, or of all studies of an experiment."""
     config = load_report(composed)
     from tuner import images, records, reports, store
+    from tuner.logs import native_noise_to
 
     drawings: list[Path] = []
     if config.drawings is not None:
@@ -31,12 +33,17 @@ def main(composed: DictConfig) -> None:
     client = store.connect(config.tracking.uri)
     runs = records.find_studies(client, config.tracking.experiment, config.study)
     path = _path(config)
-    if config.study is not None:
-        reports.report_study(client, _of_folder(config.study, runs), path, drawings)
-    else:
-        experiment = config.tracking.experiment
-        where = "all experiments" if experiment is None else f"experiment {experiment}"
-        _print_models(reports.report_studies(client, runs, where, path, drawings))
+    experiment = config.tracking.experiment
+    where = "all experiments" if experiment is None else f"experiment {experiment}"
+    compared = None
+    # What TensorFlow says of itself, where models are loaded.
+    with native_noise_to(Path(os.devnull)):
+        if config.study is not None:
+            reports.report_study(client, _of_folder(config.study, runs), path, drawings)
+        else:
+            compared = reports.report_studies(client, runs, where, path, drawings)
+    if compared is not None:
+        _print_models(compared)
     print(f"Report: {path}")
 
 

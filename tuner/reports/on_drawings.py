@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from tuner import images
 from tuner.errors import UserError
-from tuner.logs import native_noise_to
 from tuner.reports.records import OnDrawings
 
 
@@ -23,18 +22,19 @@ def measure(paths: Sequence[Path], run_id: str, tracking_uri: str) -> OnDrawings
     Returns:
         None if the run's model has not been kept, or none of the files names a class of it.
     """
-    with native_noise_to(Path(os.devnull)):
-        # Not at the top: it imports TensorFlow.
-        from tuner import loading
+    # Not at the top: it imports TensorFlow.
+    from tuner import loading
 
-        try:
-            classifier = loading.load(f"runs:/{run_id}/model", tracking_uri=tracking_uri)
-        except UserError:
-            return None
-        said = [(path, images.class_of(path, classifier.classes)) for path in paths]
-        known = [(path, name) for path, name in said if name is not None]
-        if not known:
-            return None
-        predictions = classifier.predict_files([path for path, _ in known])
+    # Every model is traced anew; TensorFlow takes that for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        classifier = loading.load(f"runs:/{run_id}/model", tracking_uri=tracking_uri)
+    except UserError:
+        return None
+    said = [(path, images.class_of(path, classifier.classes)) for path in paths]
+    known = [(path, name) for path, name in said if name is not None]
+    if not known:
+        return None
+    predictions = classifier.predict_files([path for path, _ in known])
     hits = sum(p.name == name for p, (_, name) in zip(predictions, known, strict=True))
     return OnDrawings(hits, len(known))
