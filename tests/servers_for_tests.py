@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -33,34 +34,35 @@ def mlflow_serves(folder: Path, *arguments: str, ready: str, **env: str) -> Iter
     """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    log = folder / f"server-{port}.log"
     # As `. .venv/bin/activate` does: MLflow starts uvicorn by its name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with log.open("wb") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         server = subprocess.Popen(
             ["mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
             env={**os.environ, **env, "PATH": path},
-            stdout=output,
+            stdout=log,
             stderr=subprocess.STDOUT,
             # It has processes of its own, which end with it.
             start_new_session=True,
         )
-    try:
-        _wait_for(server, address + ready, log)
-        yield address
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        log.unlink()
+        try:
+            if not _answers(server, address + ready):
+                log.seek(0)
+                pytest.fail(f"{address}{ready} does not answer:\n{log.read()}")
+            yield address
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
-def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _answers(server: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait for a server until it answers, has ended or has had two minutes."""
     for _ in range(1200):
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10):
-            return
+            return True
         if server.poll() is not None:
-            break
+            return False
         time.sleep(0.1)
-    pytest.fail(f"{url} does not answer:\n{log.read_text(encoding='utf-8')}")
+    return False
