@@ -1,6 +1,7 @@
 """Versions, the champion's alias, and the gate between them, on a real SQLite store."""
 
 import json
+import os
 from pathlib import Path
 
 import mlflow
@@ -115,3 +116,16 @@ def test_promoted_model_serves_raw_images(
         tracking_uri=client.tracking_uri,
     )
     assert (Path(downloaded) / "MLmodel").exists()
+
+
+def test_promote_in_a_store_that_is_not_the_default_one(
+    client: mlflow.MlflowClient,
+    make_run: MakeRun,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_id, _ = make_run()
+    mlflow.set_tracking_uri(None)  # as where only `tracking.uri` says which store is meant
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{empty_store}")
+    assert promote(client, CONFIG, challenger(run_id)).promoted
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{empty_store}"

@@ -9,6 +9,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tuner import store
 from tuner.logged_models import logged_model_id
 from tuner.schema import RegistryConfig
 from tuner.trial import Values
@@ -82,13 +83,17 @@ def promote(
     """
     name = str(config.name)
     _ensure_registered_model(client, name)
-    version = _find_version(client, name, challenger.run_id) or client.create_model_version(
-        name,
-        source=f"models:/{(model_id := logged_model_id(client, challenger.run_id))}",
-        run_id=challenger.run_id,
-        tags=challenger.tags(),
-        model_id=model_id,
-    )
+    version = _find_version(client, name, challenger.run_id)
+    if version is None:
+        model_id = logged_model_id(client, challenger.run_id)
+        with store.as_default(client):
+            version = client.create_model_version(
+                name,
+                source=f"models:/{model_id}",
+                run_id=challenger.run_id,
+                tags=challenger.tags(),
+                model_id=model_id,
+            )
     champion = _holder(client, name, config.alias)
     decision = decide(config, challenger, str(version.version), champion)
     if decision.promoted and (champion is None or champion.version != version.version):
