@@ -115,6 +115,7 @@ def test_model_shows_its_champion_and_what_it_takes(address: str, page: Page) ->
     page.get_by_text("Inputs (1)").click()
     page.get_by_text("Tensor (dtype: uint8, shape: [-1,8,8])").wait_for()
     page.get_by_role("link", name="model", exact=True).click()
+    page.get_by_role("link", name="digits-classifier v1").wait_for()
     page.get_by_role("link", name="Artifacts").click()
     page.get_by_text("serving_input_example.json").click()
     page.get_by_text('"inputs":').first.wait_for()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from tuner import store
 from tuner.logged_models import logged_model_id
@@ -94,6 +95,9 @@ def promote(
                 tags=challenger.tags(),
                 model_id=model_id,
             )
+        # MLflow's server does it itself; without it the model's page says "Not registered".
+        link = [{"name": name, "version": version.version}]
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
     champion = _holder(client, name, config.alias)
     decision = decide(config, challenger, str(version.version), champion)
     if decision.promoted and (champion is None or champion.version != version.version):
