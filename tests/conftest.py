@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,3 +234,15 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     """A small study of the digits, run once as a user runs it."""
     folder = tmp_path_factory.mktemp("project")
     return FinishedStudy(folder, command(folder, "search", *SMALL_GRID))
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter that has all that a model needs, and not this package."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    # As a path, and not as a folder of packages, whose .pth files would be followed as well: an
+    # editable install is one.
+    (packages / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    return str(folder / "bin" / "python")

@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import sysconfig
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +39,6 @@ images = np.load(sys.argv[1])
 for folder in sys.argv[2:]:
     np.save(f"{folder}.npy", mlflow.pyfunc.load_model(folder).predict(images))
 """
-
-
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter that has all that a model needs, and not this package."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=False, symlinks=True)
-    [packages] = folder.glob("lib/python*/site-packages")
-    # As a path, and not as a folder of packages, whose .pth files would be followed as well: an
-    # editable install is one.
-    (packages / "packages.pth").write_text(sysconfig.get_path("purelib"))
-    return str(folder / "bin" / "python")
 
 
 @pytest.mark.slow

@@ -337,6 +337,7 @@ def test_resolve_uri_makes_the_default_absolute(
     [
         ("sqlite:////no/such/folder/x.db", "must lie in a folder that exists: /no/such/folder"),
         ("gopher://x", "cannot be used"),
+        ("mysql+pymysql://127.0.0.1/x", "needs pymysql, which is not installed"),
     ],
 )
 def test_connect_refuses_what_is_no_store(uri: str, message: str) -> None:

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -53,15 +54,12 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     @functools.wraps(command)
     def task(composed: DictConfig) -> None:
-        # Exits from here, since Hydra would print a line of its own for an exception.
         try:
             command(composed)
         except Exception as error:
             if (refusal := refusal_to_write(error)) is not None:
                 _exit(NoRoom(refusal), wants_traceback)
-            if isinstance(error, GlassyError | OmegaConfBaseException):
-                _exit(error, wants_traceback)
-            raise
+            _exit(error, wants_traceback)
 
     config_path = CONF_DIR / config_name
     application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
@@ -93,10 +91,18 @@ def program(name: str) -> str:
 
 
 def _exit(error: Exception, wants_traceback: bool) -> NoReturn:
-    if wants_traceback:
-        raise error
-    print(f"Error: {_message(error)}", file=sys.stderr)
-    sys.exit(error.exit_status if isinstance(error, GlassyError) else 2)
+    """Say what is wrong, and exit: here, since Hydra would print all overrides before it.
+
+    Among them may be a password.
+    """
+    is_expected = isinstance(error, GlassyError | HydraException | OmegaConfBaseException)
+    if wants_traceback or not is_expected:
+        traceback.print_exc()
+    else:
+        print(f"Error: {_message(error)}", file=sys.stderr)
+    if isinstance(error, GlassyError):
+        sys.exit(error.exit_status)
+    sys.exit(2 if is_expected else 1)
 
 
 def _message(error: Exception) -> str:

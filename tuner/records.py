@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
+from tuner import passwords
 from tuner.errors import ConfigError, StudyError
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
@@ -115,8 +116,9 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
         run = client.get_run(run_id)
     except MlflowException as error:
         raise StudyError(
-            f"`run={run_id}` must be a run that is recorded in {client.tracking_uri}, but "
-            f"there is none: copy its id from `mlflow ui`."
+            f"`run={run_id}` must be a run that is recorded in "
+            f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
+            f"`mlflow ui`."
         ) from error
     if run.data.tags.get("tuner.kind") not in ("trial", "refit"):
         raise StudyError(

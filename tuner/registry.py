@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from tuner import store
 from tuner.errors import ConfigError, ModelError, StudyError
@@ -97,9 +99,14 @@ class Registry:
                 f"Run {run_id} has logged no model, or it has been deleted: search with "
                 f"tracking.log_models=all, or give another run."
             ) from error
-        return self.client.create_model_version(
-            self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
-        )
+        with store.as_default(self.client):
+            version = self.client.create_model_version(
+                self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
+            )
+        # MLflow's server does it itself; without it the model's page says "Not registered".
+        link = [{"name": self.name, "version": version.version}]
+        self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
+        return version
 
     def describe(
         self, version: ModelVersion, description: str, tags: Mapping[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli
+from tuner import cli, passwords
 from tuner.config import flatten, load, to_dict
 from tuner.models import SPACES
 from tuner.schema import (
@@ -54,7 +55,12 @@ def main(composed: DictConfig) -> None:
     from tuner import folder, forkserver, garbage
     from tuner.logs import logging_to, native_noise_to
 
-    overrides = list(HydraConfig.get().overrides.task)
+    # What is shown and written from here on has no password in it.
+    uri, shown = config.tracking.uri, passwords.hide(config.tracking.uri or "")
+    config = dataclasses.replace(
+        config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
+    )
+    overrides = [passwords.hide(override) for override in HydraConfig.get().overrides.task]
     console = Console(soft_wrap=True, highlight=False)
     name = config.study or folder.make_name(config)
     console.print(f"study {name}")
@@ -83,7 +89,7 @@ def main(composed: DictConfig) -> None:
             # In a child, because a model's module imports TensorFlow.
             forkserver.call(check_function, "model._target_", config.model_function)
         # Last, because it makes the database.
-        client = store.connect(config.tracking.uri)
+        client = store.connect(uri)
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
@@ -312,7 +318,7 @@ def _closing_lines(
         model = promoted.uri
     if report is not None:
         lines.append(f"Report: {report}")
-    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = config.tracking.uri or passwords.hide(os.environ.get("MLFLOW_TRACKING_URI", ""))
     store = f" --backend-store-uri {uri}" if uri else ""
     lines += [
         "Next:",

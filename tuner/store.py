@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import mlflow
 import psutil
+import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from tuner import interrupt
+from tuner import interrupt, passwords
 from tuner.errors import ConfigError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,14 @@ DEFAULT_STORE = "mlflow.db"
 _MAX_TRIES = 3
 """Each waits 20 s for another process that writes to SQLite's file: MLflow's own patience."""
 
-_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_PROBE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "PGCONNECT_TIMEOUT": "5",
+}
+
+_DATABASES = ("postgresql", "mysql", "mssql")
+"""What MLflow keeps its records in, beside SQLite and its own server."""
 
 
 def resolve_uri(uri: str | None) -> str:
@@ -46,53 +54,78 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     Raises:
         ConfigError: If the URI is of no kind that MLflow knows, or names a folder that is not
             there.
-        UnavailableError: If the server does not answer within 10 seconds.
+        UnavailableError: If the server does not answer within 10 seconds or lets nobody in.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     # Which MLflow draws for every file that is read.
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     resolved = resolve_uri(uri)
-    shown = _without_password(resolved)
+    shown = passwords.hide(resolved)
+    kind = urlsplit(resolved).scheme.partition("+")[0]
     if resolved.startswith("sqlite:///"):
         folder = Path(resolved.removeprefix("sqlite:///")).parent
         if not folder.is_dir():
             raise ConfigError(
                 f"`tracking.uri={shown}` must lie in a folder that exists: {folder}."
             )
-    try:
-        with probing():
-            if resolved.startswith("sqlite:///"):
+    with probing():
+        try:
+            if kind == "sqlite":
                 _make_whole(Path(resolved.removeprefix("sqlite:///")))
+            elif kind in _DATABASES:
+                _reach(resolved)
             client = _PatientClient(tracking_uri=resolved)
             client.search_experiments(max_results=1)
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        first_line = str(cause).strip().splitlines()[0].replace(resolved, shown).rstrip(".")
-        if urlsplit(resolved).scheme in ("http", "https"):
-            raise UnavailableError(
-                f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
-                f"{first_line}. Start it, or leave `tracking.uri` out to record in "
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"`tracking.uri={shown}` needs {error.name}, which is not installed. For "
+                f"PostgreSQL: pip install '.[postgresql]' in the project's root, or pip "
+                f"install 'psycopg[binary]'."
+            ) from error
+        except Exception as error:
+            first_line = _cause(error).replace(resolved, shown)
+            if kind in ("http", "https"):
+                raise UnavailableError(
+                    f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
+                    f"{first_line}. Start it, or leave `tracking.uri` out to record in "
+                    f"{DEFAULT_STORE} here."
+                ) from error
+            if isinstance(error, sqlalchemy.exc.OperationalError):
+                raise UnavailableError(
+                    f"`tracking.uri={shown}` must be a database that lets us in, but: "
+                    f"{first_line}. Start it, mend the address, or leave `tracking.uri` out to "
+                    f"record in {DEFAULT_STORE} here."
+                ) from error
+            raise ConfigError(
+                f"`tracking.uri={shown}` cannot be used: {first_line}. Give sqlite:///<file>, "
+                f"a database's or a server's address, or leave it out to record in "
                 f"{DEFAULT_STORE} here."
             ) from error
-        raise ConfigError(
-            f"`tracking.uri={shown}` cannot be used: {first_line}. Give sqlite:///<file>, a "
-            f"database's or a server's address, or leave it out to record in "
-            f"{DEFAULT_STORE} here."
-        ) from error
     return client
 
 
-@contextlib.contextmanager
-def probing() -> Iterator[None]:
+def probing() -> contextlib.AbstractContextManager[None]:
     """Ask a server once and for 5 s at most, to see whether it answers.
 
     MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
     """
-    before = {name: os.environ.get(name) for name in _PROBE}
-    os.environ.update(_PROBE)
+    return _environment(_PROBE)
+
+
+def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
+    """Let MLflow ask a client's store for what it looks up by itself.
+
+    Its registry, where it lies in a database, asks the default store for a version's model,
+    whatever store the client is of.
+    """
+    return _environment({"MLFLOW_TRACKING_URI": client.tracking_uri})
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -113,6 +146,20 @@ def check_is_there(uri: str | None) -> None:
             f"There is no tracking store {path}: start the command in the folder in which the "
             f"search was run, or give `tracking.uri`."
         )
+
+
+def _reach(uri: str) -> None:
+    """Connect once. MLflow would try ten times, for more than a minute."""
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect():
+        pass
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what an error comes from."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().splitlines()[0].rstrip(".")
 
 
 def _make_whole(path: Path) -> None:
@@ -169,8 +216,3 @@ def _patiently(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
                 raise
             logger.warning("Another process is writing to the tracking store; waiting for it.")
     raise AssertionError
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
