@@ -91,7 +91,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
                     f"{first_line}. Start it, or leave `tracking.uri` out to record in "
                     f"{DEFAULT_STORE} here."
                 ) from error
-            if isinstance(error, sqlalchemy.exc.OperationalError):
+            if kind in _DATABASES and isinstance(error, sqlalchemy.exc.OperationalError):
                 raise UnavailableError(
                     f"`tracking.uri={shown}` must be a database that lets us in, but: "
                     f"{first_line}. Start it, mend the address, or leave `tracking.uri` out to "
