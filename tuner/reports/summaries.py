@@ -176,12 +176,15 @@ def accuracies(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) ->
         rows: Name, accuracy and its interval of each, the best first.
     """
     down = list(reversed(rows))
+    # By number, since two studies may have one name.
+    places, names = list(range(len(down))), [plain(name) for name, _, _ in down]
     data = [
         {
             "type": "scatter",
             "mode": "markers",
             "x": round_all(accuracy for _, accuracy, _ in down),
-            "y": [plain(name) for name, _, _ in down],
+            "y": places,
+            "text": names,
             "error_x": {
                 "type": "data",
                 "symmetric": False,
@@ -190,7 +193,9 @@ def accuracies(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) ->
                 "color": TIED,
             },
             "marker": {"color": TIED, "size": 9},
-            "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
+            "hovertemplate": "%{text}: %{x:.4f}<extra></extra>",
         }
     ]
-    return figure(data, "test accuracy, with its 95 % interval", "")
+    drawn = figure(data, "test accuracy, with its 95 % interval", "")
+    drawn["layout"]["yaxis"] |= {"tickvals": places, "ticktext": names}
+    return drawn
