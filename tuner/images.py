@@ -90,14 +90,28 @@ def read(
         DataError: If any of them is no image, naming all that are not; none is left out
         silently.
     """
-    steps = steps or Steps()
 
     def use(image: Image.Image) -> npt.NDArray[np.uint8]:
-        if form is None or not steps.any:
-            return resized(image, image_shape)
-        return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
+        return fitted(image, image_shape, form, steps)
 
     return ImageFiles(tuple(paths), np.stack(_for_each(paths, use)))
+
+
+def fitted(
+    image: Image.Image,
+    image_shape: tuple[int, ...],
+    form: Form | None = None,
+    steps: Steps | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Bring one opened image to a model's shape, as `read` does with files.
+
+    Raises:
+        ValueError: If it has more than one frame, or more than 8 bits a channel.
+    """
+    steps = steps or Steps()
+    if form is None or not steps.any:
+        return resized(image, image_shape)
+    return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
 
 
 def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,11 +14,9 @@ from rich.text import Text
 
 from tuner import cli
 from tuner.config import load_predict, to_dict
-from tuner.errors import UserError
 
 if TYPE_CHECKING:
-    from tuner.evaluation import Probabilities
-    from tuner.images import ImageFiles
+    from tuner.loading import FilePredictions
 
 SHEET = Path("predictions.png")
 """What `show=true` writes, into the current folder."""
@@ -31,102 +28,58 @@ MAX_MATRIX_CLASSES = 20
 def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
-    from tuner import drawings, evaluation, images
+    from tuner import images
     from tuner.logs import native_noise_to
 
     root = Path(config.images)
     paths = images.find(root)
     images.check(paths)
     with native_noise_to(Path(os.devnull)):
-        model = _load(config.model, config.tracking.uri)
-        metadata = model.metadata.metadata or {}
-        if not {"class_names", "image_shape"} <= metadata.keys():
-            raise UserError(
-                f"`model={config.model}` must be a model that tuner.search has logged: this "
-                f"one does not name its classes and the shape of its images."
-            )
-        class_names = tuple(metadata["class_names"])
-        form = drawings.Form.from_dict(metadata["form"]) if metadata.get("form") else None
+        from tuner import drawings, loading
+
+        classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
         steps = drawings.Steps(**to_dict(config.prepare))
-        files = images.read(paths, tuple(metadata["image_shape"]), form, steps)
-        probabilities = evaluation.as_probabilities(
-            model.predict(files.images), len(paths), len(class_names)
-        )
+        predictions = classifier.predict_files(paths, steps)
     console = Console(highlight=False)
     if not console.is_terminal:
         # Another program reads it: no line may be broken.
         console = Console(highlight=False, width=10_000)
-    _print_predictions(console, root, files, probabilities, class_names)
-    _print_score(console, files, probabilities, class_names)
+    _print_predictions(console, root, predictions)
+    _print_score(console, predictions)
     if config.show:
         from tuner import figures
 
-        figures.predictions(files, probabilities, class_names, SHEET)
+        figures.predictions(
+            predictions.files, predictions.probabilities, predictions.classes, SHEET
+        )
         left_out = len(paths) - figures.MAX_FILES
         more = f" (without the last {left_out:,})" if left_out > 0 else ""
         console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
 
 
-def _load(uri: str, tracking_uri: str | None) -> Any:
-    """Load a model by MLflow's own means."""
-    import keras
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from tuner import store
-
-    # MLflow's wrapper calls `predict`, which would draw a progress bar.
-    keras.config.disable_interactive_logging()
-    client = store.connect(tracking_uri)
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        return mlflow.pyfunc.load_model(uri)
-    except (TypeError, ValueError) as error:
-        # What Keras raises for a layer that is not its own.
-        raise UserError(
-            f"`model={uri}` cannot be loaded, since it holds what Keras's safe mode does not "
-            f"know, such as a layer of your own: {str(error).splitlines()[0]}"
-        ) from error
-    except (MlflowException, OSError) as error:
-        known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
-        raise UserError(
-            f"`model={uri}` cannot be loaded: {str(error).splitlines()[0]} Give "
-            f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
-        ) from error
-
-
-def _print_predictions(
-    console: Console,
-    root: Path,
-    files: ImageFiles,
-    probabilities: Probabilities,
-    class_names: Sequence[str],
-) -> None:
+def _print_predictions(console: Console, root: Path, predictions: FilePredictions) -> None:
     table = Table("file", "predicted", "probability", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     table.columns[2].justify = "right"
-    for path, row in zip(files.paths, probabilities, strict=True):
-        best = int(row.argmax())
+    for path, name, row in zip(
+        predictions.files.paths, predictions.names, predictions.probabilities, strict=True
+    ):
         shown = path.relative_to(root) if root.is_dir() else path
-        table.add_row(Text(str(shown)), class_names[best], f"{row[best]:.3f}")
+        table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
     console.print(table)
 
 
-def _print_score(
-    console: Console,
-    files: ImageFiles,
-    probabilities: Probabilities,
-    class_names: Sequence[str],
-) -> None:
+def _print_score(console: Console, predictions: FilePredictions) -> None:
     """Compare with the classes that the files' names or folders say, where they do."""
     from tuner import evaluation, images
 
-    said = [images.class_of(path, class_names) for path in files.paths]
+    class_names = predictions.classes
+    said = [images.class_of(path, class_names) for path in predictions.files.paths]
     known = np.array([i for i, name in enumerate(said) if name is not None], dtype=np.intp)
     if not len(known):
         return
     labels = np.array([class_names.index(name) for name in said if name is not None])
-    result = evaluation.evaluate(probabilities[known], labels)
+    result = evaluation.evaluate(predictions.probabilities[known], labels)
     hits = int(np.trace(result.confusion))
     console.print(
         f"\nOf {len(known)} files whose name or folder says a class: {hits} right, "
