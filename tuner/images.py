@@ -19,6 +19,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
 """Pixels above which a file is refused unread: a small file can claim to be enormous."""
 
+FAULTS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for files that are damaged, or too large where its own limit holds."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -180,8 +190,7 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
         raise DataError(
             f"{path} must be an image, but is of no format that is known."
         ) from error
-    except (OSError, ValueError, SyntaxError, TypeError) as error:
-        # Pillow raises these and more for damaged files.
+    except FAULTS as error:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 

@@ -88,6 +88,23 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
     return FoundModel(reference, str(location), version)
 
 
+def only_registered(client: mlflow.MlflowClient) -> str:
+    """Return the name of the one model that is registered, where there is one.
+
+    Raises:
+        UserError: If there are none, or more than one.
+    """
+    names = _registered(client)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UserError(
+            f"No model is registered in {client.tracking_uri}: begin with python -m "
+            f"tuner.search, in the same folder."
+        )
+    raise UserError(f"`model` must be one of {', '.join(names)}, but is missing.")
+
+
 def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Path) -> Path:
     """Copy one of a model's files into a folder, and return where it is there.
 
@@ -130,7 +147,7 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     try:
         registered = client.get_registered_model(name)
     except MlflowException:
-        known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
+        known = ", ".join(_registered(client)) or "none"
         raise UserError(
             f"{intro} {client.tracking_uri} has no registered model {name}. Give "
             f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
@@ -146,6 +163,10 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     latest = max((int(version.version) for version in registered.latest_versions), default=None)
     versions = "It has no versions" if latest is None else f"Its latest version is {latest}"
     raise UserError(f"{intro} {missing}. {versions}; its aliases: {known}.") from error
+
+
+def _registered(client: mlflow.MlflowClient) -> list[str]:
+    return sorted(model.name for model in client.search_registered_models())
 
 
 def _first_line(error: MlflowException) -> str:
