@@ -1,18 +1,19 @@
 """Glassy: an experiment-tracking hyperparameter tuner for Keras image classifiers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.loading import Classifier
+    from tuner.loading import Classifier, load
+
+__all__ = ["Classifier", "load"]
 
 __version__ = "0.1.0"
 
 
-def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
-    """Load a model that `tuner.search` has logged; see `tuner.loading.load`."""
-    # Not at the top: it imports TensorFlow.
-    from tuner import loading
+def __getattr__(name: str) -> Any:
+    """Import what is public only when it is asked for: MLflow and TensorFlow take seconds."""
+    if name in __all__:
+        from tuner import loading
 
-    return loading.load(model, tracking_uri=tracking_uri)
+        return getattr(loading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from tuner.schema import (
     BayesianConfig,
     CurvesConfig,
     DataConfig,
+    DemoConfig,
     ExploreConfig,
     GridConfig,
     HyperbandConfig,
@@ -42,6 +43,7 @@ KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
 ALIASES = ("challenger", "previous")
 MAX_SEED = 2**31 - 1
+MAX_PORT = 2**16 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
@@ -78,6 +80,18 @@ def load_predict(composed: DictConfig) -> PredictConfig:
         ConfigError: At the first thing wrong.
     """
     config: PredictConfig = typed(composed, OmegaConf.structured(PredictConfig))
+    return config
+
+
+def load_demo(composed: DictConfig) -> DemoConfig:
+    """Check the configuration of `tuner.demo` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: DemoConfig = typed(composed, OmegaConf.structured(DemoConfig))
+    _check_between("port", config.port, 0, MAX_PORT)
+    _check_at_least("max_upload_mb", config.max_upload_mb, 1)
     return config
 
 

@@ -19,6 +19,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
 """Pixels above which a file is refused unread: a small file can claim to be enormous."""
 
+FAULTS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for files that are damaged, or too large where its own limit holds."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -91,14 +101,28 @@ def read(
         DataError: If any of them is no image, naming all that are not; none is left out
         silently.
     """
-    steps = steps or Steps()
 
     def use(image: Image.Image) -> npt.NDArray[np.uint8]:
-        if form is None or not steps.any:
-            return resized(image, image_shape)
-        return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
+        return fitted(image, image_shape, form, steps)
 
     return ImageFiles(tuple(paths), np.stack(_for_each(paths, use)))
+
+
+def fitted(
+    image: Image.Image,
+    image_shape: tuple[int, ...],
+    form: Form | None = None,
+    steps: Steps | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Bring one opened image to a model's shape, as `read` does with files.
+
+    Raises:
+        ValueError: If it has more than one frame, or more than 8 bits a channel.
+    """
+    steps = steps or Steps()
+    if form is None or not steps.any:
+        return resized(image, image_shape)
+    return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
 
 
 def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
@@ -167,8 +191,7 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
         raise DataError(
             f"{path} must be an image, but is of no format that is known."
         ) from error
-    except (OSError, ValueError, SyntaxError, TypeError) as error:
-        # Pillow raises these and more for damaged files.
+    except FAULTS as error:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 

@@ -1,245 +1,256 @@
-"""A logged model, loaded so that nothing in its files is run: `tuner.load`.
+"""Models of the store, loaded so that nothing runs which is not Keras's own.
 
-MLflow's own loaders run the `loader_module` that a model's description names, and unpickle what
-lies beside it. Here the description is only read, and of the files only what Keras has saved is
-used, in Keras's safe mode, after its digest was compared with the registry's.
+MLflow's own loader imports or unpickles what a model's folder tells it to. Here the folder is
+read as data alone: MLflow's description of the model, and the `.keras` file in safe mode, after
+it was compared with the checksum that the registry has of it.
 """
 
-from __future__ import annotations
-
 import logging
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import mlflow
 import numpy as np
 import numpy.typing as npt
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from tuner import images, store, training
+from tuner import checksums, evaluation, images, references, store
 from tuner.drawings import Form, Steps
-from tuner.errors import ModelError, UserError
-from tuner.evaluation import Probabilities, as_probabilities
+from tuner.errors import ModelError
+from tuner.evaluation import Probabilities
 from tuner.images import ImageFiles
-from tuner.logged_models import artifacts
-from tuner.registry import MODEL_FILE, SHA256, sha256_of
+from tuner.references import FoundModel
 
 logger = logging.getLogger(__name__)
 
-_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-_DESCRIPTION = "MLmodel"
+BATCH_SIZE = 256
+"""Images that are predicted at once, so that ten thousand need no more memory than these."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What an image file is taken for.
+class FilePredictions:
+    """What a model takes image files for.
 
     Attributes:
-        path: The file.
-        name: The most probable class.
-        probability: Its probability, in `[0, 1]`.
-        probabilities: Those of all classes, float32 `(classes,)`.
+        files: The files, and what the model was shown of them.
+        probabilities: float32 `(num_files, classes)`.
+        classes: The names of the classes.
     """
 
-    path: Path
-    name: str
-    probability: float
+    files: ImageFiles
     probabilities: Probabilities
+    classes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each file's most probable class."""
+        return tuple(self.classes[label] for label in self.probabilities.argmax(axis=1))
 
 
+@dataclass(frozen=True)
 class Classifier:
-    """A model that `tuner.search` has logged, ready for images.
-
-    Args:
-        uri: What it was asked for by.
-        model: From raw images to class probabilities.
-        metadata: What its description says of it.
-        version: In the registry, if it was asked for there.
+    """A model, ready to predict; `tuner.load` returns one.
 
     Attributes:
-        classes: One name a class; label `i` is `classes[i]`.
-        image_shape: `(height, width)` or `(height, width, channels)` of an image.
+        source: Where it was found.
+        classes: The names of the classes; label `i` is `classes[i]`.
+        image_shape: Of one image, `(height, width)` or `(height, width, channels)`.
         form: How drawings look in the data it was trained on; None if those are no drawings.
+        data: Name of those data.
+        data_digest: Of those data.
+        model: The Keras model.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        model: keras.Model,
-        metadata: dict[str, Any],
-        version: ModelVersion | None = None,
-    ) -> None:
-        self.uri = uri
-        self.metadata = metadata
-        self.version = version
-        self.classes = tuple(metadata["class_names"])
-        self.image_shape = tuple(metadata["image_shape"])
-        self.form = Form.from_dict(metadata["form"]) if metadata.get("form") else None
-        self._model = model
+    source: FoundModel
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    form: Form | None
+    data: str
+    data_digest: str
+    model: Any
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Return the most probable class of each image, int64 `(n,)`; see `predict_proba`."""
+        """Return the most probable class of each image, int64 `(n,)`.
+
+        Args:
+            images: Raw images, uint8 `(n, *image_shape)`.
+
+        Raises:
+            ValueError: If the images are of another shape or dtype.
+        """
         labels: npt.NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
         return labels
 
     def predict_proba(self, images: npt.NDArray[np.uint8]) -> Probabilities:
-        """Return the probability of each class.
+        """Return the probability of each class for each image.
 
         Args:
-            images: Raw, uint8 `(n, *image_shape)`, as those it was trained on.
+            images: Raw images, uint8 `(n, *image_shape)`.
 
         Returns:
             float32 `(n, classes)`; each row sums to 1.
 
         Raises:
-            ValueError: If the images are of another shape or type.
+            ValueError: If the images are of another shape or dtype, or the model does not
+                return probabilities.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
-            shape = ", ".join(map(str, self.image_shape))
+        given = np.asarray(images)
+        if given.dtype != np.uint8 or given.shape[1:] != self.image_shape or not given.ndim:
+            shape = ", ".join(["n", *map(str, self.image_shape)])
             raise ValueError(
-                f"`images` must be raw images, uint8 of shape (n, {shape}), but are "
-                f"{images.dtype} of shape {images.shape}."
+                f"`images` must be raw images, uint8 from 0 to 255 of shape ({shape}), but got "
+                f"{given.dtype} of shape {given.shape}."
             )
-        if not len(images):
+        # Called rather than `model.predict`, which compiles for a second first.
+        batches = [
+            np.asarray(self.model(given[start : start + BATCH_SIZE], training=False))
+            for start in range(0, len(given), BATCH_SIZE)
+        ]
+        if not batches:
             return np.empty((0, len(self.classes)), np.float32)
-        output = training.predict(self._model, images)
-        return as_probabilities(output, len(images), len(self.classes))
-
-    def read_files(self, paths: Sequence[Path], steps: Steps | None = None) -> ImageFiles:
-        """Read image files and bring them to what the model was trained on.
-
-        Args:
-            paths: PNG, JPEG and others, of any size.
-            steps: Which steps are taken with drawings; all by default.
-
-        Raises:
-            DataError: If a file is no image.
-        """
-        return images.read(paths, self.image_shape, self.form, steps or Steps())
-
-    def predict_files(self, paths: Sequence[Path | str]) -> tuple[Prediction, ...]:
-        """Say what image files are taken for.
-
-        Args:
-            paths: PNG, JPEG and others, of any size; drawings are brought to the form of the
-                images that the model was trained on.
-
-        Raises:
-            DataError: If a file is no image.
-        """
-        files = [Path(path) for path in paths]
-        images.check(files)
-        rows = self.predict_proba(self.read_files(files).images)
-        return tuple(
-            Prediction(path, self.classes[row.argmax()], float(row.max()), row)
-            for path, row in zip(files, rows, strict=True)
+        return evaluation.as_probabilities(
+            np.concatenate(batches), len(given), len(self.classes)
         )
+
+    def predict_files(
+        self, paths: Sequence[Path | str], steps: Steps | None = None
+    ) -> FilePredictions:
+        """Classify image files of any size, brought to the form of the training images.
+
+        Args:
+            paths: The files.
+            steps: What is done to drawings; all by default.
+
+        Raises:
+            DataError: If any of them is no image, naming all that are not.
+        """
+        files = images.read([Path(path) for path in paths], self.image_shape, self.form, steps)
+        return FilePredictions(files, self.predict_proba(files.images), self.classes)
 
 
 def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
-    """Load a model that `tuner.search` has logged.
+    """Load a model of the store, safely.
+
+    The file of a registry version is compared with the SHA-256 in the version's tag
+    `tuner.sha256` before Keras sees it. A version without the tag, as one that was registered
+    by hand, is loaded with a warning.
 
     Args:
-        model: Name of a registered model, whose champion is meant;
-            `models:/<name>@<alias>`, `models:/<name>/<version>`, `models:/<model id>`,
-            `runs:/<run id>/model`, or a folder.
-        tracking_uri: Of the store that it is in; None as for `tuner.search`.
+        model: `<name>`, which is `models:/<name>@champion`; `models:/<name>@<alias>`,
+            `models:/<name>/<version>`, `models:/<model id>` or `runs:/<run>/model`.
+        tracking_uri: Of the store; None for `MLFLOW_TRACKING_URI`, and without that for
+            `sqlite:///mlflow.db` in the current folder.
 
     Raises:
-        ModelError: If it has been altered, holds what Keras's safe mode does not know, or is
-            not of `tuner.search`.
-        UserError: If there is no such model, or its files are gone.
+        UserError: If there is no such model, its file was altered, or it holds what is not
+            Keras's own.
         UnavailableError: If the store does not answer.
     """
-    uri = model if re.search(r"[:/\\]", model) else f"models:/{model}@champion"
-    # Keras would draw progress bars.
-    keras.config.disable_interactive_logging()
     client = store.connect(tracking_uri)
-    version = None
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            version = _version(client, uri)
-            source = uri
-            if version is not None:
-                source = client.get_model_version_download_uri(version.name, version.version)
-            files = artifacts(client, source)
-            description = Path(files.download_artifacts(_DESCRIPTION, folder))
-            path = Path(files.download_artifacts(MODEL_FILE, folder))
-        except (MlflowException, OSError) as error:
-            found = client.search_registered_models()
-            known = ", ".join(sorted(registered.name for registered in found)) or "none"
-            raise UserError(
-                f"`model={uri}` cannot be loaded: {str(error).splitlines()[0]} Give "
-                f"models:/<name>@champion or models:/<name>/<version>; registered here: "
-                f"{known}."
-            ) from error
-        if version is not None:
-            _check(version, path)
+    found = references.find(client, model)
+    # A folder that nobody else can write to: what is checked is what is loaded.
+    with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
+        description = references.fetch(client, found, "MLmodel", Path(folder))
+        metadata = _metadata(found, description)
+        file = references.fetch(client, found, checksums.MODEL_FILE, Path(folder))
+        _check_file(found, file)
+        loaded = load_file(file, found.reference)
+    form = metadata.get("form")
+    classifier = Classifier(
+        found,
+        classes=tuple(map(str, metadata["class_names"])),
+        image_shape=tuple(metadata["image_shape"]),
+        form=Form.from_dict(form) if form else None,
+        data=str(metadata.get("data")),
+        data_digest=str(metadata.get("data_digest")),
+        model=loaded,
+    )
+    _check_shapes(classifier)
+    return classifier
+
+
+def _metadata(found: FoundModel, description: Path) -> dict[str, Any]:
+    """Return what `packaging.save` has written of a model beside its file."""
+    try:
         metadata = Model.load(str(description)).metadata or {}
-        if not {"class_names", "image_shape"} <= metadata.keys():
-            raise ModelError(
-                f"`model={uri}` must be a model that tuner.search has logged: this one does "
-                f"not name its classes and the shape of its images."
-            )
-        return Classifier(uri, load_file(path, f"model={uri}"), metadata, version)
+    except Exception as error:
+        # Anything: the file may hold whatever somebody has put there.
+        raise _unusable(
+            found.reference, f"its file MLmodel is damaged ({_first_line(error)})"
+        ) from error
+    if not {"class_names", "image_shape"} <= metadata.keys():
+        raise _unusable(
+            found.reference,
+            "it must be a model that tuner.search has logged, but does not name its classes "
+            "and the shape of its images",
+        )
+    return dict(metadata)
 
 
-def load_file(path: Path, what: str) -> keras.Model:
-    """Load a `.keras` file in Keras's safe mode.
+def _check_file(found: FoundModel, file: Path) -> None:
+    """Refuse a file that is not the one that was registered."""
+    version = found.version
+    if version is None:
+        return
+    expected = version.tags.get(checksums.TAG)
+    if expected is None:
+        logger.warning(
+            "%s has no tag %s, so nothing tells whether its file is the one that was "
+            "registered.",
+            found.title,
+            checksums.TAG,
+        )
+    elif (actual := checksums.sha256_of(file)) != expected:
+        raise _unusable(
+            found.reference,
+            f"{checksums.MODEL_FILE} in {found.location} is not the file that was registered: "
+            f"its SHA-256 is {actual}, and the tag {checksums.TAG} of {found.title} says "
+            f"{expected}. Bring the file back, or register the model again",
+        )
+
+
+def load_file(path: Path, what: str) -> Any:
+    """Load a `.keras` file in Keras's safe mode, not compiled.
 
     Args:
         path: The file.
-        what: How a message calls it.
+        what: How a message calls the model.
 
     Raises:
         ModelError: If it is damaged, or holds what is not Keras's own.
     """
+    import keras
+
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (TypeError, ValueError, OSError, KeyError) as error:
-        raise ModelError(
-            f"`{what}` cannot be loaded, since it is damaged or holds what Keras's safe mode "
-            f"does not know, such as a layer of your own: {str(error).splitlines()[0]}"
+    except Exception as error:
+        # Anything: Keras raises what the damage, or what somebody has put there, leads to.
+        found = "a Lambda layer, whose code could do anything"
+        if "`Lambda` layer" not in str(error):
+            found = f"what Keras's safe mode does not know ({_first_line(error)})"
+        raise _unusable(
+            what,
+            f"it holds {found}. Only Keras's own layers are loaded, and no code beside them",
         ) from error
 
 
-def _version(client: mlflow.MlflowClient, uri: str) -> ModelVersion | None:
-    """Return the version that a URI of the registry means."""
-    match = _REGISTERED.fullmatch(uri)
-    if match is None:
-        return None
-    name, alias = match["name"], match["alias"]
-    if alias is not None:
-        return client.get_model_version_by_alias(name, alias)
-    return client.get_model_version(name, match["version"])
-
-
-def _check(version: ModelVersion, path: Path) -> None:
-    """Compare a copy of a version's file with what was registered.
-
-    Raises:
-        ModelError: If it is another one.
-    """
-    registered = version.tags.get(SHA256)
-    if registered is None:
-        logger.warning(
-            "%s version %s has no tag %s, so nobody can say whether its file is the one that "
-            "was registered: `python -m tuner.promote` sets it.",
-            version.name,
-            version.version,
-            SHA256,
+def _check_shapes(classifier: Classifier) -> None:
+    """Refuse a model that is not of the form that its description says."""
+    expected = (None, *classifier.image_shape), (None, len(classifier.classes))
+    actual = classifier.model.input_shape, classifier.model.output_shape
+    if actual != expected:
+        raise _unusable(
+            classifier.source.reference,
+            f"it must take and return arrays of the shapes {expected[0]} and {expected[1]}, as "
+            f"its description says, but takes {actual[0]} and returns {actual[1]}",
         )
-    elif registered != sha256_of(path):
-        raise ModelError(
-            f"{version.name} version {version.version} has been altered: its file "
-            f"{MODEL_FILE} is not the one that was registered (its SHA-256 is not that of the "
-            f"tag {SHA256}). Put back the file, or give another version."
-        )
+
+
+def _unusable(what: str, why: str) -> ModelError:
+    return ModelError(f"The model {what} cannot be loaded: {why}.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

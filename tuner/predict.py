@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,7 @@ from tuner import cli
 from tuner.config import load_predict, to_dict
 
 if TYPE_CHECKING:
-    from tuner.evaluation import Probabilities
-    from tuner.images import ImageFiles
+    from tuner.loading import FilePredictions
 
 SHEET = Path("predictions.png")
 """What `show=true` writes, into the current folder."""
@@ -40,56 +38,48 @@ def main(composed: DictConfig) -> None:
         from tuner import drawings, loading
 
         classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
-        files = classifier.read_files(paths, drawings.Steps(**to_dict(config.prepare)))
-        probabilities = classifier.predict_proba(files.images)
-        class_names = classifier.classes
+        steps = drawings.Steps(**to_dict(config.prepare))
+        predictions = classifier.predict_files(paths, steps)
     console = Console(highlight=False)
     if not console.is_terminal:
         # Another program reads it: no line may be broken.
         console = Console(highlight=False, width=10_000)
-    _print_predictions(console, root, files, probabilities, class_names)
-    _print_score(console, files, probabilities, class_names)
+    _print_predictions(console, root, predictions)
+    _print_score(console, predictions)
     if config.show:
         from tuner import figures
 
-        figures.predictions(files, probabilities, class_names, SHEET)
+        figures.predictions(
+            predictions.files, predictions.probabilities, predictions.classes, SHEET
+        )
         left_out = len(paths) - figures.MAX_FILES
         more = f" (without the last {left_out:,})" if left_out > 0 else ""
         console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
 
 
-def _print_predictions(
-    console: Console,
-    root: Path,
-    files: ImageFiles,
-    probabilities: Probabilities,
-    class_names: Sequence[str],
-) -> None:
+def _print_predictions(console: Console, root: Path, predictions: FilePredictions) -> None:
     table = Table("file", "predicted", "probability", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     table.columns[2].justify = "right"
-    for path, row in zip(files.paths, probabilities, strict=True):
-        best = int(row.argmax())
+    for path, name, row in zip(
+        predictions.files.paths, predictions.names, predictions.probabilities, strict=True
+    ):
         shown = path.relative_to(root) if root.is_dir() else path
-        table.add_row(Text(str(shown)), class_names[best], f"{row[best]:.3f}")
+        table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
     console.print(table)
 
 
-def _print_score(
-    console: Console,
-    files: ImageFiles,
-    probabilities: Probabilities,
-    class_names: Sequence[str],
-) -> None:
+def _print_score(console: Console, predictions: FilePredictions) -> None:
     """Compare with the classes that the files' names or folders say, where they do."""
     from tuner import evaluation, images
 
-    said = [images.class_of(path, class_names) for path in files.paths]
+    class_names = predictions.classes
+    said = [images.class_of(path, class_names) for path in predictions.files.paths]
     known = np.array([i for i, name in enumerate(said) if name is not None], dtype=np.intp)
     if not len(known):
         return
     labels = np.array([class_names.index(name) for name in said if name is not None])
-    result = evaluation.evaluate(probabilities[known], labels)
+    result = evaluation.evaluate(predictions.probabilities[known], labels)
     hits = int(np.trace(result.confusion))
     console.print(
         f"\nOf {len(known)} files whose name or folder says a class: {hits} right, "

@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from tuner import store
+from tuner.checksums import MODEL_FILE, TAG, sha256_of
 from tuner.errors import ConfigError, ModelError, StudyError
 from tuner.logged_models import artifacts, logged_model_id
 
@@ -28,12 +29,6 @@ CHALLENGER = "challenger"
 
 PREVIOUS = "previous"
 """Alias of the version that was champion before."""
-
-MODEL_FILE = "data/model.keras"
-"""Where a logged model keeps what Keras saved."""
-
-SHA256 = "tuner.sha256"
-"""Tag of a version: the digest of that file, in hexadecimal digits."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What stores call an alias that is not there, or whose version is gone."""
@@ -78,10 +73,10 @@ class Registry:
         """
         self._make()
         version = self._find(run_id) or self._make_version(run_id)
-        if SHA256 not in version.tags:
+        if TAG not in version.tags:
             with tempfile.TemporaryDirectory() as folder:
                 digest = sha256_of(self.download(version, Path(folder)))
-            self.client.set_model_version_tag(self.name, version.version, SHA256, digest)
+            self.client.set_model_version_tag(self.name, version.version, TAG, digest)
             version = self.client.get_model_version(self.name, version.version)
         return version
 
@@ -135,7 +130,7 @@ class Registry:
                 f"The model of {self.name} version {version.version} is gone: its files, or "
                 f"MLflow's record of it, have been deleted ({str(error).splitlines()[0]})."
             ) from error
-        if version.tags.get(SHA256, found := sha256_of(path)) != found:
+        if version.tags.get(TAG, found := sha256_of(path)) != found:
             raise ModelError(
                 f"The model of {self.name} version {version.version} has been altered: its "
                 f"file {MODEL_FILE} is not the one that was registered."
@@ -220,9 +215,3 @@ class Registry:
         key = f"tuner.moved.{now.replace('+00:00', 'Z')}"
         said = f"{self.alias}{instead}: {why}"
         self.client.set_model_version_tag(self.name, version.version, key, said[:5000])
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -249,6 +249,17 @@ class ReportConfig:
     tracking: TrackingConfig = MISSING
 
 
+@dataclass
+class DemoConfig:
+    """What `tuner.demo` takes: mirrors `conf/commands/demo.yaml`."""
+
+    model: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_upload_mb: int = 10
+    tracking: TrackingConfig = MISSING
+
+
 SEARCHES: Mapping[str, type[SearchConfig]] = {
     "random": RandomConfig,
     "grid": GridConfig,

@@ -36,5 +36,5 @@ def measure(paths: Sequence[Path], run_id: str, tracking_uri: str) -> OnDrawings
     if not known:
         return None
     predictions = classifier.predict_files([path for path, _ in known])
-    hits = sum(p.name == name for p, (_, name) in zip(predictions, known, strict=True))
+    hits = sum(found == name for found, (_, name) in zip(predictions.names, known, strict=True))
     return OnDrawings(hits, len(known))
