@@ -18,7 +18,10 @@ def main(composed: DictConfig) -> None:
     """Load a model and show its page until Ctrl-C."""
     config = load_demo(composed)
     if importlib.util.find_spec("gradio") is None:
-        raise UserError("The page needs Gradio, which is not here: pip install 'glassy[demo]'.")
+        raise UserError(
+            "The page needs Gradio, which is not installed: pip install 'glassy[demo]', or "
+            "pip install '.[demo]' in the project's root."
+        )
     from tuner.logs import native_noise_to
 
     # Taken before the long work.
@@ -53,10 +56,7 @@ def _listen(host: str, port: int) -> socket.socket:
         [(family, _, _, _, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        # As all servers do: else a port that was left a moment ago counts as taken.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
@@ -67,7 +67,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"`host={host}` and `port={port}` must be an address of this machine that you may "
             f"listen at, but: {error.strerror}."
         ) from error
-    return listener
 
 
 if __name__ == "__main__":

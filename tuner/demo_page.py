@@ -36,7 +36,7 @@ MAX_NAMED = 20
 _CSS = """
 .gradio-container { width: 100%; max-width: 1000px !important; margin: 0 auto; }
 /* Room for the picture's title. */
-#shown .image-frame, #preview .image-frame { padding-top: 2.5rem; height: 100%; }
+#shown .image-frame, #preview .image-frame { padding: 2.5rem 0 0.5rem; height: 100%; }
 #shown img { image-rendering: pixelated; }
 """
 
@@ -140,7 +140,8 @@ def _of_drawing(classifier: Classifier, value: str | None) -> tuple[Any, Any]:
     try:
         drawing = demo_sheet.drawing_on(value)
     except ValueError as error:
-        raise _refusal(error) from error
+        _warn(str(error))
+        return None, None
     if drawing is None:
         return None, None
     return _predicted(classifier, _prepared(classifier, drawing))
@@ -155,8 +156,14 @@ def _of_file(classifier: Classifier, name: str | None) -> tuple[Any, Any, Any]:
         preview = images.open_image(path, _preview)
         prepared = images.open_image(path, functools.partial(_prepared, classifier))
     except DataError as error:
-        raise _refusal(str(error).replace(name, path.name)) from error
+        # Its folder is ours, and means nothing to anybody.
+        _warn(str(error).replace(name, path.name))
+        return None, None, None
     return preview, *_predicted(classifier, prepared)
+
+
+def _warn(message: str) -> None:
+    gr.Warning(html.escape(message), title="This cannot be used")
 
 
 def _preview(image: Image.Image) -> Pixels:
@@ -174,8 +181,3 @@ def _predicted(classifier: Classifier, prepared: Pixels) -> tuple[dict[str, floa
     [probabilities] = classifier.predict_proba(prepared[None])
     found = dict(zip(classifier.classes, map(float, probabilities), strict=True))
     return found, images.tile(prepared, SHOWN)
-
-
-def _refusal(why: object) -> gr.Error:
-    """Return what the page shows as a message, and nobody as a traceback."""
-    return gr.Error(html.escape(str(why)), print_exception=False)

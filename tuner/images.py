@@ -191,6 +191,10 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
         raise DataError(
             f"{path} must be an image, but is of no format that is known."
         ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{path} must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, but claims more."
+        ) from error
     except FAULTS as error:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 

@@ -62,7 +62,7 @@ def serve(application: ASGIApp, listener: socket.socket) -> None:
     """
     config = uvicorn.Config(
         application,
-        log_level="critical",
+        log_level="error",
         # A page that is left open keeps a connection, for which nobody wants to wait.
         timeout_graceful_shutdown=1,
     )
