@@ -399,8 +399,8 @@ def test_fewer_images_than_a_batch_are_trained(train: Split, validation: Split) 
 
 def test_predict_returns_every_image_in_order(train: Split, validation: Split) -> None:
     model, _ = fitted(plain, train, validation, "compiled", epochs=1)
-    whole = training.predict(model, validation.images)
-    parts = training.predict(model, validation.images, batch_size=7)
+    whole = training.predict(model, validation)
+    parts = training.predict(model, validation, batch_size=7)
     assert whole.shape == (100, 10)
     np.testing.assert_allclose(whole, parts, atol=1e-6)
     np.testing.assert_allclose(whole, model.predict(validation.images, verbose=0), atol=1e-6)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -48,13 +49,16 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
 @pytest.fixture
 def client(
     studies: FinishedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> mlflow.MlflowClient:
+) -> Iterator[mlflow.MlflowClient]:
     """A client of a copy of their store, which is the one in force."""
     shutil.copy(studies.folder / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    return connect(uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield connect(uri)
+    mlflow.set_tracking_uri(before)
 
 
 def challenger_of(client: mlflow.MlflowClient, study: str) -> tuple[StudyConfig, Challenger]:

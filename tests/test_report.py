@@ -532,15 +532,15 @@ def test_drawings_are_measured_where_there_are_a_model_and_classes(
 ) -> None:
     run_id, model_id = make_run()
     paths = sorted(drawings.rglob("*.png"))
-    found = on_drawings.measure(paths, run_id)
+    found = on_drawings.measure(paths, run_id, client.tracking_uri)
     assert found is not None
     # The stray one says no class.
     assert found.num_files == 30
     assert 0 < found.num_right <= 30
-    assert on_drawings.measure([drawings / "unknown.png"], run_id) is None
+    assert on_drawings.measure([drawings / "unknown.png"], run_id, client.tracking_uri) is None
     client.delete_logged_model(model_id)
     shutil.rmtree("mlruns")
-    assert on_drawings.measure(paths, run_id) is None
+    assert on_drawings.measure(paths, run_id, client.tracking_uri) is None
 
 
 def test_search_does_not_fail_for_want_of_a_report(

@@ -74,7 +74,7 @@ def digest(model: Any) -> str:
 
 
 def cross_entropy(model: Any, split: Split) -> float:
-    probabilities = training.predict(model, split.images).astype(np.float64)
+    probabilities = training.predict(model, split).astype(np.float64)
     return float(-np.log(probabilities[np.arange(len(split)), split.labels]).mean())
 
 

@@ -141,7 +141,7 @@ def _measure(candidate: Candidate, data: ImageData) -> Measured:
     what = f"version {candidate.version}"
     model, test = load_file(candidate.path, what), data.test
     try:
-        output = training.predict(model, test.images)
+        output = training.predict(model, test)
         probabilities = evaluation.as_probabilities(output, len(test), len(data.class_names))
     except ValueError as error:
         raise ModelError(

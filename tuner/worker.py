@@ -167,7 +167,7 @@ class Worker:
         """Measure the model on the test split, and write what is logged of it."""
         test, class_names = self._data.test, self._data.class_names
         probabilities = evaluation.as_probabilities(
-            training.predict(model, test.images), len(test), len(class_names)
+            training.predict(model, test), len(test), len(class_names)
         )
         result = evaluation.evaluate(probabilities, test.labels)
         written = artifacts.write(result, probabilities, test, class_names, output_dir)

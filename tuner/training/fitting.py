@@ -8,7 +8,7 @@ import keras
 import psutil
 import tensorflow as tf
 
-from tuner.datasets import Images, Split
+from tuner.datasets import Split
 from tuner.training import compiled, streamed
 from tuner.training.state import (
     TrainingState,
@@ -173,10 +173,10 @@ def _finish(model: Any, callbacks: Sequence[Any]) -> Any:
     return model.history
 
 
-def predict(model: Any, images: Images, batch_size: int = 1024) -> Any:
+def predict(model: Any, split: Split, batch_size: int = 1024) -> Any:
     """Return the model's output for every image, a NumPy array `(num_images, classes)`."""
-    batches = range(0, len(images), batch_size)
-    outputs = [model(images[i : i + batch_size], training=False) for i in batches]
+    batches = range(0, len(split), batch_size)
+    outputs = [model(split.images[i : i + batch_size], training=False) for i in batches]
     return keras.ops.convert_to_numpy(keras.ops.concatenate(outputs))
 
 
