@@ -187,7 +187,7 @@ def test_limit_in_words(limit: Limit, text: str) -> None:
     assert str(limit) == text
 
 
-CNN = {**VALUES, "blocks": 2, "filters": 4, "kernel_size": 3, "units": 16}
+CNN = {**VALUES, "blocks": 2, "convolutions": 1, "filters": 4, "kernel_size": 3, "units": 16}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,8 @@ CNN = {**VALUES, "blocks": 2, "filters": 4, "kernel_size": 3, "units": 16}
         ({}, (28, 28), 40 + 296 + 6_288 + 170),
         # Three channels, 25 pixels a kernel, no dense layer: 8 * 8 * 8 features.
         ({"kernel_size": 5, "units": 0}, (32, 32, 3), 304 + 808 + 5_130),
+        # In each block another one, from 4 to 4 filters and from 8 to 8.
+        ({"convolutions": 2}, (28, 28), 40 + 296 + 148 + 584 + 6_288 + 170),
         # Without biases, but with 4 numbers a normalised channel.
         ({"batch_norm": True}, (28, 28), 36 + 16 + 288 + 32 + 6_272 + 64 + 170),
     ],

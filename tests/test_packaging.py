@@ -17,6 +17,7 @@ VALUES = {
     "units_1": 8,
     "units": 8,
     "blocks": 1,
+    "convolutions": 1,
     "filters": 2,
     "kernel_size": 3,
     "activation": "relu",

@@ -111,6 +111,7 @@ SPACES: Mapping[str, Mapping[str, Limit]] = {
     "tuner.models.cnn.build": {
         **LIMITS,
         "blocks": Limit(min=1, max=8, integer=True),
+        "convolutions": Limit(min=1, integer=True),
         "filters": Limit(min=1, integer=True),
         "kernel_size": Limit(min=1, integer=True),
         "units": Limit(min=0, integer=True),

@@ -19,8 +19,9 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
     """Build and compile a convolutional network: blocks that halve the image, a dense layer.
 
     Args:
-        values: `blocks`, `filters` (of the first block; each next one has twice as many),
-            `kernel_size` (pixels, both ways), `units` of the dense layer (0: without),
+        values: `blocks`, `convolutions` of each block, `filters` (of the first block; each next
+            one has twice as many), `kernel_size` (pixels, both ways), `units` of the dense
+            layer (0: without),
             `activation`, `batch_norm` (whether a layer's sums are normalised over the batch),
             `dropout` (a rate in `[0, 1)`, before the dense layer and after it), and what
             `prepared` and `classifier` take.
@@ -33,14 +34,15 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
     """
     images, x = prepared(values, image_shape)
     for i in range(int(values["blocks"])):
-        x = keras.layers.Conv2D(
-            int(values["filters"]) << i,
-            values["kernel_size"],
-            padding="same",
-            use_bias=not values["batch_norm"],
-            kernel_regularizer=regularizer(values),
-        )(x)
-        x = activated(x, values)
+        for _ in range(int(values["convolutions"])):
+            x = keras.layers.Conv2D(
+                int(values["filters"]) << i,
+                values["kernel_size"],
+                padding="same",
+                use_bias=not values["batch_norm"],
+                kernel_regularizer=regularizer(values),
+            )(x)
+            x = activated(x, values)
         x = keras.layers.MaxPooling2D(padding="same")(x)
     x = dropped(keras.layers.Flatten()(x), values)
     if values["units"]:
