@@ -12,8 +12,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from tuner import config as config_module
+from tuner.checks import check_name
 from tuner.config import (
-    check_name,
     flatten,
     load,
     load_explore,

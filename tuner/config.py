@@ -1,4 +1,4 @@
-"""The configuration as typed dataclasses, and every check that needs no data.
+"""The configuration as typed dataclasses, checked.
 
 Hydra composes `conf/` and the command line into one `DictConfig`; `load` turns that into a
 `StudyConfig`, once, and nothing further on sees Hydra's types. The schema is merged after
@@ -7,45 +7,33 @@ schema for each alternative, which is known only then.
 """
 
 import difflib
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, errors
 
+from tuner.checks import (
+    MAX_PORT,
+    MAX_SEED,
+    check_at_least,
+    check_between,
+    check_data,
+    check_name,
+    check_study,
+)
 from tuner.errors import ConfigError
 from tuner.schema import (
-    DIRECTIONS,
     EXECUTORS,
     SEARCHES,
-    BayesianConfig,
-    CurvesConfig,
-    DataConfig,
     DemoConfig,
     ExploreConfig,
-    GridConfig,
-    HyperbandConfig,
     PredictConfig,
-    ProcessesConfig,
     PromoteConfig,
-    RayConfig,
-    RegistryConfig,
     ReportConfig,
     StudyConfig,
 )
-from tuner.space import Space
-
-ENGINES = ("auto", "compiled", "keras")
-KEPT = ("all", "best", "none")
-GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
-ALIASES = ("challenger", "previous")
-MAX_SEED = 2**31 - 1
-MAX_PORT = 2**16 - 1
-ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
 
 def load(composed: DictConfig) -> StudyConfig:
@@ -69,7 +57,7 @@ def load(composed: DictConfig) -> StudyConfig:
             )
         schema[group] = OmegaConf.structured(schemas[kind])
     config: StudyConfig = typed(composed, schema)
-    _check(config)
+    check_study(config)
     return config
 
 
@@ -90,8 +78,8 @@ def load_demo(composed: DictConfig) -> DemoConfig:
         ConfigError: At the first thing wrong.
     """
     config: DemoConfig = typed(composed, OmegaConf.structured(DemoConfig))
-    _check_between("port", config.port, 0, MAX_PORT)
-    _check_at_least("max_upload_mb", config.max_upload_mb, 1)
+    check_between("port", config.port, 0, MAX_PORT)
+    check_at_least("max_upload_mb", config.max_upload_mb, 1)
     return config
 
 
@@ -102,8 +90,8 @@ def load_explore(composed: DictConfig) -> ExploreConfig:
         ConfigError: At the first thing wrong.
     """
     config: ExploreConfig = typed(composed, OmegaConf.structured(ExploreConfig))
-    _check_data(config.data)
-    _check_between("seed", config.seed, 0, MAX_SEED)
+    check_data(config.data)
+    check_between("seed", config.seed, 0, MAX_SEED)
     if Path(config.picture).suffix.lower() != ".png":
         raise ConfigError(f"`picture` must be the name of a .png, but got {config.picture!r}.")
     return config
@@ -190,230 +178,6 @@ def unknown_key(key: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean `{key[: len(key) - len(name)]}{close[0]}`?" if close else ""
     return f"`{key}` is not a key of the configuration; here are: {', '.join(known)}.{hint}"
-
-
-def check_name(name: str) -> None:
-    """Refuse a study name that could not be a folder's name on every system.
-
-    Raises:
-        ConfigError: If it has other characters than letters, digits and `._=,+-`, starts with
-            one of those, or is longer than 100 characters.
-    """
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(
-            f"`study` must be letters, digits and ._=,+- (100 at most, starting with a letter "
-            f"or a digit), but got {name!r}."
-        )
-
-
-def _check(config: StudyConfig) -> None:
-    """Check all that types cannot say."""
-    if config.study is not None:
-        check_name(config.study)
-    _check_between("seed", config.seed, 0, MAX_SEED)
-    if not _is_dotted_name(config.model.get("_target_")):
-        raise ConfigError(
-            f"`model._target_` must be a dotted name such as my_package.my_function, but got "
-            f"{config.model.get('_target_')!r}."
-        )
-    _check_data(config.data)
-    _check_search(config)
-    _check_at_least("executor.threads", config.executor.threads, 1)
-    if isinstance(config.executor, ProcessesConfig | RayConfig):
-        if config.executor.workers is not None:
-            _check_at_least("executor.workers", config.executor.workers, 1)
-        _check_at_least("executor.retries", config.executor.retries, 0)
-    if isinstance(config.executor, RayConfig):
-        _check_ray(config.executor)
-    _check_one_of("training.engine", config.training.engine, ENGINES)
-    _check_curves(config.curves)
-    _check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
-    if config.tracking.log_models == "none" and config.registry.name is not None:
-        raise ConfigError(
-            "`tracking.log_models=none` leaves no model to register: set registry.name=null "
-            "too, or log the best."
-        )
-    for key, name in (
-        ("data.name", config.data.name),
-        ("registry.name", config.registry.name),
-        ("registry.alias", config.registry.alias),
-        ("tracking.experiment", config.tracking.experiment),
-    ):
-        if name is not None and (not name.strip() or set("/:@") & set(name)):
-            raise ConfigError(f"`{key}` must be a name without any of / : @, but got {name!r}.")
-    _check_registry(config.registry)
-    if config.tracking.experiment is None:
-        raise ConfigError("`tracking.experiment` must be a name, but got null.")
-    space = config.searched_space()
-    if isinstance(config.search, HyperbandConfig):
-        _check_hyperband(config.search, space)
-    if "epochs" not in space.dimensions and not isinstance(config.search, HyperbandConfig):
-        raise ConfigError(
-            "`space.epochs` is missing: give a number, a list of choices or a range "
-            "{min: …, max: …}."
-        )
-
-
-def _check_data(data: DataConfig) -> None:
-    if not _is_dotted_name(data._target_):
-        raise ConfigError(
-            f"`data._target_` must be a dotted name such as my_package.load, but got "
-            f"{data._target_!r}."
-        )
-    if not 0 < data.validation_split < 1:
-        raise ConfigError(
-            f"`data.validation_split` must be above 0 and below 1 (the share of the training "
-            f"images kept for validation), but got {data.validation_split}."
-        )
-    if not 0 < data.test_split < 1:
-        raise ConfigError(
-            f"`data.test_split` must be above 0 and below 1 (the share of the images that "
-            f"judges), but got {data.test_split}."
-        )
-    if data.train_size is not None:
-        _check_at_least("data.train_size", data.train_size, 1)
-
-
-def _check_registry(registry: RegistryConfig) -> None:
-    if registry.alias in ALIASES:
-        raise ConfigError(
-            f"`registry.alias` must be another name than {' and '.join(ALIASES)}, which the "
-            f"registry uses itself, but got {registry.alias!r}."
-        )
-    gate = registry.gate
-    _check_one_of("registry.gate.metric", gate.metric, GATE_METRICS)
-    _check_at_least("registry.gate.min_improvement", gate.min_improvement, 0)
-    if not 0 <= gate.confidence < 1:
-        raise ConfigError(
-            f"`registry.gate.confidence` must be from 0 (no test) to below 1, but got "
-            f"{gate.confidence}."
-        )
-    for key, share in (
-        ("min_accuracy", gate.min_accuracy),
-        ("max_class_drop", gate.max_class_drop),
-    ):
-        if share is not None and not 0 <= share <= 1:
-            raise ConfigError(
-                f"`registry.gate.{key}` must lie between 0 and 1, or be null, but got {share}."
-            )
-    for key, most in (
-        ("max_parameters", gate.max_parameters),
-        ("max_latency_ms", gate.max_latency_ms),
-    ):
-        if most is not None and not most > 0:
-            raise ConfigError(
-                f"`registry.gate.{key}` must be above 0, or null for no limit, but got {most}."
-            )
-
-
-def _check_curves(curves: CurvesConfig) -> None:
-    _check_one_of("curves.keep", curves.keep, KEPT)
-    _check_at_least("curves.every_seconds", curves.every_seconds, 0)
-    if curves.max_mb is not None:
-        _check_at_least("curves.max_mb", curves.max_mb, 0)
-    if curves.shared and not curves.reuse:
-        raise ConfigError(
-            "`curves.shared=true` must go with `curves.reuse=true`: what the trials of one "
-            "study do not share, other studies cannot."
-        )
-
-
-def _check_search(config: StudyConfig) -> None:
-    search = config.search
-    for key in ("max_trials", "max_minutes", "num_initial_points", "max_epochs", "iterations"):
-        value = getattr(search, key, None)
-        if value is not None and not value > 0:
-            raise ConfigError(f"`search.{key}` must be above 0, but got {value}.")
-    if isinstance(search, HyperbandConfig):
-        _check_at_least("search.factor", search.factor, 2)
-    elif not isinstance(search, GridConfig) and search.max_trials is None:
-        raise ConfigError(
-            f"`search.max_trials` must be a whole number for the {search.oracle} oracle, which "
-            f"never ends by itself, but got null."
-        )
-    if isinstance(search, BayesianConfig):
-        for key, value in (("alpha", search.alpha), ("beta", search.beta)):
-            _check_at_least(f"search.{key}", value, 0)
-    if search.direction not in (None, "min", "max"):
-        raise ConfigError(
-            f"`search.direction` must be min, max or null, but got {search.direction!r}."
-        )
-    is_builtin = config.model_function.startswith("tuner.models.")
-    unknown = search.objective not in DIRECTIONS
-    if unknown and (is_builtin or not search.objective.startswith("val_")):
-        raise ConfigError(
-            f"`search.objective` must be one of {', '.join(DIRECTIONS)}, or another validation "
-            f"metric `val_…` that your own model compiles, but got {search.objective!r}."
-        )
-    if not unknown and search.direction not in (None, DIRECTIONS[search.objective]):
-        raise ConfigError(
-            f"`search.direction` must be {DIRECTIONS[search.objective]} or null for the "
-            f"objective {search.objective}, but got {search.direction!r}."
-        )
-    if unknown and search.direction is None:
-        raise ConfigError(
-            f"`search.direction` must say min or max for the objective {search.objective}."
-        )
-
-
-def _check_ray(executor: RayConfig) -> None:
-    address = executor.address
-    if address not in (None, "auto") and not ADDRESS_PATTERN.fullmatch(str(address)):
-        raise ConfigError(
-            f"`executor.address` must be null (a cluster on this machine, for this study "
-            f"alone), auto, or the host:port of a cluster's head, but got {address!r}."
-        )
-    # What Ray itself allows: it counts in ten-thousandths, and hands out no GPU and a half.
-    for key, value in (("cpus", executor.cpus), ("gpus", executor.gpus)):
-        if not 0 <= value < math.inf or round(value, 4) != value:
-            raise ConfigError(
-                f"`executor.{key}` must be at least 0, with 4 decimals at most, but got "
-                f"{value}."
-            )
-    if executor.gpus > 1 and not executor.gpus.is_integer():
-        raise ConfigError(
-            f"`executor.gpus` must be a whole number or a part of one GPU, but got "
-            f"{executor.gpus}."
-        )
-    if executor.cpus == executor.gpus == 0:
-        raise ConfigError(
-            "`executor.cpus` or `executor.gpus` must be above 0, or any number of trials would "
-            "fit on a node."
-        )
-
-
-def _check_hyperband(search: HyperbandConfig, space: Space) -> None:
-    """Refuse a space that cannot fill a first round, after which nothing could be promoted."""
-    num_brackets = 1 + math.floor(math.log(search.max_epochs, search.factor) + 1e-9)
-    end_size = math.ceil(1 + math.log(search.max_epochs, search.factor)) / num_brackets
-    needed = math.ceil(end_size * search.factor ** (num_brackets - 1))
-    size = space.size()
-    if size is not None and size < needed:
-        raise ConfigError(
-            f"`search=hyperband` must find at least {needed} points in `space`, beside "
-            f"`epochs`, for its first round with max_epochs={search.max_epochs} and "
-            f"factor={search.factor}, but there are {size}: search more hyperparameters, or "
-            f"use search=grid."
-        )
-
-
-def _check_at_least(key: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ConfigError(f"`{key}` must be at least {least}, but got {value}.")
-
-
-def _check_one_of(key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"`{key}` must be one of {', '.join(allowed)}, but got {value!r}.")
-
-
-def _check_between(key: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"`{key}` must lie between {low} and {high}, but got {value}.")
-
-
-def _is_dotted_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)+", name))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
