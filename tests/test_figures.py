@@ -7,10 +7,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tuner import figures
 from tuner.datasets import Split
 from tuner.evaluation import calibration
-from tuner.figures import confusion_matrix
+from tuner.figures.calibration import calibration_diagram
+from tuner.figures.confusion import confusion_matrix
+from tuner.figures.sheets import wrong_predictions
 
 Pixels = npt.NDArray[np.int64]
 
@@ -108,7 +109,7 @@ def drawn_wrong(
     probabilities[np.arange(num_images), (labels + 1) % num_classes] = 0.7
     images = drawn.integers(0, 256, (num_images, *shape), dtype=np.uint8)
     names = [f"class number {i} of many" for i in range(num_classes)]
-    figures.wrong_predictions(Split(images, labels), probabilities, names, path)
+    wrong_predictions(Split(images, labels), probabilities, names, path)
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"), dtype=np.int64)
@@ -140,7 +141,7 @@ def test_wrong_predictions_show_each_class_in_a_row(tmp_path: Path) -> None:
     images = images[[0, 0, 2]]
     probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.6, 0.4]], np.float32)
     wrong = Split(images, np.array([0, 0, 1]))
-    figures.wrong_predictions(wrong, probabilities, ["a", "b"], tmp_path / "wrong.png")
+    wrong_predictions(wrong, probabilities, ["a", "b"], tmp_path / "wrong.png")
     with Image.open(tmp_path / "wrong.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     red = (pixels == (255, 0, 0)).all(axis=2)
@@ -152,7 +153,7 @@ def test_wrong_predictions_show_each_class_in_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("confidences", [[0.3, 0.9, 0.95], [1.0, 1.0, 1.0]])
 def test_calibration_is_a_picture(tmp_path: Path, confidences: list[float]) -> None:
     found = calibration(np.array(confidences, np.float32), np.array([True, False, True]))
-    figures.calibration(found, tmp_path / "calibration.png")
+    calibration_diagram(found, tmp_path / "calibration.png")
     with Image.open(tmp_path / "calibration.png") as image:
         assert image.size == (480, 420)
         pixels = np.asarray(image.convert("RGB")).astype(int)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner import figures
 from tuner.datasets import Split
 from tuner.evaluation import Evaluation, Probabilities, mistakes
+from tuner.figures.calibration import calibration_diagram
+from tuner.figures.confusion import confusion_matrix
+from tuner.figures.sheets import wrong_predictions
 
 
 def write(
@@ -35,9 +37,7 @@ def write(
         `wrong_predictions.png` and `.csv`.
     """
     wrong = mistakes(probabilities, test.labels)
-    figures.confusion_matrix(
-        result.confusion, class_names, matrix := folder / "confusion_matrix.png"
-    )
+    confusion_matrix(result.confusion, class_names, matrix := folder / "confusion_matrix.png")
     shares = result.confusion / result.confusion.sum(axis=1, keepdims=True).clip(1)
     counts = _write_json(
         folder / "confusion_matrix.json",
@@ -48,8 +48,8 @@ def write(
         },
     )
     numbers = _write_json(folder / "evaluation.json", _numbers(result, class_names))
-    figures.calibration(result.calibration, diagram := folder / "calibration.png")
-    figures.wrong_predictions(
+    calibration_diagram(result.calibration, diagram := folder / "calibration.png")
+    wrong_predictions(
         test.take(wrong),
         probabilities[wrong],
         class_names,

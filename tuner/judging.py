@@ -166,18 +166,19 @@ def _measure(candidate: Candidate, data: ImageData) -> Measured:
 
 
 def _write(decision: GateDecision, data: ImageData, folder: Path) -> tuple[Path, ...]:
-    from tuner import figures
+    from tuner.figures.confusion import confusion_difference
+    from tuner.figures.sheets import changed_predictions
 
     text = json.dumps(decision.to_dict(data.class_names), indent=1)
     (table := folder / "decision.json").write_text(text, encoding="utf-8")
     ours, theirs = decision.challenger, decision.champion
     if theirs is None:
         return (table,)
-    figures.confusion_difference(
+    confusion_difference(
         theirs.confusion, ours.confusion, data.class_names,
         difference := folder / "confusion_difference.png",
     )  # fmt: skip
-    figures.changed_predictions(
+    changed_predictions(
         data.test, theirs.probabilities, ours.probabilities, data.class_names,
         changed := folder / "changed_predictions.png",
     )  # fmt: skip

@@ -47,12 +47,12 @@ def main(composed: DictConfig) -> None:
     _print_predictions(console, root, predictions)
     _print_score(console, predictions)
     if config.show:
-        from tuner import figures
+        from tuner.figures import sheets
 
-        figures.predictions(
+        sheets.predictions(
             predictions.files, predictions.probabilities, predictions.classes, SHEET
         )
-        left_out = len(paths) - figures.MAX_FILES
+        left_out = len(paths) - sheets.MAX_FILES
         more = f" (without the last {left_out:,})" if left_out > 0 else ""
         console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
 

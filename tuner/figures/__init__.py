@@ -1,0 +1,1 @@
+"""Pictures of trials, promotions and predictions: the only import of matplotlib."""

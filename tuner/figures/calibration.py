@@ -1,0 +1,41 @@
+"""How far a model is as right as it is sure."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tuner.evaluation import NUM_BINS, Calibration
+from tuner.figures.canvas import new_figure, save
+
+
+def calibration_diagram(found: Calibration, path: Path) -> None:
+    """Draw how often a model is right where it is so confident, as a PNG.
+
+    Args:
+        found: Of the model's predictions.
+        path: File to write.
+    """
+    figure, axes = new_figure(4.8, 4.2)
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    share = found.counts / found.counts.sum()
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
+    filled = found.counts > 0
+    axes.bar(
+        edges[:-1][filled], found.accuracies[filled], 1 / NUM_BINS, align="edge",
+        color="#9ecae1", edgecolor="white", label="accuracy",
+    )  # fmt: skip
+    axes.plot(
+        found.confidences[filled], found.accuracies[filled], "o", color="#08519c", markersize=4
+    )
+    axes.step(
+        edges, np.append(share, share[-1]), where="post", color="#e6550d", linewidth=1.2,
+        label="share of the images",
+    )  # fmt: skip
+    axes.set_title(f"expected calibration error {found.error:.4f}")
+    axes.set_xlabel("confidence: probability of the predicted class")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of the predictions that are right")
+    axes.legend(loc="upper left", framealpha=0.9, edgecolor="white")
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)

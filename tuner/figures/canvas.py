@@ -1,0 +1,48 @@
+"""What all pictures are made with: a figure, its file, and names that fit."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def new_figure(
+    width: float, height: float, margins: tuple[float, float, float, float] | None = None
+) -> tuple[Figure, Any]:
+    """Return a figure of so many inches, and axes in it with these margins.
+
+    Matplotlib's own layouts draw everything twice, and a trial of a second should not spend a
+    third of one on its pictures.
+    """
+    figure = Figure(figsize=(width, height), dpi=100)
+    FigureCanvasAgg(figure)
+    left, bottom, right, top = margins or (0.6, 0.6, 0.2, 0.45)
+    axes = figure.add_axes(
+        (
+            left / width,
+            bottom / height,
+            (width - left - right) / width,
+            (height - bottom - top) / height,
+        )
+    )
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG."""
+    with warnings.catch_warnings():
+        # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
+        figure.savefig(path)
+
+
+def shortened(name: str, length: int = 14) -> str:
+    """Return a name of at most so many characters."""
+    if len(name) <= length:
+        return name
+    # The end often tells names apart.
+    end = length // 3
+    return f"{name[: length - end - 1]}…{name[-end:]}"
