@@ -110,7 +110,7 @@ def main(num_trials: int) -> None:
         tracker = Tracker(client, "many", "many", held.state.study_id)
         data: Any = DataRecord("digits", "0", "{}", "{}")
         tracker.open_study({"seed": 0}, data, [])
-        forecast = Forecast(space, num_trials, None, False)
+        forecast = Forecast(space, num_trials, None, False, True)
         progress = Progress(
             Console(quiet=True), OBJECTIVE, space.searched, num_trials, forecast, None, 1
         )

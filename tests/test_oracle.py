@@ -334,17 +334,21 @@ def test_num_trials_of_small_space_is_upper_bound(
         (RANDOM, None),
         (GRID, None),
         (BAYESIAN, None),
-        # 3 x 1 + 1 x 3 and 2 x 3 epochs in 6 trials.
-        (HYPERBAND, 2.0),
-        # 12 x 2 + 4 x 4 + 2 x 10, 6 x 4 + 2 x 10 and 4 x 10 epochs in 30 trials.
-        (HyperbandConfig("hyperband", max_epochs=10, factor=3), 4.8),
-        (HyperbandConfig("hyperband", max_epochs=10, factor=3, iterations=3), 4.8),
+        (HYPERBAND, [(2, 3), (3, 1), (1, 3)]),
+        (
+            HyperbandConfig("hyperband", max_epochs=10, factor=3),
+            [(4, 10), (6, 4), (2, 10), (12, 2), (4, 4), (2, 10)],
+        ),
+        (
+            HyperbandConfig("hyperband", max_epochs=3, factor=3, iterations=2),
+            [(2, 3), (3, 1), (1, 3)] * 2,
+        ),
     ],
 )
-def test_mean_epochs(
-    search: SearchConfig, expected: float | None, make_oracle: MakeOracle
+def test_rounds(
+    search: SearchConfig, expected: list[tuple[int, int]] | None, make_oracle: MakeOracle
 ) -> None:
-    assert make_oracle(search).mean_epochs() == expected
+    assert make_oracle(search).rounds() == expected
 
 
 # Hyperband.

@@ -31,7 +31,7 @@ def oracle_in_process(folder: Path) -> Iterator[OracleProcess]:
 def test_answers_as_the_oracle_itself_and_goes_on(tmp_path: Path) -> None:
     direct = SearchOracle(GridConfig("grid"), SPACE, OBJECTIVE, 3, tmp_path / "direct.jsonl")
     with oracle_in_process(tmp_path) as oracle:
-        assert (oracle.num_trials, oracle.mean_epochs, oracle.num_told) == (4, None, 0)
+        assert (oracle.num_trials, oracle.rounds, oracle.num_told) == (4, None, 0)
         for i in range(2):
             proposal = oracle.ask()
             assert proposal == direct.ask()

@@ -76,7 +76,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
                 on_epoch(request.trial_id, i + 1, metrics)
             return dataclasses.replace(result, epochs=epochs)
 
-        forecast = Forecast(SPACE, oracle.num_trials(), None, is_exhaustive=True)
+        forecast = Forecast(SPACE, oracle.num_trials(), None, is_exhaustive=True, shares=True)
         progress = Progress(
             Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline, 1
         )

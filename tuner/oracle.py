@@ -92,12 +92,11 @@ class SearchOracle:
             counts.append(self._search.max_trials)
         return min(counts, default=None)
 
-    def mean_epochs(self) -> float | None:
-        """Return the epochs of an average trial where the oracle sets them, else None."""
+    def rounds(self) -> list[tuple[int, int]] | None:
+        """Return (trials, epochs of each) of every round where the oracle sets the epochs."""
         if not isinstance(self._search, HyperbandConfig):
             return None
-        rounds = self._schedule(self._search)
-        return sum(size * epochs for size, epochs in rounds) / sum(size for size, _ in rounds)
+        return self._schedule(self._search)
 
     def _hyperband_counts(self, search: HyperbandConfig) -> list[int]:
         brackets = range(self._oracle._get_num_brackets())

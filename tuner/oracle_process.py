@@ -32,7 +32,7 @@ class OracleProcess:
 
     Attributes:
         num_trials: See `SearchOracle.num_trials`.
-        mean_epochs: See `SearchOracle.mean_epochs`.
+        rounds: See `SearchOracle.rounds`.
         num_told: How many trials have ended, well or not.
         values: Of every trial proposed before the process started.
         scores: The objective of every trial completed before, in the order they ended.
@@ -55,7 +55,7 @@ class OracleProcess:
         )
         begun: dict[str, Any] = self._receive()
         self.num_trials: int | None = begun["num_trials"]
-        self.mean_epochs: float | None = begun["mean_epochs"]
+        self.rounds: list[tuple[int, int]] | None = begun["rounds"]
         self.num_told: int = begun["num_told"]
         self.values: dict[str, Values] = begun["values"]
         self.scores: dict[str, float] = begun["scores"]
@@ -117,7 +117,7 @@ def _serve(
         oracle = SearchOracle(search, space, objective, seed, journal)
         answer: Any = {
             "num_trials": oracle.num_trials(),
-            "mean_epochs": oracle.mean_epochs(),
+            "rounds": oracle.rounds(),
             "num_told": oracle.num_told,
             "values": oracle.values,
             "scores": dict(oracle.scores),

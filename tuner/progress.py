@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 @dataclass
 class _Running:
     values: Values
+    new_epochs: int
     started: float
     epoch: int = 0
     score: float | None = None
@@ -97,8 +98,7 @@ class Progress:
     def start_trial(self, trial_id: str, values: Values) -> None:
         """Show a trial as running."""
         self._num_started += 1
-        self._forecast.start(values)
-        self._running[trial_id] = _Running(values, time.time())
+        self._running[trial_id] = _Running(values, self._forecast.start(values), time.time())
         logger.debug("trial %s starts: %s", trial_id, describe(values))
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
@@ -134,8 +134,12 @@ class Progress:
             )
             return
         # Not since it was submitted: a worker may have had to start first.
-        trained = len(outcome.epochs) - outcome.epochs_reused
-        self._forecast.learn({**running.values, "epochs": trained}, outcome.seconds)
+        self._forecast.learn(
+            running.values,
+            len(outcome.epochs) - outcome.epochs_reused,
+            outcome.train_seconds,
+            outcome.seconds - outcome.train_seconds,
+        )
         score = outcome.score(self._objective)
         is_best = self._note_best(outcome.trial_id, score)
         logger.info(
@@ -168,7 +172,7 @@ class Progress:
         now = time.time()
         in_flight = 0.0
         for running in self._running.values():
-            predicted = self._forecast.trial_seconds(running.values) or 0.0
+            predicted = self._forecast.trial_seconds(running.values, running.new_epochs) or 0.0
             in_flight += max(predicted - (now - running.started), 0.0)
         left = (to_come + in_flight) / self.capacity
         return left if self._deadline is None else min(left, max(self._deadline - now, 0.0))

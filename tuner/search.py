@@ -156,7 +156,9 @@ def _run(
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
-        forecast = Forecast(space, oracle.num_trials, oracle.mean_epochs, is_exhaustive)
+        forecast = Forecast(
+            space, oracle.num_trials, oracle.rounds, is_exhaustive, config.curves.reuse
+        )
         progress = Progress(
             console,
             objective,
