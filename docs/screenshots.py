@@ -1,4 +1,4 @@
-"""Takes the README's pictures of MLflow's pages again.
+"""Takes the README's pictures of pages again.
 
 In an empty folder, run the README's search on MNIST, and let MLflow show it:
 
@@ -6,12 +6,19 @@ In an empty folder, run the README's search on MNIST, and let MLflow show it:
         'space.epochs=[2,4]' 'space.units=[64,128]' study=first
     mlflow ui
 
+Run one with more trials, whose report is shown, and the page to draw on:
+
+    python -m tuner.search +experiment=quick_mnist search.max_trials=40 registry.name=quick \
+        data.path=mnist.npz study=quick
+    python -m tuner.demo model=models:/mnist-classifier@champion
+
 Then, in the project's root and with Debian's Chromium:
 
-    python docs/screenshots.py http://127.0.0.1:5000
+    python docs/screenshots.py http://127.0.0.1:5000 <folder>/experiments/quick/report.html \
+        http://127.0.0.1:7860
 
-writes `mlflow-study.png`, `mlflow-trial.png` and `mlflow-model.png` into `docs/images/`, and
-fetches the champion's confusion matrix, `confusion-matrix.png`.
+writes `mlflow-study.png`, `mlflow-trial.png`, `mlflow-model.png`, `report.png` and `demo.png`
+into `docs/images/`, and fetches the champion's confusion matrix, `confusion-matrix.png`.
 """
 
 import io
@@ -36,6 +43,8 @@ STUDY = "first"
 MODEL = "mnist-classifier"
 COLUMNS = ("val_accuracy", "test_accuracy", "epochs", "units_1", "units_2")
 CURVES = "^loss|^val"
+# A seven, of points whose coordinates are shares of the sheet.
+DRAWN = ((0.3, 0.25), (0.7, 0.25), (0.45, 0.8))
 
 # What MLflow's pages keep in the browser: no chat beside the page.
 SETTINGS = {
@@ -45,8 +54,8 @@ SETTINGS = {
 }
 
 
-def main(address: str) -> None:
-    """Take all pictures of the study that MLflow shows at an address."""
+def main(address: str, report: str, demo: str) -> None:
+    """Take all pictures: of MLflow's pages and the one to draw on, and of a report."""
     client = mlflow.MlflowClient(address)
     version = client.get_model_version_by_alias(MODEL, "champion")
     experiment = client.get_run(str(version.run_id)).info.experiment_id
@@ -69,6 +78,11 @@ def main(address: str) -> None:
         take_trial(page)
         page.goto(f"{address}/#/models/{MODEL}/versions/{version.version}")
         take_model(page)
+        page.goto(Path(report).resolve().as_uri())
+        take_report(page)
+        page.set_viewport_size({"width": 1000, "height": 900})
+        page.goto(demo)
+        take_demo(page)
         browser.close()
 
 
@@ -105,6 +119,27 @@ def take_model(page: Page) -> None:
     _take(page, "mlflow-model.png", page.get_by_text("Tensor (dtype: float32"))
 
 
+def take_report(page: Page) -> None:
+    """Show the beginning of a report, down to its first chart."""
+    _take(page, "report.png", page.locator("section").filter(has_text="How the search went"))
+
+
+def take_demo(page: Page) -> None:
+    """Draw a digit."""
+    sheet = page.locator("#sheet canvas")
+    sheet.wait_for()
+    box = sheet.bounding_box()
+    assert box is not None
+    for i, (right, down) in enumerate(DRAWN):
+        page.mouse.move(
+            box["x"] + right * box["width"], box["y"] + down * box["height"], steps=10
+        )
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    _take(page, "demo.png", page.locator("#shown"))
+
+
 def _take(page: Page, name: str, last: Locator) -> None:
     """Write a picture of a page, down to something on it."""
     last.wait_for()
@@ -113,7 +148,8 @@ def _take(page: Page, name: str, last: Locator) -> None:
     box = last.bounding_box()
     assert box is not None
     height = box["y"] + box["height"] + 24
-    png = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+    width = page.evaluate("innerWidth")
+    png = page.screenshot(clip={"x": 0, "y": 0, "width": width, "height": height})
     with Image.open(io.BytesIO(png)) as picture:
         picture.convert("RGB").quantize(NUM_COLOURS).save(IMAGES / name, optimize=True)
     print(name, (IMAGES / name).stat().st_size // 1024, "KB")
