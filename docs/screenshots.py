@@ -6,11 +6,14 @@ In an empty folder, run the README's search on MNIST, and let MLflow show it:
         'space.epochs=[2,4]' 'space.units=[64,128]' study=first
     mlflow ui
 
-Run one with more trials, whose report is shown, and the page to draw on:
+and draw with it:
 
-    python -m tuner.search +experiment=quick_mnist search.max_trials=40 registry.name=quick \
-        data.path=mnist.npz study=quick
     python -m tuner.demo model=models:/mnist-classifier@champion
+
+In another folder, run a search of more trials, whose report is shown:
+
+    python -m tuner.search +experiment=quick_mnist search.max_trials=40 data.path=mnist.npz \
+        study=quick
 
 Then, in the project's root and with Debian's Chromium:
 
@@ -78,6 +81,7 @@ def main(address: str, report: str, demo: str) -> None:
         take_trial(page)
         page.goto(f"{address}/#/models/{MODEL}/versions/{version.version}")
         take_model(page)
+        page.set_viewport_size({"width": 1000, "height": 2400})
         page.goto(Path(report).resolve().as_uri())
         take_report(page)
         page.set_viewport_size({"width": 1000, "height": 900})
@@ -121,7 +125,7 @@ def take_model(page: Page) -> None:
 
 def take_report(page: Page) -> None:
     """Show the beginning of a report, down to its first chart."""
-    _take(page, "report.png", page.locator("section").filter(has_text="How the search went"))
+    _take(page, "report.png", page.locator("section").filter(has_text="How the search went"), 12)
 
 
 def take_demo(page: Page) -> None:
@@ -140,14 +144,14 @@ def take_demo(page: Page) -> None:
     _take(page, "demo.png", page.locator("#shown"))
 
 
-def _take(page: Page, name: str, last: Locator) -> None:
-    """Write a picture of a page, down to something on it."""
+def _take(page: Page, name: str, last: Locator, margin: int = 24) -> None:
+    """Write a picture of a page, down to so many pixels below something on it."""
     last.wait_for()
     # Charts and opened rows move for a moment.
     page.wait_for_timeout(2000)
     box = last.bounding_box()
     assert box is not None
-    height = box["y"] + box["height"] + 24
+    height = box["y"] + box["height"] + margin
     width = page.evaluate("innerWidth")
     png = page.screenshot(clip={"x": 0, "y": 0, "width": width, "height": height})
     with Image.open(io.BytesIO(png)) as picture:

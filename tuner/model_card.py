@@ -48,7 +48,7 @@ def write(
         f"with 95 % confidence between {low:.2%} and {high:.2%}",
         "Worst classes": _worst(judgement),
         "Size": f"{measured.num_parameters:,} parameters",
-        "Comes from": trial,
+        "Origin": trial,
     }
     table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
     return (
