@@ -125,7 +125,9 @@ def take_model(page: Page) -> None:
 
 def take_report(page: Page) -> None:
     """Show the beginning of a report, down to its first chart."""
-    _take(page, "report.png", page.locator("section").filter(has_text="How the search went"), 12)
+    _take(
+        page, "report.png", page.locator("section").filter(has_text="How the search went"), 12
+    )
 
 
 def take_demo(page: Page) -> None:

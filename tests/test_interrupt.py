@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 SCRIPT = """
 import os, signal, sys
@@ -31,6 +32,22 @@ print(seen)
 """
 
 
+COMMAND = """
+from tuner import cli
+
+def import_something(composed):
+    try:
+        try:
+            raise {cause}
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+    except ImportError as error:
+        raise RuntimeError("no plugin") from error
+
+cli.run(import_something, "config")
+"""
+
+
 def run(name: str) -> str:
     script = SCRIPT.replace("{name}", name)
     done = subprocess.run(
@@ -43,3 +60,13 @@ def test_interrupt_waits_for_the_end_of_what_is_deferred() -> None:
     expected = ["inner", "outer", "raised", "cleaned up", "remembered", "at once"]
     for name in ("SIGINT", "SIGTERM"):
         assert run(name) == str(expected)
+
+
+def test_interrupt_in_the_middle_of_an_import_is_no_failure(tmp_path: Path) -> None:
+    """Python makes an ImportError of it where a module written in C is initialised."""
+    for cause, status in (("KeyboardInterrupt", 130), ("OSError", 1)):
+        script = COMMAND.replace("{cause}", cause)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (status, status == 1)

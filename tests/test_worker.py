@@ -118,6 +118,21 @@ def test_run_measures_and_writes(trained: TrialResult, few_digits: ImageData) ->
     assert np.trace(confusion) / 80 == trained.test["test_accuracy"]
 
 
+def test_run_replaces_what_a_worker_that_died_has_left(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    request = make_request(tmp_path, epochs=1)
+    model = Path(request.output_dir, "model")
+    (model / "data").mkdir(parents=True)
+    (model / "data" / "model.keras").write_bytes(b"half a model")
+    (model.parent / "calibration.png").write_bytes(b"half a picture")
+    result = succeeded(make_worker(few_digits).run(request, ignore))
+    predictions = mlflow.pyfunc.load_model(result.files.model_dir).predict(
+        few_digits.test.images
+    )
+    assert predictions.shape == (80, 10)
+
+
 def test_run_reports_every_epoch(few_digits: ImageData, tmp_path: Path) -> None:
     reported: list[tuple[str, int, Metrics]] = []
     request = make_request(tmp_path, trial_id="0007", epochs=3)
@@ -269,6 +284,7 @@ def test_run_goes_on_where_another_trial_ended(
         )
     )
     assert seen == [(1, True), (2, True), (3, False), (4, False), (5, False)]
+    assert 0 < long.compile_seconds < long.seconds
     assert (long.epochs_reused, long.continued_from) == (2, "/0000")
     assert long.epochs == whole.epochs
     assert same_files(long, whole, few_digits)
@@ -286,7 +302,7 @@ def test_run_shorter_than_an_earlier_trial_trains_nothing(
     assert {2, 4} <= set(curve.epochs())
     request = make_request(tmp_path, trial_id="0001", epochs=2, curve="key")
     again = succeeded(worker.run(request, ignore))
-    assert (again.epochs_reused, again.train_seconds) == (2, 0.0)
+    assert (again.epochs_reused, again.train_seconds, again.compile_seconds) == (2, 0.0, 0.0)
     assert again.epochs == alone.epochs
     assert same_files(again, alone, few_digits)
 

@@ -131,11 +131,13 @@ class Trial:
         status: MLflow's.
         params: Its values.
         metrics: `(step, value)` of each metric.
+        error: What it failed by, if it did.
     """
 
     status: str
     params: Mapping[str, str]
     metrics: Mapping[str, tuple[tuple[int, float], ...]]
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def record(place: Place) -> Record:
             for name in metrics
             if name not in _TIMES
         }
-        trial = Trial(run.info.status, run.data.params, histories)
+        error = tags.get("tuner.error", "")
+        trial = Trial(run.info.status, run.data.params, histories, error)
         trials.setdefault(tags["tuner.trial"], []).append(trial)
     champion = client.get_model_version_by_alias("digits-classifier", "champion")
     champion_run = client.get_run(str(champion.run_id))

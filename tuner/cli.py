@@ -57,6 +57,8 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         try:
             command(composed)
         except Exception as error:
+            if interrupt.is_cause_of(error):
+                raise KeyboardInterrupt from error
             if (refusal := refusal_to_write(error)) is not None:
                 _exit(NoRoom(refusal), wants_traceback)
             _exit(error, wants_traceback)

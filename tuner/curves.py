@@ -194,6 +194,7 @@ class CurveWriter:
 
     Attributes:
         epochs: All of the curve so far.
+        began: When the first epoch of its own began, on `time.perf_counter`; None before.
     """
 
     def __init__(
@@ -209,10 +210,13 @@ class CurveWriter:
         self._setup = setup
         self._writing_seconds = self._training_seconds = 0.0
         self._clock = self._written = time.perf_counter()
+        self.began: float | None = None
 
     def begin_epoch(self) -> None:
         """Start the clock of an epoch."""
         self._clock = time.perf_counter()
+        if self.began is None:
+            self.began = self._clock
 
     def end_epoch(self, metrics: Metrics) -> None:
         """Take note of an epoch."""

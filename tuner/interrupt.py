@@ -33,6 +33,15 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def is_cause_of(error: BaseException) -> bool:
+    """Whether an error is an interrupt in disguise.
+
+    One that arrives while a module written in C is imported becomes an ImportError.
+    """
+    cause = error.__cause__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or is_cause_of(cause))
+
+
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Let a call run to its end, and raise an interrupt that came meanwhile only then.

@@ -112,7 +112,8 @@ class TrialRequest:
         trial_id: The oracle's name of the trial.
         values: One point of the space; `epochs` and `batch_size` are always among them.
         seed: Seed of everything random in the trial, from `trial_seed`.
-        output_dir: Absolute path of an existing folder for the files the worker makes.
+        output_dir: Absolute path of an existing folder for the files the worker makes; what a
+            worker that died has left there is removed.
         deadline: Time (seconds since 1970) at which to stop, or None.
         curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
             when needed; None to begin at the first epoch and keep nothing.

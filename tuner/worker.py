@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -78,6 +79,8 @@ class Worker:
 
     def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
         begin = time.perf_counter()
+        output_dir = Path(request.output_dir)
+        _empty(output_dir)
         training.seed_everything(request.seed)
         epochs = int(request.values["epochs"])
         model, curve = self._model(request)
@@ -105,7 +108,7 @@ class Worker:
             on_state=writer.offer,
         )
         trained = time.perf_counter()
-        test, files = self._evaluate(model, Path(request.output_dir))
+        test, files = self._evaluate(model, output_dir)
         end = time.perf_counter()
         reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
         return TrialResult(
@@ -116,7 +119,7 @@ class Worker:
             num_parameters=int(model.count_params()),
             train_seconds=sum(e.seconds for e in writer.epochs if e.trial == trial),
             seconds=end - begin,
-            compile_seconds=watch.began - built,
+            compile_seconds=0.0 if writer.began is None else writer.began - built,
             evaluate_seconds=end - trained,
             epochs_reused=len(reused),
             continued_from=reused[-1].trial if reused else None,
@@ -233,11 +236,8 @@ class _WatchedValues(dict[str, Value]):
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch, and ends a training that is hopeless.
 
-    Attributes:
-        began: When the training was ready for its first epoch, on `time.perf_counter`.
+    It keeps nothing of its own: a callback's attributes are part of a checkpoint.
     """
-
-    began = 0.0
 
     def __init__(
         self, writer: CurveWriter, objective: str, report: Callable[[int, Metrics], None]
@@ -246,9 +246,6 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._writer = writer
         self._objective = objective
         self._report = report
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._writer.begin_epoch()
@@ -267,6 +264,15 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             )
         self._writer.end_epoch(metrics)
         self._report(epoch + 1, metrics)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier try has left: MLflow saves no model over another one."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def _check_time(deadline: float | None) -> None:

@@ -70,7 +70,9 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
             "hoverinfo": "skip",
         }
     )
-    return figure(data, "trials, in the order in which they ended", study.objective.name)
+    drawn = figure(data, "trials, in the order in which they ended", study.objective.name)
+    _count(drawn, len(study.finished))
+    return drawn
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:
@@ -119,11 +121,14 @@ def learning_curves(study: StudyRecord, details: Details) -> Figure:
         )
     drawn = figure(data, "epoch", study.objective.name)
     drawn["layout"]["legend"]["traceorder"] = "reversed"
-    # Epochs are whole.
-    longest = max((len(curve) for curve in details.curves.values()), default=1)
-    if longest <= 20:
-        drawn["layout"]["xaxis"]["dtick"] = 1 if longest <= 10 else 2
+    _count(drawn, max((len(curve) for curve in details.curves.values()), default=1))
     return drawn
+
+
+def _count(drawn: Figure, most: int) -> None:
+    """Have whole numbers along an axis that counts, where Plotly would divide them."""
+    if most <= 20:
+        drawn["layout"]["xaxis"]["dtick"] = 1 if most <= 10 else 2
 
 
 def durations(study: StudyRecord, ties: Ties | None) -> Figure:
