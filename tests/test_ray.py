@@ -426,7 +426,7 @@ def weights(result: TrialResult) -> list[Any]:
 @pytest.mark.slow
 def test_search_survives_a_killed_node_and_uses_a_new_one(nodes: Nodes, tmp_path: Path) -> None:
     log = tmp_path / "experiments" / "killed" / "tune.log"
-    overrides = ["study=killed", "search=grid", "space.epochs=200", "space.layers=1"]
+    overrides = ["study=killed", "search=grid", "space.epochs=100", "space.layers=1"]
     with start(
         tmp_path,
         *overrides,
