@@ -117,6 +117,14 @@ def failing(kind: str, error: str = "ValueError: no") -> RunTrial:
     return lambda request, _: TrialFailure(request.trial_id, error, "Traceback", kind)
 
 
+def forget_from(folder: Path, trial_id: str) -> None:
+    """Leave a study as if killed between MLflow's record of a trial and the oracle's."""
+    journal = folder / "experiments" / "first" / "oracle.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    told = next(i for i, line in enumerate(lines) if f'"tell": "{trial_id}"' in line)
+    journal.write_text("".join(lines[:told]))
+
+
 def test_run_records_every_trial(
     start_run: StartRun, statuses: Callable[[], Statuses], tmp_path: Path
 ) -> None:
@@ -219,15 +227,49 @@ def test_trial_recorded_but_not_told_is_not_trained_again(
 ) -> None:
     first = start_run()
     first.study.run()
-    journal = tmp_path / "experiments" / "first" / "oracle.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
-    # As if the process had been killed between MLflow's record and the oracle's.
-    told = next(i for i, line in enumerate(lines) if '"tell": "0004"' in line)
-    journal.write_text("".join(lines[:told]))
+    forget_from(tmp_path, "0004")
     second = start_run()
     second.study.run()
     assert second.trained == []
     assert second.oracle.scores == first.oracle.scores
+
+
+def test_trial_recorded_but_not_told_is_counted(
+    start_run: StartRun,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start_run().study.run()
+    forget_from(tmp_path, "0003")
+    (last,) = client.search_runs(["1"], "tags.`tuner.trial` = '0004'")
+    client.delete_run(last.info.run_id)
+    second = start_run()
+    caplog.clear()
+    with caplog.at_level("INFO", "tuner.progress"):
+        second.study.run()
+    assert [line.split("  ")[0] for line in caplog.messages] == ["trial 0004 (5 of 5)"]
+
+
+def test_curve_of_a_trial_recorded_but_not_told_is_as_good_as_the_trial(
+    start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_checkpoint(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        curve = Path(str(request.curve_dir))
+        curve.mkdir(parents=True)
+        (curve / "checkpoint").write_text(str(request.values["width"]))
+        return good(request, on_epoch)
+
+    good = start_run().study._executor._make_worker()
+    start_run(with_checkpoint).study.run()
+    forget_from(tmp_path, "0001")
+    second = start_run()
+    second.study.run()
+    monkeypatch.setattr("tuner.curve_store.NUM_BEST", 2)
+    second.study.finish()
+    assert second.trained == []
+    curves = tmp_path / "experiments" / "first" / "curves"
+    assert {path.read_text() for path in curves.glob("*/checkpoint")} == {"2", "4"}
 
 
 @pytest.mark.parametrize("told", [True, False])

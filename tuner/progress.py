@@ -7,7 +7,7 @@ is drawn on terminals only.
 import datetime
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -80,20 +80,23 @@ class Progress:
         """Leave the screen to what comes after."""
         self._live.stop()
 
-    def resume(
-        self, values: Mapping[str, Values], scores: Mapping[str, float], num_ended: int
-    ) -> None:
-        """Take note of what earlier runs of the study have done.
+    def pass_over(self, completed: Iterable[Values], num_failed: int = 0) -> None:
+        """Count trials that earlier runs of the study have done.
 
         Args:
-            values: Of all trials proposed so far, by their ids.
-            scores: The objective of the completed ones.
-            num_ended: How many have ended, well or not.
+            completed: The values of those that went well.
+            num_failed: How many did not.
         """
-        self._num_started = self._num_ended = num_ended
-        for trial_id, score in scores.items():
-            self._forecast.start(values[trial_id])
-            self._note_best(trial_id, score)
+        num_ended = num_failed
+        for values in completed:
+            self._forecast.start(values)
+            num_ended += 1
+        self._num_started += num_ended
+        self._num_ended += num_ended
+
+    def show_best(self, trial_id: str, score: float) -> None:
+        """Show this trial as the best so far from now on."""
+        self._best = (trial_id, score)
 
     def start_trial(self, trial_id: str, values: Values) -> None:
         """Show a trial as running."""
@@ -140,24 +143,17 @@ class Progress:
             outcome.train_seconds,
             outcome.seconds - outcome.train_seconds,
         )
-        score = outcome.score(self._objective)
-        is_best = self._note_best(outcome.trial_id, score)
+        is_best = self._best is not None and self._best[0] == outcome.trial_id
         logger.info(
             "%s  %s  %s %.4f%s  %.1f s%s",
             head,
             self._describe(running.values),
             self._objective.name,
-            score,
+            outcome.score(self._objective),
             "  best so far" if is_best else "",
             outcome.seconds,
             self._time_left(", about {} left"),
         )
-
-    def _note_best(self, trial_id: str, score: float) -> bool:
-        if self._best is not None and not self._objective.is_better(score, self._best[1]):
-            return False
-        self._best = (trial_id, score)
-        return True
 
     def _describe(self, values: Values) -> str:
         # `epochs` stays even if the oracle sets it.

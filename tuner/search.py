@@ -168,7 +168,6 @@ def _run(
             deadline,
             executor.capacity,
         )
-        progress.resume(oracle.values, oracle.scores, oracle.num_told)
         study = Study(
             curves=_make_curves(config, data, held),
             log_models=config.tracking.log_models,

@@ -50,6 +50,11 @@ class Oracle(Protocol):
         """The objective of every trial completed before the study started."""
         ...
 
+    @property
+    def num_told(self) -> int:
+        """How many trials have ended, well or not."""
+        ...
+
     def ask(self) -> Proposal | None:
         """Return the next trial, or None: the search is over, or waits for open trials."""
         ...
@@ -124,7 +129,10 @@ class Study:
         self._scores: dict[str, float] = {}
         for trial_id, score in oracle.scores.items():
             self._note_score(trial_id, oracle.values[trial_id], score)
-            curves.note_score(trial_id, oracle.values[trial_id], score)
+        progress.pass_over(
+            [oracle.values[trial_id] for trial_id in oracle.scores],
+            num_failed=oracle.num_told - len(oracle.scores),
+        )
         self._clock = self._saved = time.monotonic()
         self._stopwatch = Stopwatch(folder.state.spent)
 
@@ -184,8 +192,9 @@ class Study:
         return better < NUM_BEST
 
     def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
-        """Remember the trial's score, and the trial if it is the best; say whether it is."""
+        """Remember a trial's score, and the trial if it is the best; say whether it is."""
         self._scores[trial_id] = score
+        self._curves.note_score(trial_id, values, score)
         if self._best is not None:
             best_id, _, best_score = self._best
             if self._objective.is_better(best_score, score):
@@ -194,6 +203,7 @@ class Study:
             if score == best_score and int(best_id) < int(trial_id):
                 return False
         self._best = (trial_id, values, score)
+        self._progress.show_best(trial_id, score)
         return True
 
     def _log_state(self) -> None:
@@ -229,6 +239,7 @@ class Study:
             score = finished[self._objective.name]
             self._oracle.tell(trial_id, score)
             self._note_score(trial_id, proposal.values, score)
+            self._progress.pass_over([proposal.values])
             return
         self._in_flight[trial_id] = proposal
         self._executor.submit(
@@ -294,7 +305,6 @@ class Study:
         self._tracker.finish_trial(result, self._keeps_model(score))
         self._oracle.tell(result.trial_id, score)
         self._failures_in_a_row = 0
-        self._curves.note_score(result.trial_id, values, score)
         if self._note_score(result.trial_id, values, score):
             self._log_state()
 
