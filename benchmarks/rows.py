@@ -85,6 +85,11 @@ LISTS = (
         "Epochs searched: {2, 4, 8, 16} by four shapes",
         {"epochs": (2, 4, 8, 16), "units_1": (64, 128), "units_2": (64, 128)},
     ),
+    TrialList(
+        "wide",
+        "Epochs searched: {2, 4, 8, 16} by four shapes of up to eight times the width",
+        {"epochs": (2, 4, 8, 16), "units_1": (512, 1024), "units_2": (256, 512)},
+    ),
 )
 
 OURS = "processes"
@@ -98,15 +103,15 @@ ROWS = (
         "Glassy, a process for each core",
         _OUR_ENVIRONMENT,
         _search("executor=processes"),
-        lists=("shared", "separate", "epochs"),
+        lists=("shared", "separate", "epochs", "wide"),
     ),
     Row(
         "alone",
         "Glassy, a process for each core, each trial all its epochs",
         _OUR_ENVIRONMENT,
         _search("executor=processes", "curves.reuse=false"),
-        lists=("shared", "epochs"),
-        targets={"epochs": 1.7},
+        lists=("shared", "epochs", "wide"),
+        targets={"epochs": 1.7, "wide": 1.7},
     ),
     Row("serial", "Glassy, one process", _OUR_ENVIRONMENT, _search("executor=serial")),
     Row(
