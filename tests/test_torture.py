@@ -2,13 +2,15 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from torture.faults import Signal
 from torture.run import Score, differences, torture
-from torture.study import Record, Trial
+from torture.study import Place, Record, Trial
+from tuner.folder import StudyFolder
 
 QUICK = ("SIGKILL to the driver", "SIGKILL to a worker", "flipped bit in a checkpoint")
 
@@ -21,6 +23,18 @@ def test_nothing_is_lost() -> None:
     assert unclear == []
     assert {name: score.times for name, score in scores.items()} == dict.fromkeys(QUICK, 1)
     assert all(score.is_clean for score in scores.values()), scores
+
+
+def test_study_is_finished_once_it_says_so(tmp_path: Path) -> None:
+    place = Place(tmp_path, "grid")
+    assert not place.is_finished
+    place.study_dir.mkdir(parents=True)
+    (place.study_dir / "study.json").write_text("{}")
+    assert not place.is_finished
+    study = StudyFolder(place.study_dir)
+    study.state.finished = ["Best of 24 trials: 0007"]
+    study.save_state()
+    assert place.is_finished
 
 
 EXPECTED = Record(

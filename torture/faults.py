@@ -40,7 +40,7 @@ class Fault:
         yield Place(folder, search)
 
     def hit(self, process: Process, place: Place, drawn: random.Random) -> None:
-        """Do it; the study may have ended by now."""
+        """Do it; the process may be ending."""
         raise NotImplementedError
 
     def after(self, place: Place, drawn: random.Random) -> None:

@@ -95,7 +95,9 @@ def undisturbed(folder: Path, search: str) -> Record:
     return seen
 
 
-def one_round(fault: Fault, folder: Path, search: str, delay: float, seed: int) -> Record:
+def one_round(
+    fault: Fault, folder: Path, search: str, delay: float, seed: int
+) -> Record | None:
     """Run a study, hit it once, and bring it to its end.
 
     Args:
@@ -105,6 +107,9 @@ def one_round(fault: Fault, folder: Path, search: str, delay: float, seed: int) 
         delay: Seconds from the start to the hit.
         seed: Of all else that is random.
 
+    Returns:
+        What it has left, or None if it was over before the hit: that would show nothing.
+
     Raises:
         Unclear: If it does not come to its end, or ends otherwise than with a clear message.
     """
@@ -113,6 +118,9 @@ def one_round(fault: Fault, folder: Path, search: str, delay: float, seed: int) 
     with fault.place(folder, search) as place:
         process = place.start()
         time.sleep(delay)
+        if place.is_finished:
+            check_end(process)
+            return None
         fault.hit(process, place, drawn)
         check_end(process)
         fault.after(place, drawn)
@@ -150,8 +158,11 @@ def torture(
             search = drawn.choice(searches)
             fault, delay = FAULTS[name](), drawn.uniform(0.5, seconds[search])
             folder = Path(root, f"round-{i}")
+            other_seed = drawn.randrange(2**31)
             try:
-                seen = one_round(fault, folder, search, delay, drawn.randrange(2**31))
+                while (seen := one_round(fault, folder, search, delay, other_seed)) is None:
+                    shutil.rmtree(folder)
+                    delay /= 2
                 scores[name].add(seen, expected[search], fault)
                 said = f"{seen.trained_again} epochs trained again"
                 said += "".join(f"\n  {line}" for line in differences(seen, expected[search]))

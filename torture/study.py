@@ -13,6 +13,8 @@ from typing import Any
 
 import mlflow
 
+from tuner.folder import StudyFolder
+
 NAME = "tortured"
 NUM_TRIALS = 24
 
@@ -81,6 +83,12 @@ class Place:
     def study_dir(self) -> Path:
         """The study's folder."""
         return self.folder / "experiments" / NAME
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the study is complete."""
+        begun = (self.study_dir / "study.json").exists()
+        return begun and StudyFolder(self.study_dir).state.finished is not None
 
     def start(self) -> Process:
         """Run the command, as the leader of a process group of its own."""
