@@ -287,6 +287,20 @@ def test_other_studies_go_on_where_a_study_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_champion_that_was_trained_again_is_kept_among_the_best_models(tmp_path: Path) -> None:
+    done = command(
+        tmp_path, "search", "search.max_trials=1", "space.epochs=1", "executor=serial",
+        "registry.refit=true", "tracking.log_models=best",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    version = client.get_model_version_by_alias("digits-classifier", "champion")
+    assert version.tags["tuner.trial"] == "0000-refit"
+    files = Path(client.get_model_version_download_uri("digits-classifier", version.version))
+    assert any(files.rglob("model.keras"))
+
+
+@pytest.mark.slow
 def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
     done = command(
         tmp_path, "search", "search=hyperband", "search.max_epochs=4", "search.factor=2",

@@ -22,6 +22,7 @@ from tuner.folder import StudyFolder
 from tuner.forecast import Forecast
 from tuner.oracle import SearchOracle
 from tuner.progress import Progress
+from tuner.registry import Registry
 from tuner.schema import CurvesConfig, GridConfig
 from tuner.space import Space
 from tuner.study import Study
@@ -405,6 +406,26 @@ def test_best_models_alone_are_kept(
     kept = {m.source_run_id for m in _models(client)}
     assert kept == {tracker.run_of("0001"), tracker.run_of("0003")}
     assert {r for r, path in logged.items() if any(path.rglob("MLmodel"))} == kept
+
+
+def test_models_in_use_are_kept(
+    start_run: StartRun,
+    client: mlflow.MlflowClient,
+    make_result: MakeResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tuner.study.NUM_BEST", 2)
+    run = start_run(log_models="best")
+    run.study.run()
+    tracker = run.study._tracker
+    registered = Registry(client, "digits-classifier").register(tracker.run_of("0000"))
+    tracker.open_trial("0001-refit", {"width": 2}, {"tuner.kind": "refit"})
+    tracker.finish_trial(make_result("0001-refit"))
+    run.study.finish()
+    kept = {m.source_run_id for m in _models(client)}
+    assert kept == {tracker.run_of(trial) for trial in ("0000", "0001", "0003", "0001-refit")}
+    files = Path(client.get_model_version_download_uri("digits-classifier", registered.version))
+    assert any(files.rglob("MLmodel"))
 
 
 def test_no_models_are_logged_if_none_are_wanted(

@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 MODEL_NAME = "model"
 
@@ -63,10 +64,10 @@ class LoggedModels:
                 self._delete(model)
         return whole[-1] if whole else None
 
-    def drop(self, kept_runs: Container[str]) -> None:
-        """Remove all models of the study but those of some runs."""
+    def drop(self, runs: Container[str]) -> None:
+        """Remove the models of some runs, except those that are versions in the registry."""
         for model in self._search(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'"):
-            if model.source_run_id not in kept_runs:
+            if model.source_run_id in runs and MLFLOW_MODEL_VERSIONS not in model.tags:
                 self._delete(model)
 
     def _search(self, query: str) -> list[LoggedModel]:

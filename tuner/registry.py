@@ -76,6 +76,11 @@ class Registry:
         if TAG not in version.tags:
             with tempfile.TemporaryDirectory() as folder:
                 digest = sha256_of(self.download(version, Path(folder)))
+            # MLflow's server does it itself; without it the model's page says "Not registered",
+            # and a study that ends would not know that the model is in use.
+            link = json.dumps([{"name": self.name, "version": version.version}])
+            model_id = logged_model_id(self.client, run_id)
+            self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
             self.client.set_model_version_tag(self.name, version.version, TAG, digest)
             version = self.client.get_model_version(self.name, version.version)
         return version
@@ -95,13 +100,9 @@ class Registry:
                 f"tracking.log_models=all, or give another run."
             ) from error
         with store.as_default(self.client):
-            version = self.client.create_model_version(
+            return self.client.create_model_version(
                 self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
             )
-        # MLflow's server does it itself; without it the model's page says "Not registered".
-        link = [{"name": self.name, "version": version.version}]
-        self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
-        return version
 
     def describe(
         self, version: ModelVersion, description: str, tags: Mapping[str, str]

@@ -182,7 +182,7 @@ class Study:
         if self._log_models == "best":
             sign = 1 if self._objective.direction == "min" else -1
             ranked = sorted(self._scores, key=lambda trial: sign * self._scores[trial])
-            self._tracker.drop_models(ranked[:NUM_BEST])
+            self._tracker.drop_models(ranked[NUM_BEST:])
 
     def _keeps_model(self, score: float) -> bool:
         """Say whether the model of a trial with this score is logged."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -295,13 +295,9 @@ class Tracker:
         self._write_pending(trial)
         self.client.set_terminated(trial.run_id, "KILLED")
 
-    def drop_models(self, kept: Container[str]) -> None:
-        """Remove the logged models of the study's trials, except some.
-
-        Args:
-            kept: The trials that keep theirs.
-        """
-        self._models.drop({t.run_id for name, t in self._trials.items() if name in kept})
+    def drop_models(self, trial_ids: Iterable[str]) -> None:
+        """Remove the logged models of some trials, except those that the registry has."""
+        self._models.drop({self._trials[trial_id].run_id for trial_id in trial_ids})
 
     def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
         """Record on the study's run how far it is: its best trial, its time."""
