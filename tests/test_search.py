@@ -558,6 +558,40 @@ def test_search_goes_on_after_a_signal(tmp_path: Path, number: int, exit_status:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "exit_status", "left"),
+    [(signal.SIGINT, 130, "KILLED"), (signal.SIGKILL, -9, "RUNNING")],
+)
+def test_training_the_best_again_goes_on_after_a_signal(
+    tmp_path: Path, number: int, exit_status: int, left: str
+) -> None:
+    overrides = (
+        "executor=serial", "study=again", "search=grid", "space.epochs=40", "space.units=8",
+        "space.layers=[1,2]", "search.max_trials=2", "registry.refit=true",
+    )  # fmt: skip
+    with start(tmp_path, *overrides) as process:
+        while not (tmp_path / "mlflow.db").exists() or not runs(tmp_path, "refit"):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == exit_status
+    assert [run.info.status for run in runs(tmp_path, "refit")] == [left]
+    resumed = command(tmp_path, "search", *overrides)
+    assert resumed.returncode == 0, resumed.stderr
+    # It is no trial, and so not among those that are tied or not.
+    assert "Of the other trials (1)," in resumed.stdout
+    assert [run.info.status for run in runs(tmp_path, "trial")] == ["FINISHED", "FINISHED"]
+    [refit] = runs(tmp_path, "refit")
+    assert refit.info.status == "FINISHED"
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    history = client.get_metric_history(refit.info.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(1, 41))
+    version = client.get_model_version_by_alias("digits-classifier", "champion")
+    assert version.run_id == refit.info.run_id
+
+
+@pytest.mark.slow
 def test_study_ends_when_its_time_is_up(tmp_path: Path) -> None:
     overrides = [
         "executor=serial",

@@ -61,8 +61,7 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         validation=(settings.objective.name, trial.data.metrics[settings.objective.name]),
     )
     if settings.registry.refit:
-        tracker = records.tracker_of(client, study)
-        challenger = refit.refit(tracker, settings, challenger)
+        challenger = refit.refit(client, study, settings, challenger)
     return str(promotion.promote(client, settings, challenger))
 
 

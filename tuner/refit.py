@@ -1,12 +1,16 @@
 """The best values trained once more, on training and validation images together."""
 
+import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
 
+import mlflow
+
 from tuner import forkserver
 from tuner.errors import SearchFailed
 from tuner.promotion import Challenger
+from tuner.records import StudyRun, tracker_of
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
 from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
@@ -15,15 +19,18 @@ KIND = "refit"
 """Its run's tag `tuner.kind`: no search takes it for a trial."""
 
 
-def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Challenger:
+def refit(
+    client: mlflow.MlflowClient, study: StudyRun, config: StudyConfig, challenger: Challenger
+) -> Challenger:
     """Train a trial's values for as many epochs on more images, and record it as a run.
 
     The validation metrics are left out: those images are trained on now. Doing it again finds
-    the run that was made.
+    the run that was made, and ends it if an earlier process has not.
 
     Args:
-        tracker: Of the study, which is open.
-        config: The study's.
+        client: Of the store.
+        study: The trial's.
+        config: How it is trained and tested.
         challenger: The trial.
 
     Returns:
@@ -31,24 +38,41 @@ def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Chal
 
     Raises:
         SearchFailed: If the training fails.
+        KeyboardInterrupt: As it came, once the run is marked KILLED.
     """
+    # One of its own: a study's tracker counts its trials, of which this is none.
+    tracker = tracker_of(client, study)
     trial_id = f"{challenger.trial_id}-{KIND}"
-    run_id = tracker.finished_run(KIND, trial_id)
-    if run_id is None:
-        trial = tracker.open_trial(trial_id, challenger.values, {"tuner.kind": KIND})
-        run_id = trial.run_id
-        with tempfile.TemporaryDirectory() as folder:
-            outcome: Outcome = forkserver.call(
-                train, config, challenger.study, trial_id, challenger.values, folder
+    run = tracker.find_run(KIND, trial_id)
+    if run is None or run.finished is None:
+        run = tracker.open_trial(trial_id, challenger.values, {"tuner.kind": KIND})
+        try:
+            outcome = _record(tracker, config, challenger, trial_id)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                tracker.kill_trial(trial_id)
+            raise
+        if isinstance(outcome, TrialFailure):
+            raise SearchFailed(
+                f"The best values could not be trained again (registry.refit=true): "
+                f"{outcome.error} Their run in MLflow, {run.run_id}, has the traceback."
             )
-            if isinstance(outcome, TrialFailure):
-                tracker.fail_trial(outcome)
-                raise SearchFailed(
-                    f"The best values could not be trained again (registry.refit=true): "
-                    f"{outcome.error} Their run in MLflow, {run_id}, has the traceback."
-                )
+    return dataclasses.replace(challenger, run_id=run.run_id, trial_id=trial_id)
+
+
+def _record(
+    tracker: Tracker, config: StudyConfig, challenger: Challenger, trial_id: str
+) -> Outcome:
+    """Have it trained by a child, and record how that ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcome: Outcome = forkserver.call(
+            train, config, challenger.study, trial_id, challenger.values, folder
+        )
+        if isinstance(outcome, TrialFailure):
+            tracker.fail_trial(outcome)
+        else:
             tracker.finish_trial(outcome)
-    return dataclasses.replace(challenger, run_id=run_id, trial_id=trial_id)
+    return outcome
 
 
 def train(

@@ -131,6 +131,7 @@ def _run(
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.progress import Progress
+    from tuner.records import StudyRun
     from tuner.study import Study
     from tuner.tracking import Tracker
 
@@ -196,7 +197,8 @@ def _run(
                 validation=(objective.name, best.score),
             )
             if config.registry.refit:
-                challenger = refit.refit(tracker, config, challenger)
+                this = StudyRun(client.get_run(tracker.run_id), config)
+                challenger = refit.refit(client, this, config, challenger)
             promoted = promotion.promote(client, config, challenger)
         study.finish()
         status = "FINISHED"

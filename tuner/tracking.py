@@ -126,12 +126,7 @@ class Tracker:
         found = self._search(kind="study")
         if found:
             self.run_id = found[0].info.run_id
-            # Of two runs of one trial (see `close_study`) the finished one counts.
-            runs = self._search(kind="trial")
-            runs.sort(key=lambda run: run.info.status == "FINISHED")
-            self._trials = {
-                run.data.tags["tuner.trial"]: self._found_trial(run) for run in runs
-            }
+            self._trials = self._found("trial")
             self.client.update_run(self.run_id, status="RUNNING")
             self._describe(self.run_id, params, found[0].data.params)
         else:
@@ -150,23 +145,19 @@ class Tracker:
         self.run_id = run.info.run_id
         self._data = DataRecord.of(run)
 
-    def finished_run(self, kind: str, trial_id: str) -> str | None:
-        """Return the run of that kind and name, if an earlier process has finished one."""
-        for run in self._search(kind):
-            if run.data.tags["tuner.trial"] == trial_id and run.info.status == "FINISHED":
-                return str(run.info.run_id)
-        return None
+    def find_run(self, kind: str, trial_id: str) -> TrialRun | None:
+        """Return the run of that kind and name that an earlier process has made, if any.
 
-    def _found_trial(self, run: Run) -> TrialRun:
-        metrics = dict(run.data.metrics)
-        is_finished = run.info.status == "FINISHED"
-        return TrialRun(
-            run.info.run_id,
-            run.info.artifact_uri,
-            params=dict(run.data.params),
-            recorded=frozenset(metrics),
-            finished=metrics if is_finished else None,
-        )
+        `open_trial` goes on with it.
+        """
+        self._trials |= self._found(kind)
+        return self._trials.get(trial_id)
+
+    def _found(self, kind: str) -> dict[str, TrialRun]:
+        """Return the runs of trials, or of what is recorded as they are."""
+        # Of two runs of one trial (see `close_study`) the finished one counts.
+        runs = sorted(self._search(kind), key=lambda run: run.info.status == "FINISHED")
+        return {run.data.tags["tuner.trial"]: _found_run(run) for run in runs}
 
     def finished(self, trial_id: str, values: Values) -> Metrics | None:
         """Return the metrics of a trial that an earlier process has recorded to its end.
@@ -387,6 +378,17 @@ class Tracker:
             context = [InputTag("mlflow.data.context", "training")]
             # What is there already stays as it is.
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
+
+
+def _found_run(run: Run) -> TrialRun:
+    metrics = dict(run.data.metrics)
+    return TrialRun(
+        run.info.run_id,
+        run.info.artifact_uri,
+        params=dict(run.data.params),
+        recorded=frozenset(metrics),
+        finished=metrics if run.info.status == "FINISHED" else None,
+    )
 
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:

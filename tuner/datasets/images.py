@@ -88,9 +88,8 @@ class LabelledImages:
         """Check four arrays and bring them to the types used here.
 
         Args:
-            x_train: Whole numbers in `[0, 255]` of any integer dtype, shape `(n, height,
-            width)`
-                or `(n, height, width, channels)` with 1 or 3 channels.
+            x_train: Whole numbers in `[0, 255]` of any integer dtype, shape
+                `(n, height, width)`, or `(n, height, width, channels)` with 1 or 3 channels.
             y_train: Whole numbers from 0, shape `(n,)` or `(n, 1)`.
             x_test: As `x_train`.
             y_test: As `y_train`.
