@@ -71,7 +71,7 @@ def challenger_of(client: mlflow.MlflowClient, study: str) -> tuple[StudyConfig,
         run.data.tags["tuner.trial"],
         records.values_of(run),
         DataRecord.of(run).digest,
-        ("val_accuracy", run.data.metrics["val_accuracy"]),
+        {"val_accuracy": run.data.metrics["val_accuracy"]},
     )
 
 
@@ -260,6 +260,13 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
         assert done.returncode == 0, done.stderr
         assert f"Version {now} of {NAME} is champion again" in done.stdout
         assert aliases(client) == {"champion": now, "previous": before}
+
+    # What was trained again is not trained again once more.
+    again = ("promote", f"run={version.run_id}", "registry.name=other", "registry.refit=true")
+    done = command(tmp_path, *again)
+    assert done.returncode == 0, done.stderr
+    assert "Registered as other version 1, now champion." in done.stdout
+    assert client.get_model_version("other", "1").run_id == version.run_id
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,16 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
             f"`registry.name` must be a name, but study {study.name} was searched with null: "
             f"give registry.name=<name>."
         )
+    objective = settings.objective.name
     challenger = promotion.Challenger(
         run_id=trial.info.run_id,
         study=study.name,
         trial_id=trial.data.tags["tuner.trial"],
         values=records.values_of(trial),
         data_digest=DataRecord.of(trial).digest,
-        validation=(settings.objective.name, trial.data.metrics[settings.objective.name]),
+        validation={k: v for k, v in trial.data.metrics.items() if k == objective},
     )
-    if settings.registry.refit:
+    if settings.registry.refit and trial.data.tags["tuner.kind"] != refit.KIND:
         challenger = refit.refit(client, study, settings, challenger)
     return str(promotion.promote(client, settings, challenger))
 

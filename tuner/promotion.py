@@ -14,7 +14,7 @@ from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
 from tuner.registry import Registry
 from tuner.schema import StudyConfig
-from tuner.trial import Values
+from tuner.trial import Metrics, Values
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ class Challenger:
         trial_id: The oracle's name of it.
         values: One point of the space.
         data_digest: Of the data it was trained and tested on.
-        validation: The objective's name and what it reached.
+        validation: What it reached of the objective, by its name; empty where that is not
+            known, as of a run that was trained on the validation images too.
     """
 
     run_id: str
@@ -40,7 +41,7 @@ class Challenger:
     trial_id: str
     values: Values
     data_digest: str
-    validation: tuple[str, float]
+    validation: Metrics
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,13 @@ def _record(
 ) -> None:
     """Keep the decision and what it rests on, with the version and with its run."""
     decision, client = judgement.decision, registry.client
-    metric, score = challenger.validation
     tags = {
         "tuner.study": challenger.study,
         "tuner.trial": challenger.trial_id,
         "tuner.values": json.dumps(dict(challenger.values)),
         "tuner.data_digest": challenger.data_digest,
         "tuner.test_digest": judgement.test_digest,
-        f"tuner.{metric}": repr(score),
+        **{f"tuner.{name}": repr(score) for name, score in challenger.validation.items()},
         "tuner.test_accuracy": repr(decision.challenger.accuracy),
         "tuner.promoted": str(decision.promoted).lower(),
         "tuner.reason": decision.reason[:5000],

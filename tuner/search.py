@@ -194,7 +194,7 @@ def _run(
                 trial_id=best.trial_id,
                 values=best.values,
                 data_digest=data.digest,
-                validation=(objective.name, best.score),
+                validation={objective.name: best.score},
             )
             if config.registry.refit:
                 this = StudyRun(client.get_run(tracker.run_id), config)
