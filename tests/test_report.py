@@ -491,6 +491,15 @@ def test_decision_of_the_gate_is_read(
     assert gather.read_details(client, study).decision == decision
     assert gather.read_promotion(client, study) is True
 
+    # What the same values became on more images was judged later.
+    name, kind = records.refit_name("0000"), {"tuner.kind": records.REFIT}
+    again = tracker.open_trial(name, {"epochs": 2}, kind).run_id
+    assert gather.read_promotion(client, study) is True
+    decision = {"promoted": False, "reason": "It is not better."}
+    client.log_dict(again, decision, "promotion/decision.json")
+    assert gather.read_details(client, study).decision == decision
+    assert gather.read_promotion(client, study) is False
+
 
 def test_studies_are_found_by_experiment_and_name(
     client: mlflow.MlflowClient, tracker: Tracker

@@ -589,6 +589,8 @@ def test_training_the_best_again_goes_on_after_a_signal(
     assert [metric.step for metric in history] == list(range(1, 41))
     version = client.get_model_version_by_alias("digits-classifier", "champion")
     assert version.run_id == refit.info.run_id
+    report = (tmp_path / "experiments" / "again" / "report.html").read_text()
+    assert "digits-classifier version 1" in report
 
 
 @pytest.mark.slow

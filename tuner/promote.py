@@ -61,7 +61,7 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         data_digest=DataRecord.of(trial).digest,
         validation={k: v for k, v in trial.data.metrics.items() if k == objective},
     )
-    if settings.registry.refit and trial.data.tags["tuner.kind"] != refit.KIND:
+    if settings.registry.refit and trial.data.tags["tuner.kind"] != records.REFIT:
         challenger = refit.refit(client, study, settings, challenger)
     return str(promotion.promote(client, settings, challenger))
 

@@ -24,6 +24,9 @@ from tuner.trial import Value
 CONFIG = "config.yaml"
 """The study's resolved configuration, an artifact of its run."""
 
+REFIT = "refit"
+"""The tag `tuner.kind` of a trial's values trained again: no search takes it for a trial."""
+
 PAGE = 1000
 """Runs that are asked for at a time."""
 
@@ -106,6 +109,11 @@ def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
     return _with_config(client, client.get_run(trial.data.tags["mlflow.parentRunId"]))
 
 
+def refit_name(trial_id: str) -> str:
+    """Return what a trial's values trained again are called, as trials are by their ids."""
+    return f"{trial_id}-{REFIT}"
+
+
 def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
     """Find a trial by its run.
 
@@ -120,7 +128,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
             f"`mlflow ui`."
         ) from error
-    if run.data.tags.get("tuner.kind") not in ("trial", "refit"):
+    if run.data.tags.get("tuner.kind") not in ("trial", REFIT):
         raise StudyError(
             f"`run={run_id}` must be the run of a trial; for the best trial of a study give "
             f"study=<name>."

@@ -10,13 +10,10 @@ import mlflow
 from tuner import forkserver
 from tuner.errors import SearchFailed
 from tuner.promotion import Challenger
-from tuner.records import StudyRun, tracker_of
+from tuner.records import REFIT, StudyRun, refit_name, tracker_of
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
 from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
-
-KIND = "refit"
-"""Its run's tag `tuner.kind`: no search takes it for a trial."""
 
 
 def refit(
@@ -42,10 +39,10 @@ def refit(
     """
     # One of its own: a study's tracker counts its trials, of which this is none.
     tracker = tracker_of(client, study)
-    trial_id = f"{challenger.trial_id}-{KIND}"
-    run = tracker.find_run(KIND, trial_id)
+    trial_id = refit_name(challenger.trial_id)
+    run = tracker.find_run(REFIT, trial_id)
     if run is None or run.finished is None:
-        run = tracker.open_trial(trial_id, challenger.values, {"tuner.kind": KIND})
+        run = tracker.open_trial(trial_id, challenger.values, {"tuner.kind": REFIT})
         try:
             outcome = _record(tracker, config, challenger, trial_id)
         except BaseException:

@@ -6,13 +6,14 @@ import json
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
-from tuner.records import PAGE, pages, plain
+from tuner.records import PAGE, REFIT, pages, plain, refit_name
 from tuner.reports.records import Confusion, DataFacts, Details, StudyRecord, TrialRecord
 from tuner.schema import DIRECTIONS
 from tuner.space import Space
@@ -80,7 +81,6 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
     """
     best = study.best.run_id
     matrix = _file(client, best, "confusion_matrix.json")
-    decision = _file(client, best, _DECISION)
     confusion = None
     if matrix is not None:
         content = json.loads(matrix)
@@ -93,14 +93,31 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         overrides=_overrides(_file(client, study.run_id, "overrides.yaml")),
         confusion=confusion,
         mistakes=_file(client, best, "wrong_predictions.png"),
-        decision=None if decision is None else json.loads(decision),
+        decision=_decision(client, study),
     )
 
 
 def read_promotion(client: mlflow.MlflowClient, study: StudyRecord) -> bool | None:
     """Return whether a study's best model was promoted, or None if it was not registered."""
-    decision = _file(client, study.best.run_id, _DECISION)
-    return None if decision is None else bool(json.loads(decision)["promoted"])
+    decision = _decision(client, study)
+    return None if decision is None else bool(decision["promoted"])
+
+
+def _decision(client: mlflow.MlflowClient, study: StudyRecord) -> dict[str, Any] | None:
+    """Return what the gate has decided on the best trial, or on its values trained again."""
+    experiment = client.get_experiment_by_name(study.experiment)
+    assert experiment is not None
+    again = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{study.run_id}' and tags.`tuner.kind` = '{REFIT}' "
+        f"and tags.`tuner.trial` = '{refit_name(study.best.trial_id)}'",
+    )
+    for run_id in [*(run.info.run_id for run in again), study.best.run_id]:
+        content = _file(client, run_id, _DECISION)
+        if content is not None:
+            decision: dict[str, Any] = json.loads(content)
+            return decision
+    return None
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:

@@ -165,7 +165,8 @@ class Details:
         overrides: What the study was asked for on the command line.
         confusion: That of the best trial, if it has been kept.
         mistakes: A picture of the best trial's mistakes, as PNG.
-        decision: Whether the best trial was promoted, and why, if it was registered.
+        decision: Whether the best trial, or its values trained again (`registry.refit`), was
+            promoted, and why, if it was registered.
     """
 
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
