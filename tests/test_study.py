@@ -273,10 +273,27 @@ def test_curve_of_a_trial_recorded_but_not_told_is_as_good_as_the_trial(
     assert {path.read_text() for path in curves.glob("*/checkpoint")} == {"2", "4"}
 
 
+def test_trial_whose_run_was_deleted_is_not_the_best(
+    start_run: StartRun, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = start_run()
+    first.study.run()
+    client.delete_run(first.study._tracker.run_of("0001"))
+    second = start_run(log_models="best")
+    second.study.run()
+    second.study.finish()
+    assert "MLflow no longer has the finished trials 0001, so" in caplog.text
+    best = second.study.best()
+    assert best is not None
+    assert best.trial_id == "0003"
+    assert second.trained == []
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_best_trial_is_recorded_though_the_process_was_killed_before(
     start_run: StartRun,
     client: mlflow.MlflowClient,
+    statuses: Callable[[], Statuses],
     monkeypatch: pytest.MonkeyPatch,
     told: bool,
 ) -> None:
@@ -296,9 +313,11 @@ def test_best_trial_is_recorded_though_the_process_was_killed_before(
         )
         with pytest.raises(KeyboardInterrupt):
             first.study.run()
+    assert statuses() == {"0000": "FINISHED", "0001": "FINISHED"}
     second = start_run()
     second.study.run()
     second.study.finish()
+    assert second.trained == [3, 4, 5]
     run = client.get_run(second.study._tracker.run_id)
     assert run.data.tags["tuner.best_trial"] == "0001"
     assert run.data.metrics["best_val_accuracy"] == 0.75

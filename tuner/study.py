@@ -127,8 +127,16 @@ class Study:
         self._failures_in_a_row = 0
         self._best: tuple[str, Values, float] | None = None
         self._scores: dict[str, float] = {}
+        recorded = tracker.finished_trials()
         for trial_id, score in oracle.scores.items():
-            self._note_score(trial_id, oracle.values[trial_id], score)
+            if trial_id in recorded:
+                self._note_score(trial_id, oracle.values[trial_id], score)
+        if lost := sorted(oracle.scores.keys() - recorded):
+            logger.warning(
+                "MLflow no longer has the finished trials %s, so none of them can be the best. "
+                "If their runs were deleted: mlflow runs restore.",
+                ", ".join(lost),
+            )
         progress.pass_over(
             [oracle.values[trial_id] for trial_id in oracle.scores],
             num_failed=oracle.num_told - len(oracle.scores),

@@ -281,8 +281,10 @@ class Tracker:
         self.client.set_terminated(run_id, "FAILED")
 
     def kill_trial(self, trial_id: str) -> None:
-        """End the run of a trial that was interrupted."""
+        """End the run of a trial that was interrupted, unless all of it is recorded."""
         trial = self._trials[trial_id]
+        if trial.finished is not None:
+            return
         self._write_pending(trial)
         self.client.set_terminated(trial.run_id, "KILLED")
 
