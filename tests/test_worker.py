@@ -449,6 +449,17 @@ def test_run_before_its_deadline(few_digits: ImageData, tmp_path: Path) -> None:
     assert len(succeeded(make_worker(few_digits).run(request, ignore)).epochs) == 2
 
 
+def test_run_raises_an_interrupt_that_came_as_another_error(
+    few_digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        monkeypatch.setattr(interrupt, "_requested", True)
+        raise ImportError("initialization failed")
+
+    with pytest.raises(KeyboardInterrupt):
+        make_worker(few_digits).run(make_request(tmp_path), interrupted)
+
+
 def test_run_raises_an_interrupt(few_digits: ImageData, tmp_path: Path) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt

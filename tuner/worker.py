@@ -73,6 +73,8 @@ class Worker:
         except OSError as error:
             return _failure(request, error, "storage" if refusal_to_write(error) else "error")
         except Exception as error:
+            # An interrupt that comes while a module is imported is another error.
+            interrupt.check()
             return _failure(request, error, "error")
         finally:
             training.forget_models()
