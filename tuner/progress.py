@@ -7,7 +7,7 @@ is drawn on terminals only.
 import datetime
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -80,17 +80,16 @@ class Progress:
         """Leave the screen to what comes after."""
         self._live.stop()
 
-    def pass_over(self, completed: Iterable[Values], num_failed: int = 0) -> None:
+    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
         """Count trials that earlier runs of the study have done.
 
         Args:
             completed: The values of those that went well.
             num_failed: How many did not.
         """
-        num_ended = num_failed
         for values in completed:
             self._forecast.start(values)
-            num_ended += 1
+        num_ended = len(completed) + num_failed
         self._num_started += num_ended
         self._num_ended += num_ended
 
