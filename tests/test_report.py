@@ -135,6 +135,15 @@ def metrics(right: int, wrong: int) -> dict[str, float]:
     return {"test_right": right, "test_wrong": wrong, "test_accuracy": right / (right + wrong)}
 
 
+def test_best_is_the_earlier_of_two_that_tie_however_many_trials_there_are() -> None:
+    study = made_up_study(2)
+    tied = [
+        dataclasses.replace(study.trials[0], trial_id=trial_id)
+        for trial_id in ("10000", "9999")
+    ]
+    assert dataclasses.replace(study, trials=tied).best.trial_id == "9999"
+
+
 def test_ties_are_the_trials_within_the_interval_of_the_best() -> None:
     # Wilson's interval of 950 of 1,000 is 0.9347 to 0.9619.
     hits = {"0000": 940, "0001": 934, "0002": 950, "0003": 963}

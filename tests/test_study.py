@@ -27,7 +27,15 @@ from tuner.schema import CurvesConfig, GridConfig
 from tuner.space import Space
 from tuner.study import Study
 from tuner.tracking import DataRecord, Tracker
-from tuner.trial import Objective, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest
+from tuner.trial import (
+    Objective,
+    OnEpoch,
+    Outcome,
+    RunTrial,
+    TrialFailure,
+    TrialRequest,
+    Values,
+)
 
 OBJECTIVE = Objective("val_accuracy", "max")
 SPACE = Space.parse({"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]}, "my.build")
@@ -425,6 +433,41 @@ def test_best_models_alone_are_kept(
     kept = {m.source_run_id for m in _models(client)}
     assert kept == {tracker.run_of("0001"), tracker.run_of("0003")}
     assert {r for r, path in logged.items() if any(path.rglob("MLmodel"))} == kept
+
+
+class BackwardExecutor(SerialExecutor):
+    """Takes all trials of the space, and runs the last one first."""
+
+    capacity = 5
+
+    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+        self._requests.rotate(1)
+        return super().wait(on_epoch)
+
+
+def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
+    start_run: StartRun, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("study", "curve_store"):
+        monkeypatch.setattr(f"tuner.{module}.NUM_BEST", 1)
+    directories: dict[str, Path] = {}
+    run = start_run(make_executor=BackwardExecutor, log_models="best")
+    begin = run.study._curves.begin
+
+    def begin_and_train(trial_id: str, values: Values) -> Path:
+        directories[trial_id] = begin(trial_id, values)
+        directories[trial_id].mkdir(parents=True)
+        return directories[trial_id]
+
+    monkeypatch.setattr(run.study._curves, "begin", begin_and_train)
+    run.study.run()
+    assert run.trained == [5, 4, 3, 2, 1]
+    run.study.finish()
+    best = run.study.best()
+    assert best is not None
+    assert best.trial_id == "0001"
+    assert [m.source_run_id for m in _models(client)] == [best.run_id]
+    assert [trial for trial, path in directories.items() if path.exists()] == ["0001"]
 
 
 def test_models_in_use_are_kept(

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,7 +44,7 @@ class CurveStore:
         self._config = config
         self._objective = objective
         self._others = [other for other in others if other != folder]
-        self._scores: dict[str, float] = {}
+        self._ranks: dict[str, tuple[float, int]] = {}
         self._in_flight: dict[str, str] = {}
         # What writers that were killed have left.
         for part in folder.glob("**/*.part"):
@@ -53,8 +54,8 @@ class CurveStore:
     def note_score(self, trial_id: str, values: Values, score: float) -> None:
         """Take note of how good a curve is: as good as the best trial on it."""
         key = self._key(trial_id, values)
-        if key not in self._scores or self._objective.is_better(score, self._scores[key]):
-            self._scores[key] = score
+        rank = self._objective.rank(score, trial_id)
+        self._ranks[key] = min(rank, self._ranks.get(key, rank))
 
     def begin(self, trial_id: str, values: Values) -> Path:
         """Return the folder of a trial's curve, which is kept until `end`."""
@@ -92,11 +93,8 @@ class CurveStore:
 
     def _ranked(self) -> list[str]:
         """Return the curves, the best first; those without a finished trial come last."""
-        sign = 1 if self._objective.direction == "min" else -1
-        return sorted(
-            self._sizes,
-            key=lambda key: (key not in self._scores, sign * self._scores.get(key, 0.0)),
-        )
+        last = (math.inf, 0)
+        return sorted(self._sizes, key=lambda key: self._ranks.get(key, last))
 
     def _keys(self) -> list[str]:
         return [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []

@@ -188,8 +188,8 @@ class Study:
         self._log_state()
         self._curves.finish()
         if self._log_models == "best":
-            sign = 1 if self._objective.direction == "min" else -1
-            ranked = sorted(self._scores, key=lambda trial: sign * self._scores[trial])
+            rank = self._objective.rank
+            ranked = sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
             self._tracker.drop_models(ranked[NUM_BEST:])
 
     def _keeps_model(self, score: float) -> bool:
@@ -205,10 +205,8 @@ class Study:
         self._curves.note_score(trial_id, values, score)
         if self._best is not None:
             best_id, _, best_score = self._best
-            if self._objective.is_better(best_score, score):
-                return False
-            # Which of two trials ends first is chance.
-            if score == best_score and int(best_id) < int(trial_id):
+            rank = self._objective.rank
+            if rank(best_score, best_id) < rank(score, trial_id):
                 return False
         self._best = (trial_id, values, score)
         self._progress.show_best(trial_id, score)

@@ -50,6 +50,13 @@ class Objective:
         """Say whether `score` beats `than`; a tie does not."""
         return score > than if self.direction == "max" else score < than
 
+    def rank(self, score: float, trial_id: str) -> tuple[float, int]:
+        """Return what trials are sorted by, the best first.
+
+        Of two that tie the one proposed first is the better: which ends first is chance.
+        """
+        return (-score if self.direction == "max" else score), int(trial_id)
+
 
 @dataclass(frozen=True)
 class Proposal:

@@ -92,8 +92,8 @@ class StudyRecord:
     @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
         """The finished trials, the best first; the earlier of two that tie."""
-        sign = 1 if self.objective.direction == "min" else -1
-        return sorted(self.finished, key=lambda t: (sign * self.score(t), t.trial_id))
+        rank = self.objective.rank
+        return sorted(self.finished, key=lambda t: rank(self.score(t), t.trial_id))
 
     @property
     def best(self) -> TrialRecord:
