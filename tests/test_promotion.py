@@ -235,6 +235,19 @@ def test_killed_promotion_leaves_the_champion_and_is_completed(
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_users_of_one_machine_do_not_lock_each_other_out(client: mlflow.MlflowClient) -> None:
+    registry = Registry(client, NAME)
+    with registry.moving():
+        pass
+    os.seteuid(65534)
+    try:
+        with registry.moving():
+            pass
+    finally:
+        os.seteuid(0)
+
+
 def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path: Path) -> None:
     promote(client, "bad")
     run_id = challenger_of(client, "good")[1].run_id

@@ -137,10 +137,17 @@ def test_champion_of_a_database_is_used_by_its_address(
     from PIL import Image
 
     Image.fromarray(digits.test.images[0]).save(tmp_path / "drawn.png")  # type: ignore[attr-defined]
-    model = "model=models:/digits-classifier@champion"
-    done = command(tmp_path, "predict", "images=drawn.png", model, f"tracking.uri={postgresql}")
+    predict = ("predict", "images=drawn.png", f"tracking.uri={postgresql}")
+    done = command(tmp_path, *predict, "model=models:/digits-classifier@champion")
     assert (done.returncode, done.stderr) == (0, "")
     assert "drawn.png" in done.stdout
+
+    # What is said of its address has no password.
+    done = command(tmp_path, *predict, "model=nobodys")
+    assert done.returncode == 2
+    assert "postgresql+psycopg://glassy:***@127.0.0.1" in done.stderr
+    assert "has no registered model nobodys" in done.stderr
+    assert "battery" not in done.stdout + done.stderr
 
 
 def test_wrong_password_gets_one_message_and_is_not_shown(

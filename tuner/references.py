@@ -12,6 +12,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tuner import passwords
 from tuner.errors import UserError
 from tuner.logged_models import artifacts, logged_model_id
 
@@ -99,7 +100,7 @@ def only_registered(client: mlflow.MlflowClient) -> str:
         return names[0]
     if not names:
         raise UserError(
-            f"No model is registered in {client.tracking_uri}: begin with python -m "
+            f"No model is registered in {_shown(client)}: begin with python -m "
             f"tuner.search, in the same folder."
         )
     raise UserError(f"`model` must be one of {', '.join(names)}, but is missing.")
@@ -134,7 +135,7 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     intro = f"The model {reference} cannot be loaded:"
     if error.error_code not in _NOT_FOUND:
         raise UserError(
-            f"{intro} {client.tracking_uri} does not answer as a registry of models "
+            f"{intro} {_shown(client)} does not answer as a registry of models "
             f"({_first_line(error)}). Set `tracking.uri` to a store with a registry, or give a "
             f"trial's model as runs:/<run>/model."
         ) from error
@@ -149,7 +150,7 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     except MlflowException:
         known = ", ".join(_registered(client)) or "none"
         raise UserError(
-            f"{intro} {client.tracking_uri} has no registered model {name}. Give "
+            f"{intro} {_shown(client)} has no registered model {name}. Give "
             f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
         ) from error
     aliases = registered.aliases
@@ -163,6 +164,10 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     latest = max((int(version.version) for version in registered.latest_versions), default=None)
     versions = "It has no versions" if latest is None else f"Its latest version is {latest}"
     raise UserError(f"{intro} {missing}. {versions}; its aliases: {known}.") from error
+
+
+def _shown(client: mlflow.MlflowClient) -> str:
+    return passwords.hide(client.tracking_uri)
 
 
 def _registered(client: mlflow.MlflowClient) -> list[str]:

@@ -9,6 +9,7 @@ import datetime
 import fcntl
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -149,9 +150,10 @@ class Registry:
 
     @contextlib.contextmanager
     def moving(self) -> Iterator[None]:
-        """Let no other process of this machine move the aliases meanwhile."""
+        """Let no other process of this user on this machine move the aliases meanwhile."""
         key = hashlib.sha256(f"{self.client.tracking_uri} {self.name}".encode()).hexdigest()
-        path = Path(tempfile.gettempdir()) / f"glassy-{key[:16]}.lock"
+        # Of one's own, since nobody may write to another user's file there.
+        path = Path(tempfile.gettempdir()) / f"glassy-{os.geteuid()}-{key[:16]}.lock"
         # It stays: whoever waits for a file that is removed waits for another one.
         with path.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
