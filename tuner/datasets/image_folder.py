@@ -6,7 +6,6 @@ that is found again by the files' names, sizes and times, and mapped into memory
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -184,9 +183,12 @@ def _decode(files: Sequence[_File], size: Size | None, cache: Path) -> None:
     begun = Path(tempfile.mkdtemp(dir=cache.parent, prefix=f"{cache.name}."))
     try:
         (begun / _INDEX).write_text(json.dumps(_decode_into(begun, files, size)))
-        # Fails if another process was faster, which has written the same.
-        with contextlib.suppress(FileExistsError, OSError):
+        try:
             begun.rename(cache)
+        except OSError:
+            # Another process was faster, and has written the same.
+            if not cache.exists():
+                raise
     finally:
         shutil.rmtree(begun, ignore_errors=True)
 
