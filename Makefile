@@ -1,4 +1,4 @@
-# make search, make test, make bench, make demo, make torture and make ui need python3 with venv and pip, and nothing else.
+# make search, make test, make test-long, make bench, make demo, make torture and make ui need python3 with venv and pip, and nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,13 +19,17 @@ define install
 	fi
 endef
 
-.PHONY: search test lint bench demo torture ui clean
+.PHONY: search test test-long lint bench demo torture ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# What takes a minute or breaks rarely, and is left out of `make test`.
+test-long: .venv/ready
+	$(BIN)/python -m pytest --long -m long $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
