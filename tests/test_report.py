@@ -24,6 +24,7 @@ from tuner.reports import (
     comparison_page,
     gather,
     on_drawings,
+    overview,
     page,
     study_page,
     summaries,
@@ -32,9 +33,16 @@ from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
 from tuner.reports.importance import MIN_TRIALS, Importance, find_importance
-from tuner.reports.records import Confusion, Details, OnDrawings, StudyRecord, TrialRecord
+from tuner.reports.records import (
+    Confusion,
+    DataFacts,
+    Details,
+    OnDrawings,
+    StudyRecord,
+    TrialRecord,
+)
 from tuner.space import Space
-from tuner.ties import Ties, find_ties
+from tuner.ties import Ties, accuracy_on_test, find_ties
 from tuner.tracking import DataRecord, Tracker
 from tuner.trial import Objective, TrialFailure
 
@@ -48,6 +56,15 @@ SPACE = {
     "batch_norm": [True, False],
 }
 NASTY = "<script>alert(1)</script> & 'quotes\""
+
+
+PROFILE = {
+    "image_shape": [8, 8],
+    "num_classes": 10,
+    "num_train": 8_000,
+    "num_validation": 5_000,
+    "num_test": 10_000,
+}
 
 
 def made_up_study(num_trials: int, name: str = "made-up", seed: int = 0) -> StudyRecord:
@@ -96,7 +113,7 @@ def made_up_study(num_trials: int, name: str = "made-up", seed: int = 0) -> Stud
         space=Space.parse(SPACE, ""),
         metrics={"seconds": 100.0, "worker_seconds": 200.0, "recording_seconds": 9.0},
         versions={"keras": "3.15.1"},
-        data=None,
+        data=DataFacts("digits", "d1", PROFILE),
         trials=trials,
     )
 
@@ -130,6 +147,8 @@ def text_of(made: page.Page) -> str:
 
 # Ties
 
+ACCURACY = Objective("val_accuracy", "max")
+
 
 def metrics(right: int, wrong: int) -> dict[str, float]:
     return {"test_right": right, "test_wrong": wrong, "test_accuracy": right / (right + wrong)}
@@ -146,32 +165,61 @@ def test_best_is_the_earlier_of_two_that_tie_however_many_trials_there_are() -> 
 
 def test_ties_are_the_trials_within_the_interval_of_the_best() -> None:
     # Wilson's interval of 950 of 1,000 is 0.9347 to 0.9619.
-    hits = {"0000": 940, "0001": 934, "0002": 950, "0003": 963}
-    found = find_ties("0002", {name: metrics(n, 1000 - n) for name, n in hits.items()})
+    scores = {"0000": 0.940, "0001": 0.934, "0002": 0.950, "0003": 0.935}
+    trials = {name: {"val_accuracy": score} for name, score in scores.items()}
+    found = find_ties("0002", trials, ACCURACY, 1000)
     assert found is not None
     assert [round(limit, 4) for limit in found.interval] == [0.9347, 0.9619]
-    assert (found.trial_ids, found.higher, found.num_others) == (("0000",), ("0003",), 3)
+    assert (found.trial_ids, found.num_others) == (("0000", "0003"), 3)
+
+
+def test_ties_take_no_note_of_test_images() -> None:
+    trials = {
+        "0000": {"val_accuracy": 0.95, **metrics(90, 10)},
+        "0001": {"val_accuracy": 0.50, **metrics(99, 1)},
+    }
+    found = find_ties("0000", trials, ACCURACY, 1000)
+    assert found is not None
+    assert found.trial_ids == ()
 
 
 @pytest.mark.parametrize(
-    ("tied", "higher", "num_others", "expected"),
+    ("tied", "num_others", "expected"),
     [
-        ((), (), 0, "between 0.9000 and 0.9500 (95 %)."),
-        ((), (), 3, "Of the other trials (3), all can be told apart from it."),
-        (("0", "1"), (), 2, "Of the other trials (2), 2 cannot be told apart from it."),
-        (("0",), ("1",), 2, ", 1 cannot be told apart from it, and 1 did better."),
+        ((), 1, "The other trial is worse than it on the 1,000 validation images"),
+        (("0",), 1, "The other trial is statistically indistinguishable from it"),
+        ((), 3, "All 3 other trials are significantly worse"),
+        (("0",), 3, "1 of the 3 other trials is statistically indistinguishable"),
+        (("0", "1"), 3, "2 of the 3 other trials are statistically indistinguishable"),
     ],
 )
 def test_ties_are_said_in_a_sentence(
-    tied: tuple[str, ...], higher: tuple[str, ...], num_others: int, expected: str
+    tied: tuple[str, ...], num_others: int, expected: str
 ) -> None:
-    said = Ties((0.9, 0.95), 1000, tied, higher, num_others).said
-    assert said.startswith("With 1,000 test images")
-    assert said.endswith(expected)
+    assert str(Ties((0.9, 0.95), 1000, tied, num_others)).startswith(expected)
 
 
-def test_ties_without_counts_are_unknown() -> None:
-    assert find_ties("0000", {"0000": {"test_accuracy": 0.5}}) is None
+@pytest.mark.parametrize(
+    ("objective", "num_validation", "num_trials"),
+    [
+        (Objective("val_loss", "min"), 1000, 2),
+        (Objective("val_top2", "max"), 1000, 2),
+        (ACCURACY, None, 2),
+        (ACCURACY, 1000, 1),
+    ],
+)
+def test_ties_are_unknown_without_an_interval_of_what_ranks(
+    objective: Objective, num_validation: int | None, num_trials: int
+) -> None:
+    trials = {f"000{i}": {"val_accuracy": 0.5, objective.name: 0.5} for i in range(num_trials)}
+    assert find_ties("0000", trials, objective, num_validation) is None
+
+
+def test_accuracy_on_test_has_the_interval_of_the_test_images() -> None:
+    found = accuracy_on_test(metrics(950, 50))
+    assert found is not None
+    assert str(found) == "test accuracy 0.9500 (95 % interval 0.9347 to 0.9619, 1,000 images)"
+    assert accuracy_on_test({"test_accuracy": 0.5}) is None
 
 
 # Importance
@@ -356,14 +404,53 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
         made_up_details(study), decision=decision, overrides=["seed=1", "overwrite=true"]
     )
     said = text_of(study_page.study_page(study, details, OnDrawings(9, 10)))
-    assert "learning_rate 0.0001 to 0.1, log" in said
-    assert "units_2 8, 16, 32" in said
+    rows = searched_of(study)
+    assert rows["learning_rate"][1] == "0.0001 to 0.1, log"
+    assert rows["units_1"] == (str(study.best.values["units_1"]), "8, 16, 32")
+    assert "batch_size" not in rows
+    assert "Not searched: batch_size=32." in said
     assert "not champion digits-classifier version 3" in said
     assert "It does not beat the champion." in said
     assert "Accuracy on drawings 0.9000 0.5958 to 0.9821 (95 %, 10 files)" in said
-    assert "cannot be told apart from it" in said
+    assert "statistically indistinguishable from it" in said
     assert "python -m tuner.search seed=1 study=made-up\n# keras 3.15.1" in said
     assert "workers training 1:20 min 40.0%" in said
+
+
+def searched_of(study: StudyRecord) -> dict[str, tuple[str, ...]]:
+    section = overview.best_trial(study, None, made_up_details(study))
+    return {str(row[0]): tuple(map(str, row[1:])) for row in section.tables[0].rows}
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("sqlite:////home/me/mlflow.db", "http://127.0.0.1:5000/#/experiments/7/runs/"),
+        ("https://me:secret@mlflow.corp/a/", "https://mlflow.corp/a/#/experiments/7/runs/"),
+    ],
+)
+def test_trial_numbers_lead_to_their_runs(uri: str, address: str) -> None:
+    study = dataclasses.replace(made_up_study(3), pages=gather.pages_of(uri, "7"))
+    table = overview.best_trials(study, None).tables[0]
+    assert table.rows[0][0] == page.Link(study.best.trial_id, address + study.best.run_id)
+    text = page.render(page.Page("A", "b", sections=[page.Section("c", tables=[table])]))
+    assert f'<a href="{address}{study.best.run_id}"' in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[8, 16], list(range(32, 512, 32)), [0.1, 0.25], [100_000 + i for i in range(12)]],
+)
+def test_labels_of_a_slice_have_room(options: list[float]) -> None:
+    study = made_up_study(30)
+    trials = [
+        dataclasses.replace(trial, values={**trial.values, "width": options[i % len(options)]})
+        for i, trial in enumerate(study.trials)
+    ]
+    drawn = charts.slice_of(dataclasses.replace(study, trials=trials), "width", None)
+    ticks = drawn["layout"]["xaxis"].get("tickvals", [])
+    assert sum(len(str(tick)) + 2 for tick in ticks) <= charts.MAX_TICK_LETTERS + 8
+    assert not ticks or ticks[-1] == max(options)
 
 
 def test_page_without_a_decision_says_not_registered() -> None:
@@ -414,11 +501,14 @@ def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
         Compared(bad, False, None),
         Compared(good, True, OnDrawings(30, 40)),
     ]
-    rows = comparison_page.models(compared)
+    table = comparison_page.models(compared)
+    rows = [[str(cell) for cell in row] for row in table.rows]
     assert [row[0].split()[1] for row in rows] == ["good", "bad"]
     assert rows[0][0].startswith("mlp, good ")
     assert rows[0][2].startswith("0.7500 (")
     assert rows[1][2] == ""
+    without = comparison_page.models(compared[:2])
+    assert list(without.head) == ["model", "test accuracy"]
     said = text_of(comparison_page.comparison_page(compared, "experiment digits"))
     assert "no finished trial" in said
     assert "not champion" in said
@@ -584,8 +674,8 @@ def test_search_ends_with_a_report_and_says_who_is_tied(
     assert report.exists()
     lines = finished_study.printed.stdout.splitlines()
     assert "Report: experiments/first/report.html" in lines
-    [said] = [line for line in lines if "With 360 test images" in line]
-    assert "apart from" in said
+    assert any("validation images (95 %)" in line for line in lines)
+    assert any("360 images)" in line for line in lines)
     client = mlflow.MlflowClient(finished_study.uri)
     [run] = records.find_studies(client, None)
     assert "report.html" in {file.path for file in client.list_artifacts(run.info.run_id)}

@@ -137,7 +137,7 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
     elif isinstance(search, BayesianConfig):
         oracle = BayesianOracle(
             max_trials=None,
-            num_initial_points=search.num_initial_points,
+            num_initial_points=search.initial_points(len(space.searched)),
             alpha=search.alpha,
             beta=search.beta,
             **common,

@@ -35,9 +35,11 @@ def main(composed: DictConfig) -> None:
     paths = images.find(root)
     images.check(paths)
     with native_noise_to(Path(os.devnull)):
-        from tuner import drawings, loading
+        from tuner import drawings, loading, references, store
 
-        classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
+        uri = config.tracking.uri
+        model = config.model or references.only_registered(store.connect(uri))
+        classifier = loading.load(model, tracking_uri=uri)
         steps = drawings.Steps(**to_dict(config.prepare))
         predictions = classifier.predict_files(paths, steps)
     console = Console(highlight=False)

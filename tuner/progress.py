@@ -4,15 +4,17 @@ Everything that is said goes through `logging`; see `tuner.logs`. The live view 
 is drawn on terminals only.
 """
 
+import contextlib
 import datetime
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,22 @@ from tuner.forecast import Forecast
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def shown_while_starting(console: Console) -> Iterator[Status]:
+    """Show on a terminal that a study is starting, which takes seconds without a word.
+
+    Yields:
+        What is shown: to be stopped before anything else is drawn below the lines.
+    """
+    waiting = console.status("Loading the data, importing TensorFlow, starting the workers")
+    if console.is_terminal:
+        waiting.start()
+    try:
+        yield waiting
+    finally:
+        waiting.stop()
 
 
 @dataclass
@@ -61,7 +79,6 @@ class Progress:
         self._forecast = forecast
         self._deadline = deadline
         self._started = time.time()
-        self._num_started = 0
         self._num_ended = 0
         self._running: dict[str, _Running] = {}
         self._best: tuple[str, float] | None = None
@@ -89,9 +106,7 @@ class Progress:
         """
         for values in completed:
             self._forecast.start(values)
-        num_ended = len(completed) + num_failed
-        self._num_started += num_ended
-        self._num_ended += num_ended
+        self._num_ended += len(completed) + num_failed
 
     def show_best(self, trial_id: str, score: float) -> None:
         """Show this trial as the best so far from now on."""
@@ -99,7 +114,6 @@ class Progress:
 
     def start_trial(self, trial_id: str, values: Values) -> None:
         """Show a trial as running."""
-        self._num_started += 1
         self._running[trial_id] = _Running(values, self._forecast.start(values), time.time())
         logger.debug("trial %s starts: %s", trial_id, describe(values))
 
@@ -177,7 +191,8 @@ class Progress:
         return form.format(duration(left)) if left else ""
 
     def _render(self) -> RenderableType:
-        head = Text(f"trial {self._num_started} of {self._num_trials or '?'}", style="bold")
+        head = Text(f"{self._num_ended} of {self._num_trials or '?'} trials", style="bold")
+        head.append(f"   {len(self._running)} running", style="dim")
         if self._best is not None:
             head.append(f"   best {self._objective.name} {self._best[1]:.4f}", style="green")
             head.append(f" (trial {self._best[0]})", style="dim")
@@ -195,7 +210,8 @@ class Progress:
             table.add_row(
                 Text(trial_id, style="cyan"),
                 ProgressBar(total=epochs, completed=running.epoch, width=20),
-                f"epoch {running.epoch}/{epochs}",
+                # Before its first epoch a trial builds its model and compiles the training.
+                f"epoch {running.epoch}/{epochs}" if running.epoch else "compiling",
                 score,
                 Text(self._describe(running.values), style="dim", overflow="ellipsis"),
             )
@@ -208,6 +224,11 @@ def describe(values: Values) -> str:
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in values.items()
     )
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 trial`, `2 trials`, `1,200 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -78,15 +78,16 @@ def _print_models(compared: Sequence[Compared]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tuner.reports.comparison_page import HEAD, models
+    from tuner.reports.comparison_page import models
 
     console = Console(highlight=False)
     if not console.is_terminal:
         # Another program reads it: no line may be broken.
         console = Console(highlight=False, width=10_000)
-    table = Table(*HEAD, box=None, pad_edge=False)
-    for row in models(compared):
-        table.add_row(*map(Text, row))
+    listed = models(compared)
+    table = Table(*listed.head, box=None, pad_edge=False)
+    for row in listed.rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
 
 

@@ -55,6 +55,20 @@ class BayesianConfig(SearchConfig):
     alpha: float = 1e-4
     beta: float = 2.6
 
+    def initial_points(self, num_searched: int) -> int:
+        """Return how many trials are random before the model proposes any.
+
+        Never derived from the budget, so that a study given more trials later is the one that
+        had them at once. Keras Tuner's own default, three for each hyperparameter, would make
+        a search of 20 trials over seven hyperparameters random throughout.
+
+        Args:
+            num_searched: Hyperparameters that are searched.
+        """
+        if self.num_initial_points is not None:
+            return self.num_initial_points
+        return max(num_searched, 3)
+
 
 @dataclass
 class HyperbandConfig(SearchConfig):
@@ -233,7 +247,7 @@ class PredictConfig:
     """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
 
     images: str = MISSING
-    model: str = MISSING
+    model: str | None = None
     prepare: PrepareConfig = MISSING
     show: bool = False
     tracking: TrackingConfig = MISSING

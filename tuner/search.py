@@ -21,7 +21,6 @@ from tuner.config import flatten, load, to_dict
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
-    HyperbandConfig,
     ProcessesConfig,
     RandomConfig,
     RayConfig,
@@ -31,6 +30,7 @@ from tuner.schema import (
 if TYPE_CHECKING:
     import mlflow
     from rich.console import Console
+    from rich.status import Status
 
     from tuner.curve_store import CurveStore
     from tuner.datasets import ImageData
@@ -52,8 +52,8 @@ def main(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
-    from tuner import folder, forkserver, garbage
-    from tuner.logs import logging_to, native_noise_to
+    from tuner import folder
+    from tuner.progress import shown_while_starting
 
     # What is shown and written from here on has no password in it.
     uri, shown = config.tracking.uri, passwords.hide(config.tracking.uri or "")
@@ -73,6 +73,22 @@ def main(composed: DictConfig) -> None:
         return
 
     # All that can be wrong is found before anything is written.
+    with shown_while_starting(console) as waiting:
+        _search(config, uri, name, overrides, console, waiting)
+
+
+def _search(
+    config: StudyConfig,
+    uri: str | None,
+    name: str,
+    overrides: Sequence[str],
+    console: Console,
+    waiting: Status,
+) -> None:
+    """Check what a search needs, and run it."""
+    from tuner import folder, forkserver, garbage
+    from tuner.logs import logging_to, native_noise_to
+
     with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
@@ -102,7 +118,9 @@ def main(composed: DictConfig) -> None:
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
-                lines = _run(config, name, held, data, client, oracle, executor, console)
+                lines = _run(
+                    config, name, held, data, client, oracle, executor, console, waiting
+                )
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
@@ -125,25 +143,23 @@ def _run(
     oracle: OracleProcess,
     executor: Executor,
     console: Console,
+    waiting: Status,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
     from tuner import exploration, promotion, refit
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
-    from tuner.progress import Progress
+    from tuner.notices import notices
+    from tuner.progress import Progress, plural
     from tuner.records import StudyRun
     from tuner.study import Study
     from tuner.tracking import Tracker
 
     space, objective, search = config.searched_space(), config.objective, config.search
-    if isinstance(search, HyperbandConfig) and "epochs" in config.space:
-        logger.info(
-            "Hyperband sets the epochs itself, up to search.max_epochs=%d; space.epochs is not "
-            "searched.",
-            search.max_epochs,
-        )
+    for notice in notices(config, oracle.num_trials):
+        logger.info("%s", notice)
     if oracle.num_told:
-        logger.info("Going on after %d trials that have ended before.", oracle.num_told)
+        logger.info("Resuming after %s.", plural(oracle.num_told, "finished trial"))
     deadline = None
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
@@ -181,8 +197,12 @@ def _run(
             progress=progress,
             deadline=deadline,
         )
+        waiting.stop()
         with progress:
             study.run()
+        waiting.update("Judging the best model, and writing the report")
+        if console.is_terminal:
+            waiting.start()
         best = study.best()
         if best is None:
             raise SearchFailed("The search ended without a trial that succeeded.")
@@ -208,7 +228,8 @@ def _run(
     finally:
         tracker.close_study(status)
     report = _report(client, tracker, held)
-    lines = _closing_lines(config, best, promoted, tracker, oracle.num_told, report)
+    waiting.stop()
+    lines = _closing_lines(config, data, best, promoted, tracker, oracle.num_told, report)
     logger.info("%s", "\n".join(lines))
     return lines
 
@@ -296,6 +317,7 @@ def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) ->
 
 def _closing_lines(
     config: StudyConfig,
+    data: ImageData,
     best: Best,
     promoted: Promotion | None,
     tracker: Tracker,
@@ -303,17 +325,20 @@ def _closing_lines(
     report: Path | None,
 ) -> list[str]:
     """Word what a user wants to know at the end."""
-    from tuner.progress import describe
-    from tuner.ties import find_ties
+    from tuner.progress import describe, plural
+    from tuner.ties import accuracy_on_test, find_ties
 
-    test_accuracy = best.metrics["test_accuracy"]
+    objective = config.objective
+    searched = config.searched_space().searched | {"epochs"}
+    values = {name: value for name, value in best.values.items() if name in searched}
     lines = [
         "",
-        f"Best of {num_trials} trials: {best.trial_id}  {describe(best.values)}",
-        f"  {config.objective.name} {best.score:.4f}, test accuracy {test_accuracy:.4f}",
+        f"Best of {plural(num_trials, 'trial')}: {best.trial_id}  {describe(values)}",
+        f"  {objective.name} {best.score:.4f}, {accuracy_on_test(best.metrics)}",
     ]
-    if tied := find_ties(best.trial_id, tracker.finished_trials()):
-        lines.append(f"  {tied.said}")
+    trials = tracker.finished_trials()
+    if tied := find_ties(best.trial_id, trials, objective, len(data.validation)):
+        lines.append(f"  {tied}")
     images = "images=<file or folder>"
     model = f"runs:/{best.run_id}/model"
     if promoted is not None:

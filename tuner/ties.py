@@ -1,68 +1,100 @@
-"""Which trials cannot be told apart from the best: differences that may be chance."""
+"""Which trials are statistically indistinguishable from the best, and how sure that one is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner.evaluation import accuracy_interval
-from tuner.trial import Metrics
+from tuner.trial import Metrics, Objective
 
 
 @dataclass(frozen=True)
 class Ties:
-    """The trials whose test accuracy lies within the 95 % interval of the best trial's.
+    """The trials whose validation accuracy lies within the 95 % interval of the best trial's.
+
+    Judged on the validation images, since those are what ranks trials: a trial that ranks
+    higher is never the one that is worse. The test images take no part.
 
     Attributes:
         interval: Lowest and highest true accuracy of the best trial, in `[0, 1]`.
-        num_images: Test images that were predicted.
+        num_images: Validation images that were predicted.
         trial_ids: The trials tied with the best, itself not among them.
-        higher: The trials that lie above the interval, which can be since the best trial is
-            chosen by its validation images.
         num_others: How many trials were compared with it.
     """
 
     interval: tuple[float, float]
     num_images: int
     trial_ids: tuple[str, ...]
-    higher: tuple[str, ...]
     num_others: int
 
-    @property
-    def said(self) -> str:
-        """One sentence about them."""
-        low, high = self.interval
-        where = f"With {self.num_images:,} test images, its true accuracy lies between "
-        where += f"{low:.4f} and {high:.4f} (95 %)"
-        if not self.num_others:
-            return f"{where}."
-        who = f"{len(self.trial_ids):,} cannot" if self.trial_ids else "all can"
-        more = f", and {len(self.higher):,} did better" if self.higher else ""
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        where = f"on the {self.num_images:,} validation images (95 %)"
+        num_tied, num_others = len(self.trial_ids), self.num_others
+        if num_others == 1:
+            verb = "is statistically indistinguishable from" if num_tied else "is worse than"
+            return f"The other trial {verb} it {where}."
+        if not num_tied:
+            return f"All {num_others:,} other trials are significantly worse {where}."
+        verb = "is" if num_tied == 1 else "are"
         return (
-            f"{where}. Of the other trials ({self.num_others:,}), {who} be told apart from "
-            f"it{more}."
+            f"{num_tied:,} of the {num_others:,} other trials {verb} statistically "
+            f"indistinguishable from it {where}."
         )
 
 
-def find_ties(best: str, trials: Mapping[str, Metrics]) -> Ties | None:
+@dataclass(frozen=True)
+class Tested:
+    """The accuracy of one trial on the test images.
+
+    Attributes:
+        accuracy: In `[0, 1]`.
+        interval: Lowest and highest true accuracy, with 95 % confidence.
+        num_images: Test images that were predicted.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    num_images: int
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        low, high = self.interval
+        return (
+            f"test accuracy {self.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, "
+            f"{self.num_images:,} images)"
+        )
+
+
+def find_ties(
+    best: str, trials: Mapping[str, Metrics], objective: Objective, num_validation: int | None
+) -> Ties | None:
     """Find the trials that are tied with the best.
 
     Args:
         best: The best trial, one of `trials`.
         trials: Metrics of all finished trials of a study.
+        objective: What ranked them.
+        num_validation: Validation images; None where that was not recorded.
 
     Returns:
-        None where it was not counted what the best trial got right.
+        None if there is nothing to compare, or if the trials were ranked by anything but their
+        accuracy: of a loss no interval is known.
     """
-    metrics = trials[best]
-    if not {"test_right", "test_wrong"} <= metrics.keys():
+    name = objective.name
+    if name != "val_accuracy" or not num_validation or len(trials) < 2:
+        return None
+    num_right = round(trials[best][name] * num_validation)
+    low, high = accuracy_interval(num_right, num_validation)
+    others = [trial_id for trial_id in trials if trial_id != best]
+    tied = tuple(trial_id for trial_id in others if trials[trial_id][name] >= low)
+    return Ties((low, high), num_validation, tied, len(others))
+
+
+def accuracy_on_test(metrics: Metrics) -> Tested | None:
+    """Return a trial's accuracy on the test images; None if it was not counted."""
+    if not {"test_right", "test_wrong", "test_accuracy"} <= metrics.keys():
         return None
     num_right = round(metrics["test_right"])
     num_images = num_right + round(metrics["test_wrong"])
-    low, high = accuracy_interval(num_right, num_images)
-    others = {
-        name: found["test_accuracy"]
-        for name, found in trials.items()
-        if name != best and "test_accuracy" in found
-    }
-    tied = tuple(name for name, accuracy in others.items() if low <= accuracy <= high)
-    higher = tuple(name for name, accuracy in others.items() if accuracy > high)
-    return Ties((low, high), num_images, tied, higher, len(others))
+    interval = accuracy_interval(num_right, num_images)
+    return Tested(metrics["test_accuracy"], interval, num_images)

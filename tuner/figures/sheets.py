@@ -25,6 +25,9 @@ MAX_FILES = 200
 
 _TILE = 56
 
+_TITLE_INCHES = 4.6
+"""Width that the title of a sheet of wrong predictions takes."""
+
 
 def wrong_predictions(
     wrong: Split, probabilities: Probabilities, class_names: Sequence[str], path: Path
@@ -59,9 +62,11 @@ def wrong_predictions(
             captions.append((column * width + width / 2, top + _TILE + 2, said))
     names = [f"{shortened(class_names[label])}\n{counts[label]:,} wrong" for label in rows]
     margin = 0.25 + 0.085 * max((len(line) for n in names for line in n.split("\n")), default=0)
+    # Few classes make a narrow sheet, on which the title must fit all the same.
+    right = max(_TITLE_INCHES - canvas.shape[1] / 80 - margin, 0.1)
     figure, axes = new_figure(
-        canvas.shape[1] / 80 + margin + 0.1, canvas.shape[0] / 80 + 0.6,
-        (margin, 0.05, 0.1, 0.55),
+        canvas.shape[1] / 80 + margin + right, canvas.shape[0] / 80 + 0.6,
+        (margin, 0.05, right, 0.55),
     )  # fmt: skip
     axes.imshow(canvas, interpolation="nearest")
     for x, y, text in captions:
@@ -74,7 +79,8 @@ def wrong_predictions(
         what += f"\nshown: the {num_columns} most confident of each class"
         if len(rows) < np.count_nonzero(counts):
             what += f", of the {len(rows)} classes with most"
-    axes.set_title(what, fontsize=10)
+    left = -margin * 80 / canvas.shape[1]
+    axes.text(left, 1.02, what, transform=axes.transAxes, fontsize=10, parse_math=False)
     axes.set_yticks(np.arange(len(rows)) * height + 2 + _TILE / 2, names, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)

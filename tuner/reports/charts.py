@@ -34,6 +34,9 @@ MAX_CURVE_POINTS = 100
 MAX_SLICE_POINTS = 500
 """Trials in each slice: the best quarter of so many, and others by chance."""
 
+MAX_TICK_LETTERS = 36
+"""Letters that fit along the axis of a slice, which is 310 pixels wide on a phone."""
+
 NUM_MARKED = 5
 """Learning curves that have colours of their own."""
 
@@ -210,9 +213,16 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
         if max(numbers) >= 10 * min(numbers):
             axis["dtick"] = 1
     elif len(options) <= 12:
-        axis |= {"tickvals": sorted(options)}
+        axis |= {"tickvals": _apart(sorted(options))}
     drawn["layout"]["margin"] |= {"t": 8}
     return drawn
+
+
+def _apart(options: Sequence[Any]) -> Sequence[Any]:
+    """Leave out values whose labels would run into each other in a slice, but not the last."""
+    longest = max(len(shown(option)) for option in options)
+    every = math.ceil(len(options) * (longest + 2) / MAX_TICK_LETTERS)
+    return [option for i, option in enumerate(reversed(options)) if i % every == 0][::-1]
 
 
 def _groups(
@@ -226,7 +236,7 @@ def _groups(
     others = [t for t in study.finished if t is not best and t.trial_id not in tied]
     return [
         ("other trials", others, OTHER, size, "circle"),
-        ("tied with the best", alike, TIED, 7, "circle"),
+        ("indistinguishable from it", alike, TIED, 7, "circle"),
         ("the best", [best], BEST, 13, "star"),
     ]
 

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner import ties
 from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
 from tuner.reports import summaries
@@ -15,9 +16,6 @@ from tuner.reports.records import OnDrawings, StudyRecord
 
 MAX_DRAWN = 40
 """Models whose accuracies are drawn, the best ones."""
-
-HEAD = ("model", "test accuracy", "accuracy on drawings")
-"""Of the table of models."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
         title=f"Studies of {where}",
         lead=f"{len(studies)} studies with {num_trials:,} trials.",
         sections=[
-            Section("The best model of each", text, charts, [Table(HEAD, models(studies))]),
+            Section("The best model of each", text, charts, [models(studies)]),
             Section("The studies", tables=[_studies(studies)]),
         ],
     )
@@ -73,21 +71,24 @@ def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
     return sorted(tested, key=lambda c: -_accuracy(c.study))
 
 
-def models(studies: Sequence[Compared]) -> list[tuple[str, str, str]]:
-    """Return a row of model, test accuracy and accuracy on drawings for each study."""
+def models(studies: Sequence[Compared]) -> Table:
+    """List model, test accuracy and, where it was measured, accuracy on drawings."""
+    has_drawings = any(compared.drawings for compared in studies)
     rows = []
     for compared in by_accuracy(studies):
         accuracy = f"{_accuracy(compared.study):.4f}"
         if interval := _interval(compared.study):
             accuracy += f" ({interval[0]:.4f} to {interval[1]:.4f})"
-        rows.append((_name(compared.study), accuracy, _on_drawings(compared.drawings)))
-    return rows
+        drawings = [_on_drawings(compared.drawings)] if has_drawings else []
+        rows.append([_name(compared.study), accuracy, *drawings])
+    head = ["model", "test accuracy", *(["accuracy on drawings"] if has_drawings else [])]
+    return Table(head, rows)
 
 
 def _studies(studies: Sequence[Compared]) -> Table:
     head = (
         "study", "begun", "state", "data", "search", "trials", "failed", "time", "objective",
-        "best", "test accuracy", "tied", "registry", "values of the best",
+        "best", "test accuracy", "indistinguishable", "registry", "values of the best",
     )  # fmt: skip
     return Table(head, [_row(compared) for compared in studies])
 
@@ -134,8 +135,8 @@ def _accuracy(study: StudyRecord) -> float:
 
 
 def _interval(study: StudyRecord) -> tuple[float, float] | None:
-    tied = find_ties(study)
-    return None if tied is None else tied.interval
+    tested = ties.accuracy_on_test(study.best.metrics)
+    return None if tested is None else tested.interval
 
 
 def _on_drawings(found: OnDrawings | None) -> str:

@@ -7,6 +7,7 @@ import random
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import Run
@@ -69,7 +70,22 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         versions=json.loads(tags.get("tuner.versions", "{}")),
         data=_data(run),
         trials=trials,
+        pages=pages_of(client.tracking_uri, run.info.experiment_id),
     )
+
+
+def pages_of(tracking_uri: str, experiment_id: str) -> str:
+    """Return the address of MLflow's pages of an experiment's runs, up to a run's id.
+
+    A server shows them itself; of a database, `mlflow ui` does, at the address that it takes
+    when it is told nothing else.
+    """
+    server = urlsplit(tracking_uri)
+    base = "http://127.0.0.1:5000"
+    if server.scheme in ("http", "https"):
+        # Without user and password.
+        base = f"{server.scheme}://{server.netloc.rpartition('@')[2]}{server.path.rstrip('/')}"
+    return f"{base}/#/experiments/{experiment_id}/runs/"
 
 
 def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:

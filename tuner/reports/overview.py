@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 
 from tuner import ties
-from tuner.dimensions import Choice, Fixed, Range
+from tuner.dimensions import Choice, Dimension, Fixed
 from tuner.evaluation import accuracy_interval
 from tuner.progress import describe, duration
-from tuner.reports.page import Card, Section, Table
+from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import DataFacts, Details, OnDrawings, StudyRecord
 from tuner.ties import Ties
@@ -20,19 +20,19 @@ NUM_IN_TABLE = 10
 
 def find_ties(study: StudyRecord) -> Ties | None:
     """Find the trials of a study that are tied with its best."""
-    return ties.find_ties(study.best.trial_id, {t.trial_id: t.metrics for t in study.finished})
+    num_validation = study.data.profile.get("num_validation") if study.data else None
+    metrics = {t.trial_id: t.metrics for t in study.finished}
+    return ties.find_ties(study.best.trial_id, metrics, study.objective, num_validation)
 
 
-def cards(
-    study: StudyRecord, tied: Ties | None, details: Details, drawings: OnDrawings | None
-) -> Iterator[Card]:
+def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Iterator[Card]:
     """Yield what a reader should see first: how good it is, and what it took."""
     best = study.best
     if "test_accuracy" in best.metrics:
         note = f"of trial {best.trial_id}, the best"
-        if tied is not None:
-            low, high = tied.interval
-            note = f"{low:.4f} to {high:.4f} (95 %, {tied.num_images:,} images)"
+        if (tested := ties.accuracy_on_test(best.metrics)) is not None:
+            low, high = tested.interval
+            note = f"{low:.4f} to {high:.4f} (95 %, {tested.num_images:,} images)"
         yield Card("Test accuracy", f"{best.metrics['test_accuracy']:.4f}", note)
     if drawings is not None:
         low, high = accuracy_interval(drawings.num_right, drawings.num_files)
@@ -65,48 +65,70 @@ def what_was_searched(study: StudyRecord) -> Section:
     rows.append(("search", said))
     rows.append(("seed", params["seed"]))
     rows.append(("MLflow experiment", study.experiment))
-    searched = [
-        (name, _among(dimension), shown(study.best.values.get(name, "")))
-        for name, dimension in study.space.expanded()
-        if not isinstance(dimension, Fixed)
-    ]
-    tables = [Table((), rows)]
-    if searched:
-        tables.append(Table(("searched", "among", "best"), searched))
-    return Section("What was searched", tables=tables)
+    return Section("What was searched", tables=[Table((), rows)])
 
 
-def best_trials(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
-    """Say which trials are best, and which of them differ by chance."""
+def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
+    """Say which values are best among those searched, and how sure that is."""
     best = study.best
-    text = [f"Trial {best.trial_id}: {describe(best.values)}."]
+    text = []
+    if (tested := ties.accuracy_on_test(best.metrics)) is not None:
+        text.append(
+            f"Trial {best.trial_id}: {study.objective.name} {study.score(best):.4f}, {tested}."
+        )
     if tied is not None:
         text.append(
-            f"{tied.said} A test of both models' answers to the same images, as the registry's "
+            f"{tied} A test of both models' answers to the same images, as the registry's "
             f"gate makes it, can see smaller differences."
         )
     if details.decision is not None:
         text.append(f"Registry: {details.decision['reason']}")
+    dimensions = dict(study.space.expanded())
+    # Hyperband sets the epochs whatever the space says.
+    searched = [
+        n for n, d in dimensions.items() if not isinstance(d, Fixed) or n in study.varied
+    ]
+    rows = [
+        (name, shown(best.values[name]), _among(dimensions[name]))
+        for name in searched
+        if name in best.values
+    ]
+    fixed = {name: value for name, value in best.values.items() if name not in searched}
+    if fixed:
+        text.append(f"Not searched: {describe(fixed)}.")
+    tables = [Table(("searched", "best", "among"), rows)] if rows else []
+    return Section(f"The best trial, {best.trial_id}", text, tables=tables)
+
+
+def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
+    """List the best trials, the searched values first."""
+    best = study.best
     names = study.varied
-    head = ("trial", study.objective.name, "test accuracy", "", "parameters", "seconds", *names)
+    head = ("trial", *names, study.objective.name, "", "test accuracy", "parameters", "seconds")
     marks = {best.trial_id: "best"}
     if tied is not None:
-        marks |= dict.fromkeys(tied.trial_ids, "tied") | dict.fromkeys(tied.higher, "higher")
+        marks |= dict.fromkeys(tied.trial_ids, "indistinguishable")
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
         accuracy = metrics.get("test_accuracy")
+        number: str | Link = trial.trial_id
+        if study.pages:
+            number = Link(trial.trial_id, f"{study.pages}{trial.run_id}")
         rows.append(
             (
-                trial.trial_id,
+                number,
+                *(shown(trial.values[n]) if n in trial.values else "" for n in names),
                 f"{study.score(trial):.4f}",
-                "" if accuracy is None else f"{accuracy:.4f}",
                 marks.get(trial.trial_id, ""),
+                "" if accuracy is None else f"{accuracy:.4f}",
                 f"{metrics['num_parameters']:,.0f}" if "num_parameters" in metrics else "",
                 f"{metrics['trial_seconds']:.1f}" if "trial_seconds" in metrics else "",
-                *(shown(trial.values[n]) if n in trial.values else "" for n in names),
             )
         )
+    text = []
+    if "//127.0.0.1:5000/" in study.pages:
+        text.append("Trial numbers lead to MLflow's pages, while `mlflow ui` runs here.")
     return Section("The best trials", text, tables=[Table(head, rows, marked=(0,))])
 
 
@@ -153,7 +175,9 @@ def _described(data: DataFacts) -> str:
     return f"{data.name}: {counts} images of {shape}, {profile['num_classes']} classes"
 
 
-def _among(dimension: Choice | Range) -> str:
+def _among(dimension: Dimension) -> str:
+    if isinstance(dimension, Fixed):
+        return "set by the search"
     if isinstance(dimension, Choice):
         return ", ".join(map(shown, dimension.options))
     said = f"{shown(dimension.min)} to {shown(dimension.max)}"

@@ -28,11 +28,19 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Text of a table's cell that leads somewhere."""
+
+    text: str
+    address: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of text under a head, if there is one; the rows of `marked` stand out."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Link]]
     marked: Sequence[int] = ()
 
 

@@ -25,8 +25,8 @@ def figure(data: list[Figure], x: str, y: str) -> Figure:
     return {
         "data": data,
         "layout": {
-            "xaxis": {"title": {"text": x}, "automargin": True},
-            "yaxis": {"title": {"text": y}, "automargin": True},
+            "xaxis": {"title": {"text": x, "standoff": 12}, "automargin": True},
+            "yaxis": {"title": {"text": y, "standoff": 12}, "automargin": True},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "margin": {"l": 10, "r": 12, "t": 36, "b": 10},
             "hovermode": "closest",

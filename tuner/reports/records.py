@@ -63,6 +63,7 @@ class StudyRecord:
         versions: Of the libraries it was made with, if they were recorded.
         data: What it is searched on; None if that was not recorded.
         trials: In the order in which they ended.
+        pages: Address of MLflow's pages of its experiment's runs, up to a run's id.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StudyRecord:
     versions: Mapping[str, str]
     data: DataFacts | None
     trials: Sequence[TrialRecord]
+    pages: str = ""
 
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:

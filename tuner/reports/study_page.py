@@ -46,10 +46,10 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
     return Page(
         title=f"Study {study.name}",
         lead=f"Begun on {began:%d %B %Y at %H:%M}, {_STATES[study.status]}.",
-        cards=list(overview.cards(study, tied, details, drawings)),
+        cards=list(overview.cards(study, details, drawings)),
         sections=[
-            overview.what_was_searched(study),
-            overview.best_trials(study, tied, details),
+            overview.best_trial(study, tied, details),
+            overview.best_trials(study, tied),
             _history(study, tied),
             _curves(study, details),
             *_coordinates(study, order),
@@ -58,6 +58,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
             *_failures(study),
             *_mistakes(details),
             *_time(study),
+            overview.what_was_searched(study),
             overview.reproduction(study, details),
         ],
     )
