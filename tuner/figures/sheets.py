@@ -79,7 +79,7 @@ def wrong_predictions(
         what += f"\nshown: the {num_columns} most confident of each class"
         if len(rows) < np.count_nonzero(counts):
             what += f", of the {len(rows)} classes with most"
-    left = -margin * 80 / canvas.shape[1]
+    left = (0.1 - margin) * 80 / canvas.shape[1]
     axes.text(left, 1.02, what, transform=axes.transAxes, fontsize=10, parse_math=False)
     axes.set_yticks(np.arange(len(rows)) * height + 2 + _TILE / 2, names, parse_math=False)
     axes.set_xticks([])

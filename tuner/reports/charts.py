@@ -236,7 +236,7 @@ def _groups(
     others = [t for t in study.finished if t is not best and t.trial_id not in tied]
     return [
         ("other trials", others, OTHER, size, "circle"),
-        ("indistinguishable from it", alike, TIED, 7, "circle"),
+        ("indistinguishable from the best", alike, TIED, 7, "circle"),
         ("the best", [best], BEST, 13, "star"),
     ]
 
