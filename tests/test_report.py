@@ -188,7 +188,7 @@ def test_ties_take_no_note_of_test_images() -> None:
     [
         ((), 1, "The other trial is worse than it on the 1,000 validation images"),
         (("0",), 1, "The other trial is statistically indistinguishable from it"),
-        ((), 3, "All 3 other trials are significantly worse"),
+        ((), 3, "The 3 other trials are significantly worse"),
         (("0",), 3, "1 of the 3 other trials is statistically indistinguishable"),
         (("0", "1"), 3, "2 of the 3 other trials are statistically indistinguishable"),
     ],

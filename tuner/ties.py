@@ -34,7 +34,7 @@ class Ties:
             verb = "is statistically indistinguishable from" if num_tied else "is worse than"
             return f"The other trial {verb} it {where}."
         if not num_tied:
-            return f"All {num_others:,} other trials are significantly worse {where}."
+            return f"The {num_others:,} other trials are significantly worse {where}."
         verb = "is" if num_tied == 1 else "are"
         return (
             f"{num_tied:,} of the {num_others:,} other trials {verb} statistically "
