@@ -34,6 +34,8 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
     text = shown(progress, console)
     assert "epoch 1/3" in text
     assert "compiling" not in text
+    progress.end_epoch("0001", 3, {"val_accuracy": 0.5}, False)
+    assert "evaluating" in shown(progress, console)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

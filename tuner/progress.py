@@ -210,12 +210,18 @@ class Progress:
             table.add_row(
                 Text(trial_id, style="cyan"),
                 ProgressBar(total=epochs, completed=running.epoch, width=20),
-                # Before its first epoch a trial builds its model and compiles the training.
-                f"epoch {running.epoch}/{epochs}" if running.epoch else "compiling",
+                _phase(running.epoch, epochs),
                 score,
                 Text(self._describe(running.values), style="dim", overflow="ellipsis"),
             )
         return Group(Text(), head, table)
+
+
+def _phase(epoch: int, epochs: int) -> str:
+    """Say what a trial is doing: before its first epoch it compiles, after its last evaluates."""
+    if epoch == 0:
+        return "compiling"
+    return "evaluating" if epoch == epochs else f"epoch {epoch}/{epochs}"
 
 
 def describe(values: Values) -> str:
