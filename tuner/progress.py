@@ -218,7 +218,7 @@ class Progress:
 
 
 def _phase(epoch: int, epochs: int) -> str:
-    """Say what a trial is doing: before its first epoch it compiles, after its last evaluates."""
+    """Say what a trial does: it compiles before its first epoch, evaluates after its last."""
     if epoch == 0:
         return "compiling"
     return "evaluating" if epoch == epochs else f"epoch {epoch}/{epochs}"
