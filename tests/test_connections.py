@@ -1,9 +1,12 @@
 """Connections that send little, or never read, are cut off; others are answered meanwhile."""
 
 import contextlib
+import time
 
 import pytest
 from pages_for_tests import HEAD, is_cut_off, served
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from test_guard import LOCAL, count
 
 from tuner.server.guard import Guard, Limits
@@ -63,6 +66,22 @@ def test_connection_of_tiny_chunks_is_cut_off() -> None:
             for _ in range(100):
                 connection.sendall(b"1;" + 1000 * b"x" + b"\r\nx\r\n")
         assert is_cut_off(connection)
+
+
+def test_connection_that_reads_a_long_answer_slowly_gets_all_of_it() -> None:
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(20_000_000 * "x")(scope, receive, send)
+
+    limits = Limits(1000, 1000, head_seconds=0.1, body_seconds=600)
+    with served(Guard(long, LOCAL, limits)) as page:
+        connection = page.open(WHOLE)
+        assert connection.recv(1)
+        # Longer than it would have for the head of another request.
+        time.sleep(0.5)
+        num_bytes = 1
+        while part := connection.recv(2**20):
+            num_bytes += len(part)
+        assert num_bytes > 20_000_000
 
 
 def test_connection_that_reads_no_answer_is_cut_off() -> None:

@@ -79,6 +79,9 @@ class _Connection(H11Protocol):
         super().resume_writing()
         if self._reading_deadline is not None:
             self._reading_deadline.cancel()
+            self._reading_deadline = None
+        if not self._is_answering:
+            self._wait()
 
     @property
     def _is_answering(self) -> bool:
@@ -93,7 +96,12 @@ class _Connection(H11Protocol):
         self._stop_waiting()
         self._num_bytes = 0
         self._idle_since = self.loop.time()
-        self._deadline = self.loop.call_later(self.limits.head_seconds, self._abort)
+        self._deadline = self.loop.call_later(self.limits.head_seconds, self._miss_head)
+
+    def _miss_head(self) -> None:
+        # Who is still reading the answer before has more time.
+        if self._reading_deadline is None:
+            self._abort()
 
     def _abort(self) -> None:
         # Not closed, which would wait until the visitor has read what was answered.

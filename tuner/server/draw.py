@@ -117,6 +117,21 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
     Raises:
         DataError: If it is no image that can be used.
     """
+    flat = _opened(content)
+    prepared = images.fitted(flat, classifier.image_shape, classifier.form)
+    probabilities = None
+    if prepared.min() != prepared.max():
+        [probabilities] = classifier.predict_proba(prepared[None])
+    flat.thumbnail((PREVIEW, PREVIEW))
+    return Seen(np.asarray(flat), prepared, probabilities)
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Return a picture, RGB, with `MAX_SIDE` pixels a side at most.
+
+    Raises:
+        DataError: If it is no image that can be used.
+    """
     if not content:
         raise DataError("This must be an image, but is empty (0 bytes).")
     try:
@@ -129,7 +144,7 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
                 )
             flat = images.flattened(_reduced(image), "RGB")
             flat.thumbnail((MAX_SIDE, MAX_SIDE))
-            prepared = images.fitted(flat, classifier.image_shape, classifier.form)
+            return flat
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -145,12 +160,6 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
         # Anything: decoders raise what the damage, or what somebody has put there, leads to.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise DataError(f"This cannot be read as an image: {reason}.") from error
-    preview = flat.copy()
-    preview.thumbnail((PREVIEW, PREVIEW))
-    probabilities = None
-    if prepared.min() != prepared.max():
-        [probabilities] = classifier.predict_proba(prepared[None])
-    return Seen(np.asarray(preview), prepared, probabilities)
 
 
 def _reduced(image: Image.Image) -> Image.Image:
