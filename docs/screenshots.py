@@ -143,7 +143,7 @@ def take_demo(page: Page) -> None:
         if i == 0:
             page.mouse.down()
     page.mouse.up()
-    _take(page, "demo.png", page.locator("#shown"))
+    _take(page, "demo.png", page.locator("#answer"))
 
 
 def _take(page: Page, name: str, last: Locator, margin: int = 24) -> None:

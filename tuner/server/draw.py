@@ -1,0 +1,218 @@
+"""The page to draw on, and to open an image on: what a model takes it for.
+
+What is classified is what the request holds. No request names a file or an address.
+"""
+
+import base64
+import functools
+import importlib.resources
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from PIL import Image, UnidentifiedImageError
+
+from tuner import images
+from tuner.drawings import Pixels
+from tuner.errors import DataError
+from tuner.loading import Classifier
+from tuner.server.work import Busy, Work
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+"""What is read, by its first bytes. Pillow knows more, some by starting other programs."""
+
+MAX_PIXELS = 25_000_000
+"""Pixels above which a picture is refused before it is decoded."""
+
+MAX_SIDE = 2000
+"""Longer side in pixels that larger pictures are reduced to, which bounds time and memory."""
+
+PREVIEW = 440
+"""Longer side at most of an opened picture on the page, in pixels."""
+
+MAX_CLASSES = 5
+"""Classes that are listed, the most probable first."""
+
+MAX_NAMED = 20
+"""Classes up to which all are named."""
+
+_ASSETS = {
+    "draw.css": "text/css; charset=utf-8",
+    "draw.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of a picture.
+
+    Attributes:
+        preview: The picture as it was opened, RGB `(height, width, 3)`.
+        prepared: What the network is shown, uint8 of the shape of the model's images.
+        probabilities: float32 `(classes,)`; None for a picture of one colour.
+    """
+
+    preview: Pixels
+    prepared: Pixels
+    probabilities: np.ndarray[Any, np.dtype[np.float32]] | None
+
+
+def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
+    """Return the page of a model.
+
+    Args:
+        classifier: The model.
+        work: Where pictures are decoded and classified.
+        max_bytes: Size of a picture above which the page does not send it.
+    """
+    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    static = importlib.resources.files("tuner.server") / "static"
+    template = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined
+    ).from_string((static / "draw.html").read_text(encoding="utf-8"))
+    html = template.render(**_facts(classifier), max_bytes=max_bytes)
+
+    @page.get("/", response_class=HTMLResponse)
+    async def index() -> str:
+        return html
+
+    for name, media_type in _ASSETS.items():
+        content = (static / name).read_bytes()
+        page.get(f"/{name}")(functools.partial(_asset, content, media_type))
+
+    @page.post("/classify")
+    async def classify(request: Request) -> JSONResponse:
+        # A form, which any site's page can send, has another type.
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not kind.startswith("image/") and kind != "application/octet-stream":
+            return _error(
+                415, "Send an image by itself, with its type, such as Content-Type: image/png."
+            )
+        content = await request.body()
+        try:
+            seen = await work.run(look_at, classifier, content)
+        except DataError as error:
+            return _error(422, str(error))
+        except Busy:
+            return _error(503, "There is too much to do at the moment: try again.")
+        return JSONResponse(_answer(classifier, seen))
+
+    return page
+
+
+def look_at(classifier: Classifier, content: bytes) -> Seen:
+    """Decode a picture, prepare it, and classify it unless it is of one colour.
+
+    Args:
+        classifier: The model.
+        content: Of an image file.
+
+    Raises:
+        DataError: If it is no image that can be used.
+    """
+    flat = _opened(content)
+    prepared = images.fitted(flat, classifier.image_shape, classifier.form)
+    probabilities = None
+    if prepared.min() != prepared.max():
+        [probabilities] = classifier.predict_proba(prepared[None])
+    flat.thumbnail((PREVIEW, PREVIEW))
+    return Seen(np.asarray(flat), prepared, probabilities)
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Return a picture, RGB, with `MAX_SIDE` pixels a side at most.
+
+    Raises:
+        DataError: If it is no image that can be used.
+    """
+    if not content:
+        raise DataError("This must be an image, but is empty (0 bytes).")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(
+                    f"This must have at most {MAX_PIXELS:,} pixels, but has {width:,} x "
+                    f"{height:,}: make it smaller first."
+                )
+            flat = images.flattened(_reduced(image), "RGB")
+            flat.thumbnail((MAX_SIDE, MAX_SIDE))
+            return flat
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"This must have at most {MAX_PIXELS:,} pixels, but claims many more."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"This must be an image, but is of no format that is known here "
+            f"({', '.join(FORMATS)})."
+        ) from error
+    except Exception as error:
+        # Anything: decoders raise what the damage, or what somebody has put there, leads to.
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise DataError(f"This cannot be read as an image: {reason}.") from error
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Return the first frame of an image, with `MAX_SIDE` pixels a side at most."""
+    factor = math.ceil(max(image.size) / MAX_SIDE)
+    if image.mode.startswith(("I", "F")):
+        # More than 8 bits a channel: converted here it would lose what is brighter than 255.
+        return image
+    if "transparency" in image.info or image.mode in ("P", "PA", "1"):
+        image = image.convert("RGBA")
+    return image.reduce(factor) if factor > 1 else image.copy()
+
+
+def _facts(classifier: Classifier) -> Mapping[str, Any]:
+    """Say which model it is, of what data, and how good."""
+    version = classifier.source.version
+    facts = [f"trained on {classifier.data} ({classifier.data_digest[:8]})"]
+    if version is not None:
+        facts[:0] = sorted(version.aliases)
+        if accuracy := version.tags.get("tuner.test_accuracy"):
+            facts.append(f"test accuracy {float(accuracy):.2%}")
+    num_classes = len(classifier.classes)
+    return {
+        "title": classifier.source.title,
+        "facts": facts,
+        "classes": classifier.classes if num_classes <= MAX_NAMED else (),
+        "num_listed": min(MAX_CLASSES, num_classes),
+        "draws": classifier.form is not None,
+    }
+
+
+def _answer(classifier: Classifier, seen: Seen) -> dict[str, Any]:
+    top: list[tuple[str, float]] = []
+    if seen.probabilities is not None:
+        order = np.argsort(-seen.probabilities, kind="stable")[:MAX_CLASSES]
+        top = [(classifier.classes[i], float(seen.probabilities[i])) for i in order]
+    native = images.tile(seen.prepared, max(seen.prepared.shape[:2]))
+    return {
+        "classes": [{"name": name, "probability": probability} for name, probability in top],
+        "shown": _data_url(native),
+        "preview": _data_url(seen.preview),
+    }
+
+
+def _data_url(pixels: Pixels) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status)
+
+
+async def _asset(content: bytes, media_type: str) -> Response:
+    return Response(content, media_type=media_type)
