@@ -80,9 +80,11 @@ def read(path: Path) -> LabelledImages:
     names = arrays.pop("class_names", None)
     try:
         class_names = None if names is None else _class_names(names)
-        given = [arrays[name] for name in ARRAYS]
+        given = dict(zip(("x_validation", "y_validation"), validation, strict=False))
         return LabelledImages.from_arrays(
-            *given, class_names, *(arrays[name] for name in validation)
+            **{name: arrays[name] for name in ARRAYS},
+            class_names=class_names,
+            **{name: arrays[called] for name, called in given.items()},
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
