@@ -4,6 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 from sklearn.datasets import load_digits
 
-from tuner.datasets import LabelledImages, Split, load, mnist, npz
+from tuner.datasets import LabelledImages, Split, check_repeatable, load, mnist, npz
 from tuner.datasets import digits as digits_source
 from tuner.errors import DataError
 from tuner.schema import DataConfig
@@ -573,3 +576,240 @@ def test_mnist_load_without_path_and_download(tmp_path: Path) -> None:
     assert "MNIST is not among Keras's downloads and cannot be downloaded" in message
     assert "data.path=" in message
     assert "data=digits" in message
+
+
+# Arrays, wherever they enter
+
+
+def labelled_with(**arrays: Any) -> LabelledImages:
+    """Make a data set of twelve images as a loader does, with some arrays replaced."""
+    given = {
+        "x_train": np.full((8, 4, 5), 200, np.uint8),
+        "y_train": np.arange(8) % 2,
+        "x_test": np.full((4, 4, 5), 100, np.uint8),
+        "y_test": np.arange(4) % 2,
+        **arrays,
+    }
+    return LabelledImages(
+        Split(given["x_train"], given["y_train"]),
+        Split(given["x_test"], given["y_test"]),
+        ("a", "b"),
+    )
+
+
+def labelled_from(**arrays: Array) -> LabelledImages:
+    """Make the same by `from_arrays`."""
+    good = labelled_with()
+    given: dict[str, Array] = {
+        "x_train": good.train.images,
+        "y_train": good.train.labels,
+        "x_test": good.test.images,
+        "y_test": good.test.labels,
+    }
+    return LabelledImages.from_arrays(**{**given, **arrays}, class_names=("a", "b"))
+
+
+FRACTIONS = np.linspace(0, 1, 160).reshape(8, 4, 5)
+
+
+@pytest.mark.parametrize("make", [labelled_with, labelled_from])
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"x_train": FRACTIONS},
+            "`x_train` must be uint8.* float64 from 0 to 1. Multiply by 255",
+        ),
+        ({"x_train": FRACTIONS.astype(np.float32)}, "but is float32 from 0 to 1. Multiply by"),
+        ({"x_train": FRACTIONS.astype(np.float16)}, "but is float16 from 0 to 1. Multiply by"),
+        ({"x_test": FRACTIONS[:4] * 255}, "`x_test` must be uint8.* to 126.698. Round"),
+        ({"x_train": FRACTIONS.round().astype(bool)}, "`x_train` must be uint8.* is bool"),
+        ({"x_train": np.full((8, 4, 5), 256, np.int16)}, "but holds 256. Of 16 bits. Divide"),
+        ({"x_train": np.full((8, 4, 5), 40_000, np.uint16)}, "but holds 40000. Of 16 bits"),
+        ({"x_train": np.full((8, 4, 5), -1, np.int8)}, "from 0 to 255, but holds -1"),
+        (
+            {"x_train": FRACTIONS.round().astype(np.uint8)},
+            "`x_train` must be raw pixels from 0 to 255 .* brightest is 1.* Multiply by 255",
+        ),
+        ({"x_train": FRACTIONS.astype(np.int64)}, "`x_train` .* its brightest is 1"),
+        ({"x_test": np.ones((4, 4, 5), np.uint8)}, "`x_test` .* its brightest is 1"),
+        ({"y_train": np.arange(8) % 2 * 1.0}, "`y_train` must hold whole numbers, but is f"),
+        ({"y_test": np.array(["a"] * 4)}, "`y_test` must hold whole numbers, but is <U1"),
+        ({"y_train": np.eye(2, dtype=int)[np.arange(8) % 2]}, r"is of shape \(8, 2\)"),
+        ({"y_train": np.full(8, 2**63, np.uint64)}, "but holds 9223372036854775808"),
+        ({"x_train": np.zeros((8, 20), np.uint8)}, r"`x_train` must be of shape .*\(8, 20\)"),
+        ({"x_train": np.zeros((8, 4, 5, 4), np.uint8)}, r"1 or 3\), but is of shape"),
+    ],
+)  # fmt: skip
+def test_arrays_are_checked_wherever_they_enter(
+    make: Callable[..., LabelledImages], arrays: dict[str, Array], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        make(**arrays)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int64])
+def test_arrays_of_other_whole_numbers_become_bytes(dtype: Any) -> None:
+    data = labelled_with(
+        x_train=np.full((8, 4, 5), 200, dtype),
+        y_train=(np.arange(8) % 2).astype(dtype)[:, None],
+    )
+    assert data.train.images.dtype == np.uint8
+    assert data.train.labels.dtype == np.int64
+    assert data.digest() == labelled_with().digest()
+
+
+def test_arrays_that_are_black_are_taken() -> None:
+    assert len(labelled_with(x_train=np.zeros((8, 4, 5), np.uint8)).train) == 8
+
+
+def test_arrays_that_are_mapped_stay_mapped_and_are_hardly_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((8, 4, 5), 200, np.uint8))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert labelled_with(x_train=mapped).train.images is mapped
+
+
+def test_class_names_become_text() -> None:
+    train, test = labelled_with().train, labelled_with().test
+    data = LabelledImages(train, test, (os.fsdecode(b"gr\xfcn"), "Gro\u0308ße"))
+    assert data.class_names == ("gr\\xfcn", "Größe")
+    with pytest.raises(DataError, match="`class_names` must differ"):
+        LabelledImages(train, test, ("Größe", "Gro\u0308ße"))
+
+
+# A validation split of the source's own
+
+
+def test_load_takes_the_validation_split_that_there_is(write_npz: WriteNpz) -> None:
+    validation = np.full((3, 4, 5), 77, np.uint8)
+    for end in ("val", "valid", "validation"):
+        path = write_npz(**{f"x_{end}": validation, f"y_{end}": np.array([0, 1, 1])})
+        config = DataConfig("tuner.datasets.npz.load", "npz", path=str(path))
+        data = load(config, seed=0)
+        assert (len(data.train), len(data.validation), len(data.test)) == (8, 3, 4)
+        assert data.validation.labels.tolist() == [0, 1, 1]
+        assert load(replace(config, train_size=6), seed=0).validation.labels.tolist() == [
+            0,
+            1,
+            1,
+        ]
+
+
+def test_digest_covers_the_validation_split(labelled: LabelledImages) -> None:
+    digests = {labelled.digest()}
+    for value in (10, 11):
+        images = np.full((2, 4, 5), value, np.uint8)
+        with_validation = replace(labelled, validation=Split(images, np.array([0, 1])))
+        digests.add(with_validation.digest())
+    assert len(digests) == 3
+
+
+def test_npz_refuses_half_a_validation_split(write_npz: WriteNpz) -> None:
+    path = write_npz(x_val=pixels(3, 4, 5))
+    with pytest.raises(DataError, match="must hold x_val and y_val, but lacks y_val"):
+        npz.read(path)
+
+
+def test_load_names_the_class_that_is_too_rare(write_npz: WriteNpz) -> None:
+    path = write_npz(
+        x_train=pixels(40, 4, 5),
+        y_train=np.repeat([0, 1], [37, 3]),
+        class_names=np.array(["cat", "bird"]),
+    )
+    config = DataConfig("tuner.datasets.npz.load", "npz", path=str(path), validation_split=0.1)
+    with pytest.raises(DataError, match="leaves 0 of class 'bird'"):
+        load(config, seed=0)
+
+
+def random_images(_: DataConfig) -> LabelledImages:
+    drawn = np.random.default_rng()
+    return labelled_with(x_train=drawn.integers(0, 256, (8, 4, 5), dtype=np.uint8))
+
+
+def test_check_repeatable_refuses_a_loader_that_draws_anew() -> None:
+    config = DataConfig(f"{__name__}.random_images", "mine", validation_split=0.5)
+    with pytest.raises(DataError, match="The loader of mine must return the same data each"):
+        check_repeatable(load(config, 0), load(config, 0))
+    check_repeatable(load(three(), 0), load(three(), 0))
+
+
+# Archives that claim more than they hold
+
+
+def header_of(shape: tuple[int, ...], version: int = 1) -> bytes:
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    size = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text
+
+
+def write_archive(path: Path, members: dict[str, bytes | int], header: bytes = b"") -> Path:
+    """Write members, whole or, by a number, of `header` and so many zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, content in members.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                if isinstance(content, bytes):
+                    file.write(content)
+                    continue
+                file.write(header)
+                for begin in range(0, content, 2**24):
+                    file.write(bytes(min(2**24, content - begin)))
+    return path
+
+
+LABELS = header_of((4,)) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header_of((10**15, 28, 28)),
+        header_of((10**15,)),
+        header_of((10**30, 28, 28)) + bytes(100),
+        header_of((10**15, 28, 28), version=2),
+        header_of((10**15, 28, 28), version=3),
+        header_of((-5, 28, 28)),
+        header_of((4, 28, 28)) + bytes(5),
+        header_of((4, 28, 28)) + bytes(10_000),
+        b"no array",
+        b"",
+    ],
+)
+def test_npz_read_refuses_false_claims_unread(tmp_path: Path, content: bytes) -> None:
+    members: dict[str, bytes | int] = {"x_train": content, "y_train": LABELS}
+    path = write_archive(tmp_path / "a.npz", {**members, "x_test": content, "y_test": LABELS})
+    with pytest.raises(DataError, match=r"a\.npz"):
+        npz.read(path)
+
+
+def test_npz_read_refuses_a_bomb_unread(tmp_path: Path) -> None:
+    shape = (200_000, 28, 28)
+    path = write_archive(
+        tmp_path / "a.npz",
+        {"x_train": 200_000 * 28 * 28, "y_train": LABELS, "x_test": LABELS, "y_test": LABELS},
+        header_of(shape),
+    )
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"`x_train` unpacks [0-9,]+ bytes to 156,800,000"):
+        npz.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_npz_read_refuses_more_than_memory_holds(
+    write_npz: WriteNpz, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Memory:
+        available = 100
+
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    with pytest.raises(DataError, match=r"needs \d+ bytes of memory, but 100 are free"):
+        npz.read(write_npz())
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "file/below.npz", "ring", "null\0byte", "fifo"])
+def test_npz_check_file_says_what_the_system_refuses(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "ring").symlink_to("ring")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(DataError, match=r"`data\.path` must be an \.npz file"):
+        npz.check_file(tmp_path / path)

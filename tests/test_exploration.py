@@ -47,6 +47,29 @@ def test_explore_finds_images_that_are_in_two_splits() -> None:
     assert "2 of train in test" in found.said_of_duplicates
 
 
+@pytest.mark.parametrize(
+    ("brightest", "said"),
+    [
+        ((255, 255, 255), "Pixels: 0 to 255."),
+        (
+            (255, 200, 255),
+            "Pixels: 0 to 255 in train, 0 to 200 in validation, 0 to 255 in test.",
+        ),
+        ((15, 15, 15), "Nothing is brighter than a quarter of white"),
+    ],
+)
+def test_explore_says_the_range_of_the_pixels(
+    brightest: tuple[int, int, int], said: str
+) -> None:
+    data = made_up(2, (5, 4))
+    for split, high in zip((data.train, data.validation, data.test), brightest, strict=True):
+        split.images[:] = 0
+        split.images[0, 0, 0] = high
+    found = explore(data)
+    assert found.ranges["train"] == (0, brightest[0])
+    assert said in found.said_of_pixels
+
+
 def test_embedded_digits_have_no_duplicates(digits: ImageData) -> None:
     found = explore(digits)
     assert found.counts.sum(axis=1).tolist() == [1221, 216, 360]
@@ -86,9 +109,42 @@ def test_command_prints_a_table_and_draws(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["class", "train", "validation", "test"]
     assert lines[11].split() == ["all", "1,221", "216", "360"]
-    assert "Duplicates between the splits: none." in done.stdout
+    assert "Duplicates between the splits: none.\nPixels: 0 to 255." in done.stdout
     with Image.open(tmp_path / "seen.png") as image:
         assert image.format == "PNG"
+
+
+LOADER = """
+import numpy as np
+from tuner.datasets import LabelledImages
+
+def load(config):
+    rng = np.random.default_rng()
+    x, y = rng.integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    return LabelledImages.from_arrays(x, y, x, y)
+"""
+
+
+def test_command_refuses_a_loader_that_draws_anew(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LOADER)
+    done = command(tmp_path, "explore", "data=custom", "data.name=x", "data._target_=mine.load")
+    assert done.returncode == 2
+    assert "must return the same data each time" in done.stderr
+
+
+def test_command_breaks_no_line_and_names_what_is_left_out(tmp_path: Path) -> None:
+    for name in ("a class with a long name, longer than a terminal is wide" * 2, "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(30):
+            Image.new("L", (4, 5), i).save(tmp_path / "own" / name / f"{i}.png")
+    (tmp_path / "own" / "c").symlink_to("gone")
+    done = command(
+        tmp_path, "explore", "data=image_folder", "data.path=own", "data.name=x",
+        GLASSY_CACHE=str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 8
+    assert "own/c is a link to gone, which does not exist" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Folders of image files: what is read, what is left out, what is refused, and what is kept."""
 
+import json
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ from PIL import Image
 
 from tuner import images
 from tuner.datasets import LabelledImages, image_folder
+from tuner.datasets import load as load_data
 from tuner.datasets.images import Split
 from tuner.errors import DataError
 from tuner.schema import DataConfig
@@ -117,8 +119,7 @@ def test_load_goes_into_subfolders_and_passes_over_hidden_files(root: Path) -> N
 
 
 def write_odd(kind: str, path: Path) -> Path:
-    """Write a file that is no image of the data set."""
-    grey = Image.new("L", (4, 5))
+    """Write what is no image of the data set, and return where it is."""
     if kind == "size":
         Image.new("L", (9, 9)).save(path)
     elif kind == "empty":
@@ -128,11 +129,21 @@ def write_odd(kind: str, path: Path) -> Path:
     elif kind == "torn":
         Image.effect_noise((4, 5), 50).save(path, "PNG")
         os.truncate(path, 50)
-    elif kind == "deep":
-        Image.fromarray(np.zeros((5, 4), np.uint16)).save(path)
+    elif kind == "broken link":
+        path.symlink_to("nowhere.png")
+    elif kind == "ring":
+        path = path.with_name("up")
+        path.symlink_to("..")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "phone":
+        path = path.with_suffix(".heic")
+        path.write_bytes(b"\0\0\0\x18ftypheic")
+    elif kind == "negative":
+        path = path.with_suffix(".tif")
+        Image.fromarray(np.full((5, 4), -1, np.float32)).save(path)
     else:
-        path = path.with_suffix(".gif")
-        grey.save(path, save_all=True, append_images=[Image.new("L", (4, 5), 9)], loop=0)
+        path.symlink_to(path.name)
     return path
 
 
@@ -141,8 +152,12 @@ ODD = {
     "empty": "is empty (0 bytes)",
     "text": "is of no format that is known",
     "torn": "cannot be read as an image",
-    "deep": "has more than 8 bits a channel",
-    "animated": "has 2 frames",
+    "broken link": "is a link to nowhere.png, which does not exist",
+    "ring": "is a link to a folder that it lies in itself",
+    "fifo": "must be a file, but is none",
+    "phone": "is of no format that is known (.heic: convert it to PNG)",
+    "negative": "must lie between 0 and 65535, but go from -1 to -1",
+    "link to itself": "cannot be read (Too many levels of symbolic links)",
 }
 
 
@@ -169,12 +184,14 @@ def test_odd_file_is_left_out_and_named(
 
 @pytest.mark.parametrize("kind", ODD)
 def test_too_many_odd_files_are_refused(root: Path, kind: str) -> None:
-    path = write_odd(kind, root / "test" / "cat" / "odd.png")
+    folders = [root / "train" / "cat", root / "train" / "dög two", root / "test" / "cat"]
+    paths = [write_odd(kind, folder / "odd.png") for folder in folders]
     with pytest.raises(
-        DataError, match=r"At most 1% of the 17 files .* 1 cannot be used"
+        DataError, match=r"At most 1% of the 19 files .* 3 cannot be used"
     ) as error:
         load(root)
-    assert str(path) in str(error.value)
+    for path in paths:
+        assert str(path) in str(error.value)
     assert ODD[kind] in str(error.value)
 
 
@@ -182,7 +199,7 @@ def test_folder_without_any_image_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "own" / name).mkdir(parents=True)
         (tmp_path / "own" / name / "1.png").write_text("no image")
-    with pytest.raises(DataError, match="2 cannot be used"):
+    with pytest.raises(DataError, match="None of the files of the class 'a' can be used"):
         load(tmp_path / "own")
 
 
@@ -244,8 +261,10 @@ def test_cache_is_used_until_a_file_changes(
     assert load(root).digest() != digest
     (root / "train" / "cat" / "bild 0.png").rename(root / "train" / "cat" / "renamed.png")
     assert load(root).train.images[5, 0, 0] == 255
+    # The older ones are of no use any more.
+    assert len(list(cache.iterdir())) == 1
     load(root, image_size=7)
-    assert len(list(cache.iterdir())) == 4
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_cache_that_was_not_finished_is_made_again(root: Path, cache: Path) -> None:
@@ -275,3 +294,126 @@ def test_split_larger_than_memory_stays_in_files(
     assert part.images[:, 0, 0].tolist() == [3, 1]
     # Nothing is left of the copies.
     assert len(list(cache.iterdir())) == 1
+
+
+def photo(path: Path, exif: Image.Exif | None = None, size: tuple[int, int] = (48, 32)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (200, 100, 50)).save(path, exif=exif or Image.Exif())
+
+
+def test_load_upright_photos_by_their_size_as_they_are_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upright = Image.Exif()
+    # The orientation: turn it by 90 degrees to look at it.
+    upright[0x0112] = 6
+    for i in range(300):
+        photo(tmp_path / "a" / f"{i:03}.jpg")
+        photo(tmp_path / "b" / f"{i:03}.jpg", upright if i in (3, 4) else None)
+    data = load(tmp_path)
+    assert data.train.images.shape[1:] == (32, 48, 3)
+    assert len(data.train) + len(data.test) == 598
+    assert "003.jpg is 48 pixels high and 32 wide, unlike most" in caplog.text
+    # Brought to one size they all are used.
+    assert len(load(tmp_path, image_size=[32, 48]).train) == 480
+
+
+def several_frames(path: Path, kind: str) -> None:
+    first, second = Image.new("L", (4, 5), 90), Image.new("L", (4, 5), 9)
+    options = {"loop": 0} if kind == "GIF" else {}
+    first.save(path, kind, save_all=True, append_images=[second], **options)
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("GIF", "gif"), ("TIFF", "tif"), ("MPO", "jpg")])
+def test_load_first_of_several_frames(
+    root: Path, kind: str, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    several_frames(root / "train" / "cat" / f"zz.{suffix}", kind)
+    data = load(root)
+    assert np.unique(data.train.images[6]).tolist() == [90]
+    assert "1 files hold several pictures: the first of each is used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pixels", "suffix", "white"),
+    [
+        (np.array([[0, 65535], [257, 32896]], np.uint16), "png", "65535"),
+        (np.array([[0, 65535], [257, 32896]], np.uint16), "tif", "65535"),
+        (np.array([[0, 65535], [257, 32896]], np.int32), "tif", "65535"),
+        (np.array([[0, 65535], [257, 32896]], np.float32), "tif", "65535"),
+        (np.array([[0, 255], [1, 128]], np.float32), "tif", "255"),
+        (np.array([[0, 1], [1 / 255, 128 / 255]], np.float32), "tiff", "1"),
+    ],
+)
+def test_load_scales_more_than_8_bits(
+    tmp_path: Path,
+    pixels: np.ndarray,
+    suffix: str,
+    white: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.{suffix}")
+    data = load(tmp_path, test_split=0.5)
+    assert data.train.images[0].tolist() == [[0, 255], [1, 128]]
+    assert f"8 files have more than 8 bits a channel: {white} is taken for white" in caplog.text
+    # The copy says so too.
+    caplog.clear()
+    load(tmp_path, test_split=0.5)
+    assert "is taken for white" in caplog.text
+
+
+def test_load_validation_split_of_its_own(root: Path) -> None:
+    shutil.copytree(root / "test", root / "Valid")
+    Image.new("L", (4, 5), 77).save(root / "Valid" / "cat" / "more.png")
+    source = load(root)
+    assert source.validation is not None
+    assert source.validation.images[:, 0, 0].tolist() == [0, 1, 77, 100, 101]
+    config = DataConfig("tuner.datasets.image_folder.load", "own", path=str(root))
+    data = load_data(config, seed=0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (12, 5, 4)
+    # Which images validate is part of what the data are.
+    Image.new("L", (4, 5), 78).save(root / "Valid" / "cat" / "more.png")
+    assert load(root).digest() != source.digest()
+
+
+def test_load_train_and_validation_without_test(root: Path) -> None:
+    shutil.rmtree(root / "test")
+    shutil.copytree(root / "train", root / "val")
+    data = load(root, test_split=0.5)
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 12, 6)
+
+
+def test_load_names_that_are_no_utf8(root: Path) -> None:
+    latin = os.fsdecode(os.fsencode(root / "train") + b"/gr\xfcn")
+    shutil.copytree(root / "train" / "cat", latin)
+    Image.new("L", (4, 5), 250).save(os.fsdecode(os.fsencode(latin) + b"/\xe9.png"))
+    data = load(root)
+    assert data.class_names == ("cat", "dög two", "gr\\xfcn")
+    assert len(data.train) == 19
+    # Whatever is kept of them can be written.
+    json.dumps(data.class_names).encode("ascii")
+    data.class_names[2].encode("utf-8")
+    assert load(root).digest() == data.digest()
+
+
+def test_load_classes_in_natural_order(tmp_path: Path) -> None:
+    for i in range(11):
+        (tmp_path / f"{i}").mkdir()
+        for j in range(4):
+            Image.new("L", (4, 5), 10 * i + j).save(tmp_path / f"{i}" / f"{j}.png")
+    data = load(tmp_path, test_split=0.5)
+    assert data.class_names == tuple(str(i) for i in range(11))
+    assert (data.train.images[:, 0, 0] // 10 == data.train.labels).all()
+
+
+def test_load_refuses_a_class_of_which_nothing_can_be_read(root: Path) -> None:
+    many(root)
+    for path in (root / "train" / "dög two").iterdir():
+        path.unlink()
+    (root / "train" / "dög two" / "1.png").touch()
+    with pytest.raises(DataError, match="None of the files of the class 'dög two' can be"):
+        load(root)

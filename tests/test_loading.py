@@ -348,3 +348,21 @@ def test_predict_files_prepares_them(classifier: Classifier, tmp_path: Path) -> 
     steps = Steps(invert=False, crop=False, stroke=False, center=False)
     without = classifier.predict_files([path], steps)
     np.testing.assert_array_equal(without.files.images, read(steps).images)
+
+
+def test_predict_files_says_nothing_of_a_file_without_ink(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    drawing = Image.new("RGBA", (80, 60))
+    drawing.save(tmp_path / "clear.png")
+    # White on transparency, which is a drawing like any other.
+    drawing.paste((255, 255, 255, 255), (30, 10, 36, 50))
+    drawing.save(tmp_path / "white.png")
+    Image.new("L", (80, 60)).save(tmp_path / "black.png")
+    paths = [tmp_path / f"{name}.png" for name in ("clear", "white", "black")]
+    predictions = classifier.predict_files(paths)
+    assert predictions.files.has_ink.tolist() == [False, True, False]
+    assert predictions.names[1] in classifier.classes
+    assert predictions.names[::2] == (None, None)
+    assert np.isnan(predictions.probabilities[::2]).all()
+    assert predictions.probabilities[1].sum() == pytest.approx(1)

@@ -63,6 +63,40 @@ def test_predict_without_known_classes_prints_no_score(
     assert "accuracy" not in done.stdout
 
 
+def test_predict_reads_files_as_training_does(
+    finished_study: FinishedStudy, digits: ImageData, tmp_path: Path
+) -> None:
+    folder = tmp_path / "drawings"
+    [seven, *_] = digits.test.images[digits.test.labels == 7]
+    deep = folder / "7" / "batch"
+    deep.mkdir(parents=True)
+    Image.fromarray(seven).save(deep / "1.png")
+    Image.fromarray(seven).save(deep / "2.pgm")
+    Image.fromarray(seven).resize((80, 80)).save(folder / "7" / "3.tif")
+    Image.new("RGBA", (60, 60)).save(folder / "7" / "clear.png")
+    Image.new("L", (60, 60)).save(folder / "7" / "black.png")
+    # Passed over, and left out and named.
+    (folder / "7" / "._1.png").write_bytes(b"\0\5\x16\7")
+    (folder / "7" / "1.json").write_text("{}")
+    (folder / "__MACOSX").mkdir()
+    (folder / "7" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "7" / "up").symlink_to("..")
+    done = command(finished_study.folder, "predict", f"images={folder}", CHAMPION, "show=true")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:6]}
+    assert list(rows) == [
+        "7/3.tif", "7/batch/1.png", "7/batch/2.pgm", "7/black.png", "7/clear.png",
+    ]  # fmt: skip
+    assert rows["7/clear.png"] == rows["7/black.png"] == ["no", "ink"]
+    assert rows["7/batch/1.png"] == rows["7/batch/2.pgm"]
+    hits = sum(row[0] == "7" for row in rows.values())
+    said = f"Of 5 files whose name or folder says a class: {hits} right, {5 - hits} wrong"
+    assert f"{said} (2 without ink), accuracy {hits / 5:.4f}" in done.stdout
+    assert "2 of 7 files are left out:" in done.stderr
+    assert "torn.png must be an image, but is of no format" in done.stderr
+    assert "up is a link to a folder that it lies in itself" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

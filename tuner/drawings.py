@@ -19,6 +19,9 @@ from scipy import ndimage
 Pixels = npt.NDArray[np.uint8]
 Ink = npt.NDArray[np.bool_]
 
+NO_INK = "no ink"
+"""What is said of a drawing without any, in the place of a class."""
+
 MAX_MEASURED = 500
 """Training images that are looked at to learn their form."""
 
@@ -27,6 +30,9 @@ _DETAIL = 6
 
 _INK = 64
 """Brightness from which a pixel of a drawing, whose brightest is 255, is ink."""
+
+_MIN_CONTRAST = 16
+"""Contrast with the ground that ink has; less is the noise of a scanner or of JPEG."""
 
 # What tells strokes on a plain ground from other images, as shares.
 _MIN_PLAIN_BORDER = 0.7
@@ -142,12 +148,12 @@ def prepare(
     """
     steps = steps or Steps()
     height, width = image_shape[:2]
-    light = _as_light(drawing, form, steps.invert)
+    is_light = _is_light(drawing)
+    light = _as_light(drawing, is_light, form, steps.invert)
     ink = light >= _INK
     if not ink.any():
         return _as_given(np.zeros((height, width), np.uint8), image_shape, form)
     if drawing.shape == (height, width) and _has_form(light, form):
-        is_light = _ground(drawing) < 128
         return (drawing if is_light == form.is_light else 255 - drawing).reshape(image_shape)
     if steps.crop:
         top, bottom, left, right = _box(ink)
@@ -182,18 +188,38 @@ def stroke_width(ink: Ink) -> float:
     return 2 * float(np.count_nonzero(ink)) / (sides * np.pi / 4) if sides else 0.0
 
 
-def _as_light(drawing: Pixels, form: Form, may_invert: bool) -> Pixels:
-    """Return a drawing as light strokes on a ground of 0, whose brightest ink is 255."""
+def has_ink(prepared: Pixels) -> bool:
+    """Say whether there is any ink in a drawing that `prepare` has brought to a model's form.
+
+    Args:
+        prepared: Grey, uint8 `(height, width)` or `(height, width, 1)`. A blank or black canvas
+            has become one that is the same everywhere.
+    """
+    return int(prepared.max()) - int(prepared.min()) >= _MIN_CONTRAST
+
+
+def _is_light(drawing: Pixels) -> bool:
+    """Say whether strokes are light on a darker ground, by their contrast with it.
+
+    On a dark ground strokes are light and on a light one dark, unless the others stand out
+    twice as much: chalk on a board that is photographed brightly.
+    """
     ground = _ground(drawing)
-    is_light = ground < 128
+    lighter, darker = int(drawing.max()) - ground, ground - int(drawing.min())
+    if ground < 128:
+        return not (darker >= _MIN_CONTRAST and darker > 2 * lighter)
+    return lighter >= _MIN_CONTRAST and lighter > 2 * darker
+
+
+def _as_light(drawing: Pixels, is_light: bool, form: Form, may_invert: bool) -> Pixels:
+    """Return a drawing as light strokes on a ground of 0, whose brightest ink is 255."""
     if is_light != form.is_light and not may_invert:
         return drawing if form.is_light else 255 - drawing
-    lifted = drawing.astype(np.float32) - ground
+    lifted = drawing.astype(np.float32) - _ground(drawing)
     if not is_light:
         lifted = -lifted
     most = lifted.max(initial=0)
-    # Less than this is the noise of a scanner or of JPEG.
-    if most < 16:
+    if most < _MIN_CONTRAST:
         return np.zeros(drawing.shape, np.uint8)
     stretched: Pixels = np.rint(np.clip(lifted, 0, None) * (255 / most)).astype(np.uint8)
     return stretched

@@ -35,6 +35,7 @@ SPLITS = ("train", "validation", "test")
 _TILE = 32
 _GAP = 3
 _CHUNK = 1024
+_DARK = 64
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class Exploration:
         counts: Images of each class by split, int64 `(3, classes)`, in the order of `SPLITS`.
         duplicates: For each two splits, how many images of the first are in the second, pixel
             for pixel.
+        ranges: For each split the darkest and the brightest pixel, from 0 to 255.
     """
 
     counts: npt.NDArray[np.int64]
     duplicates: dict[tuple[str, str], int]
+    ranges: dict[str, tuple[int, int]]
 
     @property
     def said_of_duplicates(self) -> str:
@@ -60,15 +63,26 @@ class Exploration:
         ]
         return f"Duplicates between the splits: {', '.join(found) or 'none'}."
 
+    @property
+    def said_of_pixels(self) -> str:
+        """One sentence about the range of the pixels, one more if it looks like a mistake."""
+        if len(set(self.ranges.values())) == 1:
+            [(low, high)] = set(self.ranges.values())
+            said = f"Pixels: {low} to {high}."
+        else:
+            parts = (f"{low} to {high} in {name}" for name, (low, high) in self.ranges.items())
+            said = f"Pixels: {', '.join(parts)}."
+        if max(high for _, high in self.ranges.values()) < _DARK:
+            said += " Nothing is brighter than a quarter of white: are they scaled to 0 to 255?"
+        return said
+
 
 def explore(data: ImageData) -> Exploration:
-    """Count images and find those that are in more than one split."""
+    """Count images, find those that are in more than one split, and how bright they are."""
     splits = {name: getattr(data, name) for name in SPLITS}
-    # Digests, since the images may be more than memory holds.
-    seen = {
-        name: [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in s.images]
-        for name, s in splits.items()
-    }
+    seen, ranges = {}, {}
+    for name, split in splits.items():
+        seen[name], ranges[name] = _look_at(split)
     return Exploration(
         counts=np.stack(
             [np.bincount(s.labels, minlength=len(data.class_names)) for s in splits.values()]
@@ -77,7 +91,19 @@ def explore(data: ImageData) -> Exploration:
             (first, second): sum(map(set(seen[second]).__contains__, seen[first]))
             for first, second in itertools.combinations(SPLITS, 2)
         },
+        ranges=ranges,
     )
+
+
+def _look_at(split: Split) -> tuple[list[bytes], tuple[int, int]]:
+    """Return a digest of each image and the range of all pixels, reading each image once."""
+    # Digests, since the images may be more than memory holds.
+    digests, low, high = [], 255, 0
+    for i in range(0, len(split), _CHUNK):
+        chunk = np.ascontiguousarray(split.images[i : i + _CHUNK])
+        low, high = min(low, int(chunk.min())), max(high, int(chunk.max()))
+        digests += [hashlib.blake2b(image, digest_size=16).digest() for image in chunk]
+    return digests, (low, high)
 
 
 def draw(data: ImageData, found: Exploration, path: Path) -> None:

@@ -17,6 +17,8 @@ def main(composed: DictConfig) -> None:
     from tuner import datasets, exploration
 
     data = datasets.load(config.data, config.seed)
+    if not config.data._target_.startswith("tuner.datasets."):
+        datasets.check_repeatable(data, datasets.load(config.data, config.seed))
     found = exploration.explore(data)
     table = Table("class", *exploration.SPLITS, box=None, pad_edge=False)
     for column in table.columns[1:]:
@@ -24,8 +26,11 @@ def main(composed: DictConfig) -> None:
     for name, *counts in exploration.table(data, found):
         table.add_row(Text(name), *counts)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        # Another program reads it: no line may be broken.
+        console = Console(highlight=False, width=10_000)
     console.print(table)
-    console.print(f"\n{found.said_of_duplicates}")
+    console.print(f"\n{found.said_of_duplicates}\n{found.said_of_pixels}")
     picture = Path(config.picture)
     exploration.draw(data, found, picture)
     console.print(f"Mean and first images of each class: {picture}", markup=False)

@@ -35,7 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Args:
         path: The file that is made or replaced; its folder must exist.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+    )
     os.close(descriptor)
     part = Path(name)
     try:
@@ -56,6 +58,16 @@ def sync_tree(folder: Path) -> None:
             _sync(Path(directory, name))
         _sync(Path(directory))
     _sync(folder.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or a folder another name, in place of any file of that name, and sync it.
+
+    What lies below a folder must be synced before (`sync_tree`).
+    """
+    source.replace(target)
+    for folder in dict.fromkeys([target.parent, source.parent]):
+        _sync(folder)
 
 
 def append(path: Path, content: str) -> None:

@@ -8,14 +8,21 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from tuner.drawings import Form, Steps, prepare
+from tuner import drawings, folders, pixels
+from tuner.drawings import Form, Steps
 from tuner.errors import DataError
+from tuner.folders import shown
+from tuner.pixels import flattened
+
+__all__ = [
+    "FAULTS", "MAX_PIXELS", "Chosen", "ImageFiles", "check", "find", "fitted", "flattened",
+    "open_image", "read", "resized", "thumbnail", "tile", "without_pillow_limit",
+]  # fmt: skip
 
 T = TypeVar("T")
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
 """Pixels above which a file is refused unread: a small file can claim to be enormous."""
 
@@ -24,6 +31,11 @@ FAULTS = (
     ValueError,
     SyntaxError,
     TypeError,
+    # What Pillow's readers make of damaged fields, each in its own way.
+    ArithmeticError,
+    LookupError,
+    EOFError,
+    MemoryError,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
@@ -31,53 +43,85 @@ FAULTS = (
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Image files that were asked for by one name.
+
+    Attributes:
+        root: The file or the folder that was named.
+        paths: The files, in alphabetical order.
+        left_out: One sentence for each thing in the folder that cannot be read.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def num_files(self) -> int:
+        """Number of files, those included that are left out."""
+        return len(self.paths) + len(self.left_out)
+
+
+@dataclass(frozen=True)
 class ImageFiles:
     """Image files and what is in them.
 
     Attributes:
-        paths: The files, in alphabetical order.
+        paths: The files, in the order in which they were given.
         images: uint8 `(num_files, *image_shape)`.
+        has_ink: Whether there is anything to be seen, bool `(num_files,)`: not in a blank or
+            black drawing, or in a picture that is transparent throughout.
+        left_out: One sentence for each file that could not be read and was left out.
     """
 
     paths: tuple[Path, ...]
     images: npt.NDArray[np.uint8]
+    has_ink: npt.NDArray[np.bool_]
+    left_out: tuple[str, ...] = ()
 
 
-def find(root: Path, key: str = "images") -> list[Path]:
-    """Return a file itself, or all image files in a folder and its subfolders.
+def find(root: Path, key: str = "images") -> Chosen:
+    """Return a file itself, or all images in a folder and those below it.
 
     Args:
-        root: A file, of any ending, or a folder, of which files with other endings than
-            `SUFFIXES` are passed over.
+        root: A file, of any ending, or a folder, of which `tuner.folders` says what counts.
         key: The configuration's, for the message.
 
     Raises:
         DataError: If there is no such file or folder, or no image in it.
     """
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
+    kind = folders.kind_of(root)
+    if kind == "file":
+        return Chosen(root, (root,))
+    if kind != "folder":
+        raise DataError(f"`{key}` must be an image file or a folder, but {shown(root)} {kind}.")
+    found = folders.images_below(root)
+    if not found.images:
+        named = "".join(f"\n  {sentence}" for sentence in found.left_out[:10])
+        others = f" among its {found.num_others} files" if found.num_others else ""
         raise DataError(
-            f"`{key}` must be an image file or a folder, but {root} does not exist."
+            f"`{key}={shown(root)}` holds no image file{others} (.png, .jpg, .bmp, .gif, "
+            f".webp, .tif, .pgm and others).{named}"
         )
-    found = sorted(
-        path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not found:
-        raise DataError(f"`{key}={root}` holds no image file ({', '.join(SUFFIXES)}).")
-    return found
+    return Chosen(root, tuple(image.path for image in found.images), found.left_out)
 
 
-def check(paths: Sequence[Path]) -> None:
-    """Refuse files that are no images, by their first bytes: a quick look before long work.
+def check(chosen: Chosen) -> Chosen:
+    """Leave out files that are no images by their first bytes: a quick look before long work.
 
-    Args:
-        paths: The files.
+    Returns:
+        The others, with a sentence for each that is left out.
 
     Raises:
-        DataError: If any of them is none, naming all that are not.
+        DataError: If there is no image among them, naming all that are none, or if more than
+            `folders.refuse_left_out` lets pass are none.
     """
-    _for_each(paths, lambda image: None)
+    good, faults = _for_each(chosen.paths, lambda image: None)
+    if not good:
+        raise _cannot_be_read(faults)
+    left = Chosen(chosen.root, tuple(path for path, _ in good), (*chosen.left_out, *faults))
+    folders.refuse_left_out(left.left_out, left.num_files, left.root)
+    return left
 
 
 def read(
@@ -85,27 +129,41 @@ def read(
     image_shape: tuple[int, ...],
     form: Form | None = None,
     steps: Steps | None = None,
+    *,
+    may_leave_out: bool = False,
 ) -> ImageFiles:
     """Read image files and bring them to one shape.
 
-    Transparent pixels become white, as on paper. Colours become grey where the model takes grey
-    images. Without a form, or with no step to take, sizes are changed by Lanczos resampling.
+    Colours become grey where the model takes grey images; `pixels.flattened` says what becomes
+    of transparency and of more than 8 bits. Without a form, or with no step to take, sizes are
+    changed by Lanczos resampling.
 
     Args:
         paths: The files.
         image_shape: `(height, width)` or `(height, width, channels)`, of the model.
         form: How drawings look in the model's data set; see `tuner.drawings.prepare`.
         steps: Which steps are taken to bring them to that form; all by default.
+        may_leave_out: Leave out what cannot be read, and say so in the result. For
+            `folders.judge_left_out` to judge.
 
     Raises:
-        DataError: If any of them is no image, naming all that are not; none is left out
-        silently.
+        DataError: If any of them is no image, or with `may_leave_out` all, naming them.
     """
 
-    def use(image: Image.Image) -> npt.NDArray[np.uint8]:
-        return fitted(image, image_shape, form, steps)
+    def use(image: Image.Image) -> tuple[npt.NDArray[np.uint8], bool]:
+        is_clear = pixels.is_clear(image)
+        prepared = fitted(image, image_shape, form, steps)
+        return prepared, not is_clear and (form is None or drawings.has_ink(prepared))
 
-    return ImageFiles(tuple(paths), np.stack(_for_each(paths, use)))
+    found, faults = _for_each(paths, use)
+    if faults and (not may_leave_out or not found):
+        raise _cannot_be_read(faults)
+    return ImageFiles(
+        tuple(path for path, _ in found),
+        np.stack([image for _, (image, _) in found]),
+        np.array([has_ink for _, (_, has_ink) in found]),
+        tuple(faults),
+    )
 
 
 def fitted(
@@ -116,13 +174,17 @@ def fitted(
 ) -> npt.NDArray[np.uint8]:
     """Bring one opened image to a model's shape, as `read` does with files.
 
+    `drawings.has_ink` says of the result whether there is any ink in it.
+
     Raises:
-        ValueError: If it has more than one frame, or more than 8 bits a channel.
+        ValueError: If its pixels are no brightness; see `pixels.flattened`.
     """
     steps = steps or Steps()
     if form is None or not steps.any:
         return resized(image, image_shape)
-    return prepare(np.asarray(flattened(image, "L")), image_shape, form, steps)
+    height, width = image_shape[:2]
+    flat = flattened(image, "L", (height, width))
+    return drawings.prepare(np.asarray(flat), image_shape, form, steps)
 
 
 def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
@@ -141,29 +203,23 @@ def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
         return open_image(path, use)
 
 
-def class_of(path: Path, class_names: Sequence[str]) -> str | None:
-    """Return the class that a file's folder or, failing that, its name says; None without one.
-
-    The folder comes first: files in the folder of a class are often numbered.
-    """
-    for name in (path.resolve().parent.name, path.stem):
-        if name in class_names:
-            return name
-    return None
-
-
-def _for_each(paths: Sequence[Path], use: Callable[[Image.Image], T]) -> list[T]:
+def _for_each(
+    paths: Sequence[Path], use: Callable[[Image.Image], T]
+) -> tuple[list[tuple[Path, T]], list[str]]:
+    """Return what `use` makes of each file, and why others cannot be read."""
     results, faults = [], []
     with without_pillow_limit():
         for path in paths:
             try:
-                results.append(open_image(path, use))
+                results.append((path, open_image(path, use)))
             except DataError as error:
                 faults.append(str(error))
-    if faults:
-        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise DataError("\n  ".join(faults[:20]) + more)
-    return results
+    return results, faults
+
+
+def _cannot_be_read(faults: Sequence[str]) -> DataError:
+    more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
+    return DataError("\n  ".join(faults[:20]) + more)
 
 
 def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
@@ -176,34 +232,40 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
     Raises:
         DataError: If it is no image that can be used.
     """
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} must be an image, but is empty (0 bytes).")
+    name = shown(path)
     try:
-        with Image.open(path) as image:
+        if path.stat().st_size == 0:
+            raise DataError(f"{name} must be an image, but is empty (0 bytes).")
+        with Image.open(path, formats=folders.formats_of(path)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
-                    f"{path} must have at most {MAX_PIXELS:,} pixels, but claims {width:,} x "
+                    f"{name} must have at most {MAX_PIXELS:,} pixels, but claims {width:,} x "
                     f"{height:,}."
                 )
             return use(image)
     except UnidentifiedImageError as error:
+        suffix = path.suffix.lower()
+        how = f" ({suffix}: convert it to PNG)" if suffix in folders.UNREADABLE else ""
         raise DataError(
-            f"{path} must be an image, but is of no format that is known."
+            f"{name} must be an image, but is of no format that is known{how}."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{path} must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, but claims more."
+            f"{name} must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, but claims more."
         ) from error
     except FAULTS as error:
-        raise DataError(f"{path} cannot be read as an image: {error}.") from error
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{name} cannot be read as an image: {reason}.") from error
 
 
 def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Return an image in the shape of a data set's, uint8, by Lanczos resampling."""
     height, width = image_shape[:2]
     mode = "RGB" if len(image_shape) == 3 and image_shape[2] == 3 else "L"
-    flat = flattened(image, mode).resize((width, height), Image.Resampling.LANCZOS)
+    flat = flattened(image, mode, (height, width)).resize(
+        (width, height), Image.Resampling.LANCZOS
+    )
     return np.asarray(flat, dtype=np.uint8).reshape(image_shape)
 
 
@@ -220,37 +282,6 @@ def tile(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
     return np.asarray(Image.fromarray(pixels).convert("RGB").resize(size, how))
-
-
-def check_kind(image: Image.Image) -> None:
-    """Refuse an opened image that is not one picture of 8 bits a channel.
-
-    Raises:
-        ValueError: If it has more than one frame, or more than 8 bits a channel.
-    """
-    if (num_frames := getattr(image, "n_frames", 1)) > 1:
-        raise ValueError(f"it has {num_frames} frames")
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-
-
-def flattened(image: Image.Image, mode: str) -> Image.Image:
-    """Return an image the way up it was taken, without transparency, grey or in colours.
-
-    Args:
-        image: As it was opened.
-        mode: `L` or `RGB`.
-
-    Raises:
-        ValueError: If it has more than one frame, or more than 8 bits a channel.
-    """
-    check_kind(image)
-    # A camera says beside the pixels which way is up.
-    image = ImageOps.exif_transpose(image)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert(mode)
 
 
 @contextlib.contextmanager

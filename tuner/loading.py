@@ -34,8 +34,9 @@ class FilePredictions:
     """What a model takes image files for.
 
     Attributes:
-        files: The files, and what the model was shown of them.
-        probabilities: float32 `(num_files, classes)`.
+        files: The files, what the model was shown of them, and whether there was any ink.
+        probabilities: float32 `(num_files, classes)`; NaN for a file without ink, of which a
+            model that knows drawings only can say nothing.
         classes: The names of the classes.
     """
 
@@ -44,9 +45,14 @@ class FilePredictions:
     classes: tuple[str, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The name of each file's most probable class."""
-        return tuple(self.classes[label] for label in self.probabilities.argmax(axis=1))
+    def names(self) -> tuple[str | None, ...]:
+        """The name of each file's most probable class; None for a file without ink."""
+        return tuple(
+            self.classes[label] if has_ink else None
+            for label, has_ink in zip(
+                self.probabilities.argmax(axis=1), self.files.has_ink, strict=True
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -123,11 +129,21 @@ class Classifier:
             paths: The files.
             steps: What is done to drawings; all by default.
 
+        Returns:
+            What each file is taken for, in the order of `paths`. A blank or black drawing, or a
+            picture that is transparent throughout, is taken for nothing: its name is None.
+
         Raises:
             DataError: If any of them is no image, naming all that are not.
         """
-        files = images.read([Path(path) for path in paths], self.image_shape, self.form, steps)
-        return FilePredictions(files, self.predict_proba(files.images), self.classes)
+        given = [Path(path) for path in paths]
+        return self.predict_read(images.read(given, self.image_shape, self.form, steps))
+
+    def predict_read(self, files: ImageFiles) -> FilePredictions:
+        """Classify files that `tuner.images.read` has read for this model."""
+        probabilities = self.predict_proba(files.images)
+        probabilities[~files.has_ink] = np.nan
+        return FilePredictions(files, probabilities, self.classes)
 
 
 def load(model: str, *, tracking_uri: str | None = None) -> Classifier:

@@ -28,12 +28,10 @@ MAX_MATRIX_CLASSES = 20
 def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
-    from tuner import images
+    from tuner import folders, images
     from tuner.logs import native_noise_to
 
-    root = Path(config.images)
-    paths = images.find(root)
-    images.check(paths)
+    chosen = images.check(images.find(Path(config.images)))
     with native_noise_to(Path(os.devnull)):
         from tuner import drawings, loading, references, store
 
@@ -41,58 +39,76 @@ def main(composed: DictConfig) -> None:
         model = config.model or references.only_registered(store.connect(uri))
         classifier = loading.load(model, tracking_uri=uri)
         steps = drawings.Steps(**to_dict(config.prepare))
-        predictions = classifier.predict_files(paths, steps)
+        files = images.read(
+            chosen.paths, classifier.image_shape, classifier.form, steps, may_leave_out=True
+        )
+        predictions = classifier.predict_read(files)
+    left_out = [*chosen.left_out, *files.left_out]
+    folders.judge_left_out(left_out, chosen.num_files, chosen.root)
     console = Console(highlight=False)
     if not console.is_terminal:
         # Another program reads it: no line may be broken.
         console = Console(highlight=False, width=10_000)
-    _print_predictions(console, root, predictions)
-    _print_score(console, predictions)
+    _print_predictions(console, chosen.root, predictions)
+    _print_score(console, chosen.root, predictions)
     if config.show:
         from tuner.figures import sheets
 
         sheets.predictions(
             predictions.files, predictions.probabilities, predictions.classes, SHEET
         )
-        left_out = len(paths) - sheets.MAX_FILES
-        more = f" (without the last {left_out:,})" if left_out > 0 else ""
+        not_shown = len(files.paths) - sheets.MAX_FILES
+        more = f" (without the last {not_shown:,})" if not_shown > 0 else ""
         console.print(f"\nBefore, after and prediction of each image: {SHEET}{more}")
 
 
 def _print_predictions(console: Console, root: Path, predictions: FilePredictions) -> None:
+    from tuner.drawings import NO_INK
+
     table = Table("file", "predicted", "probability", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     table.columns[2].justify = "right"
     for path, name, row in zip(
         predictions.files.paths, predictions.names, predictions.probabilities, strict=True
     ):
-        shown = path.relative_to(root) if root.is_dir() else path
-        table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
+        shown = path.relative_to(root) if path != root else path
+        if name is None:
+            table.add_row(Text(str(shown)), NO_INK, "")
+        else:
+            table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
     console.print(table)
 
 
-def _print_score(console: Console, predictions: FilePredictions) -> None:
-    """Compare with the classes that the files' names or folders say, where they do."""
-    from tuner import evaluation, images
+def _print_score(console: Console, root: Path, predictions: FilePredictions) -> None:
+    """Compare with the classes that the files' folders or names say, where they do.
 
-    class_names = predictions.classes
-    said = [images.class_of(path, class_names) for path in predictions.files.paths]
-    known = np.array([i for i, name in enumerate(said) if name is not None], dtype=np.intp)
-    if not len(known):
+    A file without ink is not right, and in no column of the matrix.
+    """
+    from tuner import evaluation
+    from tuner.datasets import class_folders
+
+    class_names, files = predictions.classes, predictions.files
+    said = class_folders.true_classes(files.paths, root, class_names)
+    known = np.array([name is not None for name in said])
+    if not known.any():
         return
-    labels = np.array([class_names.index(name) for name in said if name is not None])
-    result = evaluation.evaluate(predictions.probabilities[known], labels)
-    hits = int(np.trace(result.confusion))
+    judged = np.flatnonzero(known & files.has_ink)
+    labels = np.array([class_names.index(str(said[i])) for i in judged], np.int64)
+    predicted = predictions.probabilities[judged].argmax(axis=1)
+    confusion = evaluation.confusion_matrix(labels, predicted, len(class_names))
+    num_known, hits = int(known.sum()), int(np.trace(confusion))
+    num_blank = num_known - len(judged)
+    blank = f" ({num_blank} without ink)" if num_blank else ""
     console.print(
-        f"\nOf {len(known)} files whose name or folder says a class: {hits} right, "
-        f"{len(known) - hits} wrong, accuracy {result.accuracy:.4f}"
+        f"\nOf {num_known} files whose name or folder says a class: {hits} right, "
+        f"{num_known - hits} wrong{blank}, accuracy {hits / num_known:.4f}"
     )
     if len(class_names) > MAX_MATRIX_CLASSES:
         return
     table = Table("true", *class_names, box=None, pad_edge=False, title="predicted")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, row in zip(class_names, result.confusion, strict=True):
+    for name, row in zip(class_names, confusion, strict=True):
         table.add_row(name, *(str(count) if count else "·" for count in row))
     console.print(table)
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     """Make the report of a study, or of all studies of an experiment."""
     config = load_report(composed)
-    from tuner import images, records, reports, store
+    from tuner import folders, images, records, reports, store
     from tuner.logs import native_noise_to
 
-    drawings: list[Path] = []
+    drawings = None
     if config.drawings is not None:
-        drawings = images.find(Path(config.drawings), "drawings")
-        images.check(drawings)
+        drawings = images.check(images.find(Path(config.drawings), "drawings"))
+        folders.judge_left_out(drawings.left_out, drawings.num_files, drawings.root)
     store.check_is_there(config.tracking.uri)
     client = store.connect(config.tracking.uri)
     runs = records.find_studies(client, config.tracking.experiment, config.study)

@@ -1,19 +1,15 @@
 """Image files in folders that are named by their classes.
 
-Decoding tens of thousands of files takes most of a minute, so the pixels are kept in a cache
-that is found again by the files' names, sizes and times, and mapped into memory from there.
+`class_folders` says which files these are, this module what they become, and `image_cache`
+keeps that.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +20,20 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tuner import images
+from tuner import folders, images, pixels
+from tuner.datasets import class_folders, image_cache
+from tuner.datasets.class_folders import ClassFile
+from tuner.datasets.image_cache import Index
 from tuner.datasets.images import LabelledImages, Split
 from tuner.errors import DataError
+from tuner.folders import shown
 
 if TYPE_CHECKING:
     from tuner.schema import DataConfig
 
 logger = logging.getLogger(__name__)
 
-MAX_ODD_SHARE = 0.01
-"""Share of the files that may be no images of the data set; more of them are an error."""
-
-_MAX_NAMED = 10
 _SPLIT_SEED = 0
-# Of an older form would be read wrongly.
-_CACHE_VERSION = 1
-_GREY_MODES = ("1", "L", "LA")
-_PIXELS, _INDEX = "images.npy", "odd.json"
 
 Size = tuple[int, int]
 """Height and width."""
@@ -49,59 +41,38 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file in the folder of a class.
-
-    Attributes:
-        path: Where it is.
-        split: `train`, `test`, or empty where there is one root for both.
-        class_name: The folder's name.
-        stamp: Size in bytes and time of the last change in nanoseconds.
-    """
-
-    path: Path
-    split: str
-    class_name: str
-    stamp: tuple[int, int]
-
-
 def load(config: DataConfig) -> LabelledImages:
-    """Read the images in `train/<class>/` and `test/<class>/`, or in `<class>/` alone.
+    """Read the images in `<split>/<class>/`, or in `<class>/` alone.
 
-    The classes are the folders' names in alphabetical order. All images become grey if all
-    files are, else RGB. They are brought to `image_size`; without it those are odd that are not
-    of the size that most are of. Odd files, which also are those that cannot be read, that have
-    several frames or more than 8 bits a channel, are left out and named in a warning; if they
-    are more than `MAX_ODD_SHARE`, that is an error. Hidden files are passed over.
+    The classes are the folders' names in natural order, and a folder of validation images is
+    what validates. All images become greyscale if all files are, else RGB. They are brought to
+    `image_size`; without it those are left out that are not of the size that most are of, the
+    way up they were taken. What cannot be used is left out and named in a warning; more than
+    `folders.judge_left_out` lets pass are an error. `pixels.flattened` says what becomes of
+    several frames, transparency and more than 8 bits.
 
     Args:
         config: `path`; `image_size`, one number or height and width, or None; and `test_split`,
-            the share of the images that judges where no folder `test` says which do.
+            the share of the images that judges where no folder says which do.
 
     Raises:
-        DataError: If the folders are not as they must be, or too many files are odd.
+        DataError: If the folders are not as they must be, or too many files cannot be used.
     """
     root = Path(str(config.path))
     size = _size(config.image_size)
-    files = _files(root)
-    cache = cache_dir() / _key(files, root, size)
-    if not cache.exists():
-        _decode(files, size, cache)
-    odd = {int(i): why for i, why in json.loads((cache / _INDEX).read_text()).items()}
-    _judge_odd(list(odd.values()), len(files), root)
-    pixels = np.load(cache / _PIXELS, mmap_mode="r")
-    return _labelled(
-        pixels, [file for i, file in enumerate(files) if i not in odd], config.test_split
-    )
+    found = class_folders.read(root)
 
+    def decode(path: Path) -> Index:
+        return _decode(path, found.files, size)
 
-def cache_dir() -> Path:
-    """Return the folder of the caches; `GLASSY_CACHE` names another one than the user's."""
-    if named := os.environ.get("GLASSY_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "glassy" / "image_folder"
+    decoded = image_cache.cached(root, found.files, f"{size}", decode)
+    left_out = [*found.left_out, *decoded.index.left_out.values()]
+    folders.judge_left_out(left_out, len(found.files) + len(found.left_out), root)
+    for remark in decoded.index.remarks:
+        logger.warning("%s", remark)
+    used = [file for i, file in enumerate(found.files) if i not in decoded.index.left_out]
+    _check_classes(used, found.class_names, left_out)
+    return _labelled(decoded.pixels, used, found.class_names, config.test_split)
 
 
 def _size(given: Any) -> Size | None:
@@ -116,117 +87,71 @@ def _size(given: Any) -> Size | None:
     return sides[0], sides[1]
 
 
-def _files(root: Path) -> list[_File]:
-    """Return all files in the folders of classes, in alphabetical order."""
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"`data.path` must be a folder with train/<class>/ and test/<class>/, or with "
-            f"<class>/, but {root} {what}."
-        )
-    names = {entry.name for entry in os.scandir(root) if entry.is_dir()}
-    splits = ("train", "test") if {"train", "test"} <= names else ("",)
-    files: list[_File] = []
-    classes: dict[str, set[str]] = {}
-    for split in splits:
-        folders = sorted(_visible(root / split), key=lambda entry: entry.name)
-        folders = [folder for folder in folders if folder.is_dir()]
-        if len(folders) < 2:
-            raise DataError(
-                f"{root / split} must hold a folder for each of at least two classes, but "
-                f"holds {len(folders)}."
-            )
-        classes[split] = {folder.name for folder in folders}
-        for folder in folders:
-            found = sorted(_walk(folder.path), key=lambda entry: entry.path)
-            if not found:
-                raise DataError(
-                    f"{folder.path} must hold images of the class {folder.name!r}, but is "
-                    f"empty."
-                )
-            for entry in found:
-                status = entry.stat()
-                stamp = (status.st_size, status.st_mtime_ns)
-                files.append(_File(Path(entry.path), split, folder.name, stamp))
-    if unknown := sorted(classes.get("test", set()) - classes[splits[0]]):
-        raise DataError(
-            f"{root / 'test'} has the class {unknown[0]!r}, which {root / 'train'} lacks: "
-            f"nothing could learn it."
-        )
-    return files
+@dataclass(frozen=True)
+class _Head:
+    """What is known of a file before its pixels are read."""
+
+    size: Size
+    is_grey: bool
+    has_more: bool
 
 
-def _visible(folder: str | Path) -> Iterable[os.DirEntry[str]]:
-    hidden = ("Thumbs.db", "desktop.ini")
-    return (e for e in os.scandir(folder) if e.name[0] != "." and e.name not in hidden)
+def _head(image: Image.Image) -> _Head:
+    size, is_grey = pixels.size_of(image), pixels.is_grey(image)
+    # Last, since it turns to the second frame of a GIF.
+    return _Head(size, is_grey, getattr(image, "is_animated", False))
 
 
-def _walk(folder: str | Path) -> Iterable[os.DirEntry[str]]:
-    for entry in _visible(folder):
-        if entry.is_dir():
-            yield from _walk(entry.path)
-        else:
-            yield entry
-
-
-def _key(files: Sequence[_File], root: Path, size: Size | None) -> str:
-    sha = hashlib.sha256(f"{_CACHE_VERSION}{root.resolve()}{size}".encode())
-    for file in files:
-        sha.update(os.fsencode(f"{file.path.relative_to(root)}\0{file.stamp}"))
-    return sha.hexdigest()[:32]
-
-
-def _decode(files: Sequence[_File], size: Size | None, cache: Path) -> None:
-    """Read all files into a cache, which is there as a whole or not at all."""
-    logger.info("Reading %d files, once: they are kept in %s.", len(files), cache)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(dir=cache.parent, prefix=f"{cache.name}."))
-    try:
-        (begun / _INDEX).write_text(json.dumps(_decode_into(begun, files, size)))
-        try:
-            begun.rename(cache)
-        except OSError:
-            # Another process was faster, and has written the same.
-            if not cache.exists():
-                raise
-    finally:
-        shutil.rmtree(begun, ignore_errors=True)
-
-
-def _decode_into(folder: Path, files: Sequence[_File], size: Size | None) -> dict[int, str]:
-    """Write the images, and return why files were left out, by their numbers."""
+def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
+    """Write the images as one array, and say which files were left out and what was done."""
     heads = _each(lambda file: images.open_image(file.path, _head), files)
-    odd = {i: str(head) for i, head in enumerate(heads) if isinstance(head, DataError)}
-    known = {i: head for i, head in enumerate(heads) if not isinstance(head, DataError)}
-    if not known:
-        return odd
-    if size is None:
-        [(size, _)] = Counter(size for size, _ in known.values()).most_common(1)
-        for i in [i for i, (own, _) in known.items() if own != size]:
-            (height, width), _ = known.pop(i)
-            odd[i] = (
-                f"{files[i].path} is {height} pixels high and {width} wide, unlike most, which "
-                f"are {size[0]} high and {size[1]} wide (data.image_size brings all to one "
-                f"size)"
+    left_out = {i: str(head) for i, head in enumerate(heads) if isinstance(head, DataError)}
+    known = {i: head for i, head in enumerate(heads) if isinstance(head, _Head)}
+    if known and size is None:
+        [(size, _)] = Counter(head.size for head in known.values()).most_common(1)
+        for i in [i for i, head in known.items() if head.size != size]:
+            height, width = known.pop(i).size
+            left_out[i] = (
+                f"{shown(files[i].path)} is {height} pixels high and {width} wide, unlike "
+                f"most, which are {size[0]} high and {size[1]} wide (data.image_size brings "
+                f"all to one size)"
             )
-    shape = size if all(is_grey for _, is_grey in known.values()) else (*size, 3)
-    path = folder / _PIXELS
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(known), *shape))
+    if not known or size is None:
+        return Index(left_out)
+    shape = size if all(head.is_grey for head in known.values()) else (*size, 3)
+    room = image_cache.room_for(path, (len(known), *shape))
 
-    def read(place_and_number: tuple[int, int]) -> None:
+    def read(place_and_number: tuple[int, int]) -> float | None:
+        """Fill in one image, and return what was white in it if it had more than 8 bits."""
         place, number = place_and_number
-        pixels[place] = images.open_image(
-            files[number].path, lambda image: images.resized(image, shape)
-        )
 
-    outcomes = _each(read, list(enumerate(known)))
-    bad = [place for place, outcome in enumerate(outcomes) if outcome is not None]
+        def use(image: Image.Image) -> float | None:
+            room[place] = images.resized(image, shape)
+            return pixels.white_of(image)
+
+        return images.open_image(files[number].path, use)
+
     numbers = list(known)
-    odd |= {numbers[place]: str(outcomes[place]) for place in bad}
-    pixels.flush()
-    if bad:
-        np.save(path, np.delete(pixels, bad, axis=0))
-    return dict(sorted(odd.items()))
+    whites = _each(read, list(enumerate(numbers)))
+    bad = [place for place, white in enumerate(whites) if isinstance(white, DataError)]
+    for place in bad:
+        left_out[numbers[place]] = str(whites[place])
+        known.pop(numbers[place])
+    image_cache.drop(room, path, bad)
+    good = [white for white in whites if isinstance(white, float)]
+    return Index(dict(sorted(left_out.items())), _remarks(list(known.values()), good))
+
+
+def _remarks(heads: Sequence[_Head], whites: Sequence[float]) -> tuple[str, ...]:
+    """Say what was done to files that are not just taken as they are."""
+    remarks = []
+    if several := sum(head.has_more for head in heads):
+        remarks.append(f"{several} files hold several pictures: the first of each is used.")
+    remarks += [
+        f"{count} files have more than 8 bits a channel: {white:g} is taken for white."
+        for white, count in sorted(Counter(whites).items())
+    ]
+    return tuple(remarks)
 
 
 def _each(use: Callable[[T], R], items: Sequence[T]) -> list[R | DataError]:
@@ -242,50 +167,47 @@ def _each(use: Callable[[T], R], items: Sequence[T]) -> list[R | DataError]:
         return list(pool.map(caught, items))
 
 
-def _head(image: Image.Image) -> tuple[Size, bool]:
-    """Return height and width of an opened image, and whether it is grey."""
-    images.check_kind(image)
-    width, height = image.size
-    return (height, width), image.mode in _GREY_MODES
-
-
-def _judge_odd(odd: Sequence[str], num_files: int, root: Path) -> None:
-    """Warn of files that are left out, or refuse a folder with too many of them."""
-    if not odd:
-        return
-    more = f"\n  … and {len(odd) - _MAX_NAMED} more" if len(odd) > _MAX_NAMED else ""
-    named = "\n  ".join(odd[:_MAX_NAMED]) + more
-    if len(odd) > MAX_ODD_SHARE * num_files:
-        raise DataError(
-            f"At most {MAX_ODD_SHARE:.0%} of the {num_files} files in {root} may be left out, "
-            f"but {len(odd)} cannot be used:\n  {named}"
-        )
-    logger.warning("%d of %d files are left out:\n  %s", len(odd), num_files, named)
+def _check_classes(
+    used: Sequence[ClassFile], class_names: Sequence[str], left_out: Sequence[str]
+) -> None:
+    """Refuse data of which a class has nothing left to learn from."""
+    having = {file.class_name for file in used if file.split == "train"}
+    if missing := [name for name in class_names if name not in having]:
+        named = "".join(f"\n  {sentence}" for sentence in left_out[:10])
+        raise DataError(f"None of the files of the class {missing[0]!r} can be used:{named}")
 
 
 def _labelled(
-    pixels: npt.NDArray[np.uint8], files: Sequence[_File], test_split: float
+    decoded: npt.NDArray[np.uint8],
+    files: Sequence[ClassFile],
+    names: tuple[str, ...],
+    test_split: float,
 ) -> LabelledImages:
-    """Put pixels and files together, and set aside what judges."""
-    names = tuple(sorted({file.class_name for file in files}))
+    """Put pixels and files together, and set aside what judges where no folder says it."""
     numbers = {name: i for i, name in enumerate(names)}
-    whole = Split(pixels, np.array([numbers[file.class_name] for file in files], np.int64))
-    if files[0].split:
-        is_test = np.array([file.split == "test" for file in files])
-        train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
-    else:
+    whole = Split(decoded, np.array([numbers[file.class_name] for file in files], np.int64))
+    of = {
+        split: np.array([i for i, file in enumerate(files) if file.split == split], np.intp)
+        for split in class_folders.SPLIT_NAMES
+    }
+    if not len(of["test"]):
         # The same in every study, whatever its seed, so that test accuracies can be compared.
         try:
             train, test = train_test_split(
-                np.arange(len(files)),
+                of["train"],
                 test_size=test_split,
-                stratify=whole.labels,
+                stratify=whole.labels[of["train"]],
                 random_state=_SPLIT_SEED,
             )
         except ValueError as error:
             raise DataError(
-                f"`data.test_split={test_split}` cannot be taken from {len(files)} images in "
-                f"{len(names)} classes: {error}"
+                f"`data.test_split={test_split}` cannot be taken from {len(of['train'])} "
+                f"images in {len(names)} classes: {error}"
             ) from error
-        train, test = np.sort(train), np.sort(test)
-    return LabelledImages(whole.take(train), whole.take(test), names)
+        of |= {"train": np.sort(train), "test": np.sort(test)}
+    return LabelledImages(
+        whole.take(of["train"]),
+        whole.take(of["test"]),
+        names,
+        whole.take(of["validation"]) if len(of["validation"]) else None,
+    )

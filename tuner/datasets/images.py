@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import psutil
-from sklearn.model_selection import train_test_split
 
+from tuner import folders
+from tuner.datasets import splitting
+from tuner.datasets.arrays import check_brightness, checked_images, checked_labels
 from tuner.errors import DataError
 from tuner.functions import find_function
 
@@ -63,18 +65,24 @@ class Split:
 class LabelledImages:
     """A data set as its source gives it: what a loader returns.
 
+    However it is made, its arrays are checked and brought to the types of `Split`. Names of
+    classes become valid text, see `tuner.folders.shown`.
+
     Attributes:
-        train: What models are trained and chosen on.
+        train: What models are trained and, without `validation`, chosen on.
         test: What they are judged on.
         class_names: One name a class; label `i` is `class_names[i]`.
+        validation: What models are chosen on; None to set a share of `train` aside for it.
 
     Raises:
-        DataError: When made of arrays that do not fit together.
+        DataError: When made of arrays that are no raw pixels and class numbers, or do not fit
+            together.
     """
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    validation: Split | None = None
 
     @classmethod
     def from_arrays(
@@ -84,8 +92,10 @@ class LabelledImages:
         x_test: npt.NDArray[Any],
         y_test: npt.NDArray[Any],
         class_names: tuple[str, ...] | None = None,
+        x_validation: npt.NDArray[Any] | None = None,
+        y_validation: npt.NDArray[Any] | None = None,
     ) -> LabelledImages:
-        """Check four arrays and bring them to the types used here.
+        """Check arrays and bring them to the types used here.
 
         Args:
             x_train: Whole numbers in `[0, 255]` of any integer dtype, shape
@@ -94,68 +104,71 @@ class LabelledImages:
             x_test: As `x_train`.
             y_test: As `y_train`.
             class_names: Names of the classes; the labels themselves where None.
+            x_validation: As `x_train`, or None as `y_validation`.
+            y_validation: As `y_train`.
 
         Raises:
             DataError: At the first thing wrong, naming the array, what was found, and what is
                 allowed.
         """
-        train = Split(_checked_images("x_train", x_train), _checked_labels("y_train", y_train))
-        test = Split(_checked_images("x_test", x_test), _checked_labels("y_test", y_test))
-        for name, split in (("y_train", train), ("y_test", test)):
-            if len(split) and (low := int(split.labels.min())) < 0:
-                raise DataError(
-                    f"`{name}` must lie between 0 and the last class, but holds {low}."
-                )
+        validation = None
+        if x_validation is not None and y_validation is not None:
+            validation = Split(x_validation, y_validation)
+        elif x_validation is not None or y_validation is not None:
+            raise DataError("`x_validation` and `y_validation` must be given together.")
+        train, test = Split(x_train, checked_labels("y_train", y_train)), Split(x_test, y_test)
         if class_names is None:
+            _check_range("y_train", train.labels, None)
             most = int(train.labels.max(initial=0))
             if most >= max(len(train), 2):
                 raise DataError(
                     f"`y_train` must number the classes from 0 without gaps, but holds {most} "
                     f"with {len(train)} images."
                 )
-            class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
-        return cls(train, test, class_names)
+            class_names = tuple(str(i) for i in range(most + 1))
+        return cls(train, test, class_names, validation)
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
-        num_classes = len(self.class_names)
-        names = list(self.class_names)
+        """Check the parts, and that they fit together."""
+        names = tuple(folders.shown(str(name)) for name in self.class_names)
+        object.__setattr__(self, "class_names", names)
         if twice := sorted(name for name in set(names) if names.count(name) > 1):
             raise DataError(f"`class_names` must differ, but {twice[0]!r} is there twice.")
-        for name, split in (("train", self.train), ("test", self.test)):
-            if len(split.images) != len(split.labels):
-                raise DataError(
-                    f"`x_{name}` and `y_{name}` must be of one length, but have "
-                    f"{len(split.images)} images and {len(split.labels)} labels."
-                )
-            if not len(split):
-                raise DataError(f"`x_{name}` must hold images, but is empty.")
-        if num_classes < 2:
+        for name, split in self._splits().items():
+            object.__setattr__(self, name, _checked(name, split))
+        if len(names) < 2:
             raise DataError("`y_train` must hold at least two classes, but there is one only.")
-        for name, split in (("train", self.train), ("test", self.test)):
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= num_classes:
+        shape = self.train.images.shape[1:]
+        for name, split in self._splits().items():
+            _check_range(f"y_{name}", split.labels, len(names))
+            if split.images.shape[1:] != shape:
                 raise DataError(
-                    f"`y_{name}` must lie between 0 and {num_classes - 1} (there are "
-                    f"{num_classes} classes), but holds {low if low < 0 else high}."
+                    f"`x_train` and `x_{name}` must hold images of one shape, but got {shape} "
+                    f"and {split.images.shape[1:]}."
                 )
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
-            raise DataError(
-                f"`x_train` and `x_test` must hold images of one shape, but got "
-                f"{self.train.images.shape[1:]} and {self.test.images.shape[1:]}."
-            )
-        counts = np.bincount(self.train.labels, minlength=num_classes)
+        for name, split in self._splits().items():
+            check_brightness(f"x_{name}", split.images)
+        self._check_counts()
+
+    def _splits(self) -> dict[str, Split]:
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in splits.items() if split is not None}
+
+    def _check_counts(self) -> None:
+        least, use = (2, "s of each class, one to train on and one to validate with")
+        if self.validation is not None:
+            least, use = (1, " of each class to train on")
+        counts = np.bincount(self.train.labels, minlength=len(self.class_names))
         short = int(counts.argmin())
-        if counts[short] < 2:
+        if counts[short] < least:
             raise DataError(
-                "`y_train` must hold at least 2 images of each class, one to train on and one "
-                f"to validate with, but has {counts[short]} of class "
-                f"{self.class_names[short]!r}."
+                f"`y_train` must hold at least {least} image{use}, but has {counts[short]} of "
+                f"class {self.class_names[short]!r}."
             )
 
     def digest(self) -> str:
         """Return 32 hexadecimal digits that change when any pixel, label or name does."""
-        return _digest((self.train, self.test), self.class_names)
+        return _digest(list(self._splits().values()), self.class_names)
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ class ImageData:
 
 
 def load(config: DataConfig, seed: int) -> ImageData:
-    """Load the configured data and split off what validates.
+    """Load the configured data and, unless they say what validates, split that off.
 
     The split is stratified: every class has the same share of it. It depends on the seed and
     the labels, and on nothing else.
@@ -209,38 +222,66 @@ def load(config: DataConfig, seed: int) -> ImageData:
             f"{config._target_} must return tuner.datasets.LabelledImages, but returned "
             f"{type(source).__name__}."
         )
-    labels = source.train.labels
-    indices = np.arange(len(labels))
-    num_classes = len(source.class_names)
-    if config.train_size is not None and config.train_size < len(indices):
-        _check_share("data.train_size", config.train_size, num_classes)
-        indices = _share(indices, labels, seed, config.train_size, num_classes)
-        _check_classes("data.train_size", labels[indices], num_classes, least=2)
-    elif config.train_size is not None and config.train_size > len(indices):
-        raise DataError(
-            f"`data.train_size` must be at most {len(indices)}, the number of training images, "
-            f"but got {config.train_size}."
+    labels, names = source.train.labels, source.class_names
+    least = 2 if source.validation is None else 1
+    chosen = splitting.choose(labels, config.train_size, seed, names, least)
+    if source.validation is None:
+        train, held_out = splitting.hold_out(
+            chosen, labels, config.validation_split, seed, names
         )
-    num_validation = round(len(indices) * config.validation_split)
-    for what, count in (
-        ("validation", num_validation),
-        ("training", len(indices) - num_validation),
-    ):
-        _check_share(
-            f"data.validation_split={config.validation_split}: {what}", count, num_classes
-        )
-    train, validation = _stratified(indices, labels, seed, test_size=num_validation)
-    for part in (train, validation):
-        key = f"data.validation_split={config.validation_split}"
-        _check_classes(key, labels[part], num_classes, least=1)
+        validation = source.train.take(held_out)
+    else:
+        train, validation = chosen, source.validation
     return ImageData(
         name=config.name,
-        class_names=source.class_names,
+        class_names=names,
         digest=source.digest(),
-        train=source.train.take(train),
-        validation=source.train.take(validation),
+        train=source.train if len(train) == len(labels) else source.train.take(train),
+        validation=validation,
         test=source.test,
     )
+
+
+def check_repeatable(first: ImageData, second: ImageData) -> None:
+    """Refuse a loader that gives other data each time: no study on them could be judged.
+
+    Args:
+        first: What it has given.
+        second: What it has given when it was called again with the same configuration.
+
+    Raises:
+        DataError: If the two differ.
+    """
+    if first.digest != second.digest:
+        raise DataError(
+            f"The loader of {first.name} must return the same data each time it is called, but "
+            f"their digest was {first.digest[:8]} and then {second.digest[:8]}. Does it draw "
+            f"at random? Give what draws a fixed seed, such as `random_state=0`."
+        )
+
+
+def _checked(name: str, split: Split) -> Split:
+    images = checked_images(f"x_{name}", split.images)
+    labels = checked_labels(f"y_{name}", split.labels)
+    if len(images) != len(labels):
+        raise DataError(
+            f"`x_{name}` and `y_{name}` must be of one length, but have {len(images)} images "
+            f"and {len(labels)} labels."
+        )
+    if not len(labels):
+        raise DataError(f"`x_{name}` must hold images, but is empty.")
+    return Split(images, labels)
+
+
+def _check_range(name: str, labels: Labels, num_classes: int | None) -> None:
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if num_classes is None and low < 0:
+        raise DataError(f"`{name}` must lie between 0 and the last class, but holds {low}.")
+    if num_classes is not None and (low < 0 or high >= num_classes):
+        raise DataError(
+            f"`{name}` must lie between 0 and {num_classes - 1} (there are {num_classes} "
+            f"classes), but holds {low if low < 0 else high}."
+        )
 
 
 def _digest(splits: Sequence[Split], class_names: Sequence[str]) -> str:
@@ -250,7 +291,8 @@ def _digest(splits: Sequence[Split], class_names: Sequence[str]) -> str:
             sha.update(f"{array.dtype}{array.shape}".encode())
             for i in range(0, len(array), _COPIED):
                 sha.update(np.ascontiguousarray(array[i : i + _COPIED]).data)
-    sha.update("\0".join(class_names).encode())
+    # Escapes stand for bytes that are no UTF-8: `ImageData` may hold names as they came.
+    sha.update("\0".join(class_names).encode("utf-8", "surrogatepass"))
     return sha.hexdigest()[:32]
 
 
@@ -270,79 +312,3 @@ def _room(shape: tuple[int, ...], images: Images) -> Images:
     # It has no name, and is gone with the last process that maps it.
     with tempfile.TemporaryFile(dir=Path(str(images.filename)).parent) as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
-
-
-def _stratified(
-    indices: npt.NDArray[np.intp], labels: Labels, seed: int, **sizes: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Split indices in two, each class in the same proportion, both in ascending order."""
-    first, second = train_test_split(
-        indices, stratify=labels[indices], random_state=seed, **sizes
-    )
-    return np.sort(first), np.sort(second)
-
-
-def _share(
-    indices: npt.NDArray[np.intp], labels: Labels, seed: int, size: int, num_classes: int
-) -> npt.NDArray[np.intp]:
-    """Draw `size` of the indices, each class in proportion."""
-    if len(indices) - size < num_classes:
-        # scikit-learn wants to leave one image of each class; so few make no difference.
-        return np.sort(np.random.RandomState(seed).permutation(indices)[:size])
-    return _stratified(indices, labels, seed, train_size=size)[0]
-
-
-def _check_classes(key: str, labels: Labels, num_classes: int, least: int) -> None:
-    counts = np.bincount(labels, minlength=num_classes)
-    if counts.min() < least:
-        raise DataError(
-            f"`{key}` must leave at least {'one image' if least == 1 else f'{least} images'} "
-            f"of each of the {num_classes} classes on either side, but leaves {counts.min()} "
-            f"of class {int(counts.argmin())}."
-        )
-
-
-def _check_share(key: str, count: int, num_classes: int) -> None:
-    if count < num_classes:
-        raise DataError(
-            f"`{key}` must leave at least one image of each of the {num_classes} classes, but "
-            f"leaves {count} images."
-        )
-
-
-def _checked_images(name: str, array: npt.NDArray[Any]) -> Images:
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
-        raise DataError(
-            f"`{name}` must be of shape (images, height, width) or (images, height, width, 1 "
-            f"or 3), but is of shape {array.shape}."
-        )
-    if 0 in array.shape[1:]:
-        raise DataError(f"`{name}` must hold images, but is of shape {array.shape}.")
-    if not np.issubdtype(array.dtype, np.integer):
-        num_nan = int(np.isnan(array).sum()) if np.issubdtype(array.dtype, np.floating) else 0
-        found = f"{array.dtype}" + (f" with {num_nan} NaN" if num_nan else "")
-        raise DataError(
-            f"`{name}` must be uint8, raw pixels from 0 to 255 (the model rescales them "
-            f"itself), but is {found}."
-        )
-    if array.dtype != np.uint8 and array.size:
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high > 255:
-            raise DataError(
-                f"`{name}` must hold pixels from 0 to 255, but holds "
-                f"{low if low < 0 else high}."
-            )
-    return array.astype(np.uint8, copy=False)
-
-
-def _checked_labels(name: str, array: npt.NDArray[Any]) -> Labels:
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(
-            f"`{name}` must be of shape (images,), one class number each, but is of shape "
-            f"{array.shape}."
-        )
-    if not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"`{name}` must hold whole numbers, but is {array.dtype}.")
-    return array.astype(np.int64)

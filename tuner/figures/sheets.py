@@ -7,6 +7,7 @@ import numpy as np
 
 from tuner import images
 from tuner.datasets import Split
+from tuner.drawings import NO_INK
 from tuner.evaluation import Probabilities
 from tuner.figures.canvas import new_figure, save, shortened
 from tuner.images import ImageFiles
@@ -170,7 +171,7 @@ def predictions(
             # A white drawing on a white page needs a frame.
             canvas[top + 19 : top + 21 + shown.shape[0], x - 1 : x + 1 + shown.shape[1]] = 200
             canvas[top + 20 : top + 20 + shown.shape[0], x : x + shown.shape[1]] = shown
-        said = _prediction(probabilities[i], class_names)
+        said = _prediction(probabilities[i], class_names) if files.has_ink[i] else NO_INK
         name = shortened(files.paths[i].name, 22)
         axes.text(left + 2, top + 4, name, va="top", fontsize=7, color="0.4", parse_math=False)
         axes.text(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import Run
 
+    from tuner.images import Chosen
     from tuner.reports.comparison_page import Compared
     from tuner.reports.records import OnDrawings, StudyRecord
 
@@ -22,7 +23,7 @@ REPORT = "report.html"
 
 
 def report_study(
-    client: mlflow.MlflowClient, run: Run, path: Path, drawings: Sequence[Path] = ()
+    client: mlflow.MlflowClient, run: Run, path: Path, drawings: Chosen | None = None
 ) -> None:
     """Write the report of a study, and log it as a file of the study's run.
 
@@ -60,7 +61,7 @@ def report_studies(
     runs: Sequence[Run],
     where: str,
     path: Path,
-    drawings: Sequence[Path] = (),
+    drawings: Chosen | None = None,
 ) -> list[Compared]:
     """Write a report that compares studies.
 
@@ -102,9 +103,9 @@ def report_studies(
 
 
 def _on_drawings(
-    client: mlflow.MlflowClient, drawings: Sequence[Path], study: StudyRecord
+    client: mlflow.MlflowClient, drawings: Chosen | None, study: StudyRecord
 ) -> OnDrawings | None:
-    if not drawings:
+    if drawings is None:
         return None
     from tuner.reports.on_drawings import measure
 

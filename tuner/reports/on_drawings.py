@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
 
 from tuner import images
+from tuner.datasets import class_folders
 from tuner.errors import UserError
+from tuner.images import Chosen
 from tuner.reports.records import OnDrawings
 
 
-def measure(paths: Sequence[Path], run_id: str, tracking_uri: str) -> OnDrawings | None:
+def measure(drawings: Chosen, run_id: str, tracking_uri: str) -> OnDrawings | None:
     """Classify files with the model of a run, and count the hits.
 
     Args:
-        paths: Image files, as `tuner.images.find` finds them.
+        drawings: Image files, as `tuner.images.find` finds them; those that cannot be read
+            are not counted, and those without ink are wrong.
         run_id: Of a finished trial.
         tracking_uri: Of the store that it is in.
 
@@ -31,10 +32,11 @@ def measure(paths: Sequence[Path], run_id: str, tracking_uri: str) -> OnDrawings
         classifier = loading.load(f"runs:/{run_id}/model", tracking_uri=tracking_uri)
     except UserError:
         return None
-    said = [(path, images.class_of(path, classifier.classes)) for path in paths]
-    known = [(path, name) for path, name in said if name is not None]
-    if not known:
+    said = class_folders.true_classes(drawings.paths, drawings.root, classifier.classes)
+    true = {p: name for p, name in zip(drawings.paths, said, strict=True) if name is not None}
+    if not true:
         return None
-    predictions = classifier.predict_files([path for path, _ in known])
-    hits = sum(found == name for found, (_, name) in zip(predictions.names, known, strict=True))
-    return OnDrawings(hits, len(known))
+    files = images.read(list(true), classifier.image_shape, classifier.form, may_leave_out=True)
+    found = classifier.predict_read(files)
+    hits = sum(name == true[path] for path, name in zip(files.paths, found.names, strict=True))
+    return OnDrawings(hits, len(files.paths))

@@ -1,0 +1,111 @@
+"""Which training images a study uses, and which of them validate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import train_test_split
+
+from tuner.errors import DataError
+
+if TYPE_CHECKING:
+    from tuner.datasets.images import Labels
+
+Indices = npt.NDArray[np.intp]
+
+
+def choose(
+    labels: Labels, train_size: int | None, seed: int, class_names: Sequence[str], least: int
+) -> Indices:
+    """Return the training images that are used, in ascending order.
+
+    Args:
+        labels: Of all training images.
+        train_size: `data.train_size`; None for all.
+        seed: The study's.
+        class_names: One name a class.
+        least: Images of each class that must be among them.
+
+    Raises:
+        DataError: If there are not so many, or they are too few for all classes.
+    """
+    indices = np.arange(len(labels))
+    if train_size is None or train_size == len(indices):
+        return indices
+    if train_size > len(indices):
+        raise DataError(
+            f"`data.train_size` must be at most {len(indices)}, the number of training images, "
+            f"but got {train_size}."
+        )
+    _check_share("data.train_size", train_size, len(class_names))
+    indices = _share(indices, labels, seed, train_size, len(class_names))
+    _check_classes("data.train_size", labels[indices], class_names, least)
+    return indices
+
+
+def hold_out(
+    indices: Indices, labels: Labels, share: float, seed: int, class_names: Sequence[str]
+) -> tuple[Indices, Indices]:
+    """Split images in those that are trained on and those that validate, by class.
+
+    Args:
+        indices: The images that are used.
+        labels: Of all training images.
+        share: `data.validation_split`.
+        seed: The study's.
+        class_names: One name a class.
+
+    Raises:
+        DataError: If either would be without a class.
+    """
+    key = f"data.validation_split={share}"
+    num_validation = round(len(indices) * share)
+    for what, count in (
+        ("validation", num_validation),
+        ("training", len(indices) - num_validation),
+    ):
+        _check_share(f"{key}: {what}", count, len(class_names))
+    train, validation = _stratified(indices, labels, seed, test_size=num_validation)
+    for part in (train, validation):
+        _check_classes(key, labels[part], class_names, least=1)
+    return train, validation
+
+
+def _stratified(
+    indices: Indices, labels: Labels, seed: int, **sizes: int
+) -> tuple[Indices, Indices]:
+    """Split indices in two, each class in the same proportion, both in ascending order."""
+    first, second = train_test_split(
+        indices, stratify=labels[indices], random_state=seed, **sizes
+    )
+    return np.sort(first), np.sort(second)
+
+
+def _share(indices: Indices, labels: Labels, seed: int, size: int, num_classes: int) -> Indices:
+    """Draw `size` of the indices, each class in proportion."""
+    if len(indices) - size < num_classes:
+        # scikit-learn wants to leave one image of each class; so few make no difference.
+        return np.sort(np.random.RandomState(seed).permutation(indices)[:size])
+    return _stratified(indices, labels, seed, train_size=size)[0]
+
+
+def _check_classes(key: str, labels: Labels, class_names: Sequence[str], least: int) -> None:
+    counts = np.bincount(labels, minlength=len(class_names))
+    short = int(counts.argmin())
+    if counts[short] < least:
+        raise DataError(
+            f"`{key}` must leave at least {'one image' if least == 1 else f'{least} images'} "
+            f"of each of the {len(class_names)} classes on either side, but leaves "
+            f"{counts[short]} of class {class_names[short]!r}."
+        )
+
+
+def _check_share(key: str, count: int, num_classes: int) -> None:
+    if count < num_classes:
+        raise DataError(
+            f"`{key}` must leave at least one image of each of the {num_classes} classes, but "
+            f"leaves {count} images."
+        )
