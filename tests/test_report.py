@@ -19,6 +19,7 @@ from PIL import Image
 from tuner import folder, records, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
+from tuner.history import TrialRecord
 from tuner.reports import (
     charts,
     comparison_page,
@@ -32,7 +33,7 @@ from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
 from tuner.reports.importance import MIN_TRIALS, Importance, find_importance
-from tuner.reports.records import Confusion, Details, OnDrawings, StudyRecord, TrialRecord
+from tuner.reports.records import Confusion, Details, OnDrawings, StudyRecord
 from tuner.space import Space
 from tuner.ties import Ties, find_ties
 from tuner.tracking import DataRecord, Tracker
@@ -501,8 +502,7 @@ def test_decision_of_the_gate_is_read(
     assert gather.read_promotion(client, study) is True
 
     # What the same values became on more images was judged later.
-    name, kind = records.refit_name("0000"), {"tuner.kind": records.REFIT}
-    again = tracker.open_trial(name, {"epochs": 2}, kind).run_id
+    again = tracker.open_trial("0000-refit", {"epochs": 2}, {}, "refit").run_id
     assert gather.read_promotion(client, study) is True
     decision = {"promoted": False, "reason": "It is not better."}
     client.log_dict(again, decision, "promotion/decision.json")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tuner import names
 from tuner.errors import ConfigError
 from tuner.schema import (
     DIRECTIONS,
@@ -27,7 +28,7 @@ from tuner.space import Space
 ENGINES = ("auto", "compiled", "keras")
 KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
-ALIASES = ("challenger", "previous")
+ALIASES = (names.CHALLENGER, names.PREVIOUS)
 MAX_SEED = 2**31 - 1
 MAX_PORT = 2**16 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")

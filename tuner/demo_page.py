@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.types import ASGIApp
 
-from tuner import demo_sheet, images
+from tuner import demo_sheet, images, names
 from tuner.drawings import Pixels
 from tuner.errors import DataError
 from tuner.loading import Classifier
@@ -127,7 +127,7 @@ def _heading(classifier: Classifier) -> str:
     facts = [f"trained on {classifier.data} ({classifier.data_digest[:8]})"]
     if version is not None:
         facts[:0] = sorted(version.aliases)
-        if accuracy := version.tags.get("tuner.test_accuracy"):
+        if accuracy := version.tags.get(names.VERSION_TEST_ACCURACY):
             facts.append(f"test accuracy {float(accuracy):.2%}")
     lines = [f"# {classifier.source.title}", " · ".join(facts)]
     if len(classifier.classes) <= MAX_NAMED:

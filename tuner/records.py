@@ -1,34 +1,21 @@
 """What MLflow holds of studies, found again by name: for commands that come after a search."""
 
-import ast
 import difflib
-import functools
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
-from tuner import passwords
+from tuner import history, names, passwords
 from tuner.errors import ConfigError, StudyError
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
-from tuner.trial import Value
-
-CONFIG = "config.yaml"
-"""The study's resolved configuration, an artifact of its run."""
-
-REFIT = "refit"
-"""The tag `tuner.kind` of a trial's values trained again: no search takes it for a trial."""
-
-PAGE = 1000
-"""Runs that are asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,7 @@ class StudyRun:
     @property
     def name(self) -> str:
         """The study's name."""
-        return str(self.run.data.tags["tuner.study"])
+        return str(self.run.data.tags[names.STUDY])
 
 
 def find_studies(
@@ -63,10 +50,8 @@ def find_studies(
         ConfigError: If there is no study, or none in that experiment.
         StudyError: If there is no study of that name.
     """
-    experiments = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
-    names = {found.experiment_id: found.name for found in experiments}
-    query = {"filter_string": "tags.`tuner.kind` = 'study'", "max_results": PAGE}
-    runs: list[Run] = list(pages(client.search_runs, experiment_ids=list(names), **query))
+    experiments = history.experiments(client)
+    runs = history.studies(client, experiments)
     if not runs:
         raise ConfigError(
             "There is no study in this tracking store: make one with tuner.search, or give "
@@ -75,19 +60,18 @@ def find_studies(
     where = "in this tracking store"
     if experiment is not None:
         where = f"in experiment {experiment}"
-        holding = {names[run.info.experiment_id] for run in runs}
+        holding = {experiments[run.info.experiment_id] for run in runs}
         if experiment not in holding:
             raise ConfigError(
                 f"`tracking.experiment={experiment}` holds no study; these do: "
                 f"{', '.join(sorted(holding))}."
             )
-        runs = [run for run in runs if names[run.info.experiment_id] == experiment]
-    runs.sort(key=lambda run: -run.info.start_time)
+        runs = [run for run in runs if experiments[run.info.experiment_id] == experiment]
     if name is None:
         return runs
-    found = [run for run in runs if run.data.tags["tuner.study"] == name]
+    found = [run for run in runs if run.data.tags[names.STUDY] == name]
     if not found:
-        known = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
+        known = list(dict.fromkeys(run.data.tags[names.STUDY] for run in runs))
         close = difflib.get_close_matches(name, known, 3, 0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
         raise StudyError(f"There is no study {name!r} {where}. {hint}")
@@ -106,12 +90,7 @@ def find_study(client: mlflow.MlflowClient, name: str) -> StudyRun:
 
 def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
     """Find the study that a trial is of."""
-    return _with_config(client, client.get_run(trial.data.tags["mlflow.parentRunId"]))
-
-
-def refit_name(trial_id: str) -> str:
-    """Return what a trial's values trained again are called, as trials are by their ids."""
-    return f"{trial_id}-{REFIT}"
+    return _with_config(client, client.get_run(trial.data.tags[names.PARENT]))
 
 
 def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
@@ -128,7 +107,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
             f"`mlflow ui`."
         ) from error
-    if run.data.tags.get("tuner.kind") not in ("trial", REFIT):
+    if run.data.tags.get(names.KIND) not in (names.KIND_TRIAL, names.KIND_REFIT):
         raise StudyError(
             f"`run={run_id}` must be the run of a trial; for the best trial of a study give "
             f"study=<name>."
@@ -146,32 +125,16 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
     Raises:
         StudyError: If none has finished.
     """
-    tags = study.run.data.tags
-    trial_id = tags.get("tuner.best_trial")
-    query = (
-        f"tags.`tuner.kind` = 'trial' and tags.`tuner.study_id` = '{tags['tuner.study_id']}' "
-        f"and tags.`tuner.trial` = '{trial_id}' and attributes.status = 'FINISHED'"
-    )
-    found = client.search_runs([study.run.info.experiment_id], query)
-    if trial_id is None or not found:
+    facts = history.read_study(study.run)
+    found = []
+    if facts.best_trial is not None:
+        found = history.trials(
+            client, facts.experiment_id, facts.study_id, trial_id=facts.best_trial
+        )
+    finished = [trial for trial in found if trial.status == "FINISHED"]
+    if not finished:
         raise StudyError(f"Study {study.name} has no finished trial yet: let it go on.")
-    best: Run = found[0]
-    return best
-
-
-def values_of(trial: Run) -> dict[str, Value]:
-    """Return what a trial was trained with; MLflow keeps it as text."""
-    return {name: plain(text) for name, text in trial.data.params.items()}
-
-
-@functools.lru_cache(maxsize=10_000)
-def plain(text: str) -> Any:
-    """Return a value that MLflow keeps as text: a number, a list, a mapping, or the text."""
-    try:
-        value: Value | Sequence[Value] | Mapping[str, Value] = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value
+    return client.get_run(finished[-1].run_id)
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
@@ -180,7 +143,7 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
         client,
         str(study.config.tracking.experiment),
         study.name,
-        study.run.data.tags["tuner.study_id"],
+        study.run.data.tags[names.STUDY_ID],
     )
     tracker.join_study(study.run)
     return tracker
@@ -188,15 +151,6 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
 
 def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
     with TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, CONFIG, folder))
+        path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))
         stored: Any = OmegaConf.load(path)
     return StudyRun(run, configuration.load(stored))
-
-
-def pages(search: Any, **query: Any) -> Iterator[Any]:
-    """Return what a search finds, page by page."""
-    token = None
-    while token != "":
-        page = search(**query, page_token=token)
-        yield from page
-        token = page.token or ""

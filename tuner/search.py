@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, passwords
+from tuner import cli, names, passwords
 from tuner.config import flatten, load, to_dict
 from tuner.models import SPACES
 from tuner.schema import (
@@ -131,7 +131,6 @@ def _run(
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.progress import Progress
-    from tuner.records import StudyRun
     from tuner.study import Study
     from tuner.tracking import Tracker
 
@@ -197,8 +196,7 @@ def _run(
                 validation={objective.name: best.score},
             )
             if config.registry.refit:
-                this = StudyRun(client.get_run(tracker.run_id), config)
-                challenger = refit.refit(client, this, config, challenger)
+                challenger = refit.refit(tracker, config, challenger)
             promoted = promotion.promote(client, config, challenger)
         study.finish()
         status = "FINISHED"
@@ -306,7 +304,7 @@ def _closing_lines(
     from tuner.progress import describe
     from tuner.ties import find_ties
 
-    test_accuracy = best.metrics["test_accuracy"]
+    test_accuracy = best.metrics[names.TEST_ACCURACY]
     lines = [
         "",
         f"Best of {num_trials} trials: {best.trial_id}  {describe(best.values)}",

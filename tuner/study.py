@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tuner import interrupt
+from tuner import interrupt, names
 from tuner.curve_store import NUM_BEST, CurveStore
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
@@ -215,13 +215,16 @@ class Study:
     def _log_state(self) -> None:
         """Record which trial is the best so far, if there is one, and where the time went."""
         state = self._folder.state
-        metrics = {"seconds": state.seconds, "worker_seconds": state.worker_seconds}
-        metrics |= {f"{name}_seconds": seconds for name, seconds in state.spent.items()}
+        metrics = {
+            names.SECONDS: state.seconds,
+            names.WORKER_SECONDS: state.worker_seconds,
+        }
+        metrics |= {names.seconds_spent(name): seconds for name, seconds in state.spent.items()}
         tags = {}
         if self._best is not None:
             trial_id, _, score = self._best
-            metrics[f"best_{self._objective.name}"] = score
-            tags["tuner.best_trial"] = trial_id
+            metrics[names.best_metric(self._objective.name)] = score
+            tags[names.BEST_TRIAL] = trial_id
         self._tracker.log_study(metrics, tags)
 
     def _fill(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner.evaluation import accuracy_interval
+from tuner.names import TEST_ACCURACY, TEST_RIGHT, TEST_WRONG
 from tuner.trial import Metrics
 
 
@@ -53,15 +54,15 @@ def find_ties(best: str, trials: Mapping[str, Metrics]) -> Ties | None:
         None where it was not counted what the best trial got right.
     """
     metrics = trials[best]
-    if not {"test_right", "test_wrong"} <= metrics.keys():
+    if not {TEST_RIGHT, TEST_WRONG} <= metrics.keys():
         return None
-    num_right = round(metrics["test_right"])
-    num_images = num_right + round(metrics["test_wrong"])
+    num_right = round(metrics[TEST_RIGHT])
+    num_images = num_right + round(metrics[TEST_WRONG])
     low, high = accuracy_interval(num_right, num_images)
     others = {
-        name: found["test_accuracy"]
+        name: found[TEST_ACCURACY]
         for name, found in trials.items()
-        if name != best and "test_accuracy" in found
+        if name != best and TEST_ACCURACY in found
     }
     tied = tuple(name for name, accuracy in others.items() if low <= accuracy <= high)
     higher = tuple(name for name, accuracy in others.items() if accuracy > high)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner import names
+
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import Run
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.reports.comparison_page import Compared
     from tuner.reports.records import OnDrawings, StudyRecord
 
-REPORT = "report.html"
+REPORT = names.REPORT
 
 
 def report_study(

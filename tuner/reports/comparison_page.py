@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.evaluation import accuracy_interval
+from tuner.names import SECONDS, TEST_ACCURACY
 from tuner.progress import describe, duration
 from tuner.reports import summaries
 from tuner.reports.overview import find_ties
@@ -69,7 +70,7 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
 def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
     """Return the studies whose best trial has a test accuracy, the highest first."""
     tested = [c for c in studies if c.study.finished]
-    tested = [c for c in tested if "test_accuracy" in c.study.best.metrics]
+    tested = [c for c in tested if TEST_ACCURACY in c.study.best.metrics]
     return sorted(tested, key=lambda c: -_accuracy(c.study))
 
 
@@ -95,7 +96,7 @@ def _studies(studies: Sequence[Compared]) -> Table:
 def _row(compared: Compared) -> tuple[str, ...]:
     study = compared.study
     begun = f"{datetime.datetime.fromtimestamp(study.began):%Y-%m-%d %H:%M}"
-    seconds = study.metrics.get("seconds")
+    seconds = study.metrics.get(SECONDS)
     common = (
         study.name,
         begun,
@@ -116,7 +117,7 @@ def _row(compared: Compared) -> tuple[str, ...]:
     return (
         *common,
         f"{study.score(best):.4f}",
-        f"{_accuracy(study):.4f}" if "test_accuracy" in best.metrics else "",
+        f"{_accuracy(study):.4f}" if TEST_ACCURACY in best.metrics else "",
         "" if tied is None else str(len(tied.trial_ids)),
         registry,
         describe({name: best.values[name] for name in study.varied if name in best.values}),
@@ -130,7 +131,7 @@ def _name(study: StudyRecord) -> str:
 
 
 def _accuracy(study: StudyRecord) -> float:
-    return study.best.metrics["test_accuracy"]
+    return study.best.metrics[TEST_ACCURACY]
 
 
 def _interval(study: StudyRecord) -> tuple[float, float] | None:

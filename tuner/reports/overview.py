@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from tuner import ties
 from tuner.dimensions import Choice, Fixed, Range
 from tuner.evaluation import accuracy_interval
+from tuner.history import DataFacts
+from tuner.names import (
+    NUM_PARAMETERS,
+    SECONDS,
+    TEST_ACCURACY,
+    TRIAL_SECONDS,
+    WORKER_SECONDS,
+)
 from tuner.progress import describe, duration
 from tuner.reports.page import Card, Section, Table
 from tuner.reports.plotting import shown
-from tuner.reports.records import DataFacts, Details, OnDrawings, StudyRecord
+from tuner.reports.records import Details, OnDrawings, StudyRecord
 from tuner.ties import Ties
 
 NUM_IN_TABLE = 10
@@ -28,20 +36,20 @@ def cards(
 ) -> Iterator[Card]:
     """Yield what a reader should see first: how good it is, and what it took."""
     best = study.best
-    if "test_accuracy" in best.metrics:
+    if TEST_ACCURACY in best.metrics:
         note = f"of trial {best.trial_id}, the best"
         if tied is not None:
             low, high = tied.interval
             note = f"{low:.4f} to {high:.4f} (95 %, {tied.num_images:,} images)"
-        yield Card("Test accuracy", f"{best.metrics['test_accuracy']:.4f}", note)
+        yield Card("Test accuracy", f"{best.metrics[TEST_ACCURACY]:.4f}", note)
     if drawings is not None:
         low, high = accuracy_interval(drawings.num_right, drawings.num_files)
         note = f"{low:.4f} to {high:.4f} (95 %, {drawings.num_files:,} files)"
         yield Card("Accuracy on drawings", f"{drawings.accuracy:.4f}", note)
     yield Card(study.objective.name, f"{study.score(best):.4f}", f"best: trial {best.trial_id}")
     yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
-    if "seconds" in study.metrics:
-        yield Card("Time", duration(study.metrics["seconds"]), _workers(study))
+    if SECONDS in study.metrics:
+        yield Card("Time", duration(study.metrics[SECONDS]), _workers(study))
     decision = details.decision
     if decision is None:
         yield Card("Registry", "not registered")
@@ -58,12 +66,12 @@ def what_was_searched(study: StudyRecord) -> Section:
         rows.append(("data", _described(study.data)))
         rows.append(("digest of the data", study.data.digest))
     rows.append(("model", params["model._target_"]))
-    budget = params.get("search.max_trials", "None")
-    limit = "" if budget == "None" else f", up to {budget} trials"
+    budget = params.get("search.max_trials")
+    limit = "" if budget is None else f", up to {budget} trials"
     aim = "as high" if study.objective.direction == "max" else "as low"
     said = f"{params['search.oracle']}{limit}: {study.objective.name} {aim} as it can be"
     rows.append(("search", said))
-    rows.append(("seed", params["seed"]))
+    rows.append(("seed", str(params["seed"])))
     rows.append(("MLflow experiment", study.experiment))
     searched = [
         (name, _among(dimension), shown(study.best.values.get(name, "")))
@@ -95,15 +103,15 @@ def best_trials(study: StudyRecord, tied: Ties | None, details: Details) -> Sect
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
-        accuracy = metrics.get("test_accuracy")
+        accuracy = metrics.get(TEST_ACCURACY)
         rows.append(
             (
                 trial.trial_id,
                 f"{study.score(trial):.4f}",
                 "" if accuracy is None else f"{accuracy:.4f}",
                 marks.get(trial.trial_id, ""),
-                f"{metrics['num_parameters']:,.0f}" if "num_parameters" in metrics else "",
-                f"{metrics['trial_seconds']:.1f}" if "trial_seconds" in metrics else "",
+                f"{metrics[NUM_PARAMETERS]:,.0f}" if NUM_PARAMETERS in metrics else "",
+                f"{metrics[TRIAL_SECONDS]:.1f}" if TRIAL_SECONDS in metrics else "",
                 *(shown(trial.values[n]) if n in trial.values else "" for n in names),
             )
         )
@@ -139,7 +147,7 @@ def _others(study: StudyRecord) -> str:
 
 
 def _workers(study: StudyRecord) -> str:
-    workers = study.metrics.get("worker_seconds", 0.0) / max(study.metrics["seconds"], 1e-9)
+    workers = study.metrics.get(WORKER_SECONDS, 0.0) / max(study.metrics[SECONDS], 1e-9)
     return f"with {workers:.3g} worker{'' if round(workers, 2) == 1 else 's'}"
 
 
