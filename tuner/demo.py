@@ -33,7 +33,7 @@ def main(composed: DictConfig) -> None:
             from tuner import demo_page, loading, references, serving, store
 
             uri = config.tracking.uri
-            model = config.model or references.only_registered(store.connect(uri))
+            model = config.model or references.only_registered(store.connect_to_existing(uri))
             classifier = loading.load(model, tracking_uri=uri)
             application = demo_page.application(classifier, config.max_upload_mb * 2**20)
         host, port = listener.getsockname()[:2]

@@ -45,9 +45,10 @@ class Choice:
             return alike
         return tuple(json.dumps(option) for option in self.options)
 
-    def chosen(self, declared: object) -> Value:
+    def chosen(self, declared: Value) -> Value:
         """Return the option that Keras Tuner has chosen: it turns `true` into 1."""
-        return self.options[self.declared.index(declared)]
+        by_declared: dict[Value, Value] = dict(zip(self.declared, self.options, strict=True))
+        return by_declared.get(declared, declared)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _scalar(key: str, given: Any) -> Value:
     if given is None or isinstance(given, int | float | str | bool):
         return given
     raise ConfigError(
-        f"`{key}` must hold numbers, text, true, false or null, but got {given!r}."
+        f"`{key}` must hold numbers or strings, but got {given!r}; true, false and null are "
+        f"taken too."
     )
 
 

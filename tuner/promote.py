@@ -31,7 +31,7 @@ def main(composed: DictConfig) -> None:
             forkserver.begin_imports(["tuner.preload"])
         from tuner import store
 
-        client = store.connect(config.tracking.uri)
+        client = store.connect_to_existing(config.tracking.uri)
         said = _roll_back(client, config) if config.rollback else _promote(client, config)
     console.print(said)
 

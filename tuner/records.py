@@ -139,12 +139,9 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
     """Return what records a run more of a study."""
-    tracker = Tracker(
-        client,
-        str(study.config.tracking.experiment),
-        study.name,
-        study.run.data.tags[names.STUDY_ID],
-    )
+    facts = history.read_study(study.run)
+    experiment = client.get_experiment(facts.experiment_id).name
+    tracker = Tracker(client, experiment, facts.name, facts.study_id)
     tracker.join_study(study.run)
     return tracker
 

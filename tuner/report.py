@@ -29,8 +29,7 @@ def main(composed: DictConfig) -> None:
     if config.drawings is not None:
         drawings = images.find(Path(config.drawings), "drawings")
         images.check(drawings)
-    store.check_is_there(config.tracking.uri)
-    client = store.connect(config.tracking.uri)
+    client = store.connect_to_existing(config.tracking.uri)
     runs = records.find_studies(client, config.tracking.experiment, config.study)
     path = _path(config)
     experiment = config.tracking.experiment

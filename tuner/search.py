@@ -89,7 +89,10 @@ def main(composed: DictConfig) -> None:
             # In a child, because a model's module imports TensorFlow.
             forkserver.call(check_function, "model._target_", config.model_function)
         # Last, because it makes the database.
+        if moved := store.bring_here(uri):
+            console.print(moved, markup=False)
         client = store.connect(uri)
+        experiment = store.experiment_name(client, config.tracking.experiment, config.data.name)
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
@@ -102,7 +105,9 @@ def main(composed: DictConfig) -> None:
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
-                lines = _run(config, name, held, data, client, oracle, executor, console)
+                lines = _run(
+                    config, name, held, data, client, experiment, oracle, executor, console
+                )
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
@@ -122,6 +127,7 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
+    experiment: str,
     oracle: OracleProcess,
     executor: Executor,
     console: Console,
@@ -147,7 +153,7 @@ def _run(
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
-    tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
+    tracker = Tracker(client, experiment, name, held.state.study_id)
     picture = held.path / "data.png"
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)

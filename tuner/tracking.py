@@ -19,7 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from tuner import history, names, project_folder
+from tuner import history, names, project_folder, store
 from tuner.environment import versions
 from tuner.errors import ConfigError, StudyError
 from tuner.history import TrialRecord
@@ -415,13 +415,23 @@ def find_experiment(client: mlflow.MlflowClient, name: str) -> str:
                 f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+        _remember_folder(client, made)
         return made
     if found.lifecycle_stage != "active":
         raise ConfigError(
             f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
             f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
         )
+    _remember_folder(client, str(found.experiment_id))
     return str(found.experiment_id)
+
+
+def _remember_folder(client: mlflow.MlflowClient, experiment_id: str) -> None:
+    """Keep with an experiment where its database lies, so that a move can be seen."""
+    path = store.sqlite_path(client.tracking_uri)
+    if path is not None and names.FOLDER not in client.get_experiment(experiment_id).tags:
+        folder = str(project_folder.folder_of(path))
+        client.set_experiment_tag(experiment_id, names.FOLDER, folder)
 
 
 def _found_run(record: TrialRecord) -> TrialRun:
