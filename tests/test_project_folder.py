@@ -1,4 +1,4 @@
-"""A project's folder that was moved or copied, and where artifacts go, on real SQLite stores."""
+"""A project's folder that was moved or copied, and where artifacts go, on real SQLite."""
 
 import os
 import shutil
@@ -88,18 +88,20 @@ def test_default_store_is_found_in_a_folder_of_any_name(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name in NAMES:
-        (tmp_path / name).mkdir()
-        shutil.copy(empty_store, tmp_path / name / "mlflow.db")
-        monkeypatch.chdir(tmp_path / name)
+    for i, name in enumerate(NAMES):
+        (folder := tmp_path / str(i) / name).mkdir(parents=True)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        monkeypatch.chdir(folder)
         store.connect_to_existing(None).create_experiment("here")
         with sqlite3.connect("mlflow.db") as connection:
             [(found,)] = connection.execute("SELECT name FROM experiments WHERE name='here'")
         assert found == "here"
 
 
-@pytest.mark.parametrize("how", ["moved", "copied", "below", "above"])
-@pytest.mark.parametrize("name", ["new", "größe 100%"])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [("moved", "größe 100%"), ("copied", "a b"), ("below", "new"), ("above", "old")],
+)
 def test_files_of_a_folder_elsewhere_are_read_and_written_there(
     how: str, name: str, empty_store: Path, tmp_path: Path, make_result: MakeResult
 ) -> None:
@@ -209,7 +211,7 @@ def test_database_that_cannot_be_written_to_is_said(
             "CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     before = locations(tmp_path / "p2")
-    with pytest.raises(ConfigError, match="was moved or copied here .* cannot be written to"):
+    with pytest.raises(ConfigError, match=r"was moved or copied here .* cannot be written to"):
         store.bring_here(uri_of(tmp_path / "p2"))
     assert locations(tmp_path / "p2") == before
 
@@ -287,7 +289,7 @@ def test_what_only_looks_up_makes_no_store(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ConfigError, match="There is no tracking store .*the folder in which"):
+    with pytest.raises(ConfigError, match=r"There is no tracking store .*the folder in which"):
         store.connect_to_existing(uri)
     assert list(tmp_path.iterdir()) == []
 

@@ -300,7 +300,12 @@ def decision(
     return None
 
 
-def judged_runs(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) -> list[str]:
+def judged_runs(
+    client: mlflow.MlflowClient,
+    study: StudyFacts,
+    trial_id: str,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[str]:
     """Return the runs that a trial may be registered by: its refit's first, then its own."""
     return [
         trial.run_id
@@ -308,7 +313,7 @@ def judged_runs(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) -
             (names.KIND_REFIT, names.refit_name(trial_id)),
             (names.KIND_TRIAL, trial_id),
         )
-        for trial in trials(client, study.experiment_id, study.study_id, kind, name)
+        for trial in trials(client, study.experiment_id, study.study_id, kind, name, view)
     ]
 
 
@@ -323,6 +328,11 @@ def read_file(client: mlflow.MlflowClient, run_id: str, path: str) -> bytes | No
         except (OSError, MlflowException):
             # Removed by hand between two calls, or refused: a report does without.
             return None
+
+
+def restore(run_id: str) -> str:
+    """Return MLflow's own command that brings a deleted run back."""
+    return f"mlflow runs restore --run-id {run_id}"
 
 
 def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:

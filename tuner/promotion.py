@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import forkserver, model_card, names
+from tuner import forkserver, model_card, names, standing
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
 from tuner.registry import Registry
@@ -68,8 +68,8 @@ class Promotion:
 
     def __str__(self) -> str:
         """Say it, in one paragraph."""
-        is_now = f"now {self.alias}" if self.promoted else f"not {self.alias}"
-        return f"Registered as {self.name} version {self.version}, {is_now}.\n  {self.reason}"
+        said = standing.registered_as(self.name, self.version, self.alias, self.promoted)
+        return f"{said}\n  {self.reason}"
 
 
 def promote(

@@ -1,21 +1,28 @@
 """What MLflow holds of studies, found again by name: for commands that come after a search."""
 
+import datetime
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
 from tuner import history, names, passwords
 from tuner.errors import ConfigError, StudyError
+from tuner.folder import EXPERIMENTS_DIR, StudyFolder
+from tuner.history import restore
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
+
+MIN_ID = 4
+"""Letters of a study's id by which it can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,13 @@ def find_studies(
         return runs
     found = [run for run in runs if run.data.tags[names.STUDY] == name]
     if not found:
+        experiment_ids = {run.info.experiment_id for run in runs}
+        for run in history.studies(client, experiment_ids, view=ViewType.DELETED_ONLY):
+            if run.data.tags[names.STUDY] == name:
+                raise StudyError(
+                    f"The run of study {name!r} was deleted in MLflow; to bring it back: "
+                    f"{restore(run.info.run_id)}. Or resume its search, which makes another."
+                )
         known = list(dict.fromkeys(run.data.tags[names.STUDY] for run in runs))
         close = difflib.get_close_matches(name, known, 3, 0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
@@ -78,19 +92,79 @@ def find_studies(
     return found
 
 
-def find_study(client: mlflow.MlflowClient, name: str) -> StudyRun:
-    """Find a study by its name; of several, the one begun last.
+def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> Run:
+    """Return the run of the one study that is meant.
+
+    A study is its id: several people may have one of the same name. The one whose folder is
+    here is meant first; otherwise a name that several have is asked about.
+
+    Args:
+        client: Client of the store that holds it.
+        experiment: MLflow's, by name; None for all.
+        wanted: A study's name, or the beginning of its id.
 
     Raises:
         ConfigError: If there is no study at all.
-        StudyError: If there is none of that name.
+        StudyError: If there is none of that name, or more than one.
     """
-    return _with_config(client, find_studies(client, None, name)[0])
+    runs = find_studies(client, experiment)
+    named = [run for run in runs if run.data.tags[names.STUDY] == wanted]
+    here = id_of_folder(wanted)
+    if mine := [run for run in named if run.data.tags[names.STUDY_ID] == here]:
+        return mine[0]
+    if named and here is not None:
+        raise StudyError(
+            f"The study {wanted} of this folder has no run in this store. Others have studies "
+            f"of that name:\n{_listed(named)}"
+        )
+    if not named and len(wanted) >= MIN_ID:
+        named = [run for run in runs if run.data.tags[names.STUDY_ID].startswith(wanted)]
+    if len(named) > 1:
+        raise StudyError(
+            f"`study={wanted}` must say which of {len(named)} studies is meant:\n"
+            f"{_listed(named)}"
+        )
+    return named[0] if named else find_studies(client, experiment, wanted)[0]
+
+
+def id_of_folder(name: str) -> str | None:
+    """Return the id of the study of that name whose folder is here, if there is one."""
+    try:
+        return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _listed(runs: Sequence[Run]) -> str:
+    """List studies of one name, each with what chooses it."""
+    lines = []
+    for facts in map(history.read_study, runs):
+        began = f"{datetime.datetime.fromtimestamp(facts.began):%Y-%m-%d %H:%M}"
+        who = " in ".join(text for text in (facts.owner, facts.folder) if text)
+        lines.append(f"  study={facts.study_id[:8]}  begun {began} by {who or 'somebody'}")
+    return "\n".join(lines)
+
+
+def find_study(client: mlflow.MlflowClient, wanted: str) -> StudyRun:
+    """Find a study by its name, or the beginning of its id; see `choose`."""
+    return _with_config(client, choose(client, None, wanted))
 
 
 def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
-    """Find the study that a trial is of."""
-    return _with_config(client, client.get_run(trial.data.tags[names.PARENT]))
+    """Find the study that a trial is of.
+
+    Raises:
+        StudyError: If MLflow no longer has its run.
+    """
+    study_id = trial.data.tags[names.STUDY_ID]
+    found = history.studies(client, [trial.info.experiment_id], study_id)
+    if not found:
+        raise StudyError(
+            f"The run of the study of `run={trial.info.run_id}` is no longer in MLflow. If it "
+            f"was deleted: {restore(trial.data.tags.get(names.PARENT, ''))}; "
+            f"or resume its search, which makes another."
+        )
+    return _with_config(client, found[0])
 
 
 def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
@@ -125,16 +199,16 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
     Raises:
         StudyError: If none has finished.
     """
-    facts = history.read_study(study.run)
-    found = []
-    if facts.best_trial is not None:
-        found = history.trials(
-            client, facts.experiment_id, facts.study_id, trial_id=facts.best_trial
-        )
-    finished = [trial for trial in found if trial.status == "FINISHED"]
+    facts, objective = history.read_study(study.run), study.config.objective
+    finished = [
+        trial
+        for trial in history.trials(client, facts.experiment_id, facts.study_id)
+        if trial.status == "FINISHED" and objective.name in trial.metrics
+    ]
     if not finished:
-        raise StudyError(f"Study {study.name} has no finished trial yet: let it go on.")
-    return client.get_run(finished[-1].run_id)
+        raise StudyError(f"Study {study.name} has no finished trial yet: resume its search.")
+    best = min(finished, key=lambda t: objective.rank(t.metrics[objective.name], t.trial_id))
+    return client.get_run(best.run_id)
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:

@@ -66,10 +66,12 @@ def main(composed: DictConfig) -> None:
     console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        console.print(
-            "It is finished: there is nothing left to train. What it said at its end:"
-        )
-        console.print("\n".join(existing.state.finished), markup=False)
+        from tuner import standing
+
+        console.print("It is finished: there is nothing left to train.")
+        state, alias = existing.state, config.registry.alias
+        for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
+            console.print(line, markup=False)
         return
 
     # All that can be wrong is found before anything is written.

@@ -131,12 +131,21 @@ class Study:
         for trial_id, score in oracle.scores.items():
             if trial_id in recorded:
                 self._note_score(trial_id, oracle.values[trial_id], score)
-        if lost := sorted(oracle.scores.keys() - recorded):
-            logger.warning(
-                "MLflow no longer has the finished trials %s, so none of them can be the best. "
-                "If their runs were deleted: mlflow runs restore.",
-                ", ".join(lost),
-            )
+        if lost := oracle.scores.keys() - recorded:
+            presence = tracker.presence(lost)
+            if presence.deleted:
+                logger.warning(
+                    "MLflow no longer has the finished trials %s, so none of them can be the "
+                    "best: their runs were deleted. To bring them back: mlflow runs restore "
+                    "--run-id <id>.",
+                    ", ".join(sorted(presence.deleted)),
+                )
+            if presence.gone:
+                logger.warning(
+                    "MLflow no longer has the finished trials %s, so none of them can be the "
+                    "best: their records are gone.",
+                    ", ".join(sorted(presence.gone)),
+                )
         progress.pass_over(
             [oracle.values[trial_id] for trial_id in oracle.scores],
             num_failed=oracle.num_told - len(oracle.scores),

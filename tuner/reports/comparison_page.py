@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tuner.reports import summaries
 from tuner.reports.overview import find_ties
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import OnDrawings, StudyRecord
+from tuner.standing import Standing
 
 MAX_DRAWN = 40
 """Models whose accuracies are drawn, the best ones."""
@@ -27,12 +29,12 @@ class Compared:
 
     Attributes:
         study: With its trials.
-        is_promoted: Whether its best model became champion; None if it was not registered.
+        standing: Where its best model stands in the registry now; None if it has it not.
         drawings: How its best model does on drawings, if that was measured.
     """
 
     study: StudyRecord
-    is_promoted: bool | None
+    standing: Standing | None
     drawings: OnDrawings | None
 
 
@@ -65,6 +67,22 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
             Section("The studies", tables=[_studies(studies)]),
         ],
     )
+
+
+def tell_apart(studies: Sequence[Compared]) -> list[Compared]:
+    """Say whose each study is, where several have one name."""
+    names = [compared.study.name for compared in studies]
+    return [
+        dataclasses.replace(compared, study=_with_owner(compared.study))
+        if names.count(compared.study.name) > 1
+        else compared
+        for compared in studies
+    ]
+
+
+def _with_owner(study: StudyRecord) -> StudyRecord:
+    told = ", ".join(text for text in (study.owner, study.study_id[:8]) if text)
+    return dataclasses.replace(study, name=f"{study.name} ({told})")
 
 
 def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
@@ -111,9 +129,7 @@ def _row(compared: Compared) -> tuple[str, ...]:
     if not study.finished:
         return (*common, "", "", "", "", "no finished trial")
     best, tied = study.best, find_ties(study)
-    registry = {None: "not registered", True: "champion", False: "not champion"}[
-        compared.is_promoted
-    ]
+    registry = "not registered" if compared.standing is None else str(compared.standing)
     return (
         *common,
         f"{study.score(best):.4f}",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
-from typing import Any
 
 import mlflow
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
-from tuner import history, names
+from tuner import history, names, standing
 from tuner.history import TrialRecord
 from tuner.reports.records import Confusion, Details, StudyRecord
 from tuner.schema import DIRECTIONS
 from tuner.space import Space
+from tuner.standing import Standing
 from tuner.trial import Objective
 
 NUM_BEST_CURVES = 50
@@ -70,6 +69,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         study: With at least one finished trial.
     """
     best = study.best.run_id
+    facts = history.read_study(client.get_run(study.run_id))
     matrix = history.read_file(client, best, names.CONFUSION_MATRIX)
     confusion = None
     if matrix is not None:
@@ -83,19 +83,15 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         overrides=_overrides(history.read_file(client, study.run_id, names.OVERRIDES)),
         confusion=confusion,
         mistakes=history.read_file(client, best, names.WRONG_PREDICTIONS),
-        decision=_decision(client, study),
+        decision=history.decision(client, facts, study.best.trial_id),
+        standing=read_standing(client, study),
     )
 
 
-def read_promotion(client: mlflow.MlflowClient, study: StudyRecord) -> bool | None:
-    """Return whether a study's best model was promoted, or None if it was not registered."""
-    decision = _decision(client, study)
-    return None if decision is None else bool(decision["promoted"])
-
-
-def _decision(client: mlflow.MlflowClient, study: StudyRecord) -> Mapping[str, Any] | None:
+def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing | None:
+    """Return where a study's best model stands in the registry now; None if it has it not."""
     facts = history.read_study(client.get_run(study.run_id))
-    return history.decision(client, facts, study.best.trial_id)
+    return standing.find(client, history.judged_runs(client, facts, study.best.trial_id))
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:

@@ -50,12 +50,11 @@ def cards(
     yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
     if SECONDS in study.metrics:
         yield Card("Time", duration(study.metrics[SECONDS]), _workers(study))
-    decision = details.decision
-    if decision is None:
-        yield Card("Registry", "not registered")
+    now = details.standing
+    if now is not None:
+        yield Card("Registry", now.role, f"{now.name} version {now.version}")
     else:
-        now = decision["alias"] if decision["promoted"] else f"not {decision['alias']}"
-        yield Card("Registry", str(now), f"{decision['name']} version {decision['version']}")
+        yield Card("Registry", "not registered" if details.decision is None else "removed")
 
 
 def what_was_searched(study: StudyRecord) -> Section:
@@ -94,7 +93,7 @@ def best_trials(study: StudyRecord, tied: Ties | None, details: Details) -> Sect
             f"gate makes it, can see smaller differences."
         )
     if details.decision is not None:
-        text.append(f"Registry: {details.decision['reason']}")
+        text.append(f"When it was judged: {details.decision['reason']}")
     names = study.varied
     head = ("trial", study.objective.name, "test accuracy", "", "parameters", "seconds", *names)
     marks = {best.trial_id: "best"}

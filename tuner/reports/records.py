@@ -11,6 +11,7 @@ from typing import Any
 from tuner.dimensions import Dimension, Range
 from tuner.history import DataFacts, TrialRecord
 from tuner.space import Space
+from tuner.standing import Standing
 from tuner.trial import Metrics, Objective
 
 
@@ -142,6 +143,7 @@ class Details:
         mistakes: A picture of the best trial's mistakes, as PNG.
         decision: Whether the best trial, or its values trained again (`registry.refit`), was
             promoted, and why, if it was registered.
+        standing: Where it stands in the registry now; None if the registry has it not.
     """
 
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -149,3 +151,4 @@ class Details:
     confusion: Confusion | None = None
     mistakes: bytes | None = None
     decision: Mapping[str, Any] | None = None
+    standing: Standing | None = None
