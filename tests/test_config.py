@@ -109,7 +109,7 @@ def test_load_defaults() -> None:
     assert config.model_function == "tuner.models.mlp.build"
     assert config.search.oracle == "random"
     assert config.executor.name == "processes"
-    assert config.tracking.experiment == "digits"
+    assert config.tracking.experiment is None
     assert config.registry.name == "digits-classifier"
     assert config.registry.alias == "champion"
     assert config.objective == Objective("val_accuracy", "max")
@@ -310,7 +310,7 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["registry.name=a/b"], ["`registry.name`", "'a/b'", "/ : @"]),
     (["registry.name=' '"], ["`registry.name`", "' '"]),
     (["registry.alias=a:b"], ["`registry.alias`", "'a:b'", "/ : @"]),
-    (["tracking.experiment=a@b"], ["`tracking.experiment`", "'a@b'", "/ : @"]),
+    (["tracking.experiment=' '"], ["`tracking.experiment`", "' '", "MLFLOW_EXPERIMENT_NAME"]),
     # Dotted names.
     (["model._target_=build"], ["`model._target_`", "'build'", "my_package.my_function"]),
     (["model._target_=5"], ["`model._target_`", "5", "my_package.my_function"]),

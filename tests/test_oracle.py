@@ -648,3 +648,27 @@ def test_resume_refuses_journal_longer_than_search(
     drive(make_oracle(GRID, {**shorter, "kind": ["a", "b", "c"]}))
     with pytest.raises(StudyError, match="trial 0002 would get other values"):
         make_oracle(GRID, shorter)
+
+
+MIXED: Mapping[str, Any] = {
+    "epochs": 1,
+    "batch_size": 32,
+    "pool": [None, 2, "max", True, "None", "(1, 3)"],
+    "rate": [0.1, 0.2],
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("search", [GRID, RANDOM, BAYESIAN, HYPERBAND])
+def test_values_of_every_type_are_proposed_and_replayed(
+    search: SearchConfig, make_oracle: MakeOracle
+) -> None:
+    oracle = make_oracle(search, MIXED)
+    first = [proposal for _ in range(4) if (proposal := oracle.ask()) is not None]
+    allowed = [(type(option), option) for option in MIXED["pool"]]
+    for proposal in first:
+        pool = proposal.values["pool"]
+        assert (type(pool), pool) in allowed
+        assert proposal.values["none"] is None
+    again = make_oracle(search, MIXED)
+    assert [again.ask() for _ in first] == first

@@ -16,7 +16,7 @@ import pytest
 from conftest import FinishedStudy, command, files_gone
 from PIL import Image
 
-from tuner import forkserver, promotion, records
+from tuner import forkserver, history, promotion, records
 from tuner.config import with_settings
 from tuner.errors import StudyError
 from tuner.promotion import Challenger, Promotion
@@ -69,7 +69,7 @@ def challenger_of(client: mlflow.MlflowClient, study: str) -> tuple[StudyConfig,
         run.info.run_id,
         study,
         run.data.tags["tuner.trial"],
-        records.values_of(run),
+        history.read_trial(run).values,
         DataRecord.of(run).digest,
         {"val_accuracy": run.data.metrics["val_accuracy"]},
     )

@@ -19,6 +19,7 @@ from PIL import Image
 from tuner import folder, images, records, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
+from tuner.history import DataFacts, TrialRecord
 from tuner.reports import (
     charts,
     comparison_page,
@@ -35,13 +36,12 @@ from tuner.reports.failures import reasons
 from tuner.reports.importance import MIN_TRIALS, Importance, find_importance
 from tuner.reports.records import (
     Confusion,
-    DataFacts,
     Details,
     OnDrawings,
     StudyRecord,
-    TrialRecord,
 )
 from tuner.space import Space
+from tuner.standing import Standing
 from tuner.ties import Ties, accuracy_on_test, find_ties
 from tuner.tracking import DataRecord, Tracker
 from tuner.trial import Objective, TrialFailure
@@ -401,7 +401,10 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
         "alias": "champion",
     }
     details = dataclasses.replace(
-        made_up_details(study), decision=decision, overrides=["seed=1", "overwrite=true"]
+        made_up_details(study),
+        decision=decision,
+        standing=Standing("digits-classifier", "3", ("challenger",)),
+        overrides=["seed=1", "overwrite=true"],
     )
     said = text_of(study_page.study_page(study, details, OnDrawings(9, 10)))
     rows = searched_of(study)
@@ -409,7 +412,7 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
     assert rows["units_1"] == (str(study.best.values["units_1"]), "8, 16, 32")
     assert "batch_size" not in rows
     assert "Not searched: batch_size=32." in said
-    assert "not champion digits-classifier version 3" in said
+    assert "challenger digits-classifier version 3" in said
     assert "It does not beat the champion." in said
     assert "Accuracy on drawings 0.9000 0.5958 to 0.9821 (95 %, 10 files)" in said
     assert "statistically indistinguishable from it" in said
@@ -498,8 +501,8 @@ def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
     none = dataclasses.replace(made_up_study(0), name="empty", status="RUNNING")
     compared = [
         Compared(none, None, None),
-        Compared(bad, False, None),
-        Compared(good, True, OnDrawings(30, 40)),
+        Compared(bad, Standing("m", "1", ("previous",)), None),
+        Compared(good, Standing("m", "2", ("champion",)), OnDrawings(30, 40)),
     ]
     table = comparison_page.models(compared)
     rows = [[str(cell) for cell in row] for row in table.rows]
@@ -511,7 +514,39 @@ def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
     assert list(without.head) == ["model", "test accuracy"]
     said = text_of(comparison_page.comparison_page(compared, "experiment digits"))
     assert "no finished trial" in said
-    assert "not champion" in said
+    assert "m version 1, previous" in said
+    assert "m version 2, champion" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "ticks"),
+    [
+        (["(1, 3)", "(3, 3)"], ["(1, 3)", "(3, 3)"]),
+        (["[1, 3]", "None"], ["None", "[1, 3]"]),
+        ([None, "max", 2, True], ["2", "True", "max", "null"]),
+        ([None, "null"], ['"null"', "null"]),
+        ([1, True], ["1", "True"]),
+        (["1", 1, 1.5], ["1", "1.5", '"1"']),
+        (["", "<b>"], ["", "&lt;b&gt;"]),
+    ],
+)
+def test_report_shows_values_of_any_type(options: list[Any], ticks: list[str]) -> None:
+    study = made_up_study(40)
+    trials = [
+        dataclasses.replace(trial, values={**trial.values, "pool": options[i % len(options)]})
+        for i, trial in enumerate(study.trials)
+    ]
+    parsed = Space.parse({**SPACE, "pool": options}, "")
+    study = dataclasses.replace(study, trials=trials, space=parsed)
+    assert "pool" in study.varied
+    figure = parallel_coordinates(study, ["pool"])
+    shown = sorted(figure["data"][0]["dimensions"][0]["ticktext"])
+    assert shown == sorted(ticks)
+    drawn = charts.slice_of(study, "pool", None)
+    assert drawn["layout"]["xaxis"]["type"] == "category"
+    assert len({x for trace in drawn["data"] for x in trace["x"]}) == len(options)
+    assert isinstance(find_importance(study), Importance)
+    assert page.render(study_page.study_page(study, made_up_details(study), None))
 
 
 # From MLflow
@@ -588,16 +623,12 @@ def test_decision_of_the_gate_is_read(
     [run] = records.find_studies(client, "digits", "first")
     study = gather.read_study(client, run)
     assert gather.read_details(client, study).decision == decision
-    assert gather.read_promotion(client, study) is True
 
     # What the same values became on more images was judged later.
-    name, kind = records.refit_name("0000"), {"tuner.kind": records.REFIT}
-    again = tracker.open_trial(name, {"epochs": 2}, kind).run_id
-    assert gather.read_promotion(client, study) is True
+    again = tracker.open_trial("0000-refit", {"epochs": 2}, {}, "refit").run_id
     decision = {"promoted": False, "reason": "It is not better."}
     client.log_dict(again, decision, "promotion/decision.json")
     assert gather.read_details(client, study).decision == decision
-    assert gather.read_promotion(client, study) is False
 
 
 def test_studies_are_found_by_experiment_and_name(

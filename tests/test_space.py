@@ -1,7 +1,7 @@
 """What a space may hold, how many points it has, and what Keras Tuner is told of it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,14 +74,11 @@ def test_parse_reads_dimension(given: Any, expected: Dimension) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "`space.size` must hold numbers or strings, but got None"),
-        ([1, None], "`space.size` must hold numbers or strings, but got None"),
         ([[1], [2]], r"`space.size` must hold numbers or strings, but got \[1\]"),
         (math.inf, "`space.size` must be finite, but got inf"),
         ([0.1, math.nan], "`space.size` must be finite, but got nan"),
         ([], "`space.size` is an empty choice: list at least one value"),
-        ([1, "a"], r"`space.size` must list values of one type, but got \[1, 'a'\]"),
-        ([1, True], r"`space.size` must list values of one type, but got \[1, True\]"),
+        ([1, None, 1], r"`space.size` lists a value twice: \[1, null, 1\]"),
         ([1, 2, 1], r"`space.size` lists a value twice: \[1, 2, 1\]"),
         ([1, 1.0], r"`space.size` lists a value twice: \[1.0, 1.0\]"),
         ({}, "`min` of `space.size` must be a finite number, but got None"),
@@ -454,3 +451,69 @@ def test_hyperparameters_puts_widths_under_their_layers() -> None:
 def test_hyperparameters_of_fixed_layers_need_no_condition() -> None:
     hps = custom(layers=2, units=[8, 16], units_1=4).hyperparameters().space
     assert [(hp.name, hp.conditions) for hp in hps] == [("units_2", [])]
+
+
+# Types
+
+MIXED = [None, 2, 2.0, "2", "max", "null", True, "true", "None", "(1, 3)", ""]
+
+
+def typed(values: Iterable[Any]) -> list[tuple[type, Any]]:
+    return [(type(value), value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        MIXED,
+        [None, "max"],
+        [True, False],
+        [1, True],
+        [False, 0],
+        ["(1, 3)", "(3, 3)"],
+        ["[1, 3]", "[3, 3]"],
+        ["None", "null"],
+        ["1", "1e3", " ", "größe \U0001f600"],
+        [1.0, 2.0],
+        [1, 2],
+    ],
+)
+def test_every_option_comes_back_from_keras_tuner_as_it_was(options: list[Any]) -> None:
+    space = custom(pool=options)
+    [hyperparameter] = space.hyperparameters().space
+    assert len(hyperparameter.values) == len(options)
+    found = [space.complete({"pool": value})["pool"] for value in hyperparameter.values]
+    assert typed(found) == typed(options)
+    assert space.size() == len(options)
+
+
+@pytest.mark.parametrize("value", MIXED)
+def test_fixed_value_keeps_its_type(value: Any) -> None:
+    assert typed([custom(pool=value).complete({})["pool"]]) == typed([value])
+
+
+def test_layers_that_are_no_number_are_a_hyperparameter_like_others() -> None:
+    space = custom(layers=["deep", None])
+    [hyperparameter] = space.hyperparameters().space
+    found = [space.complete({"layers": value})["layers"] for value in hyperparameter.values]
+    assert found == ["deep", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("units", None),
+        ("units", [None, 8]),
+        ("activation", [None, "relu"]),
+        ("dropout", [0, None]),
+    ],
+)
+def test_builtin_model_refuses_null(name: str, given: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"`space\.{name}` must be .* but got null"):
+        mlp(**{name: given})
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size"])
+def test_training_refuses_null(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"`space\.{name}` must be a whole .* but got null"):
+        custom(**{name: [None, 1]})

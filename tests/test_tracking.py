@@ -198,9 +198,8 @@ def test_close_study_deletes_a_run_that_was_made_twice(
 ) -> None:
     tracker = open_tracker(client)
     tracker.open_trial("0000", VALUES, {})
-    twice = open_tracker(client)
-    twice._trials = {}
-    twice.open_trial("0000", VALUES, {})
+    run = client.get_run(tracker.run_of("0000"))
+    client.create_run("1", tags=run.data.tags)
     tracker.finish_trial(make_result("0000"))
     tracker.close_study("FINISHED")
     query = "tags.`tuner.kind` = 'trial'"
@@ -418,3 +417,90 @@ def test_logged_model_is_described_as_mlflow_would(
     )
     for field in ("flavors", "signature", "metadata", "model_uuid", "mlflow_version"):
         assert getattr(logged, field) == getattr(saved, field)
+
+
+@pytest.mark.parametrize("how", ["deleted", "gone"])
+def test_trials_of_a_lost_study_are_put_under_its_new_run(
+    how: str, client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Path
+) -> None:
+    before = open_tracker(client)
+    before.open_trial("0000", VALUES, {})
+    before.finish_trial(make_result("0000"))
+    before.open_trial("0001", VALUES, {})
+    before.log_epoch("0001", 1, {"loss": 0.5})
+    before.kill_trial("0001")
+    before.open_trial("0000-refit", VALUES, {}, "refit")
+    client.delete_run(before.run_id)
+    if how == "gone":
+        with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+            for table in ("tags", "params", "latest_metrics", "metrics", "runs"):
+                query = f"DELETE FROM {table} WHERE run_uuid = ?"
+                connection.execute(query, (before.run_id,))
+            connection.commit()
+
+    after = open_tracker(client)
+    assert after.run_id != before.run_id
+    assert after.finished("0000", VALUES) is not None
+    assert set(after.finished_trials()) == {"0000"}
+    after.open_trial("0001", VALUES, {})
+    after.finish_trial(make_result("0001"))
+    after.close_study("FINISHED")
+    trials = client.search_runs(["1"], "tags.`tuner.kind` != 'study'")
+    assert len(trials) == 3
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {after.run_id}
+    assert {run.info.run_id for run in trials} == {
+        before.run_of(trial_id) for trial_id in ("0000", "0001", "0000-refit")
+    }
+
+
+@pytest.mark.parametrize("logged", ["param", "metric", "input", "artifact", "end"])
+def test_close_study_deletes_nothing_that_was_logged_to(
+    logged: str, client: mlflow.MlflowClient
+) -> None:
+    tracker = open_tracker(client)
+    run = client.get_run(tracker.open_trial("0000", VALUES, {}).run_id)
+    twin = client.create_run("1", tags=run.data.tags).info.run_id
+    # One that this process has not made, and that is no twin of any.
+    tags = {**run.data.tags, "tuner.trial": "0007"}
+    other = client.create_run("1", tags=tags).info.run_id
+    if logged == "param":
+        client.log_param(twin, "epochs", 2)
+    elif logged == "metric":
+        client.log_metric(twin, "loss", 0.5)
+    elif logged == "input":
+        client.log_inputs(twin, run.inputs.dataset_inputs)
+    elif logged == "artifact":
+        client.log_text(twin, "x", "x.txt")
+    else:
+        client.set_terminated(twin, "FINISHED")
+    tracker.close_study("FINISHED")
+    left = {run.info.run_id for run in client.search_runs(["1"])}
+    assert {twin, other, run.info.run_id} <= left
+
+
+def test_run_that_has_more_is_gone_on_with(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    run = client.get_run(tracker.open_trial("0000", VALUES, {}).run_id)
+    tracker.log_epoch("0000", 1, {"loss": 0.5})
+    tracker.kill_trial("0000")
+    client.create_run("1", tags=run.data.tags)
+    after = open_tracker(client)
+    assert after.open_trial("0000", VALUES, {}).run_id == run.info.run_id
+
+
+def test_finding_a_run_changes_nothing(client: mlflow.MlflowClient) -> None:
+    tracker = open_tracker(client)
+    tracker.open_trial("0000-refit", VALUES, {}, "refit")
+    found = tracker.find_run("0000-refit")
+    assert found is not None
+    assert found.kind == "refit"
+    assert tracker.find_run("0001") is None
+    assert tracker.finished_trials() == {}
+
+
+def test_study_stays_in_its_experiment(client: mlflow.MlflowClient) -> None:
+    first = open_tracker(client)
+    again = Tracker(client, "another", "first", "id-1")
+    again.open_study({}, DATA, [])
+    assert again.run_id == first.run_id
+    assert client.get_experiment_by_name("another") is None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner import names
 from tuner.datasets import Split
 from tuner.evaluation import Evaluation, Probabilities, mistakes
 from tuner.figures.calibration import calibration_diagram
@@ -40,7 +41,7 @@ def write(
     confusion_matrix(result.confusion, class_names, matrix := folder / "confusion_matrix.png")
     shares = result.confusion / result.confusion.sum(axis=1, keepdims=True).clip(1)
     counts = _write_json(
-        folder / "confusion_matrix.json",
+        folder / names.CONFUSION_MATRIX,
         {
             "class_names": list(class_names),
             "counts": result.confusion.tolist(),
@@ -53,7 +54,7 @@ def write(
         test.take(wrong),
         probabilities[wrong],
         class_names,
-        sheet := folder / "wrong_predictions.png",
+        sheet := folder / names.WRONG_PREDICTIONS,
     )
     table = folder / "wrong_predictions.csv"
     _write_mistakes(table, wrong, probabilities, test, class_names)

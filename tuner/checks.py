@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tuner import names
 from tuner.errors import ConfigError
 from tuner.schema import (
     DIRECTIONS,
@@ -27,7 +28,7 @@ from tuner.space import Space
 ENGINES = ("auto", "compiled", "keras")
 KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
-ALIASES = ("challenger", "previous")
+ALIASES = (names.CHALLENGER, names.PREVIOUS)
 MAX_SEED = 2**31 - 1
 MAX_PORT = 2**16 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
@@ -83,13 +84,17 @@ def check_study(config: StudyConfig) -> None:
         ("data.name", config.data.name),
         ("registry.name", config.registry.name),
         ("registry.alias", config.registry.alias),
-        ("tracking.experiment", config.tracking.experiment),
     ):
         if name is not None and (not name.strip() or set("/:@") & set(name)):
             raise ConfigError(f"`{key}` must be a name without any of / : @, but got {name!r}.")
     _check_registry(config.registry)
-    if config.tracking.experiment is None:
-        raise ConfigError("`tracking.experiment` must be a name, but got null.")
+    experiment = config.tracking.experiment
+    # MLflow takes all else, as the paths that Databricks calls its experiments by.
+    if experiment is not None and not experiment.strip():
+        raise ConfigError(
+            f"`tracking.experiment` must be a name, or null for MLFLOW_EXPERIMENT_NAME or the "
+            f"data's name, but got {experiment!r}."
+        )
     space = config.searched_space()
     if isinstance(config.search, HyperbandConfig):
         _check_hyperband(config.search, space)

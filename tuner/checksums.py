@@ -3,7 +3,9 @@
 import hashlib
 from pathlib import Path
 
-TAG = "tuner.sha256"
+from tuner import names
+
+TAG = names.SHA256
 """Tag of a version in the registry: the SHA-256 of its `MODEL_FILE`, in hexadecimal."""
 
 MODEL_FILE = "data/model.keras"

@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner.curves import Curve, curves_in
 from tuner.schema import CurvesConfig
-from tuner.trial import Objective, Values, without_epochs
+from tuner.trial import Objective, Values, whole, without_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class CurveStore:
         self._in_flight[trial_id] = key
         if self._config.reuse:
             for other in self._others:
-                self._borrow(other, key, int(values["epochs"]))
+                self._borrow(other, key, whole(values["epochs"]))
         return (self._folder / key).resolve()
 
     def end(self, trial_id: str) -> None:

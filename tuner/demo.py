@@ -34,7 +34,7 @@ def main(composed: DictConfig) -> None:
             from tuner.server.work import Work
 
             uri = config.tracking.uri
-            model = config.model or references.only_registered(store.connect(uri))
+            model = config.model or references.only_registered(store.connect_to_existing(uri))
             classifier = loading.load(model, tracking_uri=uri)
         # What a visitor sends must not write to the terminal: refused as larger ones are.
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,26 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Choice:
-    """A hyperparameter that takes one of at least two listed values, all of one type."""
+    """A hyperparameter that takes one of at least two listed values.
+
+    Keras Tuner takes a choice of one type only, and no `null`. Where the options are of several
+    types it is told their JSON instead: `[null, 2, max]` is `'null'`, `'2'`, `'"max"'` to it.
+    """
 
     options: tuple[Value, ...]
+
+    @property
+    def declared(self) -> tuple[int | float | str | bool, ...]:
+        """What Keras Tuner is told of each option, in their order."""
+        alike = tuple(option for option in self.options if option is not None)
+        if len(alike) == len(self.options) and len({type(option) for option in alike}) == 1:
+            return alike
+        return tuple(json.dumps(option) for option in self.options)
+
+    def chosen(self, declared: Value) -> Value:
+        """Return the option that Keras Tuner has chosen: it turns `true` into 1."""
+        by_declared: dict[Value, Value] = dict(zip(self.declared, self.options, strict=True))
+        return by_declared.get(declared, declared)
 
 
 @dataclass(frozen=True)
@@ -90,21 +108,22 @@ def parse_dimension(key: str, given: Any) -> Dimension:
 def _scalar(key: str, given: Any) -> Value:
     if isinstance(given, float) and not math.isfinite(given):
         raise ConfigError(f"`{key}` must be finite, but got {given}.")
-    if isinstance(given, int | float | str | bool):
+    if given is None or isinstance(given, int | float | str | bool):
         return given
-    raise ConfigError(f"`{key}` must hold numbers or strings, but got {given!r}.")
+    raise ConfigError(
+        f"`{key}` must hold numbers or strings, but got {given!r}; true, false and null are "
+        f"taken too."
+    )
 
 
 def _parse_choice(key: str, given: Sequence[Any]) -> Dimension:
     options = tuple(_scalar(key, option) for option in given)
     if not options:
         raise ConfigError(f"`{key}` is an empty choice: list at least one value.")
-    types = {type(option) for option in options}
-    if types == {int, float}:
-        options = tuple(float(option) for option in options)
-    elif len(types) > 1:
-        raise ConfigError(f"`{key}` must list values of one type, but got {_listed(options)}.")
-    if len(set(options)) < len(options):
+    if {type(option) for option in options} == {int, float}:
+        options = tuple(float(option) for option in options if option is not None)
+    # As JSON, since 1, 1.0 and true are equal to Python.
+    if len({json.dumps(option) for option in options}) < len(options):
         raise ConfigError(f"`{key}` lists a value twice: {_listed(options)}.")
     return Choice(options) if len(options) > 1 else Fixed(options[0])
 
@@ -163,11 +182,15 @@ def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
     )
     for value in ends:
         if not limit.allows(value):
-            raise ConfigError(f"`{key}` must be {limit}, but got {value!r}.")
+            raise ConfigError(f"`{key}` must be {limit}, but got {_written(value)}.")
     # Between whole ends there may still be fractions.
     if limit.integer and isinstance(dimension, Range) and not dimension.is_integer:
         raise ConfigError(f"`{key}` must be {limit}, but its range has fractions.")
 
 
 def _listed(options: Iterable[Value]) -> str:
-    return "[" + ", ".join(repr(option) for option in options) + "]"
+    return "[" + ", ".join(map(_written, options)) + "]"
+
+
+def _written(value: Value) -> str:
+    return "null" if value is None else repr(value)

@@ -15,14 +15,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from tuner import names
 from tuner.config import flatten, to_dict
 from tuner.errors import StudyError
 from tuner.schema import StudyConfig
 
 EXPERIMENTS_DIR = Path("experiments")
 
-_CONFIG = "config.yaml"
-_OVERRIDES = "overrides.yaml"
+_CONFIG = names.CONFIG
+_OVERRIDES = names.OVERRIDES
 _STATE = "study.json"
 _LOCK = "lock"
 

@@ -20,7 +20,7 @@ from scipy.optimize import nnls
 
 from tuner.dimensions import Choice, Dimension, Fixed, Range
 from tuner.space import Space
-from tuner.trial import Value, Values
+from tuner.trial import Value, Values, whole
 
 _SAMPLES = 2000
 
@@ -58,7 +58,7 @@ class Forecast:
             mean_epochs = _mean_of_rounds(rounds, shares)
         elif is_exhaustive and shares:
             # The longest trains all that the shorter ones take.
-            options = [int(option) for option in space.dimensions["epochs"].options or ()]
+            options = [whole(option) for option in space.dimensions["epochs"].options or ()]
             mean_epochs = max(options) / len(options)
         points = [_sample(space, drawn) for _ in range(_SAMPLES)]
         # A grid has more points of many layers than of few; an oracle draws the number evenly.
@@ -82,7 +82,7 @@ class Forecast:
         Returns:
             Epochs, without those that it takes from another trial.
         """
-        epochs = new = int(values.get("epochs", 1))
+        epochs = new = whole(values.get("epochs", 1))
         if self._shares:
             curve = frozenset((k, str(v)) for k, v in values.items() if k != "epochs")
             longest = self._longest.get(curve, 0)
@@ -161,9 +161,13 @@ def _mean_of_rounds(rounds: Sequence[tuple[int, int]], shares: bool) -> float:
 
 
 def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
-    widths = [float(v) for n, v in values.items() if n.startswith("units") and _is_number(v)]
+    widths = [
+        float(v)
+        for n, v in values.items()
+        if n.startswith("units") and isinstance(v, int | float) and not isinstance(v, bool)
+    ]
     size = sum(a * b for a, b in zip([64.0, *widths], [*widths, 10.0], strict=True))
-    num_steps = 1 / float(values.get("batch_size", 1))
+    num_steps = 1 / whole(values.get("batch_size", 1))
     return np.array([1.0, epochs, epochs * size, epochs * num_steps])
 
 
@@ -185,7 +189,7 @@ def _draw(dimension: Dimension, drawn: random.Random) -> Value:
     if isinstance(dimension, Fixed):
         return dimension.value
     if isinstance(dimension, Choice):
-        return drawn.choice(dimension.options)
+        return drawn.choice(dimension.declared)
     return _draw_range(dimension, drawn)
 
 
@@ -199,7 +203,3 @@ def _draw_range(dimension: Range, drawn: random.Random) -> Value:
         if options is None
         else drawn.choice(options)
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

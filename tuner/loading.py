@@ -164,7 +164,7 @@ def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
             Keras's own.
         UnavailableError: If the store does not answer.
     """
-    client = store.connect(tracking_uri)
+    client = store.connect_to_existing(tracking_uri)
     found = references.find(client, model)
     # A folder that nobody else can write to: what is checked is what is loaded.
     with tempfile.TemporaryDirectory(prefix="glassy-") as folder:

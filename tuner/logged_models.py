@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-MODEL_NAME = "model"
+from tuner import names
 
 
 class LoggedModels:
@@ -40,7 +40,7 @@ class LoggedModels:
             num_epochs: The step that it is of.
         """
         logged = self._client.create_logged_model(
-            self._experiment_id, name=MODEL_NAME, source_run_id=run_id, tags=self._tags
+            self._experiment_id, name=names.MODEL, source_run_id=run_id, tags=self._tags
         )
         _complete(
             model_dir / "MLmodel",
@@ -66,7 +66,7 @@ class LoggedModels:
 
     def drop(self, runs: Container[str]) -> None:
         """Remove the models of some runs, except those that are versions in the registry."""
-        for model in self._search(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'"):
+        for model in self._search(f"tags.`{names.STUDY_ID}` = '{self._tags[names.STUDY_ID]}'"):
             if model.source_run_id in runs and MLFLOW_MODEL_VERSIONS not in model.tags:
                 self._delete(model)
 

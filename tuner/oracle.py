@@ -17,11 +17,12 @@ from typing import Any
 import keras_tuner
 from keras_tuner.src.engine.trial import TrialStatus
 
+from tuner import names
 from tuner.errors import StudyError
 from tuner.keras_tuner_oracles import BayesianOracle, grid_size, make_oracle
 from tuner.schema import GridConfig, HyperbandConfig, SearchConfig
 from tuner.space import Space
-from tuner.trial import Objective, Proposal, Value, Values
+from tuner.trial import Objective, Proposal, Value, Values, whole
 
 logger = logging.getLogger(__name__)
 
@@ -160,16 +161,17 @@ class SearchOracle:
         values = self._space.complete(proposed)
         tags = {}
         if isinstance(self._search, HyperbandConfig):
-            values = {"epochs": int(proposed["tuner/epochs"])} | values
+            values = {"epochs": whole(proposed["tuner/epochs"])} | values
             tags = {
-                f"tuner.{key}": str(proposed[f"tuner/{key}"]) for key in ("bracket", "round")
+                names.BRACKET: str(proposed["tuner/bracket"]),
+                names.ROUND: str(proposed["tuner/round"]),
             }
             if "tuner/trial_id" in proposed:
                 past = str(proposed["tuner/trial_id"])
-                tags["tuner.continues"] = past
+                tags[names.CONTINUES] = past
                 # Keras Tuner writes the bracket it is filling now, not that of the trial.
-                tags["tuner.bracket"] = self._brackets[past]
-            self._brackets[trial.trial_id] = tags["tuner.bracket"]
+                tags[names.BRACKET] = self._brackets[past]
+            self._brackets[trial.trial_id] = tags[names.BRACKET]
         proposal = Proposal(trial.trial_id, values, tags)
         self._open[trial.trial_id] = proposal
         self.values[trial.trial_id] = values

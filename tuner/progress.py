@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.forecast import Forecast
-from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values
+from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Value, Values, whole
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class Progress:
             head.append(f", about {duration(left)} left, until {end:%H:%M}", style="dim")
         table = Table.grid(padding=(0, 2))
         for trial_id, running in self._running.items():
-            epochs = int(running.values["epochs"])
+            epochs = whole(running.values["epochs"])
             score = (
                 "" if running.score is None else f"{self._objective.name} {running.score:.4f}"
             )
@@ -226,10 +226,13 @@ def _phase(epoch: int, epochs: int) -> str:
 
 def describe(values: Values) -> str:
     """Write values as they are given on the command line."""
-    return " ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in values.items()
-    )
+    return " ".join(f"{name}={_written(value)}" for name, value in values.items())
+
+
+def _written(value: Value) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def plural(count: int, noun: str) -> str:

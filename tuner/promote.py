@@ -31,13 +31,13 @@ def main(composed: DictConfig) -> None:
             forkserver.begin_imports(["tuner.preload"])
         from tuner import store
 
-        client = store.connect(config.tracking.uri)
+        client = store.connect_to_existing(config.tracking.uri)
         said = _roll_back(client, config) if config.rollback else _promote(client, config)
     console.print(said)
 
 
 def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
-    from tuner import promotion, records, refit
+    from tuner import history, names, promotion, records, refit
     from tuner.tracking import DataRecord
 
     if config.run is not None:
@@ -52,24 +52,25 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
             f"`registry.name` must be a name, but study {study.name} was searched with null: "
             f"give registry.name=<name>."
         )
-    objective = settings.objective.name
+    objective, recorded = settings.objective.name, history.read_trial(trial)
     challenger = promotion.Challenger(
         run_id=trial.info.run_id,
         study=study.name,
-        trial_id=trial.data.tags["tuner.trial"],
-        values=records.values_of(trial),
+        trial_id=recorded.trial_id,
+        values=recorded.values,
         data_digest=DataRecord.of(trial).digest,
-        validation={k: v for k, v in trial.data.metrics.items() if k == objective},
+        validation={k: v for k, v in recorded.metrics.items() if k == objective},
     )
-    if settings.registry.refit and trial.data.tags["tuner.kind"] != records.REFIT:
-        challenger = refit.refit(client, study, settings, challenger)
+    if settings.registry.refit and recorded.kind != names.KIND_REFIT:
+        challenger = refit.refit(records.tracker_of(client, study), settings, challenger)
     return str(promotion.promote(client, settings, challenger))
 
 
 def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
+    from tuner.names import CHAMPION
     from tuner.registry import Registry
 
-    alias = config.registry["alias"] or "champion"
+    alias = config.registry["alias"] or CHAMPION
     name = config.registry["name"]
     if name is None:
         names = [model.name for model in client.search_registered_models()]

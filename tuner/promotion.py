@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import forkserver, model_card
+from tuner import forkserver, model_card, names, standing
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
 from tuner.registry import Registry
@@ -17,9 +17,6 @@ from tuner.schema import StudyConfig
 from tuner.trial import Metrics, Values
 
 logger = logging.getLogger(__name__)
-
-FOLDER = "promotion"
-"""Where the evidence lies among the artifacts of the challenger's run."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ class Promotion:
 
     def __str__(self) -> str:
         """Say it, in one paragraph."""
-        is_now = f"now {self.alias}" if self.promoted else f"not {self.alias}"
-        return f"Registered as {self.name} version {self.version}, {is_now}.\n  {self.reason}"
+        said = standing.registered_as(self.name, self.version, self.alias, self.promoted)
+        return f"{said}\n  {self.reason}"
 
 
 def promote(
@@ -141,7 +138,7 @@ def _judge(
             theirs = _candidate(registry, champion, folder)
         except ModelError as error:
             reason = f"{error} So the two cannot be compared, and the {registry.alias} stays."
-    (evidence := folder / FOLDER).mkdir()
+    (evidence := folder / names.PROMOTION).mkdir()
     case = Case(
         data=config.data,
         seed=config.seed,
@@ -160,7 +157,7 @@ def _judge(
 def _candidate(registry: Registry, version: ModelVersion, folder: Path) -> Candidate:
     (place := folder / str(version.version)).mkdir()
     path = registry.download(version, place)
-    return Candidate(str(version.version), path, version.tags.get("tuner.test_digest"))
+    return Candidate(str(version.version), path, version.tags.get(names.TEST_DIGEST))
 
 
 def _record(
@@ -173,18 +170,21 @@ def _record(
     """Keep the decision and what it rests on, with the version and with its run."""
     decision, client = judgement.decision, registry.client
     tags = {
-        "tuner.study": challenger.study,
-        "tuner.trial": challenger.trial_id,
-        "tuner.values": json.dumps(dict(challenger.values)),
-        "tuner.data_digest": challenger.data_digest,
-        "tuner.test_digest": judgement.test_digest,
-        **{f"tuner.{name}": repr(score) for name, score in challenger.validation.items()},
-        "tuner.test_accuracy": repr(decision.challenger.accuracy),
-        "tuner.promoted": str(decision.promoted).lower(),
-        "tuner.reason": decision.reason[:5000],
+        names.STUDY: challenger.study,
+        names.TRIAL: challenger.trial_id,
+        names.VALUES: json.dumps(dict(challenger.values)),
+        names.DATA_DIGEST: challenger.data_digest,
+        names.TEST_DIGEST: judgement.test_digest,
+        **{
+            names.objective_tag(name): repr(score)
+            for name, score in challenger.validation.items()
+        },
+        names.VERSION_TEST_ACCURACY: repr(decision.challenger.accuracy),
+        names.PROMOTED: str(decision.promoted).lower(),
+        names.REASON: decision.reason[:5000],
     }
     if decision.agreement is not None:
-        tags["tuner.p_value"] = f"{decision.agreement.p_value:.6g}"
+        tags[names.P_VALUE] = f"{decision.agreement.p_value:.6g}"
     card = model_card.write(
         registry.name,
         str(version.version),
@@ -200,7 +200,7 @@ def _record(
     content |= {"name": registry.name, "alias": registry.alias, "version": str(version.version)}
     table.write_text(json.dumps(content, indent=1), encoding="utf-8")
     for path in judgement.files:
-        client.log_artifact(challenger.run_id, str(path), FOLDER)
+        client.log_artifact(challenger.run_id, str(path), names.PROMOTION)
 
 
 def _outcome(

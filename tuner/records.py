@@ -1,9 +1,8 @@
 """What MLflow holds of studies, found again by name: for commands that come after a search."""
 
-import ast
+import datetime
 import difflib
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,20 +14,15 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
-from tuner import passwords
+from tuner import history, names, passwords
 from tuner.errors import ConfigError, StudyError
+from tuner.folder import EXPERIMENTS_DIR, StudyFolder
+from tuner.history import restore
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
-from tuner.trial import Value
 
-CONFIG = "config.yaml"
-"""The study's resolved configuration, an artifact of its run."""
-
-REFIT = "refit"
-"""The tag `tuner.kind` of a trial's values trained again: no search takes it for a trial."""
-
-PAGE = 1000
-"""Runs that are asked for at a time."""
+MIN_ID = 4
+"""Letters of a study's id by which it can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class StudyRun:
     @property
     def name(self) -> str:
         """The study's name."""
-        return str(self.run.data.tags["tuner.study"])
+        return str(self.run.data.tags[names.STUDY])
 
 
 def find_studies(
@@ -63,10 +57,8 @@ def find_studies(
         ConfigError: If there is no study, or none in that experiment.
         StudyError: If there is no study of that name.
     """
-    experiments = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
-    names = {found.experiment_id: found.name for found in experiments}
-    query = {"filter_string": "tags.`tuner.kind` = 'study'", "max_results": PAGE}
-    runs: list[Run] = list(pages(client.search_runs, experiment_ids=list(names), **query))
+    experiments = history.experiments(client)
+    runs = history.studies(client, experiments)
     if not runs:
         raise ConfigError(
             "There is no study in this tracking store: make one with tuner.search, or give "
@@ -75,43 +67,104 @@ def find_studies(
     where = "in this tracking store"
     if experiment is not None:
         where = f"in experiment {experiment}"
-        holding = {names[run.info.experiment_id] for run in runs}
+        holding = {experiments[run.info.experiment_id] for run in runs}
         if experiment not in holding:
             raise ConfigError(
                 f"`tracking.experiment={experiment}` holds no study; these do: "
                 f"{', '.join(sorted(holding))}."
             )
-        runs = [run for run in runs if names[run.info.experiment_id] == experiment]
-    runs.sort(key=lambda run: -run.info.start_time)
+        runs = [run for run in runs if experiments[run.info.experiment_id] == experiment]
     if name is None:
         return runs
-    found = [run for run in runs if run.data.tags["tuner.study"] == name]
+    found = [run for run in runs if run.data.tags[names.STUDY] == name]
     if not found:
-        known = list(dict.fromkeys(run.data.tags["tuner.study"] for run in runs))
+        experiment_ids = {run.info.experiment_id for run in runs}
+        for run in history.studies(client, experiment_ids, view=ViewType.DELETED_ONLY):
+            if run.data.tags[names.STUDY] == name:
+                raise StudyError(
+                    f"The run of study {name!r} was deleted in MLflow; to bring it back: "
+                    f"{restore(run.info.run_id)}. Or resume its search, which makes another."
+                )
+        known = list(dict.fromkeys(run.data.tags[names.STUDY] for run in runs))
         close = difflib.get_close_matches(name, known, 3, 0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
         raise StudyError(f"There is no study {name!r} {where}. {hint}")
     return found
 
 
-def find_study(client: mlflow.MlflowClient, name: str) -> StudyRun:
-    """Find a study by its name; of several, the one begun last.
+def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> Run:
+    """Return the run of the one study that is meant.
+
+    A study is its id: several people may have one of the same name. The one whose folder is
+    here is meant first; otherwise a name that several have is asked about.
+
+    Args:
+        client: Client of the store that holds it.
+        experiment: MLflow's, by name; None for all.
+        wanted: A study's name, or the beginning of its id.
 
     Raises:
         ConfigError: If there is no study at all.
-        StudyError: If there is none of that name.
+        StudyError: If there is none of that name, or more than one.
     """
-    return _with_config(client, find_studies(client, None, name)[0])
+    runs = find_studies(client, experiment)
+    named = [run for run in runs if run.data.tags[names.STUDY] == wanted]
+    here = id_of_folder(wanted)
+    if mine := [run for run in named if run.data.tags[names.STUDY_ID] == here]:
+        return mine[0]
+    if named and here is not None:
+        raise StudyError(
+            f"The study {wanted} of this folder has no run in this store. Others have studies "
+            f"of that name:\n{_listed(named)}"
+        )
+    if not named and len(wanted) >= MIN_ID:
+        named = [run for run in runs if run.data.tags[names.STUDY_ID].startswith(wanted)]
+    if len(named) > 1:
+        raise StudyError(
+            f"`study={wanted}` must say which of {len(named)} studies is meant:\n"
+            f"{_listed(named)}"
+        )
+    return named[0] if named else find_studies(client, experiment, wanted)[0]
+
+
+def id_of_folder(name: str) -> str | None:
+    """Return the id of the study of that name whose folder is here, if there is one."""
+    try:
+        return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _listed(runs: Sequence[Run]) -> str:
+    """List studies of one name, each with what chooses it."""
+    lines = []
+    for facts in map(history.read_study, runs):
+        began = f"{datetime.datetime.fromtimestamp(facts.began):%Y-%m-%d %H:%M}"
+        who = " in ".join(text for text in (facts.owner, facts.folder) if text)
+        lines.append(f"  study={facts.study_id[:8]}  begun {began} by {who or 'somebody'}")
+    return "\n".join(lines)
+
+
+def find_study(client: mlflow.MlflowClient, wanted: str) -> StudyRun:
+    """Find a study by its name, or the beginning of its id; see `choose`."""
+    return _with_config(client, choose(client, None, wanted))
 
 
 def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
-    """Find the study that a trial is of."""
-    return _with_config(client, client.get_run(trial.data.tags["mlflow.parentRunId"]))
+    """Find the study that a trial is of.
 
-
-def refit_name(trial_id: str) -> str:
-    """Return what a trial's values trained again are called, as trials are by their ids."""
-    return f"{trial_id}-{REFIT}"
+    Raises:
+        StudyError: If MLflow no longer has its run.
+    """
+    study_id = trial.data.tags[names.STUDY_ID]
+    found = history.studies(client, [trial.info.experiment_id], study_id)
+    if not found:
+        raise StudyError(
+            f"The run of the study of `run={trial.info.run_id}` is no longer in MLflow. If it "
+            f"was deleted: {restore(trial.data.tags.get(names.PARENT, ''))}; "
+            f"or resume its search, which makes another."
+        )
+    return _with_config(client, found[0])
 
 
 def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
@@ -128,7 +181,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
             f"`mlflow ui`."
         ) from error
-    if run.data.tags.get("tuner.kind") not in ("trial", REFIT):
+    if run.data.tags.get(names.KIND) not in (names.KIND_TRIAL, names.KIND_REFIT):
         raise StudyError(
             f"`run={run_id}` must be the run of a trial; for the best trial of a study give "
             f"study=<name>."
@@ -146,57 +199,29 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
     Raises:
         StudyError: If none has finished.
     """
-    tags = study.run.data.tags
-    trial_id = tags.get("tuner.best_trial")
-    query = (
-        f"tags.`tuner.kind` = 'trial' and tags.`tuner.study_id` = '{tags['tuner.study_id']}' "
-        f"and tags.`tuner.trial` = '{trial_id}' and attributes.status = 'FINISHED'"
-    )
-    found = client.search_runs([study.run.info.experiment_id], query)
-    if trial_id is None or not found:
-        raise StudyError(f"Study {study.name} has no finished trial yet: let it go on.")
-    best: Run = found[0]
-    return best
-
-
-def values_of(trial: Run) -> dict[str, Value]:
-    """Return what a trial was trained with; MLflow keeps it as text."""
-    return {name: plain(text) for name, text in trial.data.params.items()}
-
-
-@functools.lru_cache(maxsize=10_000)
-def plain(text: str) -> Any:
-    """Return a value that MLflow keeps as text: a number, a list, a mapping, or the text."""
-    try:
-        value: Value | Sequence[Value] | Mapping[str, Value] = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value
+    facts, objective = history.read_study(study.run), study.config.objective
+    finished = [
+        trial
+        for trial in history.trials(client, facts.experiment_id, facts.study_id)
+        if trial.status == "FINISHED" and objective.name in trial.metrics
+    ]
+    if not finished:
+        raise StudyError(f"Study {study.name} has no finished trial yet: resume its search.")
+    best = min(finished, key=lambda t: objective.rank(t.metrics[objective.name], t.trial_id))
+    return client.get_run(best.run_id)
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
     """Return what records a run more of a study."""
-    tracker = Tracker(
-        client,
-        str(study.config.tracking.experiment),
-        study.name,
-        study.run.data.tags["tuner.study_id"],
-    )
+    facts = history.read_study(study.run)
+    experiment = client.get_experiment(facts.experiment_id).name
+    tracker = Tracker(client, experiment, facts.name, facts.study_id)
     tracker.join_study(study.run)
     return tracker
 
 
 def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
     with TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, CONFIG, folder))
+        path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))
         stored: Any = OmegaConf.load(path)
     return StudyRun(run, configuration.load(stored))
-
-
-def pages(search: Any, **query: Any) -> Iterator[Any]:
-    """Return what a search finds, page by page."""
-    token = None
-    while token != "":
-        page = search(**query, page_token=token)
-        yield from page
-        token = page.token or ""

@@ -12,7 +12,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tuner import passwords
+from tuner import names, passwords
 from tuner.errors import UserError
 from tuner.logged_models import artifacts, logged_model_id
 
@@ -24,8 +24,6 @@ FORMS = (
     "runs:/<run>/model",
 )
 """All that a model can be called."""
-
-DEFAULT_ALIAS = "champion"
 
 _ALIAS = re.compile(r"models:/([^/:@]+)@([^/:@]+)")
 _VERSION = re.compile(r"models:/([^/:@]+)/([0-9]+)")
@@ -69,7 +67,7 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
         UserError: If it is written in no such way, or there is no such model: says what there
             is instead.
     """
-    reference = name if ":/" in name else f"models:/{name}@{DEFAULT_ALIAS}"
+    reference = name if ":/" in name else f"models:/{name}@{names.CHAMPION}"
     try:
         if match := _ALIAS.fullmatch(reference):
             version = client.get_model_version_by_alias(*match.groups())

@@ -5,28 +5,22 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-import mlflow
-
-from tuner import forkserver
+from tuner import forkserver, names
 from tuner.errors import SearchFailed
 from tuner.promotion import Challenger
-from tuner.records import REFIT, StudyRun, refit_name, tracker_of
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
 from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
 
 
-def refit(
-    client: mlflow.MlflowClient, study: StudyRun, config: StudyConfig, challenger: Challenger
-) -> Challenger:
+def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Challenger:
     """Train a trial's values for as many epochs on more images, and record it as a run.
 
     The validation metrics are left out: those images are trained on now. Doing it again finds
     the run that was made, and ends it if an earlier process has not.
 
     Args:
-        client: Of the store.
-        study: The trial's.
+        tracker: What records the trial's study; its run is open.
         config: How it is trained and tested.
         challenger: The trial.
 
@@ -37,12 +31,10 @@ def refit(
         SearchFailed: If the training fails.
         KeyboardInterrupt: As it came, once the run is marked KILLED.
     """
-    # One of its own: a study's tracker counts its trials, of which this is none.
-    tracker = tracker_of(client, study)
-    trial_id = refit_name(challenger.trial_id)
-    run = tracker.find_run(REFIT, trial_id)
+    trial_id = names.refit_name(challenger.trial_id)
+    run = tracker.find_run(trial_id)
     if run is None or run.finished is None:
-        run = tracker.open_trial(trial_id, challenger.values, {"tuner.kind": REFIT})
+        run = tracker.open_trial(trial_id, challenger.values, {}, names.KIND_REFIT)
         try:
             outcome = _record(tracker, config, challenger, trial_id)
         except BaseException:

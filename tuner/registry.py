@@ -20,16 +20,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import store
+from tuner import names, store
 from tuner.checksums import MODEL_FILE, TAG, sha256_of
 from tuner.errors import ConfigError, ModelError, StudyError
 from tuner.logged_models import artifacts, logged_model_id
-
-CHALLENGER = "challenger"
-"""Alias of the version that was judged last, unless it is champion."""
-
-PREVIOUS = "previous"
-"""Alias of the version that was champion before."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What stores call an alias that is not there, or whose version is gone."""
@@ -47,7 +41,7 @@ class Registry:
 
     client: mlflow.MlflowClient
     name: str
-    alias: str = "champion"
+    alias: str = names.CHAMPION
 
     def check(self) -> None:
         """Ask whether there is a registry, before anything depends on it.
@@ -161,19 +155,19 @@ class Registry:
 
     def challenge(self, version: ModelVersion) -> None:
         """Mark a version as the challenger."""
-        self.client.set_registered_model_alias(self.name, CHALLENGER, version.version)
+        self.client.set_registered_model_alias(self.name, names.CHALLENGER, version.version)
 
     def promote(self, version: ModelVersion, why: str) -> None:
         """Make a version champion, and the champion the previous one; `moving` is held."""
         champion = self.holder(self.alias)
         if champion is not None and champion.version != version.version:
-            self._set(PREVIOUS, champion)
+            self._set(names.PREVIOUS, champion)
         if champion is None or champion.version != version.version:
             self._note(version, why, champion)
             self._set(self.alias, version)
-        challenger = self.holder(CHALLENGER)
+        challenger = self.holder(names.CHALLENGER)
         if challenger is not None and challenger.version == version.version:
-            self.client.delete_registered_model_alias(self.name, CHALLENGER)
+            self.client.delete_registered_model_alias(self.name, names.CHALLENGER)
 
     def roll_back(self) -> tuple[ModelVersion, ModelVersion]:
         """Put the previous champion back, and make the champion the previous one.
@@ -186,19 +180,20 @@ class Registry:
             ModelError: If its files are gone.
         """
         with self.moving():
-            champion, previous = self.holder(self.alias), self.holder(PREVIOUS)
+            champion, previous = self.holder(self.alias), self.holder(names.PREVIOUS)
             if champion is None:
                 raise StudyError(f"{self.name} has no {self.alias} that could be rolled back.")
             if previous is None or previous.version == champion.version:
                 raise StudyError(
                     f"{self.name} has had no {self.alias} before version {champion.version} "
-                    f"that could be put back: the alias `{PREVIOUS}` names no other version."
+                    f"that could be put back: the alias `{names.PREVIOUS}` names no other "
+                    f"version."
                 )
             with tempfile.TemporaryDirectory() as folder:
                 self.download(previous, Path(folder))
             self._note(previous, "rollback", champion)
             self._set(self.alias, previous)
-            self._set(PREVIOUS, champion)
+            self._set(names.PREVIOUS, champion)
         return previous, champion
 
     def _make(self) -> None:
@@ -215,6 +210,6 @@ class Registry:
         """Record a move on the version that moves, before it does."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         instead = f" instead of version {before.version}" if before else ""
-        key = f"tuner.moved.{now.replace('+00:00', 'Z')}"
+        key = names.moved_tag(now.replace("+00:00", "Z"))
         said = f"{self.alias}{instead}: {why}"
         self.client.set_model_version_tag(self.name, version.version, key, said[:5000])

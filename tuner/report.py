@@ -29,48 +29,42 @@ def main(composed: DictConfig) -> None:
     if config.drawings is not None:
         drawings = images.check(images.find(Path(config.drawings), "drawings"))
         folders.judge_left_out(drawings.left_out, drawings.num_files, drawings.root)
-    store.check_is_there(config.tracking.uri)
-    client = store.connect(config.tracking.uri)
-    runs = records.find_studies(client, config.tracking.experiment, config.study)
-    path = _path(config)
+    client = store.connect_to_existing(config.tracking.uri)
     experiment = config.tracking.experiment
     where = "all experiments" if experiment is None else f"experiment {experiment}"
     compared = None
     # What TensorFlow says of itself, where models are loaded.
     with native_noise_to(Path(os.devnull)):
         if config.study is not None:
-            reports.report_study(client, _of_folder(config.study, runs), path, drawings)
+            run = records.choose(client, experiment, config.study)
+            path = _path(config, run)
+            reports.report_study(client, run, path, drawings)
         else:
+            runs = records.find_studies(client, experiment)
+            path = _path(config, None)
             compared = reports.report_studies(client, runs, where, path, drawings)
     if compared is not None:
         _print_models(compared)
     print(f"Report: {path}")
 
 
-def _path(config: ReportConfig) -> Path:
+def _path(config: ReportConfig, run: Run | None) -> Path:
+    """Return where the report goes; that of somebody else's study replaces none of ours."""
+    from tuner import history, records
     from tuner.folder import EXPERIMENTS_DIR
     from tuner.reports import REPORT
 
     if config.output is not None:
         return Path(config.output)
-    if config.study is None:
+    if run is None:
         return EXPERIMENTS_DIR / REPORT
-    folder = EXPERIMENTS_DIR / config.study
+    facts = history.read_study(run)
+    here = records.id_of_folder(facts.name)
+    if here == facts.study_id:
+        return EXPERIMENTS_DIR / facts.name / REPORT
     # A folder made for it would look like a study's that is broken.
-    return folder / REPORT if folder.is_dir() else EXPERIMENTS_DIR / f"{config.study}.html"
-
-
-def _of_folder(name: str, runs: Sequence[Run]) -> Run:
-    """Of several studies of one name, take the one whose folder is here, else the latest."""
-    from tuner.folder import EXPERIMENTS_DIR, StudyFolder
-
-    path = EXPERIMENTS_DIR / name
-    if len(runs) > 1 and (path / "study.json").exists():
-        study_id = StudyFolder(path).state.study_id
-        for run in runs:
-            if run.data.tags["tuner.study_id"] == study_id:
-                return run
-    return runs[0]
+    name = facts.name if here is None else f"{facts.name}-{facts.study_id[:8]}"
+    return EXPERIMENTS_DIR / f"{name}.html"
 
 
 def _print_models(compared: Sequence[Compared]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from tuner import names
 from tuner.space import Space
-from tuner.trial import CheckpointSetup, Objective, WorkerSetup
+from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
@@ -156,7 +157,7 @@ class RegistryConfig:
     """Where the best model goes; group `registry`."""
 
     name: str | None = None
-    alias: str = "champion"
+    alias: str = names.CHAMPION
     refit: bool = False
     gate: GateConfig = MISSING
 
@@ -199,7 +200,7 @@ class StudyConfig:
         """Return what all trials of the study of that name share."""
         # Where the oracle sets the epochs, a trial may end at any.
         epochs = self.searched_space().dimensions.get("epochs")
-        ends = None if epochs is None else frozenset(int(n) for n in epochs.options or ())
+        ends = None if epochs is None else frozenset(whole(n) for n in epochs.options or ())
         return WorkerSetup(
             self.model_function,
             {key: value for key, value in self.model.items() if key != "_target_"},

@@ -66,10 +66,12 @@ def main(composed: DictConfig) -> None:
     console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        console.print(
-            "It is finished: there is nothing left to train. What it said at its end:"
-        )
-        console.print("\n".join(existing.state.finished), markup=False)
+        from tuner import standing
+
+        console.print("It is finished: there is nothing left to train.")
+        state, alias = existing.state, config.registry.alias
+        for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
+            console.print(line, markup=False)
         return
 
     # All that can be wrong is found before anything is written.
@@ -105,7 +107,10 @@ def _search(
             # In a child, because a model's module imports TensorFlow.
             forkserver.call(check_function, "model._target_", config.model_function)
         # Last, because it makes the database.
+        if moved := store.bring_here(uri):
+            console.print(moved, markup=False)
         client = store.connect(uri)
+        experiment = store.experiment_name(client, config.tracking.experiment, config.data.name)
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
@@ -119,7 +124,16 @@ def _search(
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
                 lines = _run(
-                    config, name, held, data, client, oracle, executor, console, waiting
+                    config,
+                    name,
+                    held,
+                    data,
+                    client,
+                    experiment,
+                    oracle,
+                    executor,
+                    console,
+                    waiting,
                 )
             held.state.finished = lines
             held.save_state()
@@ -140,6 +154,7 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
+    experiment: str,
     oracle: OracleProcess,
     executor: Executor,
     console: Console,
@@ -151,7 +166,6 @@ def _run(
     from tuner.forecast import Forecast
     from tuner.notices import notices
     from tuner.progress import Progress, plural
-    from tuner.records import StudyRun
     from tuner.study import Study
     from tuner.tracking import Tracker
 
@@ -164,7 +178,7 @@ def _run(
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
-    tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
+    tracker = Tracker(client, experiment, name, held.state.study_id)
     picture = held.path / "data.png"
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
@@ -217,8 +231,7 @@ def _run(
                 validation={objective.name: best.score},
             )
             if config.registry.refit:
-                this = StudyRun(client.get_run(tracker.run_id), config)
-                challenger = refit.refit(client, this, config, challenger)
+                challenger = refit.refit(tracker, config, challenger)
             promoted = promotion.promote(client, config, challenger)
         study.finish()
         status = "FINISHED"

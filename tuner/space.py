@@ -87,7 +87,7 @@ class Space:
         layers = self.dimensions.get("layers")
         if layers is None or "units" not in self.dimensions:
             return None
-        return tuple(int(n) for n in layers.options or ())
+        return tuple(n for n in layers.options or () if isinstance(n, int))
 
     def expanded(self) -> Iterator[tuple[str, Dimension]]:
         """Yield every hyperparameter a trial can have, `units` as one for each layer."""
@@ -108,18 +108,26 @@ class Space:
         """Add the fixed values to those an oracle proposed, in the configuration's order.
 
         Args:
-            proposed: Values of the searched hyperparameters; others in it are dropped.
+            proposed: Values of the searched hyperparameters, as they were declared to Keras
+                Tuner; others in it are dropped.
 
         Returns:
-            Plain Python numbers and strings, without the widths of layers that are not there.
+            The values as the configuration has them, of the very types, without the widths of
+            layers that are not there.
         """
-        fixed = {n: d.value for n, d, _ in self._expanded() if isinstance(d, Fixed)}
-        values = {**proposed, **fixed}
+        values = {
+            name: dimension.value
+            if isinstance(dimension, Fixed)
+            else _plain(proposed[name], dimension)
+            for name, dimension, _ in self._expanded()
+            if isinstance(dimension, Fixed) or name in proposed
+        }
         # A layer count of 0 or a missing one has no widths at all.
-        num_layers = int(values.get("layers", 0))
+        layers = values.get("layers")
+        num_layers = layers if isinstance(layers, int) else 0
         return {
-            name: _plain(values[name], dimension)
-            for name, dimension, layer in self._expanded()
+            name: values[name]
+            for name, _, layer in self._expanded()
             if layer <= num_layers and name in values
         }
 
@@ -166,7 +174,8 @@ def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
     options = dimension.options
     # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
     if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
-        declared.Choice(name, list(options or ()))
+        choices = dimension.declared if isinstance(dimension, Choice) else options
+        declared.Choice(name, list(choices or ()))
         return
     sampling = "log" if dimension.log else "linear"
     kind = declared.Int if dimension.is_integer else declared.Float
@@ -194,12 +203,10 @@ def _layer_of(name: str) -> int:
     return int(number) if stem == "units" and number.isdecimal() else 0
 
 
-def _plain(value: Any, dimension: Dimension) -> Value:
-    """Turn what an oracle proposes, NumPy's scalars and 1 for true, into Python's own."""
+def _plain(value: Any, dimension: Choice | Range) -> Value:
+    """Turn what an oracle proposes, NumPy's scalars among it, into what the space has."""
     plain: Value = value.item() if hasattr(value, "item") else value
-    if isinstance(dimension, Choice) and isinstance(dimension.options[0], bool):
-        return bool(plain)
-    return plain
+    return dimension.chosen(plain) if isinstance(dimension, Choice) else plain
 
 
 def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
@@ -208,7 +215,7 @@ def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
     if layers is None or "units" not in dimensions:
         return
     check_limit("space.layers", layers, Limit(min=1, integer=True))
-    most = max(int(number) for number in layers.options or ())
+    most = max(number for number in layers.options or () if isinstance(number, int))
     for name in dimensions:
         layer = _layer_of(name)
         if name.startswith("units_") and (name != f"units_{layer}" or not 1 <= layer <= most):

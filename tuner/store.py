@@ -14,8 +14,8 @@ import psutil
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from tuner import interrupt, passwords
-from tuner.errors import ConfigError, UnavailableError
+from tuner import database, interrupt, passwords, project_folder
+from tuner.errors import ConfigError, UnavailableError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +42,31 @@ def resolve_uri(uri: str | None) -> str:
             `sqlite:///mlflow.db` in the current folder, which is `mlflow ui`'s own default.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
-        return prefix + str(Path(uri.removeprefix(prefix)).resolve())
-    return uri
+    path = sqlite_path(uri)
+    if path is None or path.is_absolute():
+        return uri
+    return _sqlite_uri(path.resolve()) + (f"?{query}" if (query := urlsplit(uri).query) else "")
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of an SQLite store, or None for a store of another kind."""
+    if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
+        return None
+    database = sqlalchemy.make_url(uri).database
+    return None if database in (None, "", ":memory:") else Path(str(database))
+
+
+def _sqlite_uri(path: Path) -> str:
+    # In an address, these two letters of a path mean something else.
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def connect(uri: str | None) -> mlflow.MlflowClient:
-    """Return a client of a store that answers.
+    """Return a client of a store that answers; a file is made where there is none.
 
     Raises:
-        ConfigError: If the URI is of no kind that MLflow knows, or names a folder that is not
-            there.
+        ConfigError: If the URI is of no kind that MLflow knows, names a folder that is not
+            there, or a file that is no database of this version of MLflow.
         UnavailableError: If the server does not answer within 10 seconds or lets nobody in.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -63,20 +76,17 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     resolved = resolve_uri(uri)
     shown = passwords.hide(resolved)
     kind = urlsplit(resolved).scheme.partition("+")[0]
-    if resolved.startswith("sqlite:///"):
-        folder = Path(resolved.removeprefix("sqlite:///")).parent
-        if not folder.is_dir():
-            raise ConfigError(
-                f"`tracking.uri={shown}` must lie in a folder that exists: {folder}."
-            )
     with probing():
         try:
-            if kind == "sqlite":
-                _make_whole(Path(resolved.removeprefix("sqlite:///")))
-            elif kind in _DATABASES:
-                _reach(resolved)
+            path = sqlite_path(resolved)
+            if path is not None:
+                return _connect_to_file(resolved, path, uri)
+            if kind in _DATABASES:
+                database.check(resolved, f"`tracking.uri={shown}`")
             client = _PatientClient(tracking_uri=resolved)
             client.search_experiments(max_results=1)
+        except UserError:
+            raise
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"`tracking.uri={shown}` needs {error.name}, which is not installed. For "
@@ -103,6 +113,86 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
                 f"{DEFAULT_STORE} here."
             ) from error
     return client
+
+
+def connect_to_existing(uri: str | None) -> mlflow.MlflowClient:
+    """Return a client of a store that is there: what only looks something up makes none.
+
+    Raises:
+        ConfigError: If there is no such store; see also `connect`.
+        UnavailableError: See `connect`.
+    """
+    check_is_there(uri)
+    return connect(uri)
+
+
+def experiment_name(client: mlflow.MlflowClient, given: str | None, default: str) -> str:
+    """Return the name of the experiment that a study belongs to.
+
+    Args:
+        client: Client of the store.
+        given: `tracking.experiment`; None for what MLflow's own variables say.
+        default: Where they say nothing either.
+
+    Raises:
+        ConfigError: If there is no experiment with the id that `MLFLOW_EXPERIMENT_ID` says.
+    """
+    if given is not None:
+        return given
+    if name := os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip():
+        return name
+    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "").strip()
+    if not experiment_id:
+        return default
+    try:
+        return str(client.get_experiment(experiment_id).name)
+    except MlflowException as error:
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
+            f"{str(error).splitlines()[0]} Set it to another, or give tracking.experiment=…."
+        ) from error
+
+
+def bring_here(uri: str | None) -> str | None:
+    """Let a database that was moved or copied name its files where they are now.
+
+    Returns:
+        What was done, in one line; None if nothing was to be done.
+
+    Raises:
+        ConfigError: If it is no database of this version of MLflow, or cannot be written to.
+    """
+    resolved = resolve_uri(uri)
+    path = sqlite_path(resolved)
+    if path is None or not path.exists():
+        return None
+    database.check_file(path, resolved, _called(uri, path))
+    return project_folder.bring_here(path)
+
+
+def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.MlflowClient:
+    """Return a client of an SQLite store, whose files lie beside it."""
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"`tracking.uri={resolved}` must lie in a folder that exists: {path.parent}."
+        )
+    # MLflow would keep them in the current folder.
+    with _environment({"_MLFLOW_SERVER_ARTIFACT_ROOT": project_folder.artifact_root(path)}):
+        _make_whole(path)
+        database.check_file(path, resolved, _called(uri, path))
+        project_folder.follow(path)
+        client = _PatientClient(tracking_uri=resolved)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _called(uri: str | None, path: Path) -> str:
+    """Return how a message calls an SQLite store, so that it can be found."""
+    if uri is not None:
+        return f"`tracking.uri={uri}` ({path})"
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']} ({path})"
+    return f"{path} (the default, since `tracking.uri` was left out)"
 
 
 def probing() -> contextlib.AbstractContextManager[None]:
@@ -134,25 +224,20 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def check_is_there(uri: str | None) -> None:
-    """Refuse a store in a file that is not there, which `connect` would make.
+    """Refuse a store in a file or a folder that is not there, which `connect` would make.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: If there is none.
     """
     resolved = resolve_uri(uri)
-    path = Path(resolved.removeprefix("sqlite:///"))
-    if resolved.startswith("sqlite:///") and not path.exists():
+    path = sqlite_path(resolved)
+    if path is None and urlsplit(resolved).scheme in ("", "file"):
+        path = project_folder.local_path(resolved)
+    if path is not None and not path.exists():
         raise ConfigError(
             f"There is no tracking store {path}: start the command in the folder in which the "
             f"search was run, or give `tracking.uri`."
         )
-
-
-def _reach(uri: str) -> None:
-    """Connect once. MLflow would try ten times, for more than a minute."""
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    with engine.connect():
-        pass
 
 
 def _cause(error: BaseException) -> str:
@@ -174,7 +259,7 @@ def _make_whole(path: Path) -> None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}")
+        client = mlflow.MlflowClient(tracking_uri=_sqlite_uri(part))
         client.search_experiments(max_results=1)
         _link(part, path)
     finally:

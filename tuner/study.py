@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tuner import interrupt
+from tuner import interrupt, names
 from tuner.curve_store import NUM_BEST, CurveStore
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
@@ -131,12 +131,21 @@ class Study:
         for trial_id, score in oracle.scores.items():
             if trial_id in recorded:
                 self._note_score(trial_id, oracle.values[trial_id], score)
-        if lost := sorted(oracle.scores.keys() - recorded):
-            logger.warning(
-                "MLflow no longer has the finished trials %s, so none of them can be the best. "
-                "If their runs were deleted: mlflow runs restore.",
-                ", ".join(lost),
-            )
+        if lost := oracle.scores.keys() - recorded:
+            presence = tracker.presence(lost)
+            if presence.deleted:
+                logger.warning(
+                    "MLflow no longer has the finished trials %s, so none of them can be the "
+                    "best: their runs were deleted. To bring them back: mlflow runs restore "
+                    "--run-id <id>.",
+                    ", ".join(sorted(presence.deleted)),
+                )
+            if presence.gone:
+                logger.warning(
+                    "MLflow no longer has the finished trials %s, so none of them can be the "
+                    "best: their records are gone.",
+                    ", ".join(sorted(presence.gone)),
+                )
         progress.pass_over(
             [oracle.values[trial_id] for trial_id in oracle.scores],
             num_failed=oracle.num_told - len(oracle.scores),
@@ -215,13 +224,16 @@ class Study:
     def _log_state(self) -> None:
         """Record which trial is the best so far, if there is one, and where the time went."""
         state = self._folder.state
-        metrics = {"seconds": state.seconds, "worker_seconds": state.worker_seconds}
-        metrics |= {f"{name}_seconds": seconds for name, seconds in state.spent.items()}
+        metrics = {
+            names.SECONDS: state.seconds,
+            names.WORKER_SECONDS: state.worker_seconds,
+        }
+        metrics |= {names.seconds_spent(name): seconds for name, seconds in state.spent.items()}
         tags = {}
         if self._best is not None:
             trial_id, _, score = self._best
-            metrics[f"best_{self._objective.name}"] = score
-            tags["tuner.best_trial"] = trial_id
+            metrics[names.best_metric(self._objective.name)] = score
+            tags[names.BEST_TRIAL] = trial_id
         self._tracker.log_study(metrics, tags)
 
     def _fill(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner.evaluation import accuracy_interval
+from tuner.names import TEST_ACCURACY, TEST_RIGHT, TEST_WRONG
 from tuner.trial import Metrics, Objective
 
 
@@ -92,9 +93,9 @@ def find_ties(
 
 def accuracy_on_test(metrics: Metrics) -> Tested | None:
     """Return a trial's accuracy on the test images; None if it was not counted."""
-    if not {"test_right", "test_wrong", "test_accuracy"} <= metrics.keys():
+    if not {TEST_RIGHT, TEST_WRONG, TEST_ACCURACY} <= metrics.keys():
         return None
-    num_right = round(metrics["test_right"])
-    num_images = num_right + round(metrics["test_wrong"])
+    num_right = round(metrics[TEST_RIGHT])
+    num_images = num_right + round(metrics[TEST_WRONG])
     interval = accuracy_interval(num_right, num_images)
-    return Tested(metrics["test_accuracy"], interval, num_images)
+    return Tested(metrics[TEST_ACCURACY], interval, num_images)

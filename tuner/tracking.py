@@ -9,26 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    Metric,
-    Param,
-    Run,
-    RunTag,
-    ViewType,
-)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
+from tuner import history, names, project_folder, store
 from tuner.environment import versions
 from tuner.errors import ConfigError, StudyError
+from tuner.history import TrialRecord
 from tuner.logged_models import LoggedModels, artifacts
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 
@@ -37,9 +31,10 @@ logger = logging.getLogger(__name__)
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may be behind its training."""
 
-_PARENT_TAG = "mlflow.parentRunId"
 _BATCH_PARAMS = 100
 _BATCH_METRICS = 1000
+_MAX_PARAM = 6000
+"""Characters that MLflow takes in a param; what must come back whole is in a tag."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +56,14 @@ class DataRecord:
 
 @dataclass
 class TrialRun:
-    """The run of one trial.
+    """The run of one trial, or of its values trained again.
 
     Attributes:
         run_id: MLflow's.
         artifact_uri: Where its files go.
-        params: The values it was recorded with, if an earlier process has made it.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        values: Those it was recorded with, if an earlier process has made it.
+        params: Names of the params that it has.
         recorded: Names of the metrics that an earlier process has recorded.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
@@ -78,7 +75,9 @@ class TrialRun:
 
     run_id: str
     artifact_uri: str
-    params: Mapping[str, str] | None = None
+    kind: str = names.KIND_TRIAL
+    values: Values | None = None
+    params: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
     num_epochs: int = 0
@@ -105,7 +104,8 @@ class Tracker:
     ) -> None:
         self.client = client
         self._study = study
-        self._tags = {"tuner.study": study, "tuner.study_id": study_id}
+        self._study_id = study_id
+        self._tags = {names.STUDY: study, names.STUDY_ID: study_id}
         self._experiment_id = self._find_experiment(experiment)
         self._models = LoggedModels(client, self._experiment_id, self._tags)
         self._data: DataRecord | None = None
@@ -117,24 +117,31 @@ class Tracker:
     ) -> None:
         """Find the study's run and those of its trials, or make it.
 
+        Trials whose study's run was deleted are put under the new one: they are the study's.
+
         Args:
             params: The resolved configuration, flat.
             data: What is searched on.
             artifacts: Files to keep with the run.
         """
         self._data = data
-        found = self._search(kind="study")
+        found = history.studies(self.client, [self._experiment_id], self._study_id)
+        tags = {
+            **history.as_tags(names.SETTINGS, params),
+            names.FOLDER: project_folder.shown_here(),
+        }
         if found:
             self.run_id = found[0].info.run_id
-            self._trials = self._found("trial")
             self.client.update_run(self.run_id, status="RUNNING")
+            self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
             self._describe(self.run_id, params, found[0].data.params)
         else:
-            tags = resolve_tags() | self._tags | {"tuner.kind": "study"}
-            tags["tuner.versions"] = json.dumps(versions())
+            tags |= resolve_tags() | self._tags | {names.KIND: names.KIND_STUDY}
+            tags[names.VERSIONS] = json.dumps(versions())
             # MLflow keeps one profile of a data set, whatever share of it a study takes.
-            tags["tuner.data_profile"] = data.profile
+            tags[names.DATA_PROFILE] = data.profile
             self.run_id = self._create_run(self._study, tags, params).info.run_id
+        self._find_trials()
         kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:
             if path.name not in kept:
@@ -144,20 +151,31 @@ class Tracker:
         """Take a study's run as it is, to record something more under it."""
         self.run_id = run.info.run_id
         self._data = DataRecord.of(run)
+        self._find_trials()
 
-    def find_run(self, kind: str, trial_id: str) -> TrialRun | None:
-        """Return the run of that kind and name that an earlier process has made, if any.
-
-        `open_trial` goes on with it.
-        """
-        self._trials |= self._found(kind)
+    def find_run(self, trial_id: str) -> TrialRun | None:
+        """Return the run of a trial, or of its values trained again, if it has been made."""
         return self._trials.get(trial_id)
 
-    def _found(self, kind: str) -> dict[str, TrialRun]:
-        """Return the runs of trials, or of what is recorded as they are."""
-        # Of two runs of one trial (see `close_study`) the finished one counts.
-        runs = sorted(self._search(kind), key=lambda run: run.info.status == "FINISHED")
-        return {run.data.tags["tuner.trial"]: _found_run(run) for run in runs}
+    def _find_trials(self) -> None:
+        """Take up the runs that earlier processes have made, wherever MLflow shows them."""
+        for record in self._recorded():
+            if record.parent != self.run_id:
+                self.client.set_tag(record.run_id, names.PARENT, self.run_id)
+            self._trials[record.trial_id] = _found_run(record)
+
+    def _recorded(self) -> list[TrialRecord]:
+        """Return all runs of the study; of two of one trial, the one that counts comes last."""
+        found = [
+            record
+            for kind in (names.KIND_TRIAL, names.KIND_REFIT)
+            for record in history.trials(self.client, self._experiment_id, self._study_id, kind)
+        ]
+        return sorted(found, key=lambda r: (r.status == "FINISHED", len(r.metrics)))
+
+    def presence(self, trial_ids: Iterable[str]) -> history.Presence:
+        """Say what has become of the records of trials that have finished."""
+        return history.presence(self.client, self._experiment_id, self._study_id, trial_ids)
 
     def finished(self, trial_id: str, values: Values) -> Metrics | None:
         """Return the metrics of a trial that an earlier process has recorded to its end.
@@ -168,9 +186,7 @@ class Tracker:
         trial = self._trials.get(trial_id)
         if trial is None:
             return None
-        given = {name: str(value) for name, value in values.items()}
-        # A run whose process was killed as it made it may lack some.
-        if not (trial.params or {}).items() <= given.items():
+        if trial.values is not None and _texts(trial.values) != _texts(values):
             raise StudyError(
                 f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
                 f"values than the study's folder now gives it: its oracle.jsonl has been "
@@ -178,28 +194,41 @@ class Tracker:
             )
         return trial.finished
 
-    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> TrialRun:
-        """Find a trial's run, or make it; it is RUNNING then."""
+    def open_trial(
+        self,
+        trial_id: str,
+        values: Values,
+        tags: Mapping[str, str],
+        kind: str = names.KIND_TRIAL,
+    ) -> TrialRun:
+        """Find a trial's run, or make it; it is RUNNING then.
+
+        Args:
+            trial_id: The oracle's name of it, or what a refit of it is called.
+            values: What it is trained with.
+            tags: What else there is to know about it.
+            kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        """
         trial = self._trials.get(trial_id)
         if trial is None:
             run = self._create_run(
                 f"{self._study} {trial_id}",
                 {
-                    **self._tags,
-                    "tuner.kind": "trial",
-                    "tuner.trial": trial_id,
-                    _PARENT_TAG: self.run_id,
                     **tags,
+                    **history.as_tags(names.VALUES, values),
+                    **self._tags,
+                    names.KIND: kind,
+                    names.TRIAL: trial_id,
+                    names.PARENT: self.run_id,
                 },
                 values,
             )
-            trial = TrialRun(run.info.run_id, run.info.artifact_uri)
+            trial = TrialRun(run.info.run_id, run.info.artifact_uri, kind)
             self._trials[trial_id] = trial
         else:
-            self._describe(trial.run_id, values, trial.params or {})
+            self._describe(trial.run_id, values, trial.params)
             # The epochs an interrupted process logged are the same ones that come again.
-            history = self.client.get_metric_history(trial.run_id, "loss")
-            trial.num_epochs = max((metric.step for metric in history), default=0)
+            trial.num_epochs = history.num_epochs(self.client, trial.run_id)
             trial.model_id = self._models.whole_of(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
         return trial
@@ -243,17 +272,17 @@ class Tracker:
             files.log_artifact(path)
         final = {
             **result.test,
-            "train_seconds": result.train_seconds,
-            "compile_seconds": result.compile_seconds,
-            "evaluate_seconds": result.evaluate_seconds,
-            "trial_seconds": result.seconds,
-            "num_parameters": result.num_parameters,
-            "epochs_trained": len(result.epochs) - result.epochs_reused,
-            "epochs_reused": result.epochs_reused,
+            names.TRAIN_SECONDS: result.train_seconds,
+            names.COMPILE_SECONDS: result.compile_seconds,
+            names.EVALUATE_SECONDS: result.evaluate_seconds,
+            names.TRIAL_SECONDS: result.seconds,
+            names.NUM_PARAMETERS: result.num_parameters,
+            names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
+            names.EPOCHS_REUSED: result.epochs_reused,
         }
-        tags = {"tuner.curve": result.curve}
+        tags = {names.CURVE: result.curve}
         if result.continued_from is not None:
-            tags["tuner.continued_from"] = result.continued_from
+            tags[names.CONTINUED_FROM] = result.continued_from
         num_epochs = len(result.epochs)
         model_id = None
         if with_model:
@@ -272,12 +301,12 @@ class Tracker:
         trial = self._trials[failure.trial_id]
         run_id = trial.run_id
         self._write_pending(trial)
-        self.client.set_tag(run_id, "tuner.error", failure.error[:5000])
-        self.client.set_tag(run_id, "tuner.failure", failure.kind)
+        self.client.set_tag(run_id, names.ERROR, failure.error[:5000])
+        self.client.set_tag(run_id, names.FAILURE, failure.kind)
         if failure.kind == "stopped":
             self.client.set_terminated(run_id, "KILLED")
             return
-        self.client.log_text(run_id, failure.traceback, "error.txt")
+        self.client.log_text(run_id, failure.traceback, names.TRACEBACK)
         self.client.set_terminated(run_id, "FAILED")
 
     def kill_trial(self, trial_id: str) -> None:
@@ -304,17 +333,24 @@ class Tracker:
         """End the study's run as FINISHED, FAILED or KILLED.
 
         A request that was sent again, because a server went away before it had answered, may
-        have made a run twice; the one that nothing was logged to is deleted.
+        have made a trial's run twice. The twin that nothing was logged to is deleted, and
+        nothing else ever is.
         """
-        known = {trial.run_id for trial in self._trials.values()}
-        for run in self._search(kind="trial"):
-            if run.info.run_id not in known:
-                self.client.delete_run(run.info.run_id)
+        for record in self._recorded():
+            known = self._trials.get(record.trial_id)
+            is_twin = known is not None and known.run_id != record.run_id
+            is_bare = record.is_bare and record.status == "RUNNING"
+            if is_twin and is_bare and not self.client.list_artifacts(record.run_id):
+                self.client.delete_run(record.run_id)
         self.client.set_terminated(self.run_id, status)
 
     def finished_trials(self) -> dict[str, Metrics]:
         """Return the metrics of all finished trials, by trial id."""
-        return {i: t.finished for i, t in self._trials.items() if t.finished is not None}
+        return {
+            trial_id: trial.finished
+            for trial_id, trial in self._trials.items()
+            if trial.finished is not None and trial.kind == names.KIND_TRIAL
+        }
 
     def metrics(self, trial_id: str) -> Metrics:
         """Return the metrics of a finished trial.
@@ -332,41 +368,23 @@ class Tracker:
         return self._trials[trial_id].run_id
 
     def _find_experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            return str(self.client.create_experiment(name))
-        if found.lifecycle_stage != "active":
-            raise ConfigError(
-                f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
-                f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
-            )
-        return str(found.experiment_id)
-
-    def _search(self, kind: str) -> list[Run]:
-        query = (
-            f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}' "
-            f"and tags.`tuner.kind` = '{kind}'"
-        )
-        runs: list[Run] = []
-        token = None
-        while token != "":
-            page = self.client.search_runs(
-                [self._experiment_id], query, ViewType.ACTIVE_ONLY, 1000, page_token=token
-            )
-            runs.extend(page)
-            token = page.token or ""
-        return runs
+        """Return the experiment that holds the study, else the one of that name; it is made."""
+        # Whatever the experiment of new studies is called now, a study stays where it is.
+        ids = history.experiments(self.client)
+        if found := history.studies(self.client, ids, self._study_id):
+            return str(found[0].info.experiment_id)
+        return find_experiment(self.client, name)
 
     def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
         run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
-        self._describe(run.info.run_id, params, {})
+        self._describe(run.info.run_id, params, ())
         return run
 
     def _describe(
-        self, run_id: str, params: Mapping[str, Any], recorded: Mapping[str, str]
+        self, run_id: str, params: Mapping[str, Any], recorded: Container[str]
     ) -> None:
         """Record what a run is of, as far as a process that was killed has not done so."""
-        items = [Param(key, str(v)) for key, v in params.items() if key not in recorded]
+        items = [Param(key, _text(v)) for key, v in params.items() if key not in recorded]
         for i in range(0, len(items), _BATCH_PARAMS):
             self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
         if self._data is not None:
@@ -377,20 +395,65 @@ class Tracker:
                 source=self._data.source,
                 profile=self._data.profile,
             )
-            context = [InputTag("mlflow.data.context", "training")]
+            context = [InputTag(names.DATASET_CONTEXT, "training")]
             # What is there already stays as it is.
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
 
 
-def _found_run(run: Run) -> TrialRun:
-    metrics = dict(run.data.metrics)
+def find_experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """Return the id of an experiment; it is made when it is missing.
+
+    Raises:
+        ConfigError: If it has been deleted, or MLflow does not take its name.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            made = str(client.create_experiment(name))
+        except MlflowException as error:
+            raise ConfigError(
+                f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        _remember_folder(client, made)
+        return made
+    if found.lifecycle_stage != "active":
+        raise ConfigError(
+            f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
+            f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
+        )
+    _remember_folder(client, str(found.experiment_id))
+    return str(found.experiment_id)
+
+
+def _remember_folder(client: mlflow.MlflowClient, experiment_id: str) -> None:
+    """Keep with an experiment where its database lies, so that a move can be seen."""
+    path = store.sqlite_path(client.tracking_uri)
+    if path is not None and names.FOLDER not in client.get_experiment(experiment_id).tags:
+        folder = str(project_folder.folder_of(path))
+        client.set_experiment_tag(experiment_id, names.FOLDER, folder)
+
+
+def _found_run(record: TrialRecord) -> TrialRun:
     return TrialRun(
-        run.info.run_id,
-        run.info.artifact_uri,
-        params=dict(run.data.params),
-        recorded=frozenset(metrics),
-        finished=metrics if run.info.status == "FINISHED" else None,
+        record.run_id,
+        record.artifact_uri,
+        record.kind,
+        values=record.values,
+        params=record.params,
+        recorded=frozenset(record.metrics),
+        finished=record.metrics if record.status == "FINISHED" else None,
     )
+
+
+def _text(value: Any) -> str:
+    """Return what MLflow shows of a value."""
+    text = str(value)
+    return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 1]}…"
+
+
+def _texts(values: Values) -> dict[str, str]:
+    return {name: _text(value) for name, value in values.items()}
 
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Value = int | float | str | bool
+Value = int | float | str | bool | None
 Values = Mapping[str, Value]
-"""One point of the space, such as `{"epochs": 6, "units_1": 128}`."""
+"""One point of the space, such as `{"epochs": 6, "units_1": 128}`; None is `null` there."""
 
 Metrics = Mapping[str, float]
 
@@ -227,6 +227,20 @@ def trial_seed(seed: int, values: Values) -> int:
     """
     text = json.dumps([seed, without_epochs(values)], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def whole(value: Value) -> int:
+    """Return a value that is a whole number in every space, as `epochs` is."""
+    if not isinstance(value, int):
+        raise TypeError(f"A whole number is needed, but got {value!r}.")
+    return value
+
+
+def number(value: Value) -> float:
+    """Return a value that is a number in every space."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"A number is needed, but got {value!r}.")
+    return float(value)
 
 
 def without_epochs(values: Values) -> dict[str, Value]:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import artifacts, drawings, evaluation, garbage, interrupt, training
+from tuner import artifacts, drawings, evaluation, garbage, interrupt, names, training
 from tuner.curves import Curve, CurveWriter, curve_of
 from tuner.datasets import ImageData
 from tuner.drawings import Form
@@ -31,6 +31,7 @@ from tuner.trial import (
     Value,
     WorkerSetup,
     all_finite,
+    whole,
 )
 
 # Every trial is a new model and traces its programs anew; TensorFlow takes that for a mistake.
@@ -84,7 +85,7 @@ class Worker:
         output_dir = Path(request.output_dir)
         _empty(output_dir)
         training.seed_everything(request.seed)
-        epochs = int(request.values["epochs"])
+        epochs = whole(request.values["epochs"])
         model, curve = self._model(request)
         found = None if curve is None else curve.find(epochs)
         trial = f"{self._setup.study}/{request.trial_id}"
@@ -100,7 +101,7 @@ class Worker:
             self._data.train,
             self._data.validation,
             epochs=epochs,
-            batch_size=int(request.values["batch_size"]),
+            batch_size=whole(request.values["batch_size"]),
             seed=request.seed,
             callbacks=[watch],
             initial_epoch=len(writer.epochs),
@@ -160,7 +161,7 @@ class Worker:
             raise ModelError(f"`{name}`: {error}") from error
         if request.curve_dir is None:
             return model, None
-        epochs = int(request.values["epochs"]) if values.knows_epochs else None
+        epochs = whole(request.values["epochs"]) if values.knows_epochs else None
         return model, curve_of(Path(request.curve_dir), epochs)
 
     @functools.cached_property
@@ -181,11 +182,11 @@ class Worker:
 
         packaging.save(model, self._data, self._form, output_dir / "model")
         metrics = {
-            "test_loss": result.loss,
-            "test_accuracy": result.accuracy,
-            "test_calibration_error": result.calibration.error,
-            "test_right": float(result.num_right),
-            "test_wrong": float(result.num_wrong),
+            names.TEST_LOSS: result.loss,
+            names.TEST_ACCURACY: result.accuracy,
+            names.TEST_CALIBRATION_ERROR: result.calibration.error,
+            names.TEST_RIGHT: float(result.num_right),
+            names.TEST_WRONG: float(result.num_wrong),
         }
         files = TrialFiles(tuple(map(str, written)), str(output_dir / "model"))
         return metrics, files

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.curves import Curve, curves_in
-from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult
+from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult, whole
 
 
 def moved(request: TrialRequest, folder: Path) -> TrialRequest:
@@ -77,7 +77,7 @@ class CheckpointParcel:
         """Take, of each curve that may be the trial's, the checkpoint it would go on from."""
         latest: dict[_Name, bytes] = {}
         for name, path in _checkpoints(request).items():
-            if name[1] <= int(request.values["epochs"]):
+            if name[1] <= whole(request.values["epochs"]):
                 latest = {other: c for other, c in latest.items() if other[0] != name[0]}
                 latest[name] = path.read_bytes()
         return cls(latest)

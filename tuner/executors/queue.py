@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tuner.trial import TIME_IS_UP, Outcome, TrialFailure, TrialRequest, Values
+from tuner.trial import TIME_IS_UP, Outcome, TrialFailure, TrialRequest, Values, whole
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class TrialQueue:
                 continue
             curve = request.curve_dir or request.trial_id
             first = by_curve.setdefault(curve, request)
-            if int(request.values["epochs"]) < int(first.values["epochs"]):
+            if whole(request.values["epochs"]) < whole(first.values["epochs"]):
                 by_curve[curve] = request
         return list(by_curve.values())
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from keras import ops
 
 from tuner.models.transforms import with_channels
-from tuner.trial import Values
+from tuner.trial import Values, number
 
 ELASTIC_SMOOTHNESS = 1 / 7
 """Standard deviation of the Gaussian that smooths elastic displacements, in sides of the image.
@@ -42,7 +42,7 @@ def augment(image_shape: tuple[int, ...], values: Values) -> keras.Model | None:
         `(n, height, width, channels)` in `[0, 255]`; None where nothing is to be changed.
     """
     strengths = {
-        name: float(values.get(f"augment_{name}", 0))
+        name: number(values.get(f"augment_{name}", 0))
         for name in ("shift", "rotation", "zoom", "shear", "elastic", "stroke")
     }
     if not any(strengths.values()):
@@ -50,7 +50,7 @@ def augment(image_shape: tuple[int, ...], values: Values) -> keras.Model | None:
     images = keras.Input(shape=image_shape, name="images")
     changed = ops.cast(with_channels(images), "float32")
     if strengths.pop("stroke"):
-        changed = _stroked(changed, float(values["augment_stroke"]))
+        changed = _stroked(changed, number(values["augment_stroke"]))
     if any(strengths.values()):
         changed = _warped(changed, strengths)
     return keras.Model(images, changed, name="augment")

@@ -12,7 +12,7 @@ from tuner.models.parts import (
     prepared,
     regularizer,
 )
-from tuner.trial import Values
+from tuner.trial import Values, whole
 
 
 def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
@@ -33,10 +33,10 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
         `(n, num_classes)`, float32.
     """
     images, x = prepared(values, image_shape)
-    for i in range(int(values["blocks"])):
-        for _ in range(int(values["convolutions"])):
+    for i in range(whole(values["blocks"])):
+        for _ in range(whole(values["convolutions"])):
             x = keras.layers.Conv2D(
-                int(values["filters"]) << i,
+                whole(values["filters"]) << i,
                 values["kernel_size"],
                 padding="same",
                 use_bias=not values["batch_norm"],

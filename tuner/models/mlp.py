@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tuner.models.parts import classifier, dense, prepared
-from tuner.trial import Values
+from tuner.trial import Values, whole
 
 
 def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
@@ -24,6 +24,6 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any
     """
     images, x = prepared(values, image_shape)
     x = keras.layers.Flatten()(x)
-    for i in range(1, int(values["layers"]) + 1):
+    for i in range(1, whole(values["layers"]) + 1):
         x = dense(values, values[f"units_{i}"], x)
     return classifier(values, images, x, num_classes, "mlp")

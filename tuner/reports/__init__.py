@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner import names
+
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import Run
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tuner.reports.comparison_page import Compared
     from tuner.reports.records import OnDrawings, StudyRecord
 
-REPORT = "report.html"
+REPORT = names.REPORT
 
 
 def report_study(
@@ -81,17 +83,18 @@ def report_studies(
     from tuner.errors import StudyError
     from tuner.folder import write_whole
     from tuner.reports import gather
-    from tuner.reports.comparison_page import Compared, comparison_page
+    from tuner.reports.comparison_page import Compared, comparison_page, tell_apart
     from tuner.reports.page import render
 
     compared = []
     for run in runs:
         study = gather.read_study(client, run)
-        is_promoted = found = None
+        standing = found = None
         if study.finished:
-            is_promoted = gather.read_promotion(client, study)
+            standing = gather.read_standing(client, study)
             found = _on_drawings(client, drawings, study)
-        compared.append(Compared(study, is_promoted, found))
+        compared.append(Compared(study, standing, found))
+    compared = tell_apart(compared)
     if not any(one.study.finished for one in compared):
         raise StudyError(
             f"None of the {len(compared)} studies of {where} has a finished trial to report: "

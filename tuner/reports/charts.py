@@ -7,6 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from tuner.history import TrialRecord
+from tuner.names import TEST_ACCURACY, TRIAL_SECONDS
 from tuner.reports.plotting import (
     BEST,
     OTHER,
@@ -18,9 +20,10 @@ from tuner.reports.plotting import (
     rounded,
     shown,
 )
-from tuner.reports.records import Details, StudyRecord, TrialRecord
+from tuner.reports.records import Details, StudyRecord
+from tuner.reports.scales import categories, key_of, numbers_of
 from tuner.ties import Ties
-from tuner.trial import Value
+from tuner.trial import Value, number
 
 MAX_SVG_POINTS = 1000
 """Points up to which a browser draws shapes; above, WebGL draws them."""
@@ -138,7 +141,7 @@ def durations(study: StudyRecord, ties: Ties | None) -> Figure:
     """Draw time against test accuracy, and the front that no other trial beats in both."""
 
     def place(trial: TrialRecord) -> tuple[float, float]:
-        return trial.metrics["trial_seconds"], trial.metrics["test_accuracy"]
+        return trial.metrics[TRIAL_SECONDS], trial.metrics[TEST_ACCURACY]
 
     data = []
     for name, trials, colour, size, symbol in _groups(study, ties):
@@ -188,6 +191,12 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
     num_others = min(len(others), MAX_SLICE_POINTS - len(best))
     chosen = {t.trial_id for t in [*best, *random.Random(0).sample(others, num_others)]}
     data = []
+    values = [trial.values[name] for trial in having]
+    numbers, called = numbers_of(values), categories(values)
+
+    def axis_value(value: Value) -> Any:
+        return plain(called[key_of(value)]) if numbers is None else rounded(number(value))
+
     for group, members, colour, size, symbol in _groups(study, ties):
         trials = [trial for trial in members if trial.trial_id in chosen]
         if trials:
@@ -195,7 +204,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
                 {
                     **_points(study, trials),
                     "type": "scatter",
-                    "x": [_axis_value(trial.values[name]) for trial in trials],
+                    "x": [axis_value(trial.values[name]) for trial in trials],
                     "y": round_all(study.score(trial) for trial in trials),
                     "name": group,
                     "marker": {"color": colour, "size": size - 1, "symbol": symbol},
@@ -203,17 +212,16 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
                 }
             )
     drawn = figure(data, plain(name), "")
-    options = {trial.values[name] for trial in having}
     axis = drawn["layout"]["xaxis"]
-    if any(isinstance(option, str | bool) for option in options):
-        axis |= {"type": "category", "categoryorder": "category ascending"}
+    if numbers is None:
+        order = [plain(text) for text in called.values()]
+        axis |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     elif study.is_log(name):
-        numbers = [float(option) for option in options]
         axis |= {"type": "log", "tickformat": "~g"}
         if max(numbers) >= 10 * min(numbers):
             axis["dtick"] = 1
-    elif len(options) <= 12:
-        axis |= {"tickvals": _apart(sorted(options))}
+    elif len(set(numbers)) <= 12:
+        axis |= {"tickvals": _apart(sorted(set(numbers)))}
     drawn["layout"]["margin"] |= {"t": 8}
     return drawn
 
@@ -263,14 +271,8 @@ def _line(study: StudyRecord, trial: TrialRecord, name: str) -> str:
     return f"<br>{plain(name)} {plain(shown(trial.values[name]))}"
 
 
-def _axis_value(value: Value) -> Any:
-    if isinstance(value, bool):
-        return str(value)
-    return plain(value) if isinstance(value, str) else rounded(float(value))
-
-
 def _timed(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    needed = {"trial_seconds", "test_accuracy"}
+    needed = {TRIAL_SECONDS, TEST_ACCURACY}
     return [trial for trial in trials if needed <= trial.metrics.keys()]
 
 

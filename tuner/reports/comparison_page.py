@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner import ties
 from tuner.evaluation import accuracy_interval
+from tuner.names import SECONDS, TEST_ACCURACY
 from tuner.progress import describe, duration
 from tuner.reports import summaries
 from tuner.reports.overview import find_ties
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import OnDrawings, StudyRecord
+from tuner.standing import Standing
 
 MAX_DRAWN = 40
 """Models whose accuracies are drawn, the best ones."""
@@ -24,12 +27,12 @@ class Compared:
 
     Attributes:
         study: With its trials.
-        is_promoted: Whether its best model became champion; None if it was not registered.
+        standing: Where its best model stands in the registry now; None if it has it not.
         drawings: How its best model does on drawings, if that was measured.
     """
 
     study: StudyRecord
-    is_promoted: bool | None
+    standing: Standing | None
     drawings: OnDrawings | None
 
 
@@ -64,10 +67,26 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
     )
 
 
+def tell_apart(studies: Sequence[Compared]) -> list[Compared]:
+    """Say whose each study is, where several have one name."""
+    names = [compared.study.name for compared in studies]
+    return [
+        dataclasses.replace(compared, study=_with_owner(compared.study))
+        if names.count(compared.study.name) > 1
+        else compared
+        for compared in studies
+    ]
+
+
+def _with_owner(study: StudyRecord) -> StudyRecord:
+    told = ", ".join(text for text in (study.owner, study.study_id[:8]) if text)
+    return dataclasses.replace(study, name=f"{study.name} ({told})")
+
+
 def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
     """Return the studies whose best trial has a test accuracy, the highest first."""
     tested = [c for c in studies if c.study.finished]
-    tested = [c for c in tested if "test_accuracy" in c.study.best.metrics]
+    tested = [c for c in tested if TEST_ACCURACY in c.study.best.metrics]
     return sorted(tested, key=lambda c: -_accuracy(c.study))
 
 
@@ -96,7 +115,7 @@ def _studies(studies: Sequence[Compared]) -> Table:
 def _row(compared: Compared) -> tuple[str, ...]:
     study = compared.study
     begun = f"{datetime.datetime.fromtimestamp(study.began):%Y-%m-%d %H:%M}"
-    seconds = study.metrics.get("seconds")
+    seconds = study.metrics.get(SECONDS)
     common = (
         study.name,
         begun,
@@ -111,13 +130,11 @@ def _row(compared: Compared) -> tuple[str, ...]:
     if not study.finished:
         return (*common, "", "", "", "", "no finished trial")
     best, tied = study.best, find_ties(study)
-    registry = {None: "not registered", True: "champion", False: "not champion"}[
-        compared.is_promoted
-    ]
+    registry = "not registered" if compared.standing is None else str(compared.standing)
     return (
         *common,
         f"{study.score(best):.4f}",
-        f"{_accuracy(study):.4f}" if "test_accuracy" in best.metrics else "",
+        f"{_accuracy(study):.4f}" if TEST_ACCURACY in best.metrics else "",
         "" if tied is None else str(len(tied.trial_ids)),
         registry,
         describe({name: best.values[name] for name in study.varied if name in best.values}),
@@ -131,7 +148,7 @@ def _name(study: StudyRecord) -> str:
 
 
 def _accuracy(study: StudyRecord) -> float:
-    return study.best.metrics["test_accuracy"]
+    return study.best.metrics[TEST_ACCURACY]
 
 
 def _interval(study: StudyRecord) -> tuple[float, float] | None:

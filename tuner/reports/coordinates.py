@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.reports.plotting import Figure, plain, rounded, shown
 from tuner.reports.records import StudyRecord
+from tuner.reports.scales import categories, key_of, numbers_of
 
 MAX_AXES = 14
 """Axes that can be told apart on a screen, the objective's among them."""
@@ -53,25 +54,24 @@ def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
 
 def _axis(study: StudyRecord, name: str) -> Figure:
     """Return an axis of one hyperparameter, with a place for trials that have none of it."""
-    given = [trial.values.get(name) for trial in study.finished]
-    present = [value for value in given if value is not None]
+    present = [trial.values[name] for trial in study.finished if name in trial.values]
     axis: Figure = {"label": plain(name)}
-    if any(isinstance(value, str | bool) for value in present):
-        options = sorted({str(value) for value in present})
-        numbers = [None if v is None else float(options.index(str(v))) for v in given]
-        ticks = {float(i): plain(option) for i, option in enumerate(options)}
+    numbers = numbers_of(present)
+    if numbers is None:
+        called = categories(present)
+        order = list(called)
+        there = [float(order.index(key_of(value))) for value in present]
+        ticks = {float(i): plain(text) for i, text in enumerate(called.values())}
     else:
         is_log = study.is_log(name)
-        numbers = [
-            None if v is None else (math.log10(float(v)) if is_log else float(v)) for v in given
-        ]
-        ticks = _ticks(sorted({float(value) for value in present}), is_log)
-    there = [number for number in numbers if number is not None]
+        there = [math.log10(number) if is_log else number for number in numbers]
+        ticks = _ticks(sorted(set(numbers)), is_log)
     low, high = min(there), max(there)
-    if len(there) < len(numbers):
+    if len(there) < len(study.finished):
         low -= 0.15 * ((high - low) or 1.0)
         ticks = {low: "none", **ticks}
-    places = [low if number is None else number for number in numbers]
+    following = iter(there)
+    places = [next(following) if name in t.values else low for t in study.finished]
     if len(places) > SPREAD_FROM:
         places, margin = _spread(places)
         low, high = low - margin, high + margin

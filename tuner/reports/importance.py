@@ -7,7 +7,6 @@ worse the forest has become is what that hyperparameter is worth.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.reports.records import StudyRecord
+from tuner.reports.scales import categories, key_of, numbers_of
 
 MIN_TRIALS = 20
 """Fewer say too little about several hyperparameters at once."""
@@ -91,13 +91,12 @@ def _numbers(study: StudyRecord, name: str) -> npt.NDArray[np.float64]:
 
     A tree asks only whether a value lies above another, so scales do not matter.
     """
-    given = [trial.values.get(name) for trial in study.finished]
-    present = [value for value in given if value is not None]
-    if any(isinstance(value, str) for value in present):
-        places: dict[Any, float] = {v: i for i, v in enumerate(sorted(set(map(str, present))))}
-        numbers = [math.nan if v is None else places[str(v)] for v in given]
-    else:
-        numbers = [math.nan if v is None else float(v) for v in given]
-    array = np.array(numbers)
-    lowest = float(np.nanmin(array))
-    return np.where(np.isnan(array), lowest - 1, array)
+    has_it = np.array([name in trial.values for trial in study.finished])
+    present = [trial.values[name] for trial in study.finished if name in trial.values]
+    numbers = numbers_of(present)
+    if numbers is None:
+        order = list(categories(present))
+        numbers = [float(order.index(key_of(value))) for value in present]
+    column = np.full(len(has_it), min(numbers) - 1)
+    column[has_it] = numbers
+    return column

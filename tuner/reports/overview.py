@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from tuner import ties
 from tuner.dimensions import Choice, Dimension, Fixed
 from tuner.evaluation import accuracy_interval
+from tuner.history import DataFacts
+from tuner.names import (
+    NUM_PARAMETERS,
+    SECONDS,
+    TEST_ACCURACY,
+    TRIAL_SECONDS,
+    WORKER_SECONDS,
+)
 from tuner.progress import describe, duration
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
-from tuner.reports.records import DataFacts, Details, OnDrawings, StudyRecord
+from tuner.reports.records import Details, OnDrawings, StudyRecord
 from tuner.ties import Ties
 
 NUM_IN_TABLE = 10
@@ -28,26 +36,25 @@ def find_ties(study: StudyRecord) -> Ties | None:
 def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Iterator[Card]:
     """Yield what a reader should see first: how good it is, and what it took."""
     best = study.best
-    if "test_accuracy" in best.metrics:
+    if TEST_ACCURACY in best.metrics:
         note = f"of trial {best.trial_id}, the best"
         if (tested := ties.accuracy_on_test(best.metrics)) is not None:
             low, high = tested.interval
             note = f"{low:.4f} to {high:.4f} (95 %, {tested.num_images:,} images)"
-        yield Card("Test accuracy", f"{best.metrics['test_accuracy']:.4f}", note)
+        yield Card("Test accuracy", f"{best.metrics[TEST_ACCURACY]:.4f}", note)
     if drawings is not None:
         low, high = accuracy_interval(drawings.num_right, drawings.num_files)
         note = f"{low:.4f} to {high:.4f} (95 %, {drawings.num_files:,} files)"
         yield Card("Accuracy on drawings", f"{drawings.accuracy:.4f}", note)
     yield Card(study.objective.name, f"{study.score(best):.4f}", f"best: trial {best.trial_id}")
     yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
-    if "seconds" in study.metrics:
-        yield Card("Time", duration(study.metrics["seconds"]), _workers(study))
-    decision = details.decision
-    if decision is None:
-        yield Card("Registry", "not registered")
+    if SECONDS in study.metrics:
+        yield Card("Time", duration(study.metrics[SECONDS]), _workers(study))
+    now = details.standing
+    if now is not None:
+        yield Card("Registry", now.role, f"{now.name} version {now.version}")
     else:
-        now = decision["alias"] if decision["promoted"] else f"not {decision['alias']}"
-        yield Card("Registry", str(now), f"{decision['name']} version {decision['version']}")
+        yield Card("Registry", "not registered" if details.decision is None else "removed")
 
 
 def what_was_searched(study: StudyRecord) -> Section:
@@ -58,12 +65,12 @@ def what_was_searched(study: StudyRecord) -> Section:
         rows.append(("data", _described(study.data)))
         rows.append(("digest of the data", study.data.digest))
     rows.append(("model", params["model._target_"]))
-    budget = params.get("search.max_trials", "None")
-    limit = "" if budget == "None" else f", up to {budget} trials"
+    budget = params.get("search.max_trials")
+    limit = "" if budget is None else f", up to {budget} trials"
     aim = "as high" if study.objective.direction == "max" else "as low"
     said = f"{params['search.oracle']}{limit}: {study.objective.name} {aim} as it can be"
     rows.append(("search", said))
-    rows.append(("seed", params["seed"]))
+    rows.append(("seed", str(params["seed"])))
     rows.append(("MLflow experiment", study.experiment))
     return Section("What was searched", tables=[Table((), rows)])
 
@@ -82,7 +89,7 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
             f"gate makes it, can see smaller differences."
         )
     if details.decision is not None:
-        text.append(f"Registry: {details.decision['reason']}")
+        text.append(f"When it was judged: {details.decision['reason']}")
     dimensions = dict(study.space.expanded())
     # Hyperband sets the epochs whatever the space says.
     searched = [
@@ -111,7 +118,7 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
-        accuracy = metrics.get("test_accuracy")
+        accuracy = metrics.get(TEST_ACCURACY)
         number: str | Link = trial.trial_id
         if study.pages:
             number = Link(trial.trial_id, f"{study.pages}{trial.run_id}")
@@ -122,8 +129,8 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
                 f"{study.score(trial):.4f}",
                 marks.get(trial.trial_id, ""),
                 "" if accuracy is None else f"{accuracy:.4f}",
-                f"{metrics['num_parameters']:,.0f}" if "num_parameters" in metrics else "",
-                f"{metrics['trial_seconds']:.1f}" if "trial_seconds" in metrics else "",
+                f"{metrics[NUM_PARAMETERS]:,.0f}" if NUM_PARAMETERS in metrics else "",
+                f"{metrics[TRIAL_SECONDS]:.1f}" if TRIAL_SECONDS in metrics else "",
             )
         )
     text = []
@@ -161,7 +168,7 @@ def _others(study: StudyRecord) -> str:
 
 
 def _workers(study: StudyRecord) -> str:
-    workers = study.metrics.get("worker_seconds", 0.0) / max(study.metrics["seconds"], 1e-9)
+    workers = study.metrics.get(WORKER_SECONDS, 0.0) / max(study.metrics[SECONDS], 1e-9)
     return f"with {workers:.3g} worker{'' if round(workers, 2) == 1 else 's'}"
 
 

@@ -41,6 +41,8 @@ def plain(text: object) -> str:
 
 def shown(value: Value) -> str:
     """Write a value with as many digits as a person reads."""
+    if value is None:
+        return "null"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from tuner.dimensions import Dimension, Range
+from tuner.history import DataFacts, TrialRecord
 from tuner.space import Space
-from tuner.trial import Metrics, Objective, Values
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial, as MLflow has it.
-
-    Attributes:
-        trial_id: The oracle's name of it.
-        run_id: MLflow's.
-        status: Of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
-        values: One point of the space.
-        metrics: The last value of each.
-        ended: Time (seconds since 1970) of its end, or of its beginning while it runs.
-        error: What went wrong, in one line; None if nothing did.
-        failure: The kind of that, as `TrialFailure` has it.
-    """
-
-    trial_id: str
-    run_id: str
-    status: str
-    values: Values
-    metrics: Metrics
-    ended: float
-    error: str | None = None
-    failure: str | None = None
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """The data of a study: its name, its digest, and counts and shape as recorded."""
-
-    name: str
-    digest: str
-    profile: Mapping[str, Any]
+from tuner.standing import Standing
+from tuner.trial import Metrics, Objective
 
 
 @dataclass(frozen=True)
@@ -57,13 +26,16 @@ class StudyRecord:
         status: Of its run.
         began: Time (seconds since 1970) at which it was begun.
         objective: What it improves.
-        params: Its configuration, flat, as text.
+        params: Its configuration, flat.
         space: What could be searched of it.
         metrics: Of the study's run.
         versions: Of the libraries it was made with, if they were recorded.
         data: What it is searched on; None if that was not recorded.
         trials: In the order in which they ended.
         pages: Address of MLflow's pages of its experiment's runs, up to a run's id.
+        study_id: What tells it from another study of its name.
+        owner: The user who began it; empty if that is not known.
+        folder: `<host>:<folder>` it was searched in; empty if that is not known.
     """
 
     name: str
@@ -79,6 +51,9 @@ class StudyRecord:
     data: DataFacts | None
     trials: Sequence[TrialRecord]
     pages: str = ""
+    study_id: str = ""
+    owner: str = ""
+    folder: str = ""
 
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:
@@ -105,10 +80,11 @@ class StudyRecord:
     @cached_property
     def varied(self) -> Sequence[str]:
         """The hyperparameters that differ among the finished trials."""
-        seen: dict[str, set[Any]] = {}
+        seen: dict[str, set[str]] = {}
         for trial in self.finished:
             for name, value in trial.values.items():
-                seen.setdefault(name, set()).add(value)
+                # As JSON, since 1, 1.0 and true are equal to Python.
+                seen.setdefault(name, set()).add(json.dumps(value))
         num_with = {name: sum(name in t.values for t in self.finished) for name in seen}
         everywhere = len(self.finished)
         return [n for n in seen if len(seen[n]) > 1 or num_with[n] < everywhere]
@@ -169,6 +145,7 @@ class Details:
         mistakes: A picture of the best trial's mistakes, as PNG.
         decision: Whether the best trial, or its values trained again (`registry.refit`), was
             promoted, and why, if it was registered.
+        standing: Where it stands in the registry now; None if the registry has it not.
     """
 
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -176,3 +153,4 @@ class Details:
     confusion: Confusion | None = None
     mistakes: bytes | None = None
     decision: Mapping[str, Any] | None = None
+    standing: Standing | None = None

@@ -5,6 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
+from tuner.names import (
+    COMPILE_SECONDS,
+    EVALUATE_SECONDS,
+    TRAIN_SECONDS,
+    TRIAL_SECONDS,
+    WORKER_SECONDS,
+    seconds_spent,
+)
 from tuner.progress import duration
 from tuner.reports import charts, overview, summaries
 from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
@@ -185,7 +193,7 @@ def _mistakes(details: Details) -> Iterator[Section]:
 
 
 def _time(study: StudyRecord) -> Iterator[Section]:
-    timed = [t.metrics for t in study.finished if "trial_seconds" in t.metrics]
+    timed = [t.metrics for t in study.finished if TRIAL_SECONDS in t.metrics]
     if not timed:
         return
 
@@ -193,20 +201,20 @@ def _time(study: StudyRecord) -> Iterator[Section]:
         return sum(metrics.get(name, 0.0) for metrics in timed)
 
     workers = {
-        "training": total("train_seconds"),
-        "compiling": total("compile_seconds"),
-        "evaluating": total("evaluate_seconds"),
+        "training": total(TRAIN_SECONDS),
+        "compiling": total(COMPILE_SECONDS),
+        "evaluating": total(EVALUATE_SECONDS),
     }
-    workers["building, checkpoints"] = max(total("trial_seconds") - sum(workers.values()), 0.0)
+    workers["building, checkpoints"] = max(total(TRIAL_SECONDS) - sum(workers.values()), 0.0)
     parts = {"workers": workers}
     metrics = study.metrics
-    if "worker_seconds" in metrics:
+    if WORKER_SECONDS in metrics:
         busy = sum(workers.values())
-        workers["waiting"] = max(metrics["worker_seconds"] - busy, 0.0)
+        workers["waiting"] = max(metrics[WORKER_SECONDS] - busy, 0.0)
         driver = {
-            "waiting": metrics.get("waiting_seconds", 0.0),
-            "recording": metrics.get("recording_seconds", 0.0),
-            "proposing": metrics.get("proposing_seconds", 0.0),
+            "waiting": metrics.get(seconds_spent("waiting"), 0.0),
+            "recording": metrics.get(seconds_spent("recording"), 0.0),
+            "proposing": metrics.get(seconds_spent("proposing"), 0.0),
         }
         driver["other"] = max(metrics["seconds"] - sum(driver.values()), 0.0)
         parts["driver"] = driver

@@ -1,0 +1,111 @@
+"""What Glassy calls things in MLflow: tags, kinds of runs, metrics, artifacts and aliases.
+
+Other programs rely on these names; `docs/design.md` lists them.
+"""
+
+# Tags of runs
+
+KIND = "tuner.kind"
+STUDY = "tuner.study"
+STUDY_ID = "tuner.study_id"
+TRIAL = "tuner.trial"
+BEST_TRIAL = "tuner.best_trial"
+FOLDER = "tuner.folder"
+"""Of a study: `<host>:<folder>` it was searched in. Of an experiment: the database's folder."""
+SETTINGS = "tuner.settings"
+"""Of a study: its configuration, flat, as JSON (see `history.as_tags`)."""
+VALUES = "tuner.values"
+"""Of a trial, and of a version: its values as JSON, since MLflow keeps params as text."""
+VERSIONS = "tuner.versions"
+DATA_PROFILE = "tuner.data_profile"
+CURVE = "tuner.curve"
+CONTINUED_FROM = "tuner.continued_from"
+CONTINUES = "tuner.continues"
+BRACKET = "tuner.bracket"
+ROUND = "tuner.round"
+ERROR = "tuner.error"
+FAILURE = "tuner.failure"
+PARENT = "mlflow.parentRunId"
+USER = "mlflow.user"
+DATASET_CONTEXT = "mlflow.data.context"
+
+# Values of `tuner.kind`
+
+KIND_STUDY = "study"
+KIND_TRIAL = "trial"
+KIND_REFIT = "refit"
+"""A trial's values trained again, on more images: no search takes it for a trial."""
+
+# Tags of a registered version
+
+SHA256 = "tuner.sha256"
+DATA_DIGEST = "tuner.data_digest"
+TEST_DIGEST = "tuner.test_digest"
+VERSION_TEST_ACCURACY = "tuner.test_accuracy"
+PROMOTED = "tuner.promoted"
+REASON = "tuner.reason"
+P_VALUE = "tuner.p_value"
+
+# Metrics
+
+LOSS = "loss"
+TEST_LOSS = "test_loss"
+TEST_ACCURACY = "test_accuracy"
+TEST_CALIBRATION_ERROR = "test_calibration_error"
+TEST_RIGHT = "test_right"
+TEST_WRONG = "test_wrong"
+TRAIN_SECONDS = "train_seconds"
+COMPILE_SECONDS = "compile_seconds"
+EVALUATE_SECONDS = "evaluate_seconds"
+TRIAL_SECONDS = "trial_seconds"
+NUM_PARAMETERS = "num_parameters"
+EPOCHS_TRAINED = "epochs_trained"
+EPOCHS_REUSED = "epochs_reused"
+SECONDS = "seconds"
+WORKER_SECONDS = "worker_seconds"
+
+# Artifacts
+
+CONFIG = "config.yaml"
+OVERRIDES = "overrides.yaml"
+REPORT = "report.html"
+TRACEBACK = "error.txt"
+CONFUSION_MATRIX = "confusion_matrix.json"
+WRONG_PREDICTIONS = "wrong_predictions.png"
+PROMOTION = "promotion"
+"""Folder of the evidence, among the artifacts of the challenger's run."""
+DECISION = f"{PROMOTION}/decision.json"
+MODEL = "model"
+
+# Aliases
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+"""Of the version that was judged last, unless it is champion."""
+PREVIOUS = "previous"
+"""Of the version that was champion before."""
+
+
+def best_metric(objective: str) -> str:
+    """Return the metric of a study's run that holds its best score."""
+    return f"best_{objective}"
+
+
+def seconds_spent(what: str) -> str:
+    """Return the metric of a study's run that says what its driver spent on something."""
+    return f"{what}_seconds"
+
+
+def objective_tag(objective: str) -> str:
+    """Return a version's tag that says what its trial reached of the objective."""
+    return f"tuner.{objective}"
+
+
+def moved_tag(time: str) -> str:
+    """Return a version's tag for a move of an alias at that time."""
+    return f"tuner.moved.{time}"
+
+
+def refit_name(trial_id: str) -> str:
+    """Return what a trial's values trained again are called, as trials are by their ids."""
+    return f"{trial_id}-{KIND_REFIT}"
