@@ -1,4 +1,4 @@
-# make search, make test, make test-long, make bench, make demo, make torture and make ui need python3 with venv and pip, and nothing else.
+# make search, make test, make test-long, make bench, make bench-engines, make demo, make torture and make ui need python3 with venv and pip, and nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint bench demo torture ui clean
+.PHONY: search test test-long lint bench bench-engines demo torture ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -40,6 +40,9 @@ lint: .venv/ready
 bench: .venv/ready
 	-$(MAKE) --no-print-directory --keep-going $(PEERS:%=.bench/%/ready)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-engines: .venv/ready
+	$(BIN)/python -m benchmarks.engines $(ARGS)
 
 demo: .venv/ready
 	$(BIN)/python -m tuner.demo $(ARGS)

@@ -56,7 +56,7 @@ def prepare(output_dir: Path) -> None:
     from tuner.datasets import images
     from tuner.executors import make_run_trial
 
-    setup = WorkerSetup("tuner.models.mlp.build", {}, OBJECTIVE, 1)
+    setup = WorkerSetup("tuner.models.mlp.build", {}, OBJECTIVE, 1, "xla")
     run = make_run_trial(
         setup, images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     )

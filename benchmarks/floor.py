@@ -77,6 +77,7 @@ def _fit(job: Job, values: Values, train: Any, validation: Any) -> float:
         epochs=values["epochs"],
         batch_size=job.batch_size,
         seed=seed,
+        engine="xla",
     )
     return float(history.history["val_accuracy"][-1])
 

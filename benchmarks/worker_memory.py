@@ -30,7 +30,9 @@ def main(num_trials: int) -> None:
     """Run the trials, and print the resident size as it goes."""
     forkserver.begin_imports(["tuner.preload"])
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
-    setup = WorkerSetup("tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1)
+    setup = WorkerSetup(
+        "tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1, "xla"
+    )
     make = functools.partial(make_run_trial, setup)
     folder = Path(tempfile.mkdtemp(prefix="glassy-memory-"))
     drawn = random.Random(0)

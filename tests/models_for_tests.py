@@ -189,6 +189,20 @@ def augmented() -> Any:
     return _compiled(keras.Model(images, keras.layers.Dense(10, activation="softmax")(x)))
 
 
+class OwnFit(keras.Model):
+    def fit(self, *args: Any, **options: Any) -> Any:
+        return super().fit(*args, **options)
+
+
+def augmented_of_values(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    return augmented()
+
+
+def own_fit_of_values(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+    base = _small()
+    return _compiled(OwnFit(base.input, base.output))
+
+
 def _sparing_optimizer() -> Any:
     optimizer = keras.optimizers.AdamW(0.01, weight_decay=20.0)
     optimizer.exclude_from_weight_decay(var_names=["kernel", "bias"])

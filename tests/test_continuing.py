@@ -22,7 +22,7 @@ from tuner.training.state import capture, restore
 # Before TensorFlow starts, in the processes made here too.
 training.set_threads(1)
 
-ENGINES = ("compiled", "keras")
+ENGINES = ("xla", "graph", "keras")
 MODELS = ("mlp", "dropout_and_batch_norm", "small_cnn", "unseeded_noise", "averaged_weights")
 
 # Stops after epoch 4, or goes on to epoch 9, in a process of its own.
@@ -154,8 +154,8 @@ def test_training_that_was_stopped_does_not_go_on(few_digits: ImageData, engine:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_of_no_more_epochs_ends_as_it_did(few_digits: ImageData, name: str) -> None:
-    whole = fitted(few_digits, name, "compiled", 3)
-    again = fitted(few_digits, name, "compiled", 3, found=whole[1])
+    whole = fitted(few_digits, name, "graph", 3)
+    again = fitted(few_digits, name, "graph", 3, found=whole[1])
     assert outcome(*again, few_digits) == outcome(*whole, few_digits)
 
 

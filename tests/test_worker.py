@@ -39,7 +39,7 @@ def make_worker(
     function: str = MLP,
     *,
     objective: str = "val_accuracy",
-    engine: str = "auto",
+    engine: str = "graph",
     **arguments: Any,
 ) -> Worker:
     goal = Objective(objective, "min" if "loss" in objective else "max")
@@ -265,7 +265,7 @@ def same_files(one: TrialResult, other: TrialResult, data: ImageData) -> bool:
     return bool(np.array_equal(*predictions)) and one.test == other.test
 
 
-@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("engine", ["xla", "graph", "keras"])
 def test_run_goes_on_where_another_trial_ended(
     few_digits: ImageData, tmp_path: Path, engine: str
 ) -> None:
@@ -412,7 +412,7 @@ def test_run_objective_that_is_no_metric(few_digits: ImageData, tmp_path: Path) 
     assert "val_accuracy" in failure.error
 
 
-@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("engine", ["xla", "graph", "keras"])
 def test_run_loss_that_is_no_number(few_digits: ImageData, tmp_path: Path, engine: str) -> None:
     reported: list[int] = []
     outcome = make_worker(few_digits, engine=engine).run(
@@ -478,3 +478,28 @@ def test_run_after_a_failure(few_digits: ImageData, tmp_path: Path) -> None:
 def test_worker_refuses_missing_model_function(few_digits: ImageData) -> None:
     with pytest.raises(ConfigError, match=r"model\._target_=models_for_tests\.no_such"):
         make_worker(few_digits, "models_for_tests.no_such")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "message"),
+    [
+        ("augmented", "xla", "random numbers"),
+        ("own_fit", "graph", "has its own fit()"),
+    ],
+)
+def test_run_model_that_the_engine_asked_for_cannot_train(
+    few_digits: ImageData, tmp_path: Path, name: str, engine: str, message: str
+) -> None:
+    setup = WorkerSetup(
+        f"models_for_tests.{name}_of_values",
+        {},
+        Objective("val_accuracy", "max"),
+        1,
+        engine,
+        falls_back=False,
+    )
+    outcome = Worker(setup, few_digits).run(make_request(tmp_path), ignore)
+    # No other values help, so the search ends.
+    failure = failed(outcome, "fatal")
+    assert message in failure.error
+    assert f"`training.engine={engine}`" in failure.error

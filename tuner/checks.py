@@ -25,7 +25,7 @@ from tuner.schema import (
 )
 from tuner.space import Space
 
-ENGINES = ("auto", "compiled", "keras")
+ENGINES = ("auto", "xla", "graph", "keras")
 KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
 ALIASES = (names.CHALLENGER, names.PREVIOUS)

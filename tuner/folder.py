@@ -41,6 +41,7 @@ class StudyState:
         worker_seconds: The same, times the workers that there were.
         spent: What of it the driver spent `waiting` for workers, `recording` and `proposing`.
         finished: The closing lines, once it is finished.
+        engine: What runs its epochs, once that was chosen: it is chosen once.
     """
 
     study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -48,6 +49,7 @@ class StudyState:
     worker_seconds: float = 0.0
     spent: dict[str, float] = field(default_factory=dict)
     finished: list[str] | None = None
+    engine: str | None = None
 
 
 class StudyFolder:

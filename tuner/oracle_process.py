@@ -7,12 +7,11 @@ where a proposal is computed, whatever the executor.
 
 import contextlib
 import logging
-import logging.handlers
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner import forkserver
+from tuner import forkserver, relay
 from tuner.errors import SearchFailed
 from tuner.schema import SearchConfig
 from tuner.space import Space
@@ -106,11 +105,7 @@ def _serve(
     journal: Path,
 ) -> None:
     """Answer the driver until it hangs up."""
-    ours = logging.getLogger("tuner")
-    ours.setLevel(logging.DEBUG)
-    # To QueueHandler a queue may be anything: what is done with it is in `enqueue`.
-    queue: Any = connection
-    ours.addHandler(_ToDriver(queue))
+    relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
     try:
         from tuner.oracle import SearchOracle
 
@@ -130,13 +125,3 @@ def _serve(
         return
     except Exception as error:
         connection.send(("error", error))
-
-
-class _ToDriver(logging.handlers.QueueHandler):
-    """Sends what is logged to the driver, made ready to cross to it."""
-
-    queue: Any
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Send a record, all of whose arguments are part of its text by now."""
-        self.queue.send(("log", record))

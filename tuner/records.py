@@ -42,6 +42,12 @@ class StudyRun:
         """The study's name."""
         return str(self.run.data.tags[names.STUDY])
 
+    @property
+    def engine(self) -> str:
+        """What runs its epochs; see `tuner.engine`."""
+        # A study of an earlier version has no tag; every model can be trained by this one.
+        return str(self.run.data.tags.get("tuner.engine", "graph"))
+
 
 def find_studies(
     client: mlflow.MlflowClient, experiment: str | None, name: str | None = None

@@ -36,7 +36,7 @@ def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Chal
     if run is None or run.finished is None:
         run = tracker.open_trial(trial_id, challenger.values, {}, names.KIND_REFIT)
         try:
-            outcome = _record(tracker, config, challenger, trial_id)
+            outcome = _record(tracker, config, study.engine, challenger, trial_id)
         except BaseException:
             with contextlib.suppress(Exception):
                 tracker.kill_trial(trial_id)
@@ -50,12 +50,16 @@ def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Chal
 
 
 def _record(
-    tracker: Tracker, config: StudyConfig, challenger: Challenger, trial_id: str
+    tracker: Tracker,
+    config: StudyConfig,
+    engine: str,
+    challenger: Challenger,
+    trial_id: str,
 ) -> Outcome:
     """Have it trained by a child, and record how that ended."""
     with tempfile.TemporaryDirectory() as folder:
         outcome: Outcome = forkserver.call(
-            train, config, challenger.study, trial_id, challenger.values, folder
+            train, config, engine, challenger.study, trial_id, challenger.values, folder
         )
         if isinstance(outcome, TrialFailure):
             tracker.fail_trial(outcome)
@@ -65,7 +69,7 @@ def _record(
 
 
 def train(
-    config: StudyConfig, study: str, trial_id: str, values: Values, folder: str
+    config: StudyConfig, engine: str, study: str, trial_id: str, values: Values, folder: str
 ) -> Outcome:
     """Train, evaluate and draw it; called in a child, since it imports TensorFlow."""
     from tuner import datasets
@@ -79,7 +83,7 @@ def train(
         seed=trial_seed(config.seed, values),
         output_dir=str(Path(folder).resolve()),
     )
-    outcome = Worker(config.worker_setup(study), both).run(request, lambda *_: None)
+    outcome = Worker(config.worker_setup(study, engine), both).run(request, lambda *_: None)
     if isinstance(outcome, TrialFailure):
         return outcome
     epochs = [

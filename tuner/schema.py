@@ -196,8 +196,13 @@ class StudyConfig:
         space = Space.parse(self.space, self.model_function)
         return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
 
-    def worker_setup(self, study: str) -> WorkerSetup:
-        """Return what all trials of the study of that name share."""
+    def worker_setup(self, study: str, engine: str) -> WorkerSetup:
+        """Return what all trials of a study share.
+
+        Args:
+            study: Its name.
+            engine: That which was chosen for it.
+        """
         # Where the oracle sets the epochs, a trial may end at any.
         epochs = self.searched_space().dimensions.get("epochs")
         ends = None if epochs is None else frozenset(whole(n) for n in epochs.options or ())
@@ -206,7 +211,8 @@ class StudyConfig:
             {key: value for key, value in self.model.items() if key != "_target_"},
             self.objective,
             self.executor.threads,
-            self.training.engine,
+            engine,
+            self.training.engine == "auto",
             study,
             CheckpointSetup(self.curves.every_seconds, ends),
         )

@@ -10,9 +10,9 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tuner.curve_store import CurveStore
     from tuner.datasets import ImageData
+    from tuner.engine import Engine
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
@@ -95,6 +96,8 @@ def _search(
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
         from tuner import datasets, store
+        from tuner.engine import choose
+        from tuner.environment import environment
         from tuner.functions import check_function
         from tuner.registry import Registry
 
@@ -106,6 +109,8 @@ def _search(
         if config.model_function not in SPACES:
             # In a child, because a model's module imports TensorFlow.
             forkserver.call(check_function, "model._target_", config.model_function)
+        surroundings = forkserver.call(environment, config.model_function)
+        chosen = choose(config, data, surroundings["devices"])
         # Last, because it makes the database.
         if moved := store.bring_here(uri):
             console.print(moved, markup=False)
@@ -119,10 +124,12 @@ def _search(
         native_noise_to(held.log_file),
     ):
         try:
+            _settle(held, chosen)
             with (
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
+                curves = _make_curves(config, data, held, surroundings)
                 lines = _run(
                     config,
                     name,
@@ -132,6 +139,7 @@ def _search(
                     experiment,
                     oracle,
                     executor,
+                    curves,
                     console,
                     waiting,
                 )
@@ -157,6 +165,7 @@ def _run(
     experiment: str,
     oracle: OracleProcess,
     executor: Executor,
+    curves: CurveStore,
     console: Console,
     waiting: Status,
 ) -> list[str]:
@@ -184,6 +193,7 @@ def _run(
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
+    tracker.log_study({}, {"tuner.engine": str(held.state.engine)})
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
@@ -200,7 +210,7 @@ def _run(
             executor.capacity,
         )
         study = Study(
-            curves=_make_curves(config, data, held),
+            curves=curves,
             log_models=config.tracking.log_models,
             objective=objective,
             seed=config.seed,
@@ -247,6 +257,14 @@ def _run(
     return lines
 
 
+def _settle(held: StudyFolder, chosen: Engine) -> None:
+    """Record the study's engine, unless an earlier process has: all trials share one."""
+    if held.state.engine is None:
+        held.state.engine = chosen.name
+        held.save_state()
+        logger.info("%s", chosen)
+
+
 def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
     from tuner.oracle_process import OracleProcess
 
@@ -263,7 +281,7 @@ def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
 def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> Executor:
     from tuner.executors import make_run_trial
 
-    setup = config.worker_setup(held.path.name)
+    setup = config.worker_setup(held.path.name, str(held.state.engine))
     make = functools.partial(make_run_trial, setup)
     # Whose proposals do not depend on what came out before.
     looks_ahead = isinstance(config.search, GridConfig | RandomConfig)
@@ -291,19 +309,20 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
     return SerialExecutor(functools.partial(make, data))
 
 
-def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> CurveStore:
-    from tuner import folder, forkserver
+def _make_curves(
+    config: StudyConfig, data: ImageData, held: StudyFolder, surroundings: Mapping[str, Any]
+) -> CurveStore:
+    from tuner import folder
     from tuner.curve_store import CurveStore
-    from tuner.environment import environment
 
     common = {
         # The split follows from these.
         "data": [data.digest, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": config.model,
-        "engine": config.training.engine,
+        "engine": held.state.engine,
         "threads": config.executor.threads,
-        "environment": forkserver.call(environment, config.model_function),
+        "environment": surroundings,
     }
     others = folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)

@@ -97,7 +97,8 @@ class WorkerSetup:
         model_arguments: Its fixed arguments, beside the values and the data's shape.
         objective: The metric that every trial must report.
         threads: Threads of one operation.
-        engine: What runs the epochs; see `tuner.training.fit`.
+        engine: What runs the epochs: `xla`, `graph` or `keras`; see `tuner.engine`.
+        falls_back: Whether Keras's loop may take its place; see `tuner.training.fit`.
         study: The study's name.
         checkpoints: Those of the trials' curves.
     """
@@ -106,7 +107,8 @@ class WorkerSetup:
     model_arguments: Mapping[str, Any]
     objective: Objective
     threads: int
-    engine: str = "auto"
+    engine: str = "graph"
+    falls_back: bool = True
     study: str = ""
     checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
 

@@ -106,6 +106,7 @@ class Worker:
             callbacks=[watch],
             initial_epoch=len(writer.epochs),
             engine=self._setup.engine,
+            falls_back=self._setup.falls_back,
             check=lambda: _check_time(request.deadline),
             state=None if found is None else found.state,
             on_state=writer.offer,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tuner import forkserver
+from tuner import forkserver, relay
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial
@@ -60,6 +60,7 @@ class ProcessExecutor:
         folder.mkdir(parents=True)
         self._files = _save(data, folder.resolve())
         self._queue = TrialQueue(retries, looks_ahead)
+        self._relay = relay.Relay()
         self._num_lost_starts = 0
         self._workers = [self._start() for _ in range(workers)]
 
@@ -121,6 +122,8 @@ class ProcessExecutor:
                 on_epoch(*content)
             elif kind == "error":
                 raise content
+            elif kind == "log":
+                self._relay.say(content)
             else:
                 outcome, resident = content
                 worker.end_trial(resident)
@@ -186,6 +189,7 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
     def on_epoch(trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
         connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
 
+    relay.log_to(lambda record: connection.send(("log", record)))
     try:
         run_trial = make_run_trial(files.load())
     except Exception as error:

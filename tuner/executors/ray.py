@@ -14,13 +14,13 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from tuner import interrupt
+from tuner import interrupt, relay
 from tuner.datasets import ImageData
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
 from tuner.executors import MakeRunTrial, cluster
@@ -41,6 +41,7 @@ _BATCH_SECONDS = 0.5
 """How often a worker sends the epochs that have ended."""
 
 _Epoch = tuple[int, Metrics, bool]
+_T = TypeVar("_T")
 
 
 class RayExecutor:
@@ -65,6 +66,7 @@ class RayExecutor:
         self._config = config
         self._actor_class = ray.remote(num_cpus=config.cpus, num_gpus=config.gpus)(_Worker)
         self._queue = TrialQueue(config.retries, looks_ahead)
+        self._relay = relay.Relay()
         self._slots: list[_Slot] = []
         self._num_lost_starts = 0
         self._room = cluster.room(config)
@@ -178,6 +180,8 @@ class RayExecutor:
             return []
         news: _News = ray.get(next(slot.awaited))
         slot.has_begun = True
+        for record in news.records:
+            self._relay.say(record)
         for epoch in news.epochs:
             on_epoch(slot.request.trial_id, *epoch)
         news.checkpoints.unpack(slot.request)
@@ -255,6 +259,8 @@ class _Worker:
         # All trials in one thread, since Keras keeps state by thread; and not in this one,
         # which sends the epochs meanwhile.
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        relay.log_to(self._records.put)
         self._run_trial = self._thread.submit(make_run_trial, data).result()
 
     def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["_News"]:
@@ -280,14 +286,16 @@ class _Worker:
             while not trial.done():
                 concurrent.futures.wait([trial], timeout=_BATCH_SECONDS)
                 some, made = _taken(epochs), CheckpointParcel.since(here, sent)
-                if some or made.contents or made.dropped:
-                    yield _News(some, made)
+                said = _taken(self._records)
+                if some or made.contents or made.dropped or said:
+                    yield _News(some, made, records=said)
             outcome = trial.result()
             files = FileParcel.packed(Path(here.output_dir))
             made = CheckpointParcel.since(here, sent)
         # With its folder gone: whoever has the outcome may end this process at once.
         resident = psutil.Process().memory_info().rss
-        yield _News(_taken(epochs), made, outcome, files, resident)
+        said = _taken(self._records)
+        yield _News(_taken(epochs), made, outcome, files, resident, said)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,6 +308,7 @@ class _News:
         outcome: None while the trial runs.
         files: What it made.
         resident: The worker's size (bytes) at its end.
+        records: What it has logged.
     """
 
     epochs: tuple[_Epoch, ...] = ()
@@ -307,11 +316,12 @@ class _News:
     outcome: Outcome | None = None
     files: FileParcel = dataclasses.field(default_factory=FileParcel)
     resident: int = 0
+    records: tuple[logging.LogRecord, ...] = ()
 
 
-def _taken(epochs: "SimpleQueue[_Epoch]") -> tuple[_Epoch, ...]:
+def _taken(queue: "SimpleQueue[_T]") -> tuple[_T, ...]:
     """Empty a queue that one other thread fills."""
-    return tuple(epochs.get() for _ in range(epochs.qsize()))
+    return tuple(queue.get() for _ in range(queue.qsize()))
 
 
 def _why_not_started(error: RayTaskError) -> GlassyError:

@@ -122,3 +122,9 @@ SPACES: Mapping[str, Mapping[str, Limit]] = {
 
 OPTIONAL = frozenset({"epochs", *_AUGMENTATION})
 """Those that need not be in the space: Hyperband sets the epochs, and 0 augments nothing."""
+
+RANDOM = frozenset({"dropout", *_AUGMENTATION})
+"""Those that draw random numbers in every training step, unless they are 0."""
+
+CONVOLUTIONAL = frozenset({"tuner.models.cnn.build"})
+"""The built-in models with convolutions."""

@@ -1,9 +1,9 @@
 """Whole epochs as one compiled program: no Python between two batches.
 
 The images live once in memory, as uint8. A program runs `model.train_step` in a `tf.while_loop`
-over batches gathered from them; on a CPU it is compiled by XLA unless the model has layers for
-which XLA's CPU code is slow beyond use, such as convolutions (216 s for an epoch that otherwise
-takes 9).
+over batches gathered from them, as a TensorFlow graph or compiled by XLA. On a CPU, XLA's code
+for convolutions and random numbers is slow beyond use: an epoch with convolutions takes 216 s
+instead of 9, one with dropout up to 13 times as long.
 
 Tracing and compiling take about a second, more than a short training. A program is therefore
 kept and used again for every model of the same form: the model's variables are copied into
@@ -11,9 +11,10 @@ those of the model the program was made with, and back after each epoch.
 """
 
 import hashlib
+import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,24 +37,18 @@ _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsi
 _STEPS_A_CALL = 512
 """Steps between two chances to be interrupted: seconds, even for a large model."""
 
-_SLOW_IN_XLA = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-    # 0.5 microseconds a number: an epoch of 45 s that otherwise takes 6.
-    keras.layers.GaussianNoise,
-)
+# How the names of operations begin (some after `Stateless`) whose code by XLA is slow beyond use
+# on a CPU: convolutions with their gradients, and random numbers.
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "Depthwise")
+_RANDOM_NUMBERS = ("Random", "Truncated", "Parameterized", "Multinomial", "RngReadAndSkip")
 
 
 class CannotCompile(Exception):
     """The model's training step cannot be part of a compiled program."""
+
+
+class SlowInXla(Exception):
+    """XLA would make the model's training many times slower, on this machine."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,7 @@ class Program:
         validation: What it is validated on.
         batch_size: Images a step.
         class_weight: Weight of every class in the loss, in their order, or None.
+        use_xla: Whether XLA compiles the training steps.
     """
 
     def __init__(
@@ -83,8 +79,11 @@ class Program:
         validation: Split,
         batch_size: int,
         class_weight: Mapping[int, float] | None,
+        use_xla: bool,
     ) -> None:
         self.model = model
+        self._use_xla = use_xla
+        self._returned: list[str] = []
         self._train, self._validation = _resident(train), _resident(validation)
         self._batch_size = batch_size
         self._weights = (
@@ -93,14 +92,24 @@ class Program:
             else tf.constant(list(class_weight.values()), tf.float32)
         )
         self._num_full = len(train) // batch_size
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        use_xla = on_gpu or not any(
-            isinstance(layer, _SLOW_IN_XLA) for layer in _all_layers(model)
-        )
+        # The size of a batch is unknown to a graph, as in Keras's loop: where TensorFlow knows
+        # that it divides by 6, it multiplies by 1/6, which changes last bits. XLA knows all
+        # sizes in any case.
+        one, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        many = tf.TensorSpec([None, None], tf.int32)
         # Without AutoGraph, from which Keras's own loop keeps `train_step` as well.
-        self._run_steps = tf.function(self._steps, jit_compile=use_xla, autograph=False)
+        self._run_steps = tf.function(
+            self._steps,
+            input_signature=None if use_xla else (many, number, number),
+            jit_compile=use_xla,
+            autograph=False,
+        )
         # A last, smaller batch would double what XLA has to compile, for one step an epoch.
-        self._run_last = tf.function(self._last_step, autograph=False)
+        self._run_last = tf.function(
+            self._last_step,
+            input_signature=None if use_xla else (one,),
+            autograph=False,
+        )
         self._run_validation = tf.function(self._validation_steps, autograph=False)
 
     def train_epoch(self, seed: int, epoch: int, check: Callable[[], None]) -> None:
@@ -126,27 +135,56 @@ class Program:
         """Run the validation split; the model's metrics hold the results."""
         self._run_validation()
 
-    def compile(self) -> None:
+    def compile(self, may_be_slow: bool) -> None:
         """Trace and compile, without changing the model.
+
+        Args:
+            may_be_slow: Whether to let XLA compile what it makes slow on this machine.
 
         Raises:
             CannotCompile: If its step cannot be compiled.
+            SlowInXla: If XLA makes it slow, and it may not be.
+            MemoryError, tf.errors.ResourceExhaustedError: As they came.
         """
+        steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
+        arguments = steps, tf.constant(0), tf.constant(0)
         try:
-            state.make_variables(self.model, self._train.images, self._train.labels)
-            if self._num_full:
-                steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
-                # No step is run, from 0 to 0, but all is compiled.
-                self._run_steps(steps, tf.constant(0), tf.constant(0))
+            logs = state.make_variables(self.model, self._train.images, self._train.labels)
+            self._check_logs("test_step", _names(logs))
+            if not self._num_full:
+                return
+            if self._use_xla and not may_be_slow:
+                _check_speed(self._run_steps.get_concrete_function(*arguments))
+            # No step is run, from 0 to 0, but all is compiled.
+            self._run_steps(*arguments)
+            self._check_logs("train_step", self._returned)
+        except (CannotCompile, SlowInXla, MemoryError, tf.errors.ResourceExhaustedError):
+            raise
         except Exception as error:
             # Tracing runs code of the model's, which may raise anything; if the fault is its
             # own, Keras's loop will say so better.
             reason = str(error).strip() or type(error).__name__
             raise CannotCompile(reason.splitlines()[0]) from error
 
+    def _check_logs(self, step: str, returned: Sequence[str]) -> None:
+        """Refuse a step that returns other metrics than the model has.
+
+        Keras's loop reports what the last step has returned, which a program does not keep.
+
+        Raises:
+            CannotCompile: If it does.
+        """
+        known = _names(self.model.get_metrics_result())
+        if returned != known:
+            raise CannotCompile(
+                f"its {step} returns {', '.join(returned) or 'nothing'}, but its metrics are "
+                f"{', '.join(known)}"
+            )
+
     def _steps(self, batches: Any, first: Any, last: Any) -> None:
         def step(i: Any) -> Any:
-            self.model.train_step(self._batch(batches[i]))
+            logs = self.model.train_step(self._batch(batches[i]))
+            self._returned = _names(logs)
             return i + 1
 
         tf.while_loop(lambda i: i < last, step, [first], parallel_iterations=1)
@@ -192,15 +230,27 @@ def program_for(
     validation: Split,
     batch_size: int,
     class_weight: Mapping[int, float] | None,
+    use_xla: bool,
+    may_be_slow: bool = True,
 ) -> Program:
     """Return a program for models of this form, made before or now.
 
+    Args:
+        model: A compiled `keras.Model`.
+        train: What it learns.
+        validation: What it is validated on.
+        batch_size: Images a step.
+        class_weight: Weight of every class in the loss, in their order, or None.
+        use_xla: Whether XLA compiles the training steps.
+        may_be_slow: Whether to let XLA compile what it makes slow on this machine.
+
     Raises:
         CannotCompile: If the model's step cannot be compiled.
+        SlowInXla: If XLA makes it slow, and it may not be.
     """
     key = _form(model)
     if key is not None:
-        data = [id(train.images), id(validation.images), batch_size, class_weight]
+        data = [id(train.images), id(validation.images), batch_size, class_weight, use_xla]
         key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()
         if key in _programs:
             _programs.move_to_end(key)
@@ -210,8 +260,8 @@ def program_for(
         # A kept program has a model of its own: what it trains must not be somebody's.
         bound = type(model).from_config(model.get_config())
         bound.compile_from_config(model.get_compile_config())
-    program = Program(bound, train, validation, batch_size, class_weight)
-    program.compile()
+    program = Program(bound, train, validation, batch_size, class_weight, use_xla)
+    program.compile(may_be_slow)
     if key is not None:
         _programs[key] = program
         if len(_programs) > MAX_PROGRAMS:
@@ -255,6 +305,31 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_weights)
     hooks.on_train_end(logs)
     return model.history
+
+
+def _check_speed(traced: Any) -> None:
+    """Refuse a program that XLA would make slow, unless it runs on a GPU.
+
+    The operations tell, whoever made them: a layer of Keras's, of the user's, or a training
+    step that calls TensorFlow itself.
+
+    Raises:
+        SlowInXla: If it does.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    graph = traced.graph.as_graph_def()
+    for node in itertools.chain(graph.node, *(f.node_def for f in graph.library.function)):
+        name = node.op.removeprefix("Stateless")
+        if name.startswith(_RANDOM_NUMBERS):
+            raise SlowInXla(f"random numbers ({node.name})")
+        if name.startswith(_CONVOLUTIONS):
+            raise SlowInXla(f"convolutions ({node.name})")
+
+
+def _names(logs: Any) -> list[str]:
+    """Return the names of the metrics that a training step has returned."""
+    return sorted(logs) if isinstance(logs, Mapping) else []
 
 
 def _results(model: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`fit`: whole epochs as one compiled program where that can be, Keras's own loop elsewhere."""
+"""`fit`: whole epochs as one compiled program, or Keras's own loop."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,8 @@ import psutil
 import tensorflow as tf
 
 from tuner.datasets import Split
+from tuner.engine import SLOW_ON_CPU
+from tuner.errors import ModelError
 from tuner.training import compiled, streamed
 from tuner.training.state import (
     TrainingState,
@@ -29,6 +31,11 @@ _BATCH_HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
+# What Keras's loop runs and a compiled epoch does not.
+_PARTS_OF_LOOP = ("fit", "evaluate", "make_train_function", "make_test_function")
+# What Keras itself makes them.
+_FUNCTIONS_OF_LOOP = ("train_function", "test_function")
+
 OnState = Callable[[bool, Callable[[], TrainingState]], None]
 """Called with whether an epoch is the last one, and a function that copies the state."""
 
@@ -46,7 +53,8 @@ def fit(
     callbacks: Sequence[Any] = (),
     initial_epoch: int = 0,
     class_weight: Mapping[int, float] | None = None,
-    engine: str = "auto",
+    engine: str = "graph",
+    falls_back: bool = True,
     check: Callable[[], None] = lambda: None,
     state: TrainingState | None = None,
     on_state: OnState | None = None,
@@ -67,9 +75,11 @@ def fit(
         callbacks: Keras callbacks; those with hooks for batches need Keras's own loop.
         initial_epoch: Epochs that have been trained before.
         class_weight: Weight of each class in the loss; 1 for those not named.
-        engine: `compiled` runs each epoch as one program; `keras` is `model.fit`; `auto` is
-            compiled unless the callbacks, the memory or the model stand against it, which is
-            said once in the log.
+        engine: `xla` and `graph` run each epoch as one program, compiled by XLA or not; `keras`
+            is `model.fit`. See `tuner.engine`.
+        falls_back: Whether Keras's loop may take the place of a program where the callbacks,
+            the memory or the model stand against it, which is said once in the log; False if
+            `engine` was asked for.
         check: Called every few seconds at most; what it raises ends the training.
         state: That of the training after `initial_epoch`, for a model which has not been
             trained itself; None if it has.
@@ -80,6 +90,7 @@ def fit(
 
     Raises:
         ValueError: If `state` is of another model.
+        ModelError: If the model cannot be trained by the engine that was asked for.
     """
     if class_weight is not None:
         # Keras wants a weight for every class.
@@ -88,7 +99,7 @@ def fit(
     program = None
     if not is_over and engine != "keras":
         program = _program(
-            model, train, validation, batch_size, class_weight, callbacks, engine
+            model, train, validation, batch_size, class_weight, callbacks, engine, falls_back
         )
     if program is None or model is not program.model:
         make_variables(model, train.images, train.labels)
@@ -124,18 +135,43 @@ def _program(
     class_weight: Mapping[int, float] | None,
     callbacks: Sequence[Any],
     engine: str,
+    falls_back: bool,
 ) -> compiled.Program | None:
     """Return a program for the epochs, or None, which is said, if Keras's loop is needed."""
-    if engine == "auto" and (reason := _obstacle(train, validation, callbacks)):
-        _say_once(reason)
-        return None
-    try:
-        return compiled.program_for(model, train, validation, batch_size, class_weight)
-    except compiled.CannotCompile as error:
-        if engine == "compiled":
-            raise
-        _say_once(f"this model cannot be compiled into one ({error})")
-        return None
+    obstacle = _obstacle(model, callbacks)
+    if obstacle is None and falls_back:
+        obstacle = _too_large(train, validation)
+    if obstacle is None:
+        try:
+            return compiled.program_for(
+                model,
+                train,
+                validation,
+                batch_size,
+                class_weight,
+                use_xla=engine == "xla",
+                may_be_slow=falls_back,
+            )
+        except compiled.SlowInXla as error:
+            raise ModelError(
+                f"`training.engine=xla` cannot train this model, which has {error}: "
+                f"{SLOW_ON_CPU}. Give training.engine=auto or training.engine=graph."
+            ) from error
+        except compiled.CannotCompile as error:
+            obstacle = f"this model cannot be compiled into one ({error})"
+            if not falls_back:
+                raise _refusal(engine, obstacle) from error
+    if not falls_back:
+        raise _refusal(engine, obstacle)
+    _say_once(obstacle)
+    return None
+
+
+def _refusal(engine: str, obstacle: str) -> ModelError:
+    return ModelError(
+        f"`training.engine={engine}` runs each epoch as one program, but {obstacle}. Give "
+        f"training.engine=auto or training.engine=keras."
+    )
 
 
 class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
@@ -209,12 +245,29 @@ def forget_models() -> None:
     keras.config.set_dtype_policy(policy)
 
 
-def _obstacle(train: Split, validation: Split, callbacks: Sequence[Any]) -> str | None:
-    """Say what stands against compiled epochs, or return None."""
+def _obstacle(model: Any, callbacks: Sequence[Any]) -> str | None:
+    """Say what only Keras's loop would call, or return None if there is nothing."""
     for callback in callbacks:
         for hook in _BATCH_HOOKS:
             if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
                 return f"{type(callback).__name__} has a hook for every batch ({hook})"
+    kind = type(model).__name__
+    for name in _PARTS_OF_LOOP:
+        if name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name):
+            return f"the model ({kind}) has its own {name}()"
+    for name in _FUNCTIONS_OF_LOOP:
+        function = getattr(model, name)
+        made_by = getattr(function, "python_function", function)
+        # A model that was fitted before has Keras's.
+        if function is not None and not str(made_by.__module__).startswith("keras."):
+            return f"the model ({kind}) has its own {name}"
+    if model.run_eagerly:
+        return f"the model ({kind}) was compiled with run_eagerly=True"
+    return None
+
+
+def _too_large(train: Split, validation: Split) -> str | None:
+    """Say by how much the images are too large to be kept in memory, or return None."""
     needed = sum(split.images.nbytes + split.labels.nbytes for split in (train, validation))
     # What can be had without swapping.
     if needed > psutil.virtual_memory().available / 2:

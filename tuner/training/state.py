@@ -42,18 +42,22 @@ def variables(model: Any) -> list[Any]:
     return list(unique.values())
 
 
-def make_variables(model: Any, images: Any, labels: Any) -> None:
+def make_variables(model: Any, images: Any, labels: Any) -> Any:
     """Make the variables of loss, metrics and optimiser, as Keras does at the first step.
 
     Args:
         model: A compiled `keras.Model`.
         images: At least one, uint8.
         labels: As many, int64.
+
+    Returns:
+        What the model's `test_step` has returned.
     """
-    model.test_step((images[:1], labels[:1]))
+    logs = model.test_step((images[:1], labels[:1]))
     model.reset_metrics()
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    return logs
 
 
 def capture(model: Any, callbacks: Sequence[Any]) -> TrainingState:

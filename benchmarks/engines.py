@@ -1,0 +1,243 @@
+"""`make bench-engines`: what an epoch takes by each engine, over a grid of configurations.
+
+All engines train each configuration in one process, an epoch of one after an epoch of the
+other, so that the ratios of a row are of the same minutes. What the model, the images and the
+engine add to a process's memory is measured in processes of their own (`memory=true`).
+"""
+
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from omegaconf import MISSING, DictConfig, OmegaConf
+from rich.console import Console
+
+from benchmarks import grid, machine
+from benchmarks.grid import Configuration
+from tuner import cli, datasets, engine, files, forkserver
+from tuner.config import typed
+from tuner.datasets import ImageData
+from tuner.dimensions import Fixed
+from tuner.errors import ConfigError
+from tuner.schema import DataConfig
+from tuner.space import Space
+
+ENGINES = ("keras", "graph", "xla")
+TOLERANCE = 1.05
+"""How much longer an epoch may take and count as not slower: what one machine's noise is."""
+
+
+@dataclass
+class ImagesConfig:
+    """Where the images come from, and how many are used."""
+
+    path: str | None = None
+    train_size: int | None = None
+
+
+@dataclass
+class BenchEnginesConfig:
+    """What is measured: mirrors `conf/commands/bench_engines.yaml`."""
+
+    data: ImagesConfig = field(default_factory=ImagesConfig)
+    full: bool = MISSING
+    rounds: int = MISSING
+    only: str | None = None
+    slow: bool = MISSING
+    memory: bool = MISSING
+    output: str | None = None
+
+
+@dataclass
+class Measured:
+    """What an engine took for one configuration.
+
+    Attributes:
+        first: Seconds of the first epoch, with tracing and compiling.
+        epoch: Seconds of the fastest epoch after it, validation included.
+        peak: Peak of a process's memory (bytes), or None if that was not measured.
+    """
+
+    first: float
+    epoch: float
+    peak: int | None = None
+
+
+@dataclass
+class Row:
+    """A configuration, what each engine took for it, and which one `auto` takes."""
+
+    configuration: Configuration
+    auto: str
+    measured: dict[str, Measured]
+
+    def ratio(self, name: str) -> float:
+        """Return an engine's seconds of an epoch over those of `model.fit`."""
+        return self.measured[name].epoch / self.measured["keras"].epoch
+
+    @property
+    def slower(self) -> list[str]:
+        """Return those of `auto` and `graph` that are slower than `model.fit`.
+
+        A study takes `graph` for all of its trials if one of them may have dropout.
+        """
+        names = dict.fromkeys([self.auto, "graph"])
+        return [name for name in names if self.ratio(name) > TOLERANCE]
+
+
+def main(composed: DictConfig) -> None:
+    """Measure the grid, and print the table."""
+    config: BenchEnginesConfig = typed(composed, OmegaConf.structured(BenchEnginesConfig))
+    if config.rounds < 1:
+        raise ConfigError(f"`rounds` must be at least 1, but got {config.rounds}.")
+    every = grid.full() if config.full else grid.short()
+    chosen = [c for c in every if config.only is None or config.only in c.name]
+    if not chosen:
+        raise ConfigError(f"`only={config.only}` is in no configuration's name.")
+    forkserver.begin_imports(["tuner.preload"])
+    data = datasets.load(_source(config.data), 0)
+    # Rows go to standard error as they come: standard output may be a file, for the table.
+    progress = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    rows = []
+    for i, configuration in enumerate(chosen, 1):
+        # In a process of its own, as a long one grows slower with all that it keeps.
+        row = forkserver.call(measure, configuration, data, config.rounds, config.slow)
+        if config.memory:
+            for name, measured in row.measured.items():
+                measured.peak = forkserver.call(peak, configuration, data, name)
+        rows.append(row)
+        progress.print(f"{i} of {len(chosen)}  {_line(row)}")
+    text = table(rows, data)
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+    if config.output is not None:
+        files.write(Path(config.output), text)
+
+
+def measure(
+    configuration: Configuration, data: ImageData, rounds: int, slow: bool = False
+) -> Row:
+    """Train a configuration by every engine, an epoch of each in turn; called in a child.
+
+    Args:
+        configuration: What is trained.
+        data: The images.
+        rounds: Epochs after the first.
+        slow: Whether XLA is measured where it would be refused.
+    """
+    space = Space({name: Fixed(value) for name, value in configuration.values.items()})
+    is_slow = engine.slow_in_xla(configuration.model, space) is not None
+    names = [name for name in ENGINES if name != "xla" or slow or not is_slow]
+    trainings = {name: _epochs(configuration, data, name) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds + 1):
+        for name, training in trainings.items():
+            begin = time.perf_counter()
+            next(training)
+            seconds[name].append(time.perf_counter() - begin)
+    return Row(
+        configuration,
+        engine.rule(configuration.model, space, False, 0, 1).name,
+        {name: Measured(first, min(rest)) for name, (first, *rest) in seconds.items()},
+    )
+
+
+def peak(configuration: Configuration, data: ImageData, name: str) -> int:
+    """Train two epochs by one engine, and return the peak of this process's memory (bytes)."""
+    training = _epochs(configuration, data, name)
+    next(training)
+    next(training)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterator[None]:
+    """Train epoch after epoch, one each time that the next is asked for."""
+    from tuner import training
+    from tuner.functions import find_function
+
+    training.set_threads(1)
+    training.forget_models()
+    training.seed_everything(0)
+    build = find_function("model", configuration.model)
+    model = build(configuration.values, data.image_shape, len(data.class_names))
+    number = 0
+    while True:
+        training.fit(
+            model,
+            data.train,
+            data.validation,
+            epochs=number + 1,
+            initial_epoch=number,
+            batch_size=int(configuration.values["batch_size"]),
+            seed=0,
+            engine=name,
+        )
+        number += 1
+        yield
+
+
+def _source(config: ImagesConfig) -> DataConfig:
+    if config.path is None:
+        return DataConfig("tuner.datasets.digits.load", "digits", None, config.train_size, 0.15)
+    return DataConfig("tuner.datasets.npz.load", "npz", config.path, config.train_size)
+
+
+def table(rows: Sequence[Row], data: ImageData) -> str:
+    """Return the table in Markdown, with what it is of above and the verdict below it."""
+    has_memory = any(m.peak is not None for row in rows for m in row.measured.values())
+    heads = [f"first epoch {name}" for name in ENGINES]
+    if has_memory:
+        heads += [f"MB {name}" for name in ENGINES]
+    titles = ["configuration", *ENGINES, "auto", "auto / keras", "graph / keras", *heads]
+    lines = [titles, ["---", *["---:"] * 3, "---", *["---:"] * (len(titles) - 5)]]
+    for row in rows:
+        first = [_seconds(row, name, "first") for name in ENGINES]
+        lines.append(
+            [
+                row.configuration.name,
+                *(_seconds(row, name, "epoch") for name in ENGINES),
+                row.auto,
+                f"{row.ratio(row.auto):.2f}",
+                f"{row.ratio('graph'):.2f}",
+                *first,
+                *((_megabytes(row, name) for name in ENGINES) if has_memory else ()),
+            ]
+        )
+    slower = [
+        f"{row.configuration.name} ({', '.join(row.slower)})" for row in rows if row.slower
+    ]
+    verdict = f"Slower than `model.fit` by more than {TOLERANCE - 1:.0%}: " + (
+        "; ".join(slower) if slower else "none"
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{data.name}: {len(data.train)} images to train with, {len(data.validation)} to "
+        f"validate with. Seconds of the fastest epoch after the first, validation included, by "
+        f"`training.engine`; `auto` is what a study of this configuration alone takes. "
+        f"{machine.cpu()}, {memory:.0f} GiB.\n\n"
+        + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        + f"\n\n{verdict}.\n"
+    )
+
+
+def _line(row: Row) -> str:
+    took = "  ".join(f"{name} {m.epoch:.3f}" for name, m in row.measured.items())
+    slower = f"  SLOWER: {', '.join(row.slower)}" if row.slower else ""
+    return (
+        f"{row.configuration.name}  {took}  auto={row.auto} {row.ratio(row.auto):.2f}{slower}"
+    )
+
+
+def _seconds(row: Row, name: str, what: str) -> str:
+    return f"{getattr(row.measured[name], what):.3f}" if name in row.measured else "-"
+
+
+def _megabytes(row: Row, name: str) -> str:
+    measured = row.measured.get(name)
+    return "-" if measured is None or measured.peak is None else f"{measured.peak / 1e6:.0f}"
+
+
+if __name__ == "__main__":
+    cli.run(main, "commands/bench_engines")

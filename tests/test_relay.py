@@ -1,0 +1,40 @@
+"""What workers log reaches the driver's log, once."""
+
+import logging
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from tuner import relay
+
+
+@pytest.fixture
+def ours() -> Iterator[logging.Logger]:
+    """Glassy's logger, which is left as it was."""
+    logger = logging.getLogger("tuner")
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:], logger.level = handlers, level
+
+
+def test_relay_says_what_two_workers_have_logged_once(
+    ours: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    crossed: list[bytes] = []
+    relay.log_to(lambda record: crossed.append(pickle.dumps(record)))
+    worker = logging.getLogger("tuner.training.fitting")
+    for _ in range(2):
+        worker.info("Training by Keras's own loop: %s.", ValueError("no pickle"))
+    worker.warning("Another thing.")
+    worker.debug("Of no interest.")
+    del ours.handlers[-1]
+    caplog.clear()
+    driver = relay.Relay()
+    for record in crossed:
+        driver.say(pickle.loads(record))
+    assert [record.getMessage() for record in caplog.records] == [
+        "Training by Keras's own loop: no pickle.",
+        "Another thing.",
+    ]
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
