@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from tuner import cli
 from tuner.config import load_demo
 from tuner.errors import ConfigError, UserError
+from tuner.schema import module_names
 
 
 def main(composed: DictConfig) -> None:
@@ -30,11 +31,14 @@ def main(composed: DictConfig) -> None:
     with listener, tempfile.TemporaryDirectory(prefix="glassy-demo-") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         with native_noise_to(Path(os.devnull)):
-            from tuner import demo_page, loading, references, serving, store
+            from tuner import demo_page, loading, references, runtime, serving, store
 
+            runtime.check_flags()
             uri = config.tracking.uri
             model = config.model or references.only_registered(store.connect(uri))
-            classifier = loading.load(model, tracking_uri=uri)
+            classifier = loading.load(
+                model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
+            )
             application = demo_page.application(classifier, config.max_upload_mb * 2**20)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tuner import cli
 from tuner.config import load_predict, to_dict
+from tuner.schema import module_names
 
 if TYPE_CHECKING:
     from tuner.loading import FilePredictions
@@ -35,9 +36,14 @@ def main(composed: DictConfig) -> None:
     paths = images.find(root)
     images.check(paths)
     with native_noise_to(Path(os.devnull)):
-        from tuner import drawings, loading
+        from tuner import drawings, loading, runtime
 
-        classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
+        runtime.check_flags()
+        classifier = loading.load(
+            config.model,
+            tracking_uri=config.tracking.uri,
+            custom_objects=module_names(config.custom_objects),
+        )
         steps = drawings.Steps(**to_dict(config.prepare))
         predictions = classifier.predict_files(paths, steps)
     console = Console(highlight=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlflow
 
-from tuner import forkserver
+from tuner import forkserver, runtime
 from tuner.errors import SearchFailed
 from tuner.promotion import Challenger
 from tuner.records import REFIT, StudyRun, refit_name, tracker_of
@@ -76,6 +76,8 @@ def train(
     config: StudyConfig, study: str, trial_id: str, values: Values, folder: str
 ) -> Outcome:
     """Train, evaluate and draw it; called in a child, since it imports TensorFlow."""
+    # Before the user's loader, which may well start TensorFlow.
+    runtime.set_up(config.executor.threads)
     from tuner import datasets
     from tuner.worker import Worker
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 
 from tuner import cli, passwords
 from tuner.config import flatten, load, to_dict
+from tuner.errors import DataError, ModelError
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
@@ -25,6 +27,7 @@ from tuner.schema import (
     ProcessesConfig,
     RandomConfig,
     RayConfig,
+    SerialConfig,
     StudyConfig,
 )
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
     from tuner.promotion import Promotion
+    from tuner.rehearsal import Rehearsal
     from tuner.study import Best
     from tuner.tracking import DataRecord, Tracker
 
@@ -76,10 +80,14 @@ def main(composed: DictConfig) -> None:
     with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
-        from tuner import datasets, store
-        from tuner.functions import check_function
+        from tuner import datasets, runtime, store
+        from tuner.functions import check_function, is_ours
         from tuner.registry import Registry
 
+        runtime.check_flags()
+        if isinstance(config.executor, SerialConfig) and not is_ours(config.data._target_):
+            # Before the user's loader, which may well start TensorFlow; trials need it here.
+            runtime.set_up(config.executor.threads)
         data = datasets.load(config.data, config.seed)
         if isinstance(config.executor, RayConfig):
             from tuner.executors import cluster
@@ -101,8 +109,11 @@ def main(composed: DictConfig) -> None:
             with (
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
+                contextlib.closing(_make_rehearsal(config, data, held)) as rehearsal,
             ):
-                lines = _run(config, name, held, data, client, oracle, executor, console)
+                lines = _run(
+                    config, name, held, data, client, oracle, executor, rehearsal, console
+                )
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
@@ -110,6 +121,11 @@ def main(composed: DictConfig) -> None:
             logger.warning(
                 "Interrupted. To go on after the last finished trial:\n  %s", command
             )
+            raise
+        except (DataError, ModelError):
+            if oracle.num_told == 0:
+                # Nothing has ended: the name is free for what the user mends.
+                shutil.rmtree(held.path, ignore_errors=True)
             raise
         except Exception:
             logger.debug("The search failed.", exc_info=True)
@@ -124,6 +140,7 @@ def _run(
     client: mlflow.MlflowClient,
     oracle: OracleProcess,
     executor: Executor,
+    rehearsal: Rehearsal,
     console: Console,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
@@ -154,7 +171,7 @@ def _run(
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
-    status = "FAILED"
+    status, is_void = "FAILED", False
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
         forecast = Forecast(
@@ -180,6 +197,7 @@ def _run(
             tracker=tracker,
             progress=progress,
             deadline=deadline,
+            rehearsal=rehearsal,
         )
         with progress:
             study.run()
@@ -205,12 +223,31 @@ def _run(
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except (DataError, ModelError):
+        is_void = oracle.num_told == 0
+        raise
     finally:
         tracker.close_study(status)
+        if is_void:
+            _withdraw(client, tracker)
     report = _report(client, tracker, held)
     lines = _closing_lines(config, best, promoted, tracker, oracle.num_told, report)
     logger.info("%s", "\n".join(lines))
     return lines
+
+
+def _withdraw(client: mlflow.MlflowClient, tracker: Tracker) -> None:
+    """Delete the runs of a study in which nothing has ended (`mlflow runs restore` undoes)."""
+    study = client.get_run(tracker.run_id)
+    query = f"tags.`tuner.study_id` = '{study.data.tags['tuner.study_id']}'"
+    for run in client.search_runs([study.info.experiment_id], query):
+        client.delete_run(run.info.run_id)
+
+
+def _make_rehearsal(config: StudyConfig, data: ImageData, held: StudyFolder) -> Rehearsal:
+    from tuner.rehearsal import Rehearsal
+
+    return Rehearsal(config, config.worker_setup(held.path.name), data, held.log_file)
 
 
 def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
@@ -266,7 +303,7 @@ def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> Cur
         # The split follows from these.
         "data": [data.digest, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
-        "arguments": config.model,
+        "arguments": {**config.model_arguments, "_target_": config.model_function},
         "engine": config.training.engine,
         "threads": config.executor.threads,
         "environment": forkserver.call(environment, config.model_function),

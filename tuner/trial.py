@@ -100,6 +100,7 @@ class WorkerSetup:
         engine: What runs the epochs; see `tuner.training.fit`.
         study: The study's name.
         checkpoints: Those of the trials' curves.
+        custom_objects: Modules that hold classes of the user's own.
     """
 
     model_function: str
@@ -109,6 +110,7 @@ class WorkerSetup:
     engine: str = "auto"
     study: str = ""
     checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
