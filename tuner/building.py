@@ -6,6 +6,7 @@ additional axis of channels, or of a batch size that somebody wrote down, is Ker
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,12 @@ def build(
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         if not declares_input and not isinstance(error, _WrongForm):
             raise
-        raise ModelError(f"`{name}`: {error}") from error
+        given_shape = (
+            ""
+            if isinstance(error, _WrongForm)
+            else f" (raw images of shape {images.shape[1:]} were given)"
+        )
+        raise ModelError(f"`{name}`: {reason_of(error)}{given_shape}") from error
     return model, values.knows_epochs
 
 
@@ -99,6 +105,15 @@ def answer(model: Any, images: npt.NDArray[np.uint8], num_classes: int) -> Outpu
             f"but returned {array.shape} for {len(images)} images."
         )
     return array
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's reason in one line: Keras puts it in bold between what it was given."""
+    text = str(error)
+    inner = re.findall(r"\x1b\[1m(.+?)\x1b\[0m", text, re.S)
+    # Of layers within layers, the innermost one's.
+    reason = " ".join((inner[-1] if inner else text).split())
+    return re.sub(r"\x1b\[\d*m", "", reason)[:500] or type(error).__name__
 
 
 class _WrongForm(ValueError):

@@ -82,7 +82,8 @@ def start(serve: Callable[..., None], *args: Any, log_file: Path) -> Child:
     except (EOFError, OSError) as error:
         ours.close()
         raise ChildDied(
-            "The process that imports TensorFlow for the others has died. To see why, run "
+            "The process that imports TensorFlow for the others has died: memory may be short "
+            "(ulimit -v), or TensorFlow may not work here. To see why, run "
             'python -c "import tensorflow"'
         ) from error
     finally:

@@ -301,7 +301,7 @@ def _check_form(classifier: Classifier) -> None:
     It is shown images as the worker has shown it some: what Keras makes of an axis of channels
     or a batch size that the model's Input says is Keras's business.
     """
-    from tuner.building import answer
+    from tuner.building import answer, reason_of
 
     shape, num_classes = classifier.image_shape, len(classifier.classes)
     images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
@@ -314,10 +314,11 @@ def _check_form(classifier: Classifier) -> None:
                 classifier.source.reference,
                 f"it needs more memory than there is ({_first_line(error)})",
             ) from error
+        expected = f"{(None, *shape)} and {(None, num_classes)}"
         raise _unusable(
             classifier.source.reference,
-            f"it must take and return arrays of the shapes {(None, *shape)} and "
-            f"{(None, num_classes)}, as its description says, but: {_first_line(error)}",
+            f"it must take and return arrays of the shapes {expected}, as its description "
+            f"says, but: {reason_of(error).rstrip('.')}",
         ) from error
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner import forkserver
+from tuner import forkserver, runtime
 from tuner.errors import SearchFailed
 from tuner.schema import SearchConfig
 from tuner.space import Space
@@ -112,6 +112,8 @@ def _serve(
     queue: Any = connection
     ours.addHandler(_ToDriver(queue))
     try:
+        # Keras Tuner imports it; what may be wrong with it is said in one message.
+        runtime.import_tensorflow()
         from tuner.oracle import SearchOracle
 
         oracle = SearchOracle(search, space, objective, seed, journal)

@@ -9,6 +9,7 @@ import mlflow
 
 from tuner import forkserver, runtime
 from tuner.errors import SearchFailed
+from tuner.functions import find_function
 from tuner.promotion import Challenger
 from tuner.records import REFIT, StudyRun, refit_name, tracker_of
 from tuner.schema import StudyConfig
@@ -81,6 +82,9 @@ def train(
     from tuner import datasets
     from tuner.worker import Worker
 
+    # The model's module before the loader runs: it may set what TensorFlow takes only before
+    # its first operation.
+    find_function("model._target_", config.model_function)
     data = datasets.load(config.data, config.seed)
     both = dataclasses.replace(data, train=data.train.joined(data.validation))
     request = TrialRequest(

@@ -86,9 +86,10 @@ def main(composed: DictConfig) -> None:
 
         runtime.check_flags()
         if isinstance(config.executor, SerialConfig) and not is_ours(config.data._target_):
-            # Before the user's loader, which may well start TensorFlow; trials need it here.
-            runtime.set_up(config.executor.threads)
-        data = datasets.load(config.data, config.seed)
+            # In a child, because a loader may start TensorFlow, which trials set up here.
+            data = forkserver.call(datasets.load, config.data, config.seed)
+        else:
+            data = datasets.load(config.data, config.seed)
         if isinstance(config.executor, RayConfig):
             from tuner.executors import cluster
 
