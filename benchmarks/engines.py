@@ -24,6 +24,7 @@ from tuner.dimensions import Fixed
 from tuner.errors import ConfigError
 from tuner.schema import DataConfig
 from tuner.space import Space
+from tuner.trial import whole
 
 ENGINES = ("keras", "graph", "xla")
 TOLERANCE = 1.05
@@ -170,7 +171,7 @@ def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterato
             data.validation,
             epochs=number + 1,
             initial_epoch=number,
-            batch_size=int(configuration.values["batch_size"]),
+            batch_size=whole(configuration.values["batch_size"]),
             seed=0,
             engine=name,
         )

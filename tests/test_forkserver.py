@@ -42,7 +42,7 @@ def test_call_raises_what_the_function_does() -> None:
 
 
 def test_call_says_that_the_child_died() -> None:
-    with pytest.raises(SearchFailed, match=r"called die with .* has died"):
+    with pytest.raises(SearchFailed, match="was to die ended with exit status 3"):
         forkserver.call(die, 3)
 
 
@@ -102,13 +102,14 @@ def test_imports_that_kill_are_told_of(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent("""
             from tuner import forkserver
+            from tuner.errors import SearchFailed
             import test_forkserver
 
             if __name__ == "__main__":
                 forkserver.begin_imports(["deadly"])
                 try:
                     forkserver.call(test_forkserver.square, 2)
-                except forkserver.SearchFailed as error:
+                except SearchFailed as error:
                     print(error)
         """)
     )
@@ -120,3 +121,38 @@ def test_imports_that_kill_are_told_of(tmp_path: Path) -> None:
         check=True,
     )
     assert "imports TensorFlow for the others has died" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Children are forked on Linux only.")
+def test_children_start_though_tmpdir_is_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 105)
+    folder.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            import os, stat
+            from multiprocessing import process
+            from tuner import forkserver
+            import test_forkserver
+
+            if __name__ == "__main__":
+                print(forkserver.call(test_forkserver.square, 3))
+                folder = process.current_process()._config["tempdir"]
+                print(oct(stat.S_IMODE(os.stat(folder).st_mode)), folder)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent),
+            "TMPDIR": str(folder),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number, mode, used = done.stdout.split()
+    assert (number, mode) == ("9", "0o700")
+    assert not Path(used).exists()

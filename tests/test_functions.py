@@ -1,12 +1,16 @@
 """Functions that the configuration names."""
 
+import logging
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from tuner.datasets import digits
-from tuner.errors import ConfigError
-from tuner.functions import find_function
+from tuner.errors import ConfigError, DataError
+from tuner.functions import call_loader, find_function
 
 
 def test_find_function_returns_the_function() -> None:
@@ -53,3 +57,71 @@ def test_find_function_says_where_a_module_fails(
     assert "fails_on_import.py, line 2:\nZeroDivisionError: division by zero" in str(
         raised.value
     )
+
+
+AT_THE_TOP = {
+    "command_line": "import argparse\nargparse.ArgumentParser().parse_args()\n",
+    "folder": "import os\nos.chdir('/')\n",
+    "signals": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n",
+    "logging": "import logging\nlogging.root.addHandler(logging.NullHandler())\n",
+    "prints": "import sys\nprint('hello'), print('hello', file=sys.stderr)\n",
+    "seeds": "import random\nimport numpy\nrandom.seed(1), numpy.random.seed(1)\n",
+}
+
+
+def write_module(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / f"{name}.py").write_text(text + "\n\ndef build():\n    return 1\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.mark.parametrize("name", AT_THE_TOP)
+def test_module_may_do_at_its_top_what_it_likes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module(tmp_path, f"top_{name}", AT_THE_TOP[name], monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["search.py", "study=a", "--unknown"])
+
+    def state() -> tuple[object, ...]:
+        root = logging.getLogger()
+        return (os.getcwd(), sys.argv, signal.getsignal(signal.SIGTERM), root.handlers[:])
+
+    before = state()
+    assert find_function("model._target_", f"top_{name}.build")() == 1
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("import sys\nsys.exit(3)", 2, "SystemExit: 3"),
+        ("x = 1\n\nx = (", 3, "SyntaxError"),
+        ("raise MemoryError('mine')", 1, "MemoryError: mine"),
+        ("import json\njson.loads('{')", 2, "JSONDecodeError"),
+        ("assert False, 'not so'", 1, "AssertionError: not so"),
+    ],
+)
+def test_module_that_fails_is_named_with_its_line(
+    text: str, line: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"fails_{abs(hash(text))}"
+    write_module(tmp_path, name, text, monkeypatch)
+    with pytest.raises(ConfigError) as caught:
+        find_function("data._target_", f"{name}.load")
+    message = str(caught.value)
+    assert f"`data._target_={name}.load` cannot be imported" in message
+    assert f"{name}.py, line {line}:" in message
+    assert said in message
+
+
+def test_loader_that_fails_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import os\n\ndef load(config):\n    os.chdir('/')\n    return {}[config]\n"
+    write_module(tmp_path, "failing_loader", text, monkeypatch)
+    here = os.getcwd()
+    with pytest.raises(DataError) as caught:
+        call_loader("failing_loader.load", "a")
+    assert "`data._target_=failing_loader.load` fails in" in str(caught.value)
+    assert "failing_loader.py, line 5:\nKeyError: 'a'" in str(caught.value)
+    assert os.getcwd() == here

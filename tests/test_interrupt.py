@@ -58,8 +58,26 @@ def run(name: str) -> str:
 
 def test_interrupt_waits_for_the_end_of_what_is_deferred() -> None:
     expected = ["inner", "outer", "raised", "cleaned up", "remembered", "at once"]
-    for name in ("SIGINT", "SIGTERM"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         assert run(name) == str(expected)
+
+
+def test_signal_that_is_ignored_at_the_start_stays_so() -> None:
+    """As under nohup, or in the background of a shell."""
+    script = """
+import os, signal
+from tuner import interrupt
+
+numbers = (signal.SIGINT, signal.SIGHUP)
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN)
+interrupt.install()
+for number in numbers:
+    os.kill(os.getpid(), number)
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "alive\n"
 
 
 def test_interrupt_in_the_middle_of_an_import_is_no_failure(tmp_path: Path) -> None:

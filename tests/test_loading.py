@@ -247,8 +247,14 @@ def test_load_runs_no_code_of_the_folder(
             models_for_tests.lambda_layer,
             "it holds a Lambda layer, whose code could do anything",
         ),
-        (models_for_tests.unseeded_noise, "it holds what Keras's safe mode does not know"),
-        (models_for_tests.own_activation, "it holds what Keras's safe mode does not know"),
+        (
+            models_for_tests.unseeded_noise,
+            "the class 'UnseededNoise', which is not Keras's own",
+        ),
+        (
+            models_for_tests.own_activation,
+            "the function '_twice_relu', which is not Keras's own",
+        ),
     ],
 )
 def test_load_refuses_what_is_not_kerass_own(

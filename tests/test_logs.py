@@ -2,13 +2,15 @@
 
 import io
 import logging
+import os
+import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 from rich.console import Console
 
-from tuner.logs import logging_to
+from tuner.logs import logging_to, native_noise_to
 
 
 def test_mlflow_speaks_to_the_file_alone(
@@ -26,3 +28,18 @@ def test_mlflow_speaks_to_the_file_alone(
     assert "WARNING three trials left" in logged
     assert printed.getvalue() == "three trials left\n"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None, object()])
+def test_native_noise_goes_to_the_file_whatever_stderr_is(
+    stream: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with native_noise_to(tmp_path / "noise"):
+        os.write(2, b"from C")
+        if isinstance(stream, io.StringIO):
+            print("from Python", file=sys.stderr)
+    assert (tmp_path / "noise").read_bytes() == b"from C"
+    assert sys.stderr is stream
+    if isinstance(stream, io.StringIO):
+        assert stream.getvalue() == "from Python\n"

@@ -16,7 +16,7 @@ from rich.console import Console
 from tuner import folder
 from tuner.curve_store import CurveStore
 from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
-from tuner.executors import Executor
+from tuner.executors import Beside, Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.folder import StudyFolder
 from tuner.forecast import Forecast
@@ -148,7 +148,7 @@ def test_run_records_every_trial(
 class GrowingExecutor(SerialExecutor):
     """Has room for two trials more once it has been waited for."""
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         if self.capacity == 1:
             self.capacity = 3
             return []
@@ -440,7 +440,7 @@ class BackwardExecutor(SerialExecutor):
 
     capacity = 5
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         self._requests.rotate(1)
         return super().wait(on_epoch)
 

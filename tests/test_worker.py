@@ -393,7 +393,7 @@ def test_run_model_that_raises(few_digits: ImageData, tmp_path: Path) -> None:
         ("not_compiled", "must return a compiled keras.Model: call model.compile"),
         ("one_class_too_many", "shape (images, 10), but returned (2, 11) for 2 images"),
         ("logits", "must return probabilities, from 0 and summing to 1"),
-        ("two_outputs", "shape (images, 10), but returned (2, 2, 10) for 2 images"),
+        ("two_outputs", "shape (images, 10), but returns a list of 2"),
         ("other_images", "(None, 5, 5)"),
     ],
 )

@@ -63,6 +63,7 @@ def check_study(config: StudyConfig) -> None:
             f"`model._target_` must be a dotted name such as my_package.my_function, but got "
             f"{config.model.get('_target_')!r}."
         )
+    check_custom_objects("model.custom_objects", config.model.get("custom_objects"))
     check_data(config.data)
     _check_search(config)
     check_at_least("executor.threads", config.executor.threads, 1)
@@ -276,6 +277,21 @@ def check_between(key: str, value: int, low: int, high: int) -> None:
     """
     if not low <= value <= high:
         raise ConfigError(f"`{key}` must lie between {low} and {high}, but got {value}.")
+
+
+def check_custom_objects(key: str, value: Any) -> None:
+    """Refuse what names no modules.
+
+    Raises:
+        ConfigError: It names the key.
+    """
+    names = value if isinstance(value, list | tuple) else [value]
+    wrong = [n for n in names if not (isinstance(n, str) and re.fullmatch(r"\w+(\.\w+)*", n))]
+    if value is not None and wrong:
+        raise ConfigError(
+            f"`{key}` must be a module of your own such as my_layers, or a list of them, but "
+            f"got {wrong[0]!r}."
+        )
 
 
 def _is_dotted_name(name: Any) -> bool:

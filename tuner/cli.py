@@ -25,13 +25,13 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from tuner import garbage, interrupt
+from tuner import garbage, interrupt, streams, surroundings
 from tuner.config import unknown_key
-from tuner.errors import GlassyError, NoRoom, refusal_to_write
+from tuner.errors import GlassyError, NoMemory, NoRoom, refusal_to_write, wants_memory
 from tuner.merging import replace_hyperparameters_whole
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C or SIGTERM, as shells have it (128 + SIGINT)."""
+"""Exit status after Ctrl-C, SIGTERM or SIGHUP, as shells have it (128 + SIGINT)."""
 
 CONF_DIR = Path(__file__).parent.parent / "conf"
 
@@ -47,18 +47,21 @@ def run(command: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Makes Hydra raise instead of printing and exiting by itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # TensorFlow's C++ code reads it when imported; its start-up notes are of no use to a user.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    streams.mend()
+    surroundings.prepare()
     interrupt.install()
     replace_hyperparameters_whole()
 
     @functools.wraps(command)
     def task(composed: DictConfig) -> None:
         try:
+            surroundings.check()
             command(composed)
         except Exception as error:
             if interrupt.is_cause_of(error):
                 raise KeyboardInterrupt from error
+            if not isinstance(error, GlassyError) and wants_memory(error):
+                _exit(NoMemory(error), wants_traceback)
             if (refusal := refusal_to_write(error)) is not None:
                 _exit(NoRoom(refusal), wants_traceback)
             _exit(error, wants_traceback)

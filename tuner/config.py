@@ -19,6 +19,7 @@ from tuner.checks import (
     MAX_SEED,
     check_at_least,
     check_between,
+    check_custom_objects,
     check_data,
     check_name,
     check_study,
@@ -58,6 +59,9 @@ def load(composed: DictConfig) -> StudyConfig:
         schema[group] = OmegaConf.structured(schemas[kind])
     config: StudyConfig = typed(composed, schema)
     check_study(config)
+    if config.model.get("custom_objects") is None:
+        # Asked for or not: nothing is permitted.
+        config.model.pop("custom_objects", None)
     return config
 
 
@@ -68,6 +72,7 @@ def load_predict(composed: DictConfig) -> PredictConfig:
         ConfigError: At the first thing wrong.
     """
     config: PredictConfig = typed(composed, OmegaConf.structured(PredictConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
     return config
 
 
@@ -78,6 +83,7 @@ def load_demo(composed: DictConfig) -> DemoConfig:
         ConfigError: At the first thing wrong.
     """
     config: DemoConfig = typed(composed, OmegaConf.structured(DemoConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
     check_between("port", config.port, 0, MAX_PORT)
     check_at_least("max_upload_mb", config.max_upload_mb, 1)
     return config
@@ -104,6 +110,7 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
         ConfigError: At the first thing wrong.
     """
     config: PromoteConfig = typed(composed, OmegaConf.structured(PromoteConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
     asked = [config.study is not None, config.run is not None, config.rollback]
     if sum(asked) != 1:
         raise ConfigError(

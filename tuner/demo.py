@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from tuner import cli
 from tuner.config import load_demo
+from tuner.schema import module_names
 
 HELD_UPLOADS = 4
 """How many uploads of the largest size may be in hand at once."""
@@ -27,15 +28,18 @@ def main(composed: DictConfig) -> None:
         with native_noise_to(Path(os.devnull)):
             from PIL import Image
 
-            from tuner import loading, references, store
+            from tuner import loading, references, runtime, store
             from tuner.server import draw
             from tuner.server.guard import Guard, Limits
             from tuner.server.running import serve
             from tuner.server.work import Work
 
+            runtime.check_flags()
             uri = config.tracking.uri
             model = config.model or references.only_registered(store.connect_to_existing(uri))
-            classifier = loading.load(model, tracking_uri=uri)
+            classifier = loading.load(
+                model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
+            )
         # What a visitor sends must not write to the terminal: refused as larger ones are.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         max_bytes = config.max_upload_mb * 2**20

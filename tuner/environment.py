@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuner import __version__
+from tuner import __version__, runtime
 from tuner.functions import find_function
 
 # Every line of theirs may change a weight.
@@ -40,6 +40,7 @@ def environment(model_function: str) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such function.
     """
+    runtime.set_up()
     import keras
     import tensorflow as tf
 

@@ -8,7 +8,9 @@ GlassyError                    exit status
 │   └── StudyError             2   a study that exists, is held, or was made with other settings
 ├── UnavailableError           1   a server or a download that does not answer
 ├── SearchFailed               1   a search that cannot go on
-│   └── NoRoom                 1   the system refuses to write a file
+│   ├── NoRoom                 1   the system refuses to write a file
+│   ├── NoMemory               1   this process may have no more memory
+│   └── ChildDied              1   a process of ours that was killed, or ended by itself
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search goes on
 └── TrialStopped               -   the trial was asked to stop: time is up
 """
@@ -63,6 +65,21 @@ class NoRoom(SearchFailed):
         )
 
 
+class NoMemory(SearchFailed):
+    """There is not enough memory for what was asked, or for the libraries that do it."""
+
+    def __init__(self, error: BaseException, to_do: str = "for this") -> None:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        super().__init__(
+            f"There is not enough memory {to_do} ({said.rstrip('.')}). Raise this process's "
+            f"limit (ulimit -v unlimited), end other programs, or give it less to do."
+        )
+
+
+class ChildDied(SearchFailed):
+    """A process that was to do a part of the work is gone."""
+
+
 class InfeasibleTrial(GlassyError):
     """These values cannot work; the trial is recorded as failed and the search goes on."""
 
@@ -90,6 +107,26 @@ def refusal_to_write(error: BaseException) -> str | None:
     return None
 
 
+def wants_memory(error: BaseException) -> bool:
+    """Say whether an error comes from a want of memory, whichever library words it.
+
+    Args:
+        error: With those that it comes from.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or re.search(_WANTS_OF_MEMORY, str(cause)):
+            return True
+        if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+_WANTS_OF_MEMORY = (
+    r"OOM when allocating|[Oo]ut of memory|[Uu]nable to allocate|[Cc]annot allocate memory"
+    r"|[Cc]an't start new thread|failed to map segment|std::bad_alloc|RESOURCE_EXHAUSTED"
+)
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _REFUSALS_IN_WORDS = (
     "database or disk is full",

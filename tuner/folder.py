@@ -209,7 +209,8 @@ def _check_same(path: Path, name: str, config: StudyConfig) -> None:
     differences = [
         f"{key}: was {before.get(key, 'not set')}, now {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
-        if key != "study" and before.get(key) != after.get(key)
+        # A permission to load changes no training.
+        if key not in ("study", "model.custom_objects") and before.get(key) != after.get(key)
     ]
     if differences:
         raise StudyError(

@@ -6,10 +6,16 @@ its workers, a worker that died is replaced at once, and the driver never needs 
 before TensorFlow has made any of its threads, which would not survive.
 """
 
+import contextlib
+import functools
 import multiprocessing
+import multiprocessing.process
+import multiprocessing.util
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -18,7 +24,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import SearchFailed
+from tuner import streams, surroundings
+from tuner.errors import ChildDied, ConfigError
 
 # Apple's frameworks may not be used after a fork.
 _CAN_FORK = sys.platform == "linux"
@@ -45,7 +52,9 @@ def begin_imports(modules: Sequence[str]) -> None:
         modules: What it imports, before its first child. One that is missing is passed over:
             the child that needs it will say so.
     """
+    surroundings.prepare()
     if _CAN_FORK:
+        _use_short_folder()
         _context.set_forkserver_preload(list(modules))
         forkserver.ensure_running()
 
@@ -59,8 +68,11 @@ def start(serve: Callable[..., None], *args: Any, log_file: Path) -> Child:
         log_file: Gets all that the child prints; appended to.
 
     Raises:
-        SearchFailed: If the process that imports has died.
+        ChildDied: If the process that imports has died.
     """
+    surroundings.prepare()
+    if _CAN_FORK:
+        _use_short_folder()
     ours, theirs = _context.Pipe()
     process = _context.Process(
         target=_run, args=(serve, theirs, args, str(log_file)), daemon=True
@@ -69,8 +81,9 @@ def start(serve: Callable[..., None], *args: Any, log_file: Path) -> Child:
         process.start()
     except (EOFError, OSError) as error:
         ours.close()
-        raise SearchFailed(
-            "The process that imports TensorFlow for the others has died. To see why, run "
+        raise ChildDied(
+            "The process that imports TensorFlow for the others has died: memory may be short "
+            "(ulimit -v), or TensorFlow may not work here. To see why, run "
             'python -c "import tensorflow"'
         ) from error
     finally:
@@ -87,14 +100,18 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
         args: Cross by pickle, as the result does.
 
     Raises:
-        SearchFailed: If the child dies.
+        ChildDied: If the child dies.
     """
     child = start(_answer, function, args, log_file=Path(os.devnull))
     try:
         result, error = child.connection.recv()
-    except EOFError as gone:
-        raise SearchFailed(
-            f"The process that called {function.__name__} with {args} has died."
+    except (EOFError, OSError) as gone:
+        child.process.join()
+        raise ChildDied(
+            f"The process that was to {function.__name__.strip('_').replace('_', ' ')} "
+            f"{how_it_ended(child.process.exitcode)}"
+            # What Linux does to the largest process when there is no memory left.
+            + (", as if memory were short." if child.process.exitcode == -9 else ".")
         ) from gone
     except BaseException:
         # Nobody waits for the answer any more.
@@ -106,6 +123,17 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """Say how a process ended, in words that follow its name.
+
+    Args:
+        exitcode: Negative after a signal; None if nobody knows.
+    """
+    if exitcode is None or exitcode >= 0:
+        return f"ended with exit status {exitcode}"
+    return f"was killed by {signal.Signals(-exitcode).name}"
 
 
 def _answer(connection: Connection, function: Callable[..., Any], args: Sequence[Any]) -> None:
@@ -126,8 +154,41 @@ def _run(
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
+    streams.mend()
+    surroundings.prepare()
     try:
         serve(connection, *args)
     except (EOFError, OSError):
         # The driver is gone: nobody wants the rest, and nothing is worth a slow end.
         os._exit(0)
+
+
+_MAX_SOCKET_NAME = 100
+"""Bytes that a socket's path may have; Linux allows 107."""
+_BELOW_FOLDER = len("/pymp-xxxxxxxx/listener-xxxxxxxx")
+
+
+@functools.cache
+def _use_short_folder() -> None:
+    """Have the sockets of the process that forks made where their paths are short enough.
+
+    Python makes them among the temporary files, whose folder may have any name.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) + _BELOW_FOLDER <= _MAX_SOCKET_NAME:
+        return
+    for parent in (os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp", "/dev/shm"):
+        if not parent or len(os.fsencode(parent)) + _BELOW_FOLDER > _MAX_SOCKET_NAME:
+            continue
+        with contextlib.suppress(OSError):
+            # Nobody else may look into it.
+            folder = tempfile.mkdtemp(prefix="pymp-", dir=parent)
+            break
+    else:
+        raise ConfigError(
+            f"`TMPDIR={tempfile.gettempdir()}` is too long a path for the sockets that "
+            f"processes talk through: set it to a shorter one."
+        )
+    multiprocessing.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+    # What `multiprocessing.util.get_temp_dir` keeps its own folder under.
+    config: Any = multiprocessing.process.current_process()
+    config._config["tempdir"] = folder

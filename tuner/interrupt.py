@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, so that neither is lost.
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP), so that none is lost.
 
 Python raises `KeyboardInterrupt` wherever the main thread happens to be. Inside a destructor or
 a callback from C++ it is printed and forgotten, and a search would go on; so the request is
@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command, with exit status 130 and a word on how to resume."""
+
 _requested = False
 _is_deferring = False
 _is_due = False
 
 
 def install() -> None:
-    """Make SIGTERM end a command as Ctrl-C does, and remember either."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A shell starts background jobs with Ctrl-C ignored, and means it.
+    """Make SIGTERM and SIGHUP end a command as Ctrl-C does, and remember each of them."""
+    for number in SIGNALS:
+        # A shell starts background jobs with Ctrl-C ignored, and nohup a command with SIGHUP
+        # ignored; both mean it.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _request)
     sys.unraisablehook = _report_unless_requested

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner import runtime
 from tuner.errors import DataError, ModelError
 from tuner.schema import DataConfig, GateConfig
 
@@ -54,6 +55,8 @@ class Case:
         champion: What has it, if anything that can be measured.
         incomparable: Why what has it cannot be measured, if that is so.
         output_dir: Existing folder for the evidence.
+        custom_objects: Modules that the models may hold classes of; the user's command names
+            them.
     """
 
     data: DataConfig
@@ -65,6 +68,7 @@ class Case:
     champion: Candidate | None
     incomparable: str | None
     output_dir: Path
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ def judge(case: Case) -> Judgement:
         DataError: If the data are not those that the challenger was trained on.
         ModelError: If a file is no model for these data.
     """
-    from tuner import datasets, training
+    # Before the user's loader, which may well start TensorFlow.
+    runtime.set_up(case.threads)
+    from tuner import datasets
 
     data = datasets.load(case.data, case.seed)
     if data.digest != case.data_digest:
@@ -103,9 +109,8 @@ def judge(case: Case) -> Judgement:
             f"was {case.data_digest}, and is {data.digest} now. Put back what was there, or "
             f"search again."
         )
-    training.set_threads(case.threads)
     test_digest = data.test_digest()
-    ours = _measure(case.challenger, data)
+    ours = _measure(case.challenger, data, case.custom_objects)
     decision = _decide(case, ours, data, test_digest)
     profile = {
         "image_shape": list(data.image_shape),
@@ -131,15 +136,18 @@ def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> Ga
             f"alias yourself in MLflow."
         )
         return gate.GateDecision(False, reason, ours)
-    return gate.decide(case.gate, ours, _measure(case.champion, data), data.class_names)
+    theirs = _measure(case.champion, data, case.custom_objects)
+    return gate.decide(case.gate, ours, theirs, data.class_names)
 
 
-def _measure(candidate: Candidate, data: ImageData) -> Measured:
+def _measure(
+    candidate: Candidate, data: ImageData, custom_objects: tuple[str, ...]
+) -> Measured:
     from tuner import evaluation, gate, training
     from tuner.loading import load_file
 
     what = f"version {candidate.version}"
-    model, test = load_file(candidate.path, what), data.test
+    model, test = load_file(candidate.path, what, custom_objects), data.test
     try:
         output = training.predict(model, test)
         probabilities = evaluation.as_probabilities(output, len(test), len(data.class_names))

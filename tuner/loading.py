@@ -6,7 +6,10 @@ it was compared with the checksum that the registry has of it.
 """
 
 import logging
+import re
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from mlflow.models import Model
 
-from tuner import checksums, evaluation, images, references, store
+from tuner import checksums, evaluation, images, references, runtime, store
+from tuner.custom_objects import CustomObjects, permitted
 from tuner.drawings import Form, Steps
-from tuner.errors import ModelError
+from tuner.errors import ModelError, wants_memory
 from tuner.evaluation import Probabilities
 from tuner.images import ImageFiles
 from tuner.references import FoundModel
@@ -146,7 +150,9 @@ class Classifier:
         return FilePredictions(files, probabilities, self.classes)
 
 
-def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
+def load(
+    model: str, *, tracking_uri: str | None = None, custom_objects: CustomObjects = None
+) -> Classifier:
     """Load a model of the store, safely.
 
     The file of a registry version is compared with the SHA-256 in the version's tag
@@ -158,10 +164,14 @@ def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
             `models:/<name>/<version>`, `models:/<model id>` or `runs:/<run>/model`.
         tracking_uri: Of the store; None for `MLFLOW_TRACKING_URI`, and without that for
             `sqlite:///mlflow.db` in the current folder.
+        custom_objects: What the model may hold beside Keras's own layers: modules of your own
+            (`"my_layers"`, a module, or a list of them), which are imported and whose code then
+            runs, or a mapping from names to classes and functions.
 
     Raises:
-        UserError: If there is no such model, its file was altered, or it holds what is not
-            Keras's own.
+        ConfigError: If a module cannot be imported.
+        UserError: If there is no such model, its file was altered, or it holds what is neither
+            Keras's own nor permitted.
         UnavailableError: If the store does not answer.
     """
     client = store.connect_to_existing(tracking_uri)
@@ -172,7 +182,28 @@ def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
         metadata = _metadata(found, description)
         file = references.fetch(client, found, checksums.MODEL_FILE, Path(folder))
         _check_file(found, file)
-        loaded = load_file(file, found.reference)
+        return _classifier(found, metadata, file, custom_objects)
+
+
+def load_folder(folder: Path, what: str, custom_objects: CustomObjects = None) -> Classifier:
+    """Load a model that `packaging.save` has just written, as `load` will load it.
+
+    Args:
+        folder: In MLflow's format.
+        what: How a message calls the model.
+        custom_objects: See `load`.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    found = FoundModel(what, str(folder), None)
+    metadata = _metadata(found, folder / "MLmodel")
+    return _classifier(found, metadata, folder / checksums.MODEL_FILE, custom_objects)
+
+
+def _classifier(
+    found: FoundModel, metadata: dict[str, Any], file: Path, custom_objects: CustomObjects
+) -> Classifier:
     form = metadata.get("form")
     classifier = Classifier(
         found,
@@ -181,9 +212,9 @@ def load(model: str, *, tracking_uri: str | None = None) -> Classifier:
         form=Form.from_dict(form) if form else None,
         data=str(metadata.get("data")),
         data_digest=str(metadata.get("data_digest")),
-        model=loaded,
+        model=load_file(file, found.reference, custom_objects),
     )
-    _check_shapes(classifier)
+    _check_form(classifier)
     return classifier
 
 
@@ -227,41 +258,84 @@ def _check_file(found: FoundModel, file: Path) -> None:
         )
 
 
-def load_file(path: Path, what: str) -> Any:
+def load_file(path: Path, what: str, custom_objects: CustomObjects = None) -> Any:
     """Load a `.keras` file in Keras's safe mode, not compiled.
 
     Args:
         path: The file.
         what: How a message calls the model.
+        custom_objects: See `load`.
 
     Raises:
-        ModelError: If it is damaged, or holds what is not Keras's own.
+        ConfigError: If a module cannot be imported, or Keras does not run on TensorFlow.
+        ModelError: If it is damaged, needs more memory than there is, or holds what is neither
+            Keras's own nor permitted.
     """
+    runtime.import_tensorflow()
     import keras
 
+    known = permitted(custom_objects)
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return keras.models.load_model(
+            path, custom_objects=known, compile=False, safe_mode=True
+        )
     except Exception as error:
         # Anything: Keras raises what the damage, or what somebody has put there, leads to.
-        found = "a Lambda layer, whose code could do anything"
-        if "`Lambda` layer" not in str(error):
-            found = f"what Keras's safe mode does not know ({_first_line(error)})"
-        raise _unusable(
-            what,
-            f"it holds {found}. Only Keras's own layers are loaded, and no code beside them",
-        ) from error
+        raise _unusable(what, _why_not(error, path)) from error
 
 
-def _check_shapes(classifier: Classifier) -> None:
-    """Refuse a model that is not of the form that its description says."""
-    expected = (None, *classifier.image_shape), (None, len(classifier.classes))
-    actual = classifier.model.input_shape, classifier.model.output_shape
-    if actual != expected:
+def _why_not(error: Exception, path: Path) -> str:
+    """Say why Keras does not load a file, in words that follow "because"."""
+    text = str(error)
+    if wants_memory(error):
+        return f"it needs more memory than there is ({_first_line(error)})"
+    if "`Lambda` layer" in text:
+        return (
+            "it holds a Lambda layer, whose code could do anything. Only Keras's own layers "
+            "are loaded, and no code beside them: make it a registered class of your own, in a "
+            "module that `custom_objects` permits"
+        )
+    if unknown := re.search(r"Could not locate (class|function) '([^'\n]{1,100})'", text):
+        return (
+            f"it holds the {unknown[1]} {unknown[2]!r}, which is not Keras's own. If you trust "
+            f"the model, permit the module that defines {unknown[2]}: "
+            f"custom_objects=<module> (model.custom_objects=<module> in a search)"
+        )
+    if not zipfile.is_zipfile(path):
+        return f"its file is damaged: it is no .keras archive ({path.stat().st_size} bytes)"
+    if isinstance(error, zipfile.BadZipFile | EOFError | OSError | KeyError | zlib.error):
+        return f"its file is damaged ({_first_line(error)})"
+    return (
+        f"it holds what Keras's safe mode does not know ({_first_line(error)}). Only Keras's "
+        f"own layers are loaded, and no code beside them"
+    )
+
+
+def _check_form(classifier: Classifier) -> None:
+    """Refuse a model that is not of the form that its description says.
+
+    It is shown images as the worker has shown it some: what Keras makes of an axis of channels
+    or a batch size that the model's Input says is Keras's business.
+    """
+    from tuner.building import answer, reason_of
+
+    shape, num_classes = classifier.image_shape, len(classifier.classes)
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    try:
+        answer(classifier.model, images, num_classes)
+    except Exception as error:
+        # Anything: it is the model's own computation.
+        if wants_memory(error):
+            raise _unusable(
+                classifier.source.reference,
+                f"it needs more memory than there is ({_first_line(error)})",
+            ) from error
+        expected = f"{(None, *shape)} and {(None, num_classes)}"
         raise _unusable(
             classifier.source.reference,
-            f"it must take and return arrays of the shapes {expected[0]} and {expected[1]}, as "
-            f"its description says, but takes {actual[0]} and returns {actual[1]}",
-        )
+            f"it must take and return arrays of the shapes {expected}, as its description "
+            f"says, but: {reason_of(error).rstrip('.')}",
+        ) from error
 
 
 def _unusable(what: str, why: str) -> ModelError:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tuner import streams
+
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -80,17 +82,20 @@ def native_noise_to(log_file: Path) -> Iterator[None]:
     Args:
         log_file: Appended to.
     """
-    sys.stderr.flush()
-    screen = os.dup(2)
     python_stderr = sys.stderr
+    # A notebook's has no descriptor, and C++ writes past it.
+    is_descriptor = streams.descriptor_of(python_stderr) == 2
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        python_stderr.flush()
+    screen = os.dup(2)
     with log_file.open("ab") as log:
         os.dup2(log.fileno(), 2)
-    if python_stderr.isatty() or getattr(python_stderr, "fileno", lambda: -1)() == 2:
-        sys.stderr = os.fdopen(os.dup(screen), "w", buffering=1)
+    if is_descriptor:
+        sys.stderr = streams.outlet(screen, python_stderr)
     try:
         yield
     finally:
-        if sys.stderr is not python_stderr:
+        if is_descriptor:
             sys.stderr.close()
             sys.stderr = python_stderr
         os.dup2(screen, 2)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner import forkserver, relay
+from tuner import forkserver, relay, runtime
 from tuner.errors import SearchFailed
 from tuner.schema import SearchConfig
 from tuner.space import Space
@@ -107,6 +107,8 @@ def _serve(
     """Answer the driver until it hangs up."""
     relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
     try:
+        # Keras Tuner imports it; what may be wrong with it is said in one message.
+        runtime.import_tensorflow()
         from tuner.oracle import SearchOracle
 
         oracle = SearchOracle(search, space, objective, seed, journal)

@@ -6,6 +6,7 @@ on the worker's side, and it touches no tracking store.
 
 import importlib.metadata
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from tuner.drawings import Form
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
-def save(model: Any, data: ImageData, form: Form | None, model_dir: Path) -> None:
+def save(
+    model: Any,
+    data: ImageData,
+    form: Form | None,
+    model_dir: Path,
+    custom_objects: Sequence[str] = (),
+) -> None:
     """Save a Keras model in MLflow's format.
 
     Args:
@@ -29,6 +36,8 @@ def save(model: Any, data: ImageData, form: Form | None, model_dir: Path) -> Non
             and its first training image is the model's example of an input.
         form: How drawings look in these data, if they are such; goes there too.
         model_dir: Folder to make.
+        custom_objects: Modules that hold classes of the user's own; told in the metadata, so
+            that a person knows what to permit. Nothing is imported from there.
     """
     mlflow.tensorflow.save_model(
         model,
@@ -43,6 +52,7 @@ def save(model: Any, data: ImageData, form: Form | None, model_dir: Path) -> Non
             "class_names": list(data.class_names),
             "image_shape": list(data.image_shape),
             "form": form and form.to_dict(),
+            **({"custom_objects": list(custom_objects)} if custom_objects else {}),
         },
     )
 

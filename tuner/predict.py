@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tuner import cli
 from tuner.config import load_predict, to_dict
+from tuner.schema import module_names
 
 if TYPE_CHECKING:
     from tuner.loading import FilePredictions
@@ -33,11 +34,14 @@ def main(composed: DictConfig) -> None:
 
     chosen = images.check(images.find(Path(config.images)))
     with native_noise_to(Path(os.devnull)):
-        from tuner import drawings, loading, references, store
+        from tuner import drawings, loading, references, runtime, store
 
+        runtime.check_flags()
         uri = config.tracking.uri
-        model = config.model or references.only_registered(store.connect(uri))
-        classifier = loading.load(model, tracking_uri=uri)
+        model = config.model or references.only_registered(store.connect_to_existing(uri))
+        classifier = loading.load(
+            model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
+        )
         steps = drawings.Steps(**to_dict(config.prepare))
         files = images.read(
             chosen.paths, classifier.image_shape, classifier.form, steps, may_leave_out=True

@@ -12,6 +12,7 @@ from rich.console import Console
 from tuner import cli
 from tuner.config import load_promote, with_settings
 from tuner.errors import ConfigError, StudyError
+from tuner.schema import module_names
 
 if TYPE_CHECKING:
     import mlflow
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     """Judge a trial's model against the champion, or roll the champion back."""
     config = load_promote(composed)
-    from tuner import forkserver
+    from tuner import forkserver, runtime
     from tuner.logs import native_noise_to
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -31,6 +32,7 @@ def main(composed: DictConfig) -> None:
             forkserver.begin_imports(["tuner.preload"])
         from tuner import store
 
+        runtime.check_flags()
         client = store.connect_to_existing(config.tracking.uri)
         said = _roll_back(client, config) if config.rollback else _promote(client, config)
     console.print(said)
@@ -47,6 +49,8 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         study = records.find_study(client, str(config.study))
         trial = records.best_trial(client, study)
     settings = with_settings(study.config, {"data": config.data, "registry": config.registry})
+    # What the store names is told, and never imported.
+    settings.model["custom_objects"] = list(module_names(config.custom_objects))
     if settings.registry.name is None:
         raise ConfigError(
             f"`registry.name` must be a name, but study {study.name} was searched with null: "
@@ -62,7 +66,9 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         validation={k: v for k, v in recorded.metrics.items() if k == objective},
     )
     if settings.registry.refit and recorded.kind != names.KIND_REFIT:
-        challenger = refit.refit(records.tracker_of(client, study), settings, challenger)
+        challenger = refit.refit(
+            records.tracker_of(client, study), settings, study.engine, challenger
+        )
     return str(promotion.promote(client, settings, challenger))
 
 

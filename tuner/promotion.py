@@ -149,6 +149,7 @@ def _judge(
         champion=theirs,
         incomparable=reason,
         output_dir=evidence,
+        custom_objects=config.custom_objects,
     )
     judgement: Judgement = forkserver.call(judge, case)
     return judgement

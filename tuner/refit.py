@@ -5,15 +5,18 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from tuner import forkserver, names
+from tuner import forkserver, names, runtime
 from tuner.errors import SearchFailed
+from tuner.functions import find_function
 from tuner.promotion import Challenger
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
 from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
 
 
-def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Challenger:
+def refit(
+    tracker: Tracker, config: StudyConfig, engine: str, challenger: Challenger
+) -> Challenger:
     """Train a trial's values for as many epochs on more images, and record it as a run.
 
     The validation metrics are left out: those images are trained on now. Doing it again finds
@@ -22,6 +25,7 @@ def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Chal
     Args:
         tracker: What records the trial's study; its run is open.
         config: How it is trained and tested.
+        engine: The study's; see `tuner.engine`.
         challenger: The trial.
 
     Returns:
@@ -36,7 +40,7 @@ def refit(tracker: Tracker, config: StudyConfig, challenger: Challenger) -> Chal
     if run is None or run.finished is None:
         run = tracker.open_trial(trial_id, challenger.values, {}, names.KIND_REFIT)
         try:
-            outcome = _record(tracker, config, study.engine, challenger, trial_id)
+            outcome = _record(tracker, config, engine, challenger, trial_id)
         except BaseException:
             with contextlib.suppress(Exception):
                 tracker.kill_trial(trial_id)
@@ -72,9 +76,14 @@ def train(
     config: StudyConfig, engine: str, study: str, trial_id: str, values: Values, folder: str
 ) -> Outcome:
     """Train, evaluate and draw it; called in a child, since it imports TensorFlow."""
+    # Before the user's loader, which may well start TensorFlow.
+    runtime.set_up(config.executor.threads)
     from tuner import datasets
     from tuner.worker import Worker
 
+    # The model's module before the loader runs: it may set what TensorFlow takes only before
+    # its first operation.
+    find_function("model._target_", config.model_function)
     data = datasets.load(config.data, config.seed)
     both = dataclasses.replace(data, train=data.train.joined(data.validation))
     request = TrialRequest(

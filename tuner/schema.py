@@ -191,6 +191,16 @@ class StudyConfig:
         """The model function's dotted name."""
         return str(self.model["_target_"])
 
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What the model function is given beside the values and the data's shape."""
+        return {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
+
+    @property
+    def custom_objects(self) -> tuple[str, ...]:
+        """Modules whose classes and functions its models may hold; checked."""
+        return module_names(self.model.get("custom_objects"))
+
     def searched_space(self) -> Space:
         """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
         space = Space.parse(self.space, self.model_function)
@@ -208,13 +218,14 @@ class StudyConfig:
         ends = None if epochs is None else frozenset(whole(n) for n in epochs.options or ())
         return WorkerSetup(
             self.model_function,
-            {key: value for key, value in self.model.items() if key != "_target_"},
+            self.model_arguments,
             self.objective,
             self.executor.threads,
             engine,
             self.training.engine == "auto",
             study,
             CheckpointSetup(self.curves.every_seconds, ends),
+            self.custom_objects,
         )
 
 
@@ -227,6 +238,7 @@ class PromoteConfig:
     rollback: bool = False
     data: dict[str, Any] = MISSING
     registry: dict[str, Any] = MISSING
+    custom_objects: Any = None
     tracking: TrackingConfig = MISSING
 
 
@@ -257,6 +269,7 @@ class PredictConfig:
     model: str | None = None
     prepare: PrepareConfig = MISSING
     show: bool = False
+    custom_objects: Any = None
     tracking: TrackingConfig = MISSING
 
 
@@ -278,7 +291,13 @@ class DemoConfig:
     host: str = "127.0.0.1"
     port: int = 7860
     max_upload_mb: int = 10
+    custom_objects: Any = None
     tracking: TrackingConfig = MISSING
+
+
+def module_names(value: Any) -> tuple[str, ...]:
+    """Return the modules that a key `custom_objects` names: one, a list of them, or none."""
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 SEARCHES: Mapping[str, type[SearchConfig]] = {

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ from omegaconf import DictConfig
 
 from tuner import cli, passwords
 from tuner.config import flatten, load, to_dict
+from tuner.errors import DataError, ModelError
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
     ProcessesConfig,
     RandomConfig,
     RayConfig,
+    SerialConfig,
     StudyConfig,
 )
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
     from tuner.promotion import Promotion
+    from tuner.rehearsal import Rehearsal
     from tuner.study import Best
     from tuner.tracking import DataRecord, Tracker
 
@@ -95,13 +99,18 @@ def _search(
     with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
-        from tuner import datasets, store
+        from tuner import datasets, runtime, store
         from tuner.engine import choose
         from tuner.environment import environment
-        from tuner.functions import check_function
+        from tuner.functions import check_function, is_ours
         from tuner.registry import Registry
 
-        data = datasets.load(config.data, config.seed)
+        runtime.check_flags()
+        if isinstance(config.executor, SerialConfig) and not is_ours(config.data._target_):
+            # In a child, because a loader may start TensorFlow, which trials set up here.
+            data = forkserver.call(datasets.load, config.data, config.seed)
+        else:
+            data = datasets.load(config.data, config.seed)
         if isinstance(config.executor, RayConfig):
             from tuner.executors import cluster
 
@@ -128,6 +137,7 @@ def _search(
             with (
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
+                contextlib.closing(_make_rehearsal(config, data, held)) as rehearsal,
             ):
                 curves = _make_curves(config, data, held, surroundings)
                 lines = _run(
@@ -140,6 +150,7 @@ def _search(
                     oracle,
                     executor,
                     curves,
+                    rehearsal,
                     console,
                     waiting,
                 )
@@ -150,6 +161,11 @@ def _search(
             logger.warning(
                 "Interrupted. To go on after the last finished trial:\n  %s", command
             )
+            raise
+        except (DataError, ModelError):
+            if oracle.num_told == 0:
+                # Nothing has ended: the name is free for what the user mends.
+                shutil.rmtree(held.path, ignore_errors=True)
             raise
         except Exception:
             logger.debug("The search failed.", exc_info=True)
@@ -166,6 +182,7 @@ def _run(
     oracle: OracleProcess,
     executor: Executor,
     curves: CurveStore,
+    rehearsal: Rehearsal,
     console: Console,
     waiting: Status,
 ) -> list[str]:
@@ -194,7 +211,7 @@ def _run(
     settings = [*held.settings, picture]
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
     tracker.log_study({}, {"tuner.engine": str(held.state.engine)})
-    status = "FAILED"
+    status, is_void = "FAILED", False
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
         forecast = Forecast(
@@ -220,6 +237,7 @@ def _run(
             tracker=tracker,
             progress=progress,
             deadline=deadline,
+            rehearsal=rehearsal,
         )
         waiting.stop()
         with progress:
@@ -241,15 +259,20 @@ def _run(
                 validation={objective.name: best.score},
             )
             if config.registry.refit:
-                challenger = refit.refit(tracker, config, challenger)
+                challenger = refit.refit(tracker, config, str(held.state.engine), challenger)
             promoted = promotion.promote(client, config, challenger)
         study.finish()
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except (DataError, ModelError):
+        is_void = oracle.num_told == 0
+        raise
     finally:
         tracker.close_study(status)
+        if is_void:
+            _withdraw(client, tracker)
     report = _report(client, tracker, held)
     waiting.stop()
     lines = _closing_lines(config, data, best, promoted, tracker, oracle.num_told, report)
@@ -263,6 +286,22 @@ def _settle(held: StudyFolder, chosen: Engine) -> None:
         held.state.engine = chosen.name
         held.save_state()
         logger.info("%s", chosen)
+
+
+def _withdraw(client: mlflow.MlflowClient, tracker: Tracker) -> None:
+    """Delete the runs of a study in which nothing has ended (`mlflow runs restore` undoes)."""
+    study = client.get_run(tracker.run_id)
+    query = f"tags.`tuner.study_id` = '{study.data.tags['tuner.study_id']}'"
+    for run in client.search_runs([study.info.experiment_id], query):
+        client.delete_run(run.info.run_id)
+
+
+def _make_rehearsal(config: StudyConfig, data: ImageData, held: StudyFolder) -> Rehearsal:
+    from tuner.rehearsal import Rehearsal
+
+    return Rehearsal(
+        config, config.worker_setup(held.path.name, str(held.state.engine)), data, held.log_file
+    )
 
 
 def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
@@ -319,7 +358,7 @@ def _make_curves(
         # The split follows from these.
         "data": [data.digest, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
-        "arguments": config.model,
+        "arguments": {**config.model_arguments, "_target_": config.model_function},
         "engine": held.state.engine,
         "threads": config.executor.threads,
         "environment": surroundings,

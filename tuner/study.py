@@ -14,6 +14,7 @@ from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
 from tuner.folder import StudyFolder
 from tuner.progress import Progress
+from tuner.rehearsal import Rehearsal
 from tuner.stopwatch import Stopwatch
 from tuner.tracking import Tracker
 from tuner.trial import (
@@ -97,6 +98,7 @@ class Study:
         curves: What keeps their checkpoints.
         log_models: Whose models are logged: `all`, `best` (those of the ten best) or `none`.
         deadline: Time (seconds since 1970) at which it stops, or None.
+        rehearsal: What finds out beside the first trial that the study cannot end well.
     """
 
     def __init__(
@@ -111,7 +113,9 @@ class Study:
         curves: CurveStore,
         log_models: str,
         deadline: float | None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
+        self._rehearsal = rehearsal
         self._objective = objective
         self._seed = seed
         self._folder = folder
@@ -158,7 +162,9 @@ class Study:
 
         Raises:
             SearchFailed: If three trials in a row fail and none has succeeded.
-            ModelError: If the model function does not return what it must.
+            DataError: If the loader returns other data each time.
+            ModelError: If the model function does not return what it must, or nobody could
+                load its model.
             NoRoom: If a worker cannot write its files.
             KeyboardInterrupt: As it came, once the open runs are marked KILLED.
         """
@@ -167,11 +173,15 @@ class Study:
             while self._in_flight:
                 interrupt.check()
                 with self._stopwatch.counting("waiting"):
-                    outcomes = self._executor.wait(self._record_epoch)
+                    outcomes = self._executor.wait(self._record_epoch, self._rehearsal)
+                if self._rehearsal is not None:
+                    self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
                 for outcome in outcomes:
                     with self._stopwatch.counting("recording"):
                         self._record(outcome)
                 self._fill()
+            if self._rehearsal is not None:
+                self._rehearsal.finish()
         except BaseException:
             self._abandon()
             raise
@@ -260,11 +270,14 @@ class Study:
             self._progress.pass_over([proposal.values])
             return
         self._in_flight[trial_id] = proposal
+        seed = trial_seed(self._seed, proposal.values)
+        if self._rehearsal is not None:
+            self._rehearsal.offer(proposal.values, seed)
         self._executor.submit(
             TrialRequest(
                 trial_id=trial_id,
                 values=proposal.values,
-                seed=trial_seed(self._seed, proposal.values),
+                seed=seed,
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(self._deadline) else self._deadline,
                 curve_dir=str(self._curves.begin(trial_id, proposal.values)),

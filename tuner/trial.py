@@ -101,6 +101,7 @@ class WorkerSetup:
         falls_back: Whether Keras's loop may take its place; see `tuner.training.fit`.
         study: The study's name.
         checkpoints: Those of the trials' curves.
+        custom_objects: Modules that hold classes of the user's own.
     """
 
     model_function: str
@@ -111,6 +112,7 @@ class WorkerSetup:
     falls_back: bool = True
     study: str = ""
     checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

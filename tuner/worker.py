@@ -1,11 +1,10 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
 import functools
-import logging
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner import artifacts, drawings, evaluation, garbage, interrupt, names, training
+from tuner import (
+    artifacts,
+    custom_objects,
+    drawings,
+    evaluation,
+    garbage,
+    interrupt,
+    names,
+    runtime,
+    training,
+)
+from tuner.building import build, no_such_objective
 from tuner.curves import Curve, CurveWriter, curve_of
 from tuner.datasets import ImageData
 from tuner.drawings import Form
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
-from tuner.functions import find_function
+from tuner.functions import find_function, is_ours
 from tuner.trial import (
     TIME_IS_UP,
     Metrics,
@@ -28,14 +38,10 @@ from tuner.trial import (
     TrialFiles,
     TrialRequest,
     TrialResult,
-    Value,
     WorkerSetup,
     all_finite,
     whole,
 )
-
-# Every trial is a new model and traces its programs anew; TensorFlow takes that for a mistake.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 class Worker:
@@ -52,8 +58,12 @@ class Worker:
     def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
         self._setup = setup
         self._data = data
+        # Before any code of the user's, which may well start TensorFlow.
+        runtime.set_up(setup.threads)
+        if is_ours(setup.model_function):
+            runtime.use_keras_as_it_comes()
+        custom_objects.permitted(setup.custom_objects)
         self._build = find_function("model._target_", setup.model_function)
-        training.set_threads(setup.threads)
         # Keras asks for a full collection to forget a model, after every trial.
         garbage.keep_all()
 
@@ -132,37 +142,16 @@ class Worker:
 
     def _model(self, request: TrialRequest) -> tuple[Any, Curve | None]:
         """Build the model, check that the study can use it, and find its curve."""
-        num_classes = len(self._data.class_names)
-        values = _WatchedValues(request.values)
-        model = self._build(
-            values,
-            self._data.image_shape,
-            num_classes,
-            **self._setup.model_arguments,
+        model, knows_epochs = build(
+            self._build,
+            self._setup,
+            request.values,
+            self._data.train.images[:2],
+            len(self._data.class_names),
         )
-        name = f"model._target_={self._setup.model_function}"
-        if not isinstance(model, keras.Model):
-            raise ModelError(
-                f"`{name}` must return a compiled keras.Model, but returned "
-                f"{type(model).__name__}."
-            )
-        if not model.compiled:
-            raise ModelError(
-                f"`{name}` must return a compiled keras.Model: call model.compile(…) in it."
-            )
-        images = self._data.train.images[:2]
-        try:
-            output = keras.ops.convert_to_numpy(model(images, training=False))
-            if not np.isfinite(output).all():
-                raise InfeasibleTrial(
-                    "The model's output must be finite, but is not from the start."
-                )
-            evaluation.as_probabilities(output, len(images), num_classes)
-        except ValueError as error:
-            raise ModelError(f"`{name}`: {error}") from error
         if request.curve_dir is None:
             return model, None
-        epochs = whole(request.values["epochs"]) if values.knows_epochs else None
+        epochs = whole(request.values["epochs"]) if knows_epochs else None
         return model, curve_of(Path(request.curve_dir), epochs)
 
     @functools.cached_property
@@ -181,7 +170,9 @@ class Worker:
         # Not at the top: MLflow takes 0.8 s to import, and the first trial can begin without.
         from tuner import packaging
 
-        packaging.save(model, self._data, self._form, output_dir / "model")
+        packaging.save(
+            model, self._data, self._form, output_dir / "model", self._setup.custom_objects
+        )
         metrics = {
             names.TEST_LOSS: result.loss,
             names.TEST_ACCURACY: result.accuracy,
@@ -191,50 +182,6 @@ class Worker:
         }
         files = TrialFiles(tuple(map(str, written)), str(output_dir / "model"))
         return metrics, files
-
-
-class _WatchedValues(dict[str, Value]):
-    """The values that a model is built from, and whether `epochs` was looked at.
-
-    Whoever takes all values at once has looked: what became of them cannot be known.
-    """
-
-    knows_epochs = False
-
-    def __getitem__(self, name: str) -> Value:
-        self.knows_epochs |= name == "epochs"
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.knows_epochs |= name == "epochs"
-        return super().get(name, default)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        self.knows_epochs |= name == "epochs"
-        return super().pop(name, *default)
-
-    def _all(self) -> dict[str, Value]:
-        self.knows_epochs = True
-        return dict(super().items())
-
-    def items(self) -> Any:
-        return self._all().items()
-
-    def values(self) -> Any:
-        return self._all().values()
-
-    def copy(self) -> dict[str, Value]:
-        return self._all()
-
-    def __or__(self, other: Any) -> Any:
-        return self._all() | other
-
-    def __ror__(self, other: Any) -> Any:
-        return other | self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        # Makes `dict(values)` and `**values` ask for each value.
-        return super().__iter__()
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -258,10 +205,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         # The shortest number that is the same float32: 0.973, not 0.9729999899864197.
         metrics = {name: float(str(np.float32(value))) for name, value in (logs or {}).items()}
         if self._objective not in metrics:
-            raise ModelError(
-                f"`search.objective` must be a metric of the model, but {self._objective} is "
-                f"not among {', '.join(metrics)}."
-            )
+            raise no_such_objective(self._objective, list(metrics))
         if not all_finite(metrics):
             raise InfeasibleTrial(
                 f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."

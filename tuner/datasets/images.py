@@ -18,7 +18,7 @@ from tuner import folders
 from tuner.datasets import splitting
 from tuner.datasets.arrays import check_brightness, checked_images, checked_labels
 from tuner.errors import DataError
-from tuner.functions import find_function
+from tuner.functions import call_loader
 
 if TYPE_CHECKING:
     from tuner.schema import DataConfig
@@ -216,7 +216,7 @@ def load(config: DataConfig, seed: int) -> ImageData:
         DataError: If the data cannot be read or are not what they must be.
         UnavailableError: If they would have to be downloaded and cannot be.
     """
-    source = find_function("data._target_", config._target_)(config)
+    source = call_loader(config._target_, config)
     if not isinstance(source, LabelledImages):
         raise DataError(
             f"{config._target_} must return tuner.datasets.LabelledImages, but returned "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
@@ -24,6 +25,19 @@ def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
     from tuner.worker import Worker
 
     return Worker(setup, data).run
+
+
+class Beside(Protocol):
+    """What goes on beside trials, and may end the study."""
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """What has something to say, in the course of time."""
+        ...
+
+    def attend(self) -> bool:
+        """Take what has been said, without waiting; say whether trials need not end."""
+        ...
 
 
 class Executor(Protocol):
@@ -48,11 +62,12 @@ class Executor(Protocol):
         """Take a trial, without waiting for it."""
         ...
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until trials have ended or the capacity has changed.
 
         Args:
             on_epoch: Called meanwhile, in the caller's thread, for every epoch that ends.
+            beside: Attended to meanwhile; ends the waiting if it says so.
 
         Returns:
             How the trials that have ended did; empty if only the capacity has changed.

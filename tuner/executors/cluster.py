@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tuner
-from tuner import forkserver
+from tuner import forkserver, runtime
 from tuner.errors import ConfigError, UnavailableError
 from tuner.functions import find_function
 
@@ -141,6 +141,7 @@ def own_modules(model_function: str) -> list[str]:
     Args:
         model_function: Dotted name; its module is imported, to see what that imports.
     """
+    runtime.set_up()
     find_function("model._target_", model_function)
     here = Path.cwd()
     paths = {Path(next(iter(tuner.__path__)))}

@@ -7,7 +7,6 @@ pipes close and the workers end by themselves.
 """
 
 import shutil
-import signal
 from collections.abc import Collection
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,7 +18,7 @@ import psutil
 from tuner import forkserver, relay
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
-from tuner.executors import MakeRunTrial
+from tuner.executors import Beside, MakeRunTrial
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
@@ -79,7 +78,7 @@ class ProcessExecutor:
         self._queue.append(request)
         self._assign()
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until at least one trial has ended, and return those that have.
 
         Raises:
@@ -88,13 +87,18 @@ class ProcessExecutor:
         outcomes: list[Outcome] = []
         while not outcomes:
             connections: list[Any] = [worker.connection for worker in self._workers]
-            for connection in wait(connections):
-                worker = next(w for w in self._workers if w.connection is connection)
+            others = [] if beside is None else beside.connections
+            for connection in wait([*connections, *others]):
+                worker = next((w for w in self._workers if w.connection is connection), None)
+                if worker is None:
+                    continue
                 try:
                     outcomes += self._receive(worker, on_epoch)
                 except (EOFError, OSError):
                     outcomes += self._replace(worker)
             outcomes += self._queue.expire()
+            if beside is not None and beside.attend():
+                break
             self._assign()
         return outcomes
 
@@ -136,7 +140,7 @@ class ProcessExecutor:
     def _replace(self, worker: "_Worker") -> list[Outcome]:
         """Start another worker in place of one that died, and try its trial again."""
         worker.process.join()
-        how = _how_it_ended(worker.process.exitcode)
+        how = forkserver.how_it_ended(worker.process.exitcode)
         request = worker.request
         if request is None:
             self._num_lost_starts += 1
@@ -233,9 +237,3 @@ def _save(data: ImageData, folder: Path) -> _Files:
     return _Files(
         folder, {"name": data.name, "class_names": data.class_names, "digest": data.digest}
     )
-
-
-def _how_it_ended(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"was killed by {signal.Signals(-exitcode).name}"
-    return f"ended with exit status {exitcode}"

@@ -23,7 +23,7 @@ from ray.exceptions import RayError, RayTaskError
 from tuner import interrupt, relay
 from tuner.datasets import ImageData
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
-from tuner.executors import MakeRunTrial, cluster
+from tuner.executors import Beside, MakeRunTrial, cluster
 from tuner.executors.parcels import CheckpointParcel, FileParcel, moved
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.schema import RayConfig
@@ -96,7 +96,7 @@ class RayExecutor:
         self._queue.append(request)
         self._assign()
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until trials have ended or the capacity has changed; see `Executor`.
 
         Raises:
@@ -110,6 +110,8 @@ class RayExecutor:
         while not outcomes and self.capacity == capacity:
             # Ray calls back from C++, where Python drops an interrupt.
             interrupt.check()
+            if beside is not None and beside.attend():
+                break
             self._follow_cluster()
             slot = self._next_with_news()
             if slot is not None:

@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Collection
 
-from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
+from tuner.errors import TrialStopped
+from tuner.executors import Beside
+from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialRequest
 
 
 class SerialExecutor:
@@ -34,11 +36,19 @@ class SerialExecutor:
         """Queue a trial."""
         self._requests.append(request)
 
-    def wait(self, on_epoch: OnEpoch) -> list[Outcome]:
+    def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Run the trial that was submitted first, and return how it ended."""
         if self._run_trial is None:
             self._run_trial = self._make_worker()
-        return [self._run_trial(self._requests.popleft(), on_epoch)]
+
+        def report(
+            trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+        ) -> None:
+            on_epoch(trial_id, epoch, metrics, is_reused)
+            if beside is not None and beside.attend():
+                raise TrialStopped("Stopped because the study cannot use what comes of it.")
+
+        return [self._run_trial(self._requests.popleft(), report)]
 
     def close(self) -> None:
         """Forget what is queued."""
