@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 from tuner import cli
 from tuner.config import load_demo
 from tuner.errors import ConfigError, UserError
+from tuner.escapes import visible
+from tuner.schema import DemoConfig
 
 
 def main(composed: DictConfig) -> None:
@@ -38,9 +40,9 @@ def main(composed: DictConfig) -> None:
             application = demo_page.application(classifier, config.max_upload_mb * 2**20)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
+        title = visible(classifier.source.title)
         print(
-            f"{classifier.source.title} is waiting for drawings at http://{shown}:{port} "
-            f"(Ctrl-C ends it)",
+            f"{title} is waiting for drawings at http://{shown}:{port} (Ctrl-C ends it)",
             flush=True,
         )
         serving.serve(application, listener)
@@ -70,4 +72,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/demo")
+    cli.run(main, "commands/demo", DemoConfig)

@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from tuner import passwords
 from tuner.config import flatten, to_dict
 from tuner.errors import StudyError
 from tuner.schema import StudyConfig
@@ -158,7 +159,7 @@ def hold(name: str, config: StudyConfig, overrides: Sequence[str]) -> Iterator[S
     Args:
         name: The study's.
         config: Its configuration; `overwrite` empties an older folder first.
-        overrides: The command line's, kept beside the configuration.
+        overrides: The command line's arguments, kept beside the configuration.
 
     Raises:
         StudyError: If another process holds it, or it was made with other settings.
@@ -197,7 +198,9 @@ def _empty(path: Path) -> None:
 
 
 def _settings(config: StudyConfig) -> dict[str, Any]:
-    return {k: v for k, v in to_dict(config).items() if k not in _NOT_SETTINGS}
+    # Hidden here too, so that a study can be resumed when a password has changed.
+    settings: dict[str, Any] = passwords.without(to_dict(config))
+    return {k: v for k, v in settings.items() if k not in _NOT_SETTINGS}
 
 
 def _check_same(path: Path, name: str, config: StudyConfig) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_predict, to_dict
+from tuner.escapes import visible
+from tuner.schema import PredictConfig
 
 if TYPE_CHECKING:
     from tuner.loading import FilePredictions
@@ -40,10 +41,7 @@ def main(composed: DictConfig) -> None:
         classifier = loading.load(config.model, tracking_uri=config.tracking.uri)
         steps = drawings.Steps(**to_dict(config.prepare))
         predictions = classifier.predict_files(paths, steps)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Another program reads it: no line may be broken.
-        console = Console(highlight=False, width=10_000)
+    console = terminal.console()
     _print_predictions(console, root, predictions)
     _print_score(console, predictions)
     if config.show:
@@ -65,7 +63,7 @@ def _print_predictions(console: Console, root: Path, predictions: FilePrediction
         predictions.files.paths, predictions.names, predictions.probabilities, strict=True
     ):
         shown = path.relative_to(root) if root.is_dir() else path
-        table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
+        table.add_row(visible(str(shown)), visible(name), f"{row.max():.3f}")
     console.print(table)
 
 
@@ -87,13 +85,14 @@ def _print_score(console: Console, predictions: FilePredictions) -> None:
     )
     if len(class_names) > MAX_MATRIX_CLASSES:
         return
-    table = Table("true", *class_names, box=None, pad_edge=False, title="predicted")
+    shown = [visible(name) for name in class_names]
+    table = Table("true", *shown, box=None, pad_edge=False, title="predicted")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, row in zip(class_names, result.confusion, strict=True):
+    for name, row in zip(shown, result.confusion, strict=True):
         table.add_row(name, *(str(count) if count else "·" for count in row))
     console.print(table)
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/predict")
+    cli.run(main, "commands/predict", PredictConfig)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_report
+from tuner.escapes import visible
+from tuner.schema import ReportConfig
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tuner.reports.comparison_page import Compared
-    from tuner.schema import ReportConfig
 
 
 def main(composed: DictConfig) -> None:
@@ -44,7 +45,7 @@ def main(composed: DictConfig) -> None:
             compared = reports.report_studies(client, runs, where, path, drawings)
     if compared is not None:
         _print_models(compared)
-    print(f"Report: {path}")
+    print(f"Report: {visible(str(path))}")
 
 
 def _path(config: ReportConfig) -> Path:
@@ -74,21 +75,15 @@ def _of_folder(name: str, runs: Sequence[Run]) -> Run:
 
 
 def _print_models(compared: Sequence[Compared]) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from tuner.reports.comparison_page import HEAD, models
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Another program reads it: no line may be broken.
-        console = Console(highlight=False, width=10_000)
     table = Table(*HEAD, box=None, pad_edge=False)
     for row in models(compared):
-        table.add_row(*map(Text, row))
-    console.print(table)
+        table.add_row(*map(visible, row))
+    terminal.console().print(table)
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/report")
+    cli.run(main, "commands/report", ReportConfig)

@@ -1,13 +1,16 @@
 """The configuration as typed dataclasses that mirror `conf/`, one for each group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from tuner.space import Space
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup
+
+IS_PATH = {"is_path": True}
+"""Marks a key at whose beginning `~` stands for the user's home."""
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
@@ -19,7 +22,7 @@ class DataConfig:
 
     _target_: str = MISSING
     name: str = MISSING
-    path: str | None = None
+    path: str | None = field(default=None, metadata=IS_PATH)
     train_size: int | None = None
     validation_split: float = 0.1
     image_size: Any = None
@@ -119,7 +122,7 @@ class CurvesConfig:
 class TrackingConfig:
     """Where MLflow keeps its records; group `tracking`."""
 
-    uri: str | None = None
+    uri: str | None = field(default=None, metadata=IS_PATH)
     experiment: str | None = None
     log_models: str = "all"
 
@@ -215,7 +218,7 @@ class ExploreConfig:
 
     data: DataConfig = MISSING
     seed: int = 0
-    picture: str = "data.png"
+    picture: str = field(default="data.png", metadata=IS_PATH)
 
 
 @dataclass
@@ -232,7 +235,7 @@ class PrepareConfig:
 class PredictConfig:
     """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
 
-    images: str = MISSING
+    images: str = field(default=MISSING, metadata=IS_PATH)
     model: str = MISSING
     prepare: PrepareConfig = MISSING
     show: bool = False
@@ -244,8 +247,8 @@ class ReportConfig:
     """What `tuner.report` takes: mirrors `conf/commands/report.yaml`."""
 
     study: str | None = None
-    drawings: str | None = None
-    output: str | None = None
+    drawings: str | None = field(default=None, metadata=IS_PATH)
+    output: str | None = field(default=None, metadata=IS_PATH)
     tracking: TrackingConfig = MISSING
 
 

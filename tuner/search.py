@@ -8,15 +8,13 @@ import functools
 import json
 import logging
 import os
-import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, passwords
+from tuner import cli, commands, interrupt, passwords, terminal
 from tuner.config import flatten, load, to_dict
 from tuner.models import SPACES
 from tuner.schema import (
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
-    from tuner.promotion import Promotion
-    from tuner.study import Best
     from tuner.tracking import DataRecord, Tracker
 
 # Everything heavy is imported where it is needed: --help and --cfg answer at once.
@@ -49,9 +45,25 @@ logger = logging.getLogger("tuner.search")
 def main(composed: DictConfig) -> None:
     """Run one study, or go on with it."""
     config = load(composed)
-    from hydra.core.hydra_config import HydraConfig
-    from rich.console import Console
+    from tuner import folder
 
+    arguments = commands.arguments()
+    name = config.study or folder.make_name(config)
+    console = terminal.console(soft_wrap=True)
+    try:
+        console.print(f"study {name}")
+        _search(config, name, arguments, console)
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupt.is_cause_of(error):
+            command = commands.resume(arguments, None if config.study else name)
+            console.print(f"Interrupted. To resume after the last finished trial:\n  {command}")
+            if passwords.STARS in command:
+                console.print(f"  (with the password in place of {passwords.STARS})")
+        raise
+
+
+def _search(config: StudyConfig, name: str, arguments: list[str], console: Console) -> None:
+    """Check what can be known to be wrong, hold the study's folder, and run it."""
     from tuner import folder, forkserver, garbage
     from tuner.logs import logging_to, native_noise_to
 
@@ -60,16 +72,10 @@ def main(composed: DictConfig) -> None:
     config = dataclasses.replace(
         config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
     )
-    overrides = [passwords.hide(override) for override in HydraConfig.get().overrides.task]
-    console = Console(soft_wrap=True, highlight=False)
-    name = config.study or folder.make_name(config)
-    console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        console.print(
-            "It is finished: there is nothing left to train. What it said at its end:"
-        )
-        console.print("\n".join(existing.state.finished), markup=False)
+        console.print("It is finished: there is nothing left to train. Its summary:")
+        console.print("\n".join(existing.state.finished))
         return
 
     # All that can be wrong is found before anything is written.
@@ -93,7 +99,7 @@ def main(composed: DictConfig) -> None:
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
-        folder.hold(name, config, overrides) as held,
+        folder.hold(name, config, arguments) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
@@ -106,13 +112,11 @@ def main(composed: DictConfig) -> None:
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
-            command = _command([*overrides, *([] if config.study else [f"study={name}"])])
-            logger.warning(
-                "Interrupted. To go on after the last finished trial:\n  %s", command
-            )
+            logger.debug("Interrupted.")
             raise
-        except Exception:
+        except Exception as error:
             logger.debug("The search failed.", exc_info=True)
+            error.add_note(f"The traceback is in {held.log_file}.")
             raise
 
 
@@ -127,12 +131,13 @@ def _run(
     console: Console,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner import exploration, promotion, refit
+    from tuner import closing, exploration, promotion, refit
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.progress import Progress
     from tuner.records import StudyRun
     from tuner.study import Study
+    from tuner.ties import find_ties
     from tuner.tracking import Tracker
 
     space, objective, search = config.searched_space(), config.objective, config.search
@@ -153,7 +158,8 @@ def _run(
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
-    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
+    params = passwords.without(flatten(to_dict(config)))
+    tracker.open_study(params, _data_record(config, data), settings)
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
@@ -207,9 +213,11 @@ def _run(
         raise
     finally:
         tracker.close_study(status)
-    report = _report(client, tracker, held)
-    lines = _closing_lines(config, best, promoted, tracker, oracle.num_told, report)
-    logger.info("%s", "\n".join(lines))
+    report = _report(config, client, tracker, held)
+    tied = find_ties(best.trial_id, tracker.finished_trials())
+    lines = closing.lines(config, best, promoted, oracle.num_told, tied, report)
+    for line in lines:
+        logger.info("%s", line)
     return lines
 
 
@@ -275,7 +283,9 @@ def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> Cur
     return CurveStore(held.curves, common, config.curves, config.objective, others)
 
 
-def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) -> Path | None:
+def _report(
+    config: StudyConfig, client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder
+) -> Path | None:
     """Make the study's report; a search that has ended well does not fail for want of one."""
     from tuner import reports
 
@@ -284,58 +294,23 @@ def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) ->
         reports.report_study(client, client.get_run(tracker.run_id), path)
     except Exception as error:
         logger.debug("The report failed.", exc_info=True)
+        given = [f"study={held.path.name}"]
+        if config.tracking.uri:
+            given.append(f"tracking.uri={config.tracking.uri}")
         logger.warning(
-            "The report could not be made (%s); to try again: %s -m tuner.report study=%s",
+            "The report could not be made (%s); to try again: %s",
             error,
-            cli.program("python"),
-            held.path.name,
+            commands.of_module("tuner.report", given),
         )
         return None
     return path
 
 
-def _closing_lines(
-    config: StudyConfig,
-    best: Best,
-    promoted: Promotion | None,
-    tracker: Tracker,
-    num_trials: int,
-    report: Path | None,
-) -> list[str]:
-    """Word what a user wants to know at the end."""
-    from tuner.progress import describe
-    from tuner.ties import find_ties
-
-    test_accuracy = best.metrics["test_accuracy"]
-    lines = [
-        "",
-        f"Best of {num_trials} trials: {best.trial_id}  {describe(best.values)}",
-        f"  {config.objective.name} {best.score:.4f}, test accuracy {test_accuracy:.4f}",
-    ]
-    if tied := find_ties(best.trial_id, tracker.finished_trials()):
-        lines.append(f"  {tied.said}")
-    images = "images=<file or folder>"
-    model = f"runs:/{best.run_id}/model"
-    if promoted is not None:
-        lines += str(promoted).splitlines()
-        model = promoted.uri
-    if report is not None:
-        lines.append(f"Report: {report}")
-    uri = config.tracking.uri or passwords.hide(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    store = f" --backend-store-uri {uri}" if uri else ""
-    lines += [
-        "Next:",
-        f"  {cli.program('mlflow')} ui{store}",
-        f"  {cli.program('python')} -m tuner.predict {images} model={model}"
-        + (f" tracking.uri={config.tracking.uri}" if config.tracking.uri else ""),
-    ]
-    return lines
-
-
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
     from tuner.tracking import DataRecord
 
-    source = {"loader": config.data._target_, "path": config.data.path}
+    path = config.data.path
+    source = {"loader": config.data._target_, "path": path and passwords.hide(path)}
     profile = {
         "image_shape": list(data.image_shape),
         "num_classes": len(data.class_names),
@@ -346,11 +321,5 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
     return DataRecord(data.name, data.digest, json.dumps(source), json.dumps(profile))
 
 
-def _command(overrides: Sequence[str]) -> str:
-    # What was thrown away before must not be thrown away again.
-    kept = [override for override in overrides if not override.startswith("overwrite=")]
-    return f"{cli.program('python')} -m tuner.search {shlex.join(kept)}"
-
-
 if __name__ == "__main__":
-    cli.run(main, "config")
+    cli.run(main, "config", StudyConfig)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from tuner import ties
+from tuner import passwords, ties
+from tuner.commands import resume
 from tuner.dimensions import Choice, Fixed, Range
 from tuner.evaluation import accuracy_interval
+from tuner.overrides import key_of
 from tuner.progress import describe, duration
 from tuner.reports.page import Card, Section, Table
 from tuner.reports.plotting import shown
@@ -112,13 +113,8 @@ def best_trials(study: StudyRecord, tied: Ties | None, details: Details) -> Sect
 
 def reproduction(study: StudyRecord, details: Details) -> Section:
     """Say how the study can be run again."""
-    # What was thrown away before must not be thrown away again.
-    kept = [
-        override
-        for override in details.overrides
-        if not override.startswith(("overwrite=", "study="))
-    ]
-    lines = [f"python -m tuner.search {shlex.join([*kept, f'study={study.name}'])}"]
+    kept = [argument for argument in details.overrides if key_of(argument) != "study"]
+    lines = [passwords.hide(resume(kept, study.name, "python"))]
     lines += [f"# {name} {version}" for name, version in study.versions.items()]
     text = [
         "The same command, on the same data with the same versions, gives the same trials; on "
