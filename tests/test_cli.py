@@ -197,7 +197,9 @@ def test_what_hydra_prints_shows_no_password(
 
 def test_sweep_writes_no_password(run: Run, tmp_path: Path) -> None:
     assert run(lambda composed: None, "-m", "seed=1,2", f"{URI}?sslmode=require") == 0
-    written = (tmp_path / "experiments" / "multirun.yaml").read_text()
+    path = tmp_path / "experiments" / "multirun.yaml"
+    assert path.stat().st_mode & 0o077 == 0
+    written = path.read_text()
     assert "me:***@localhost" in written
     assert "s3cr3t" not in written
 

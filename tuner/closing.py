@@ -59,7 +59,10 @@ def lines(
         said.append(f"Report: {report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     said += [*look_at(uri), *(f"  {step}" for step in _predict(config, best, promoted))]
-    return [passwords.hide(visible(line)) for line in said]
+    shown = [passwords.hide(visible(line)) for line in said]
+    if any(passwords.STARS in line for line in shown):
+        shown.append(f"  (with the password in place of {passwords.STARS})")
+    return shown
 
 
 def look_at(uri: str | None) -> list[str]:

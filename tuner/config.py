@@ -23,6 +23,7 @@ from tuner.checks import (
     check_name,
     check_study,
 )
+from tuner.commands import word
 from tuner.errors import ConfigError
 from tuner.overrides import expanded, text_keys
 from tuner.schema import (
@@ -165,12 +166,19 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
         raise ConfigError(unknown_key(str(error.full_key), str(error.key), known)) from error
     except errors.InterpolationResolutionError as error:
         what = str(error.msg or error).splitlines()[0].rstrip(".")
+        raw = flatten(cast(dict[str, Any], OmegaConf.to_container(composed)))
+        text = str(raw.get(str(error.full_key), "")).replace("${", "\\${")
         raise ConfigError(
-            f"`{error.full_key}`: {what}. For a text that has ${{ in it, write \\${{."
+            f"`{error.full_key}`: {what}. For a text that has ${{ in it: "
+            f"{word(f'{error.full_key}={text}')}"
         ) from error
     except errors.OmegaConfBaseException as error:
         what = str(error.msg or error).splitlines()[0]
-        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.") from error
+        hint = ""
+        if what.startswith("Incompatible value 'None' for field of type 'str'"):
+            quoted = f'{error.full_key}="null"'
+            hint = f" `null` stands for nothing here; for a text that reads so: {word(quoted)}"
+        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.{hint}") from error
 
 
 def _check_text(composed: DictConfig, keys: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TURNS_TEXT_AROUND = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -24,7 +25,7 @@ def visible(text: str) -> str:
         text: Such as a file's name. Controls, line breaks, marks that turn the direction of
             writing and lone surrogates become escapes: ESC becomes `\x1b`.
     """
-    return "".join(map(_visible, text))
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def message(text: str) -> str:
@@ -39,7 +40,7 @@ def message(text: str) -> str:
 
 def encodable(text: str) -> str:
     """Return text that UTF-8 can hold: lone surrogates become escapes, all else stays."""
-    return "".join(_visible(c) if unicodedata.category(c) == "Cs" else c for c in text)
+    return _SURROGATE.sub(lambda found: _visible(found[0]), text)
 
 
 def csv_cell(text: str) -> str:

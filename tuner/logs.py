@@ -63,6 +63,7 @@ def logging_to(console: Console, log_file: Path) -> Iterator[None]:
     """
     to_file = _FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_Formatter(LOG_FORMAT))
+    passwords.protect(log_file)
     ours = logging.getLogger("tuner")
     handlers = [to_file, _ConsoleHandler(console)]
     level = ours.level

@@ -43,6 +43,7 @@ class _OmegaConfWithoutPasswords(OmegaConf):
     @staticmethod
     def save(config: Any, f: Any, resolve: bool = False) -> None:
         files.write(Path(f), passwords.hide(OmegaConf.to_yaml(config, resolve=resolve)))
+        passwords.protect(Path(f))
 
 
 def write_sweeps_without_passwords() -> None:

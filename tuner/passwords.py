@@ -8,6 +8,7 @@ as well (`remember`), so that it is found in what libraries say of it.
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -115,9 +116,14 @@ def remember(overrides: list[str]) -> None:
         _remember_secret(os.environ.get(name, ""))
 
 
-def are_known() -> bool:
-    """Whether any password was given."""
-    return bool(_secrets)
+def protect(path: Path) -> None:
+    """Let nobody else read a file that might hold a password, if one was given.
+
+    Args:
+        path: The file; what it says has been through `hide`, which may have missed one.
+    """
+    if _secrets:
+        path.chmod(0o600)
 
 
 def _remember_address(address: str) -> None:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from tuner import cli, commands, interrupt, passwords, terminal
 from tuner.config import flatten, load, to_dict
+from tuner.escapes import encodable
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
@@ -158,7 +159,11 @@ def _run(
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
-    params = passwords.without(flatten(to_dict(config)))
+    # A byte of a path that is not UTF-8 is nothing that a database takes.
+    params = {
+        key: encodable(value) if isinstance(value, str) else value
+        for key, value in passwords.without(flatten(to_dict(config))).items()
+    }
     tracker.open_study(params, _data_record(config, data), settings)
     status = "FAILED"
     try:
@@ -213,7 +218,7 @@ def _run(
         raise
     finally:
         tracker.close_study(status)
-    report = _report(config, client, tracker, held)
+    report = _report(client, tracker, held, config.tracking.uri)
     tied = find_ties(best.trial_id, tracker.finished_trials())
     lines = closing.lines(config, best, promoted, oracle.num_told, tied, report)
     for line in lines:
@@ -284,7 +289,7 @@ def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> Cur
 
 
 def _report(
-    config: StudyConfig, client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder
+    client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder, uri: str | None
 ) -> Path | None:
     """Make the study's report; a search that has ended well does not fail for want of one."""
     from tuner import reports
@@ -295,8 +300,8 @@ def _report(
     except Exception as error:
         logger.debug("The report failed.", exc_info=True)
         given = [f"study={held.path.name}"]
-        if config.tracking.uri:
-            given.append(f"tracking.uri={config.tracking.uri}")
+        if uri is not None:
+            given.append(f"tracking.uri={uri}")
         logger.warning(
             "The report could not be made (%s); to try again: %s",
             error,

@@ -115,6 +115,8 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
     """Say how the study can be run again."""
     kept = [argument for argument in details.overrides if key_of(argument) != "study"]
     lines = [passwords.hide(resume(kept, study.name, "python"))]
+    if passwords.STARS in lines[0]:
+        lines.append(f"# with the password in place of {passwords.STARS}")
     lines += [f"# {name} {version}" for name, version in study.versions.items()]
     text = [
         "The same command, on the same data with the same versions, gives the same trials; on "
