@@ -241,4 +241,4 @@ def _megabytes(row: Row, name: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/bench_engines")
+    cli.run(main, "commands/bench_engines", BenchEnginesConfig)

@@ -135,4 +135,4 @@ accuracies after the last epoch, best and mean of a run's trials, averaged over 
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/bench")
+    cli.run(main, "commands/bench", BenchConfig)

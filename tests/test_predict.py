@@ -123,3 +123,59 @@ def test_predict_mistake_gets_one_message(
     assert done.stderr.startswith("Error: ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NAMES = (
+    "[/]",
+    "bird[juvenile]",
+    "[red]x",
+    "=SUM(1+1)",
+    "$x$",
+    "a\nb",
+    "c\x1b[31md",
+    "<b>",
+    ":cat:",
+    "数据",
+)
+"""Names of classes that are code to somebody."""
+
+
+@pytest.mark.slow
+def test_names_are_shown_as_they_are_from_search_to_report(
+    tmp_path: Path, digits: ImageData
+) -> None:
+    train, test = digits.train, digits.test
+    np.savez(
+        tmp_path / "odd.npz", x_train=train.images, y_train=train.labels, x_test=test.images,
+        y_test=test.labels, class_names=NAMES,
+    )  # fmt: skip
+    given = [
+        "data=npz",
+        "data.path=odd.npz",
+        "executor=serial",
+        "search=grid",
+        "space.epochs=1",
+        "study=odd",
+    ]
+    searched = command(
+        tmp_path, "search", *given, "space.units=8", "registry.name=my model (1)"
+    )
+    assert (searched.returncode, searched.stderr) == (0, "")
+    for name in NAMES[:4]:
+        folder = tmp_path / "my images, 1" / name.replace("/", "_")
+        folder.mkdir(parents=True)
+        Image.fromarray(test.images[0]).save(folder / "c\x1b[31md\nx.png")
+    done = command(
+        tmp_path, "predict", "images=my images, 1", "model=my model (1)", "show=true",
+        LC_ALL="POSIX", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert "bird[juvenile]/c\\x1b[31md\\nx.png" in done.stdout
+    head = next(line for line in done.stdout.splitlines() if line.startswith("true"))
+    for name in ("[/]", "bird[juvenile]", "[red]x", "a\\nb", "c\\x1b[31md", ":cat:", "\\u6570"):
+        assert name in head
+    assert (
+        b"<b>"
+        not in (tmp_path / "experiments/odd/report.html").read_bytes().split(b"<script>")[0]
+    )

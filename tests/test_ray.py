@@ -471,7 +471,7 @@ def start_long(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 def check_interrupted(process: subprocess.Popen[str], folder: Path) -> None:
     printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
-    assert "Interrupted. To go on after the last finished trial:" in printed
+    assert "Interrupted. To resume after the last finished trial:" in printed
     assert [run.info.status for run in runs(folder, "trial")] == ["KILLED"]
 
 

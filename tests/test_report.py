@@ -690,9 +690,11 @@ def test_search_does_not_fail_for_want_of_a_report(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder.write_whole(tmp_path / "study.json", "{}")
-    assert search._report(client, tracker, folder.StudyFolder(tmp_path)) is None
+    uri = "sqlite:///my runs.db"
+    assert search._report(client, tracker, folder.StudyFolder(tmp_path), uri) is None
     assert "The report could not be made (Study 'first' has no finished trial" in caplog.text
-    assert f"-m tuner.report study={tmp_path.name}" in caplog.text
+    again = f"-m tuner.report study={tmp_path.name} 'tracking.uri={uri}'"
+    assert again in caplog.text
 
 
 # As a user runs it

@@ -559,6 +559,19 @@ def test_search_goes_on_after_a_signal(tmp_path: Path, number: int, exit_status:
 
 
 @pytest.mark.slow
+def test_interrupt_before_the_first_trial_prints_the_command(tmp_path: Path) -> None:
+    with start(tmp_path, "executor=serial", "data.path=my images") as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().removeprefix("study ").strip()
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == ""
+    expected = f"python -m tuner.search executor=serial 'data.path=my images' study={name}"
+    assert expected in printed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "exit_status", "left"),
     [(signal.SIGINT, 130, "KILLED"), (signal.SIGKILL, -9, "RUNNING")],

@@ -87,7 +87,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *("--artifacts-destination", "mlruns"),
         ready="/health",
     ) as address:
-        yield address
+        # It asks nobody for a password, and is told one all the same.
+        user = f"me%40corp:{quote(PASSWORD, safe='')}"
+        yield address.replace("://", f"://{user}@")
 
 
 @pytest.mark.parametrize(

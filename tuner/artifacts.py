@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tuner import names
 from tuner.datasets import Split
+from tuner.escapes import csv_cell
 from tuner.evaluation import Evaluation, Probabilities, mistakes
 from tuner.figures.calibration import calibration_diagram
 from tuner.figures.confusion import confusion_matrix
@@ -90,14 +91,15 @@ def _write_mistakes(
     test: Split,
     class_names: Sequence[str],
 ) -> None:
+    cells = [csv_cell(name) for name in class_names]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("index", "true", "predicted", "probability"))
         for index in wrong:
             predicted = int(probabilities[index].argmax())
             probability = f"{probabilities[index, predicted]:.6f}"
-            true = class_names[test.labels[index]]
-            writer.writerow((index, true, class_names[predicted], probability))
+            true = cells[test.labels[index]]
+            writer.writerow((index, true, cells[predicted], probability))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, errors
 
@@ -24,7 +24,9 @@ from tuner.checks import (
     check_name,
     check_study,
 )
+from tuner.commands import word
 from tuner.errors import ConfigError
+from tuner.overrides import expanded, text_keys
 from tuner.schema import (
     EXECUTORS,
     SEARCHES,
@@ -160,7 +162,8 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
     try:
         if missing := sorted(OmegaConf.missing_keys(composed)):
             raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
-        return OmegaConf.to_object(OmegaConf.merge(schema, composed))
+        _check_text(composed, text_keys(cast(type, OmegaConf.get_type(schema))))
+        return expanded(OmegaConf.to_object(OmegaConf.merge(schema, composed)))
     except errors.InterpolationToMissingValueError as error:
         # The key that is missing is the last word of the message.
         key = str(error).splitlines()[0].split()[-1]
@@ -168,9 +171,41 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
     except errors.ConfigKeyError as error:
         known = [str(key) for key in error.parent_node or ()]
         raise ConfigError(unknown_key(str(error.full_key), str(error.key), known)) from error
+    except errors.InterpolationResolutionError as error:
+        what = str(error.msg or error).splitlines()[0].rstrip(".")
+        raw = flatten(cast(dict[str, Any], OmegaConf.to_container(composed)))
+        text = str(raw.get(str(error.full_key), "")).replace("${", "\\${")
+        raise ConfigError(
+            f"`{error.full_key}`: {what}. For a text that has ${{ in it: "
+            f"{word(f'{error.full_key}={text}')}"
+        ) from error
     except errors.OmegaConfBaseException as error:
         what = str(error.msg or error).splitlines()[0]
-        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.") from error
+        hint = ""
+        if what.startswith("Incompatible value 'None' for field of type 'str'"):
+            quoted = f'{error.full_key}="null"'
+            hint = f" `null` stands for nothing here; for a text that reads so: {word(quoted)}"
+        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.{hint}") from error
+
+
+def _check_text(composed: DictConfig, keys: Iterable[str]) -> None:
+    """Refuse a number where a file of the configuration should hold text.
+
+    YAML has made 1.1 of 1.10 then, and 20240601 of 2024_06_01: what was meant is lost.
+    """
+    for key in sorted(keys):
+        group, _, name = key.rpartition(".")
+        node = OmegaConf.select(composed, group) if group else composed
+        if not OmegaConf.is_dict(node) or name not in node:
+            continue
+        if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
+            continue
+        value = node[name]
+        if isinstance(value, bool | int | float):
+            raise ConfigError(
+                f"`{key}` must be text, but is read as {value!r}: put it in quotes, as in "
+                f'{key}: "{value}".'
+            )
 
 
 def unknown_key(key: str, name: str, known: Iterable[str]) -> str:

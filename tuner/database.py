@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from mlflow.store.db import utils
 
-from tuner import cli, passwords
+from tuner import commands, passwords
 from tuner.errors import ConfigError
 
 _SQLITE = b"SQLite format 3\0"
@@ -93,7 +93,7 @@ def check(uri: str, called: str) -> None:
         raise ConfigError(
             f"{called} was made by an older MLflow: its schema is {found}, and MLflow "
             f"{mlflow.__version__} needs {expected}. Keep a copy of it, then upgrade it:\n"
-            f"  {cli.program('mlflow')} db upgrade {shlex.quote(passwords.hide(uri))}"
+            f"  {commands.program('mlflow')} db upgrade {shlex.quote(passwords.hide(uri))}"
         )
     raise ConfigError(
         f"{called} was made by a newer MLflow than {mlflow.__version__}, which does not know "

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from tuner import cli
 from tuner.config import load_demo
-from tuner.schema import module_names
+from tuner.escapes import visible
+from tuner.schema import DemoConfig, module_names
 
 HELD_UPLOADS = 4
 """How many uploads of the largest size may be in hand at once."""
@@ -51,7 +52,7 @@ def main(composed: DictConfig) -> None:
             token,
         )
         print(
-            f"{classifier.source.title} is waiting for drawings at "
+            f"{visible(classifier.source.title)} is waiting for drawings at "
             f"{addresses.url(listener, token)} (Ctrl-C ends it)",
             flush=True,
         )
@@ -62,4 +63,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/demo")
+    cli.run(main, "commands/demo", DemoConfig)

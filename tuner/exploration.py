@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from tuner.escapes import visible
 from tuner.images import tile
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def draw(data: ImageData, found: Exploration, path: Path) -> None:
     """
     num_rows = min(len(data.class_names), MAX_ROWS)
     font, small = _font(13), _font(10)
-    names = data.class_names[:num_rows]
+    names = [visible(name) for name in data.class_names[:num_rows]]
     margin = min(math.ceil(max(font.getlength(name) for name in names)), 160) + 6 * _GAP
     bars = margin + 120
     top, height = 58, _TILE + 2 * _GAP
@@ -128,7 +129,7 @@ def draw(data: ImageData, found: Exploration, path: Path) -> None:
     left_out = len(data.class_names) - num_rows
     more = f" The last {left_out} classes are not drawn." if left_out else ""
     shape = " x ".join(map(str, data.image_shape))
-    pen.text((_GAP, _GAP), f"{data.name}: {sums}; {shape}", "black", font)
+    pen.text((_GAP, _GAP), f"{visible(data.name)}: {sums}; {shape}", "black", font)
     pen.text((_GAP, 22), found.said_of_duplicates + more, "#666666", small)
     pen.text((margin, 40), " / ".join(SPLITS), "#666666", small)
     pen.text((bars, 40), "mean", "#666666", small)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_explore
+from tuner.escapes import visible
+from tuner.schema import ExploreConfig
 
 
 def main(composed: DictConfig) -> None:
@@ -24,17 +24,14 @@ def main(composed: DictConfig) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for name, *counts in exploration.table(data, found):
-        table.add_row(Text(name), *counts)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Another program reads it: no line may be broken.
-        console = Console(highlight=False, width=10_000)
+        table.add_row(visible(name), *counts)
+    console = terminal.console()
     console.print(table)
     console.print(f"\n{found.said_of_duplicates}\n{found.said_of_pixels}")
     picture = Path(config.picture)
     exploration.draw(data, found, picture)
-    console.print(f"Mean and first images of each class: {picture}", markup=False)
+    console.print(f"Mean and first images of each class: {visible(str(picture))}")
 
 
 if __name__ == "__main__":
-    cli.run(main, "explore")
+    cli.run(main, "explore", ExploreConfig)

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tuner import names
+from tuner import names, passwords
 from tuner.config import flatten, to_dict
 from tuner.errors import StudyError
 from tuner.schema import StudyConfig
@@ -161,7 +161,7 @@ def hold(name: str, config: StudyConfig, overrides: Sequence[str]) -> Iterator[S
     Args:
         name: The study's.
         config: Its configuration; `overwrite` empties an older folder first.
-        overrides: The command line's, kept beside the configuration.
+        overrides: The command line's arguments, kept beside the configuration.
 
     Raises:
         StudyError: If another process holds it, or it was made with other settings.
@@ -200,7 +200,9 @@ def _empty(path: Path) -> None:
 
 
 def _settings(config: StudyConfig) -> dict[str, Any]:
-    return {k: v for k, v in to_dict(config).items() if k not in _NOT_SETTINGS}
+    # Hidden here too, so that a study can be resumed when a password has changed.
+    settings: dict[str, Any] = passwords.without(to_dict(config))
+    return {k: v for k, v in settings.items() if k not in _NOT_SETTINGS}
 
 
 def _check_same(path: Path, name: str, config: StudyConfig) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tuner import streams
+from tuner import passwords, streams
+from tuner.escapes import message
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -23,7 +24,15 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
-        self._console.print(self.format(record), style=style, markup=False, highlight=False)
+        said = passwords.hide(message(self.format(record)))
+        self._console.print(said, style=style, markup=False, highlight=False, emoji=False)
+
+
+class _Formatter(logging.Formatter):
+    """Writes time and level, and no password: tracebacks of libraries quote addresses."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return passwords.hide(super().format(record))
 
 
 class _FileHandler(logging.FileHandler):
@@ -52,8 +61,9 @@ def logging_to(console: Console, log_file: Path) -> Iterator[None]:
         console: Gets the messages from INFO on.
         log_file: Gets all of them; appended to.
     """
-    to_file = _FileHandler(log_file, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter(LOG_FORMAT))
+    to_file = _FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+    to_file.setFormatter(_Formatter(LOG_FORMAT))
+    passwords.protect(log_file)
     ours = logging.getLogger("tuner")
     handlers = [to_file, _ConsoleHandler(console)]
     level = ours.level

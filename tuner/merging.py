@@ -1,4 +1,6 @@
-"""How Hydra merges the space: a hyperparameter is replaced whole, never merged into.
+"""What Hydra does otherwise here: how it merges the space, and what it writes of a sweep.
+
+A hyperparameter is replaced whole, never merged into.
 
 OmegaConf merges a mapping into a mapping, so `space.units={min: 16, max: 64}` over
 `{min: 32, max: 512, step: 32}` would silently keep the step; and it refuses to merge a list
@@ -7,9 +9,14 @@ line's grammar nor a preset's YAML can say "replace", so the one place that merg
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins import basic_sweeper
+from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
+
+from tuner import files, passwords
 
 HYPERPARAMETER = re.compile(r"space\.(?!augment$)\w+|space\.augment\.\w+")
 
@@ -28,3 +35,17 @@ def _replace_or_merge(self: Any, *others: Any, **options: Any) -> None:
 def replace_hyperparameters_whole() -> None:
     """Make OmegaConf replace what lies directly under `space`; calling it again is harmless."""
     BaseContainer._merge_with = _replace_or_merge  # type: ignore[method-assign]
+
+
+class _OmegaConfWithoutPasswords(OmegaConf):
+    """Stands in for `OmegaConf` where Hydra writes the whole configuration of a sweep."""
+
+    @staticmethod
+    def save(config: Any, f: Any, resolve: bool = False) -> None:
+        files.write(Path(f), passwords.hide(OmegaConf.to_yaml(config, resolve=resolve)))
+        passwords.protect(Path(f))
+
+
+def write_sweeps_without_passwords() -> None:
+    """Make Hydra hide passwords in `multirun.yaml`; calling it again is harmless."""
+    basic_sweeper.OmegaConf = _OmegaConfWithoutPasswords  # type: ignore[attr-defined]

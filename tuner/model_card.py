@@ -1,10 +1,12 @@
 """What a reader of the registry's page needs to know of a version, as Markdown."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tuner.escapes import markdown_cell
 from tuner.evaluation import accuracy_interval
 from tuner.judging import Judgement
 from tuner.trial import Values
@@ -50,11 +52,11 @@ def write(
         "Size": f"{measured.num_parameters:,} parameters",
         "Origin": trial,
     }
-    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
+    table = "\n".join(f"| {key} | {markdown_cell(value)} |" for key, value in rows.items())
     return (
-        f"An image classifier for {_cell(data)}.\n\n| | |\n| --- | --- |\n{table}\n\n"
+        f"An image classifier for {markdown_cell(data)}.\n\n| | |\n| --- | --- |\n{table}\n\n"
         f"```python\nimport tuner\n\n"
-        f'model = tuner.load("models:/{name}/{version}")\n'
+        f"model = tuner.load({json.dumps(f'models:/{name}/{version}', ensure_ascii=False)})\n"
         f"labels = model.predict(images)\n```\n"
     )
 
@@ -73,8 +75,3 @@ def _shape(profile: Mapping[str, Any]) -> str:
 def _list(names: tuple[str, ...]) -> str:
     most = 20
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
-def _cell(text: str) -> str:
-    """Keep a name's characters from ending a cell of the table."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -10,11 +10,11 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_predict, to_dict
-from tuner.schema import module_names
+from tuner.escapes import visible
+from tuner.schema import PredictConfig, module_names
 
 if TYPE_CHECKING:
     from tuner.loading import FilePredictions
@@ -49,10 +49,7 @@ def main(composed: DictConfig) -> None:
         predictions = classifier.predict_read(files)
     left_out = [*chosen.left_out, *files.left_out]
     folders.judge_left_out(left_out, chosen.num_files, chosen.root)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Another program reads it: no line may be broken.
-        console = Console(highlight=False, width=10_000)
+    console = terminal.console()
     _print_predictions(console, chosen.root, predictions)
     _print_score(console, chosen.root, predictions)
     if config.show:
@@ -75,11 +72,11 @@ def _print_predictions(console: Console, root: Path, predictions: FilePrediction
     for path, name, row in zip(
         predictions.files.paths, predictions.names, predictions.probabilities, strict=True
     ):
-        shown = path.relative_to(root) if path != root else path
+        shown = visible(str(path.relative_to(root) if path != root else path))
         if name is None:
-            table.add_row(Text(str(shown)), NO_INK, "")
+            table.add_row(shown, NO_INK, "")
         else:
-            table.add_row(Text(str(shown)), Text(name), f"{row.max():.3f}")
+            table.add_row(shown, visible(name), f"{row.max():.3f}")
     console.print(table)
 
 
@@ -109,13 +106,14 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
     )
     if len(class_names) > MAX_MATRIX_CLASSES:
         return
-    table = Table("true", *class_names, box=None, pad_edge=False, title="predicted")
+    shown = [visible(name) for name in class_names]
+    table = Table("true", *shown, box=None, pad_edge=False, title="predicted")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, row in zip(class_names, confusion, strict=True):
+    for name, row in zip(shown, confusion, strict=True):
         table.add_row(name, *(str(count) if count else "·" for count in row))
     console.print(table)
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/predict")
+    cli.run(main, "commands/predict", PredictConfig)

@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from tuner.escapes import visible
 from tuner.forecast import Forecast
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Value, Values, whole
 
@@ -146,7 +147,11 @@ class Progress:
         if isinstance(outcome, TrialFailure):
             verb = "was stopped" if outcome.kind == "stopped" else "failed"
             logger.warning(
-                "%s  %s  %s: %s", head, self._describe(running.values), verb, outcome.error
+                "%s  %s  %s: %s",
+                head,
+                self._describe(running.values),
+                verb,
+                visible(outcome.error),
             )
             return
         # Not since it was submitted: a worker may have had to start first.
@@ -171,7 +176,7 @@ class Progress:
     def _describe(self, values: Values) -> str:
         # `epochs` stays even if the oracle sets it.
         shown = self._searched | {"epochs"}
-        return describe({name: value for name, value in values.items() if name in shown})
+        return visible(describe({n: value for n, value in values.items() if n in shown}))
 
     def seconds_left(self) -> float | None:
         """Predict when the study ends, from the trials in flight and those to come."""
@@ -211,7 +216,7 @@ class Progress:
                 Text(trial_id, style="cyan"),
                 ProgressBar(total=epochs, completed=running.epoch, width=20),
                 _phase(running.epoch, epochs),
-                score,
+                Text(score),
                 Text(self._describe(running.values), style="dim", overflow="ellipsis"),
             )
         return Group(Text(), head, table)

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from rich.console import Console
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_promote, with_settings
 from tuner.errors import ConfigError, StudyError
-from tuner.schema import module_names
+from tuner.escapes import message
+from tuner.schema import PromoteConfig, module_names
 
 if TYPE_CHECKING:
     import mlflow
-
-    from tuner.schema import PromoteConfig
 
 
 def main(composed: DictConfig) -> None:
@@ -26,7 +24,7 @@ def main(composed: DictConfig) -> None:
     from tuner import forkserver, runtime
     from tuner.logs import native_noise_to
 
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = terminal.console(soft_wrap=True)
     with native_noise_to(Path(os.devnull)):
         if not config.rollback:
             forkserver.begin_imports(["tuner.preload"])
@@ -35,7 +33,7 @@ def main(composed: DictConfig) -> None:
         runtime.check_flags()
         client = store.connect_to_existing(config.tracking.uri)
         said = _roll_back(client, config) if config.rollback else _promote(client, config)
-    console.print(said)
+    console.print(message(said))
 
 
 def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
@@ -94,4 +92,4 @@ def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/promote")
+    cli.run(main, "commands/promote", PromoteConfig)

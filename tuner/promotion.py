@@ -1,5 +1,6 @@
 """From a trial to the registry: its version, the gate's decision on it, and the evidence."""
 
+import dataclasses
 import json
 import logging
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Promotion:
         version: The challenger's.
         promoted: Whether it has the alias now.
         reason: Why, in a sentence or a few.
+        is_loadable: Whether the challenger's model can be loaded and used.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Promotion:
     version: str
     promoted: bool
     reason: str
+    is_loadable: bool = True
 
     @property
     def uri(self) -> str:
@@ -109,7 +112,9 @@ def promote(
                 )
             except ModelError as error:
                 # Nothing in use may depend on what cannot be loaded.
-                return _outcome(registry, version, False, str(error))
+                return dataclasses.replace(
+                    _outcome(registry, version, False, str(error)), is_loadable=False
+                )
             with registry.moving():
                 if _number(registry.holder(registry.alias)) != _number(champion):
                     logger.info("The %s has changed meanwhile: judging again.", registry.alias)

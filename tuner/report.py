@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli
+from tuner import cli, terminal
 from tuner.config import load_report
+from tuner.escapes import visible
+from tuner.schema import ReportConfig
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tuner.reports.comparison_page import Compared
-    from tuner.schema import ReportConfig
 
 
 def main(composed: DictConfig) -> None:
@@ -45,7 +46,7 @@ def main(composed: DictConfig) -> None:
             compared = reports.report_studies(client, runs, where, path, drawings)
     if compared is not None:
         _print_models(compared)
-    print(f"Report: {path}")
+    print(f"Report: {visible(str(path))}")
 
 
 def _path(config: ReportConfig, run: Run | None) -> Path:
@@ -68,22 +69,16 @@ def _path(config: ReportConfig, run: Run | None) -> Path:
 
 
 def _print_models(compared: Sequence[Compared]) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from tuner.reports.comparison_page import models
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Another program reads it: no line may be broken.
-        console = Console(highlight=False, width=10_000)
     listed = models(compared)
     table = Table(*listed.head, box=None, pad_edge=False)
     for row in listed.rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console.print(table)
+        table.add_row(*(visible(str(cell)) for cell in row))
+    terminal.console().print(table)
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/report")
+    cli.run(main, "commands/report", ReportConfig)

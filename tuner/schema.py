@@ -1,7 +1,7 @@
 """The configuration as typed dataclasses that mirror `conf/`, one for each group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -9,6 +9,9 @@ from omegaconf import MISSING
 from tuner import names
 from tuner.space import Space
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
+
+IS_PATH = {"is_path": True}
+"""Marks a key at whose beginning `~` stands for the user's home."""
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
@@ -20,7 +23,7 @@ class DataConfig:
 
     _target_: str = MISSING
     name: str = MISSING
-    path: str | None = None
+    path: str | None = field(default=None, metadata=IS_PATH)
     train_size: int | None = None
     validation_split: float = 0.1
     image_size: Any = None
@@ -134,7 +137,7 @@ class CurvesConfig:
 class TrackingConfig:
     """Where MLflow keeps its records; group `tracking`."""
 
-    uri: str | None = None
+    uri: str | None = field(default=None, metadata=IS_PATH)
     experiment: str | None = None
     log_models: str = "all"
 
@@ -248,7 +251,7 @@ class ExploreConfig:
 
     data: DataConfig = MISSING
     seed: int = 0
-    picture: str = "data.png"
+    picture: str = field(default="data.png", metadata=IS_PATH)
 
 
 @dataclass
@@ -265,7 +268,7 @@ class PrepareConfig:
 class PredictConfig:
     """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
 
-    images: str = MISSING
+    images: str = field(default=MISSING, metadata=IS_PATH)
     model: str | None = None
     prepare: PrepareConfig = MISSING
     show: bool = False
@@ -278,8 +281,8 @@ class ReportConfig:
     """What `tuner.report` takes: mirrors `conf/commands/report.yaml`."""
 
     study: str | None = None
-    drawings: str | None = None
-    output: str | None = None
+    drawings: str | None = field(default=None, metadata=IS_PATH)
+    output: str | None = field(default=None, metadata=IS_PATH)
     tracking: TrackingConfig = MISSING
 
 

@@ -8,18 +8,18 @@ import functools
 import json
 import logging
 import os
-import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from tuner import cli, passwords
+from tuner import cli, commands, interrupt, passwords, terminal
 from tuner.config import flatten, load, to_dict
 from tuner.errors import DataError, ModelError
+from tuner.escapes import encodable
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
     from tuner.oracle_process import OracleProcess
-    from tuner.promotion import Promotion
     from tuner.rehearsal import Rehearsal
-    from tuner.study import Best
     from tuner.tracking import DataRecord, Tracker
 
 # Everything heavy is imported where it is needed: --help and --cfg answer at once.
@@ -54,9 +52,25 @@ logger = logging.getLogger("tuner.search")
 def main(composed: DictConfig) -> None:
     """Run one study, or go on with it."""
     config = load(composed)
-    from hydra.core.hydra_config import HydraConfig
-    from rich.console import Console
+    from tuner import folder
 
+    arguments = commands.arguments()
+    name = config.study or folder.make_name(config)
+    console = terminal.console(soft_wrap=True)
+    try:
+        console.print(f"study {name}")
+        _search(config, name, arguments, console)
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupt.is_cause_of(error):
+            command = commands.resume(arguments, None if config.study else name)
+            console.print(f"Interrupted. To resume after the last finished trial:\n  {command}")
+            if passwords.STARS in command:
+                console.print(f"  (with the password in place of {passwords.STARS})")
+        raise
+
+
+def _search(config: StudyConfig, name: str, arguments: list[str], console: Console) -> None:
+    """Run a study, unless it is finished."""
     from tuner import folder
     from tuner.progress import shown_while_starting
 
@@ -65,10 +79,6 @@ def main(composed: DictConfig) -> None:
     config = dataclasses.replace(
         config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
     )
-    overrides = [passwords.hide(override) for override in HydraConfig.get().overrides.task]
-    console = Console(soft_wrap=True, highlight=False)
-    name = config.study or folder.make_name(config)
-    console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
         from tuner import standing
@@ -76,19 +86,19 @@ def main(composed: DictConfig) -> None:
         console.print("It is finished: there is nothing left to train.")
         state, alias = existing.state, config.registry.alias
         for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
-            console.print(line, markup=False)
+            console.print(line)
         return
 
     # All that can be wrong is found before anything is written.
     with shown_while_starting(console) as waiting:
-        _search(config, uri, name, overrides, console, waiting)
+        _prepare(config, uri, name, arguments, console, waiting)
 
 
-def _search(
+def _prepare(
     config: StudyConfig,
     uri: str | None,
     name: str,
-    overrides: Sequence[str],
+    arguments: list[str],
     console: Console,
     waiting: Status,
 ) -> None:
@@ -128,7 +138,7 @@ def _search(
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
-        folder.hold(name, config, overrides) as held,
+        folder.hold(name, config, arguments) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
@@ -157,18 +167,16 @@ def _search(
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
-            command = _command([*overrides, *([] if config.study else [f"study={name}"])])
-            logger.warning(
-                "Interrupted. To go on after the last finished trial:\n  %s", command
-            )
+            logger.debug("Interrupted.")
             raise
         except (DataError, ModelError):
             if oracle.num_told == 0:
                 # Nothing has ended: the name is free for what the user mends.
                 shutil.rmtree(held.path, ignore_errors=True)
             raise
-        except Exception:
+        except Exception as error:
             logger.debug("The search failed.", exc_info=True)
+            error.add_note(f"The traceback is in {held.log_file}.")
             raise
 
 
@@ -187,12 +195,13 @@ def _run(
     waiting: Status,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner import exploration, promotion, refit
+    from tuner import closing, exploration, promotion, refit
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.notices import notices
     from tuner.progress import Progress, plural
     from tuner.study import Study
+    from tuner.ties import find_ties
     from tuner.tracking import Tracker
 
     space, objective, search = config.searched_space(), config.objective, config.search
@@ -209,7 +218,12 @@ def _run(
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
-    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
+    # A byte of a path that is not UTF-8 is nothing that a database takes.
+    params = {
+        key: encodable(value) if isinstance(value, str) else value
+        for key, value in passwords.without(flatten(to_dict(config))).items()
+    }
+    tracker.open_study(params, _data_record(config, data), settings)
     tracker.log_study({}, {"tuner.engine": str(held.state.engine)})
     status, is_void = "FAILED", False
     try:
@@ -273,10 +287,13 @@ def _run(
         tracker.close_study(status)
         if is_void:
             _withdraw(client, tracker)
-    report = _report(client, tracker, held)
+    report = _report(client, tracker, held, config.tracking.uri)
     waiting.stop()
-    lines = _closing_lines(config, data, best, promoted, tracker, oracle.num_told, report)
-    logger.info("%s", "\n".join(lines))
+    trials = tracker.finished_trials()
+    tied = find_ties(best.trial_id, trials, objective, len(data.validation))
+    lines = closing.lines(config, best, promoted, oracle.num_told, tied, report)
+    for line in lines:
+        logger.info("%s", line)
     return lines
 
 
@@ -367,7 +384,9 @@ def _make_curves(
     return CurveStore(held.curves, common, config.curves, config.objective, others)
 
 
-def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) -> Path | None:
+def _report(
+    client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder, uri: str | None
+) -> Path | None:
     """Make the study's report; a search that has ended well does not fail for want of one."""
     from tuner import reports
 
@@ -376,62 +395,23 @@ def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) ->
         reports.report_study(client, client.get_run(tracker.run_id), path)
     except Exception as error:
         logger.debug("The report failed.", exc_info=True)
+        given = [f"study={held.path.name}"]
+        if uri is not None:
+            given.append(f"tracking.uri={uri}")
         logger.warning(
-            "The report could not be made (%s); to try again: %s -m tuner.report study=%s",
+            "The report could not be made (%s); to try again: %s",
             error,
-            cli.program("python"),
-            held.path.name,
+            commands.of_module("tuner.report", given),
         )
         return None
     return path
 
 
-def _closing_lines(
-    config: StudyConfig,
-    data: ImageData,
-    best: Best,
-    promoted: Promotion | None,
-    tracker: Tracker,
-    num_trials: int,
-    report: Path | None,
-) -> list[str]:
-    """Word what a user wants to know at the end."""
-    from tuner.progress import describe, plural
-    from tuner.ties import accuracy_on_test, find_ties
-
-    objective = config.objective
-    searched = config.searched_space().searched | {"epochs"}
-    values = {name: value for name, value in best.values.items() if name in searched}
-    lines = [
-        "",
-        f"Best of {plural(num_trials, 'trial')}: {best.trial_id}  {describe(values)}",
-        f"  {objective.name} {best.score:.4f}, {accuracy_on_test(best.metrics)}",
-    ]
-    trials = tracker.finished_trials()
-    if tied := find_ties(best.trial_id, trials, objective, len(data.validation)):
-        lines.append(f"  {tied}")
-    images = "images=<file or folder>"
-    model = f"runs:/{best.run_id}/model"
-    if promoted is not None:
-        lines += str(promoted).splitlines()
-        model = promoted.uri
-    if report is not None:
-        lines.append(f"Report: {report}")
-    uri = config.tracking.uri or passwords.hide(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    store = f" --backend-store-uri {uri}" if uri else ""
-    lines += [
-        "Next:",
-        f"  {cli.program('mlflow')} ui{store}",
-        f"  {cli.program('python')} -m tuner.predict {images} model={model}"
-        + (f" tracking.uri={config.tracking.uri}" if config.tracking.uri else ""),
-    ]
-    return lines
-
-
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
     from tuner.tracking import DataRecord
 
-    source = {"loader": config.data._target_, "path": config.data.path}
+    path = config.data.path
+    source = {"loader": config.data._target_, "path": path and passwords.hide(path)}
     profile = {
         "image_shape": list(data.image_shape),
         "num_classes": len(data.class_names),
@@ -442,11 +422,5 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
     return DataRecord(data.name, data.digest, json.dumps(source), json.dumps(profile))
 
 
-def _command(overrides: Sequence[str]) -> str:
-    # What was thrown away before must not be thrown away again.
-    kept = [override for override in overrides if not override.startswith("overwrite=")]
-    return f"{cli.program('python')} -m tuner.search {shlex.join(kept)}"
-
-
 if __name__ == "__main__":
-    cli.run(main, "config")
+    cli.run(main, "config", StudyConfig)

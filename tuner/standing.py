@@ -78,11 +78,11 @@ def summary(uri: str | None, study_id: str, alias: str, lines: Sequence[str]) ->
     try:
         client = store.connect_to_existing(uri)
     except (UserError, UnavailableError) as error:
-        return [f"What it said at its end cannot be checked, and is not repeated: {error}"]
+        return [f"Its summary cannot be checked, and is not repeated: {error}"]
     said = next((line for line in lines if line.startswith("Registered as ")), None)
     changes, before = _changes(client, study_id, alias, said), list(lines)
     if not changes:
-        return ["What it said at its end:", *before]
+        return ["Its summary:", *before]
     return ["Since it ended, its records have changed:", *(f"  {line}" for line in changes)]
 
 

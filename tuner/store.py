@@ -73,6 +73,8 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     # Which MLflow draws for every file that is read.
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    # It would print the address of every run that ends, with user and password.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     resolved = resolve_uri(uri)
     shown = passwords.hide(resolved)
     kind = urlsplit(resolved).scheme.partition("+")[0]

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tuner.escapes import visible
+
 
 def new_figure(
     width: float, height: float, margins: tuple[float, float, float, float] | None = None
@@ -40,7 +42,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def shortened(name: str, length: int = 14) -> str:
-    """Return a name of at most so many characters."""
+    """Return a name of at most so many characters, in one line."""
+    name = visible(name)
     if len(name) <= length:
         return name
     # The end often tells names apart.

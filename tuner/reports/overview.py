@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from tuner import ties
+from tuner import passwords, ties
+from tuner.commands import resume
 from tuner.dimensions import Choice, Dimension, Fixed
 from tuner.evaluation import accuracy_interval
 from tuner.history import DataFacts
@@ -16,6 +16,7 @@ from tuner.names import (
     TRIAL_SECONDS,
     WORKER_SECONDS,
 )
+from tuner.overrides import key_of
 from tuner.progress import describe, duration
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
@@ -141,13 +142,10 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
 
 def reproduction(study: StudyRecord, details: Details) -> Section:
     """Say how the study can be run again."""
-    # What was thrown away before must not be thrown away again.
-    kept = [
-        override
-        for override in details.overrides
-        if not override.startswith(("overwrite=", "study="))
-    ]
-    lines = [f"python -m tuner.search {shlex.join([*kept, f'study={study.name}'])}"]
+    kept = [argument for argument in details.overrides if key_of(argument) != "study"]
+    lines = [passwords.hide(resume(kept, study.name, "python"))]
+    if passwords.STARS in lines[0]:
+        lines.append(f"# with the password in place of {passwords.STARS}")
     lines += [f"# {name} {version}" for name, version in study.versions.items()]
     text = [
         "The same command, on the same data with the same versions, gives the same trials; on "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuner.escapes import encodable
 from tuner.reports.plotting import Figure
 
 
@@ -117,7 +118,7 @@ def render(page: Page) -> str:
     content: dict[str, Any] = {"page": page, "figures": figures}
     # Ours to trust, and the only part that is.
     plotly = Markup(get_plotlyjs())
-    return environment.get_template("template.html").render(**content, plotly=plotly)
+    return encodable(environment.get_template("template.html").render(**content, plotly=plotly))
 
 
 def _data_uri(picture: bytes) -> str:
