@@ -412,7 +412,7 @@ def test_run_objective_that_is_no_metric(few_digits: ImageData, tmp_path: Path) 
     assert "val_accuracy" in failure.error
 
 
-@pytest.mark.parametrize("engine", ["xla", "graph", "keras"])
+@pytest.mark.parametrize("engine", ["graph", "keras"])
 def test_run_loss_that_is_no_number(few_digits: ImageData, tmp_path: Path, engine: str) -> None:
     reported: list[int] = []
     outcome = make_worker(few_digits, engine=engine).run(
