@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from tuner import cli, passwords
 from tuner.config import flatten, load, to_dict
-from tuner.errors import DataError, ModelError
+from tuner.errors import DataError, GlassyError, ModelError, StudyError
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
@@ -128,8 +128,14 @@ def main(composed: DictConfig) -> None:
                 # Nothing has ended: the name is free for what the user mends.
                 shutil.rmtree(held.path, ignore_errors=True)
             raise
-        except Exception:
+        except Exception as error:
             logger.debug("The search failed.", exc_info=True)
+            if not isinstance(error, GlassyError) and not held.journal.exists():
+                raise StudyError(
+                    f"The study's folder {held.path} has been removed, or parts of it, while "
+                    f"the study ran. Remove what is left of it, and give the command again: it "
+                    f"starts afresh, and the runs recorded so far stay in MLflow."
+                ) from error
             raise
 
 
