@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from tuner import cli, commands, interrupt, passwords, terminal
 from tuner.config import flatten, load, to_dict
-from tuner.errors import DataError, ModelError
+from tuner.errors import DataError, GlassyError, ModelError, StudyError
 from tuner.escapes import encodable
 from tuner.models import SPACES
 from tuner.schema import (
@@ -176,6 +176,12 @@ def _prepare(
             raise
         except Exception as error:
             logger.debug("The search failed.", exc_info=True)
+            if not isinstance(error, GlassyError) and not held.journal.exists():
+                raise StudyError(
+                    f"The study's folder {held.path} has been removed, or parts of it, while "
+                    f"the study ran. Remove what is left of it, and give the command again: it "
+                    f"starts afresh, and the runs recorded so far stay in MLflow."
+                ) from error
             error.add_note(f"The traceback is in {held.log_file}.")
             raise
 
