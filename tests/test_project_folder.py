@@ -98,6 +98,7 @@ def test_default_store_is_found_in_a_folder_of_any_name(
         assert found == "here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "name"),
     [("moved", "größe 100%"), ("copied", "a b"), ("below", "new"), ("above", "old")],
