@@ -78,7 +78,7 @@ def main(composed: DictConfig) -> None:
     with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
-        from tuner import datasets, store
+        from tuner import datasets, experiment, store
         from tuner.functions import check_function
         from tuner.registry import Registry
 
@@ -94,7 +94,9 @@ def main(composed: DictConfig) -> None:
         if moved := store.bring_here(uri):
             console.print(moved, markup=False)
         client = store.connect(uri)
-        experiment = store.experiment_name(client, config.tracking.experiment, config.data.name)
+        experiment_name = experiment.name_of(
+            client, config.tracking.experiment, config.data.name
+        )
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
@@ -108,7 +110,7 @@ def main(composed: DictConfig) -> None:
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
                 lines = _run(
-                    config, name, held, data, client, experiment, oracle, executor, console
+                    config, name, held, data, client, experiment_name, oracle, executor, console
                 )
             held.state.finished = lines
             held.save_state()
@@ -129,7 +131,7 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
-    experiment: str,
+    experiment_name: str,
     oracle: OracleProcess,
     executor: Executor,
     console: Console,
@@ -155,7 +157,7 @@ def _run(
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
-    tracker = Tracker(client, experiment, name, held.state.study_id)
+    tracker = Tracker(client, experiment_name, name, held.state.study_id)
     picture = held.path / "data.png"
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
