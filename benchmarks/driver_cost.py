@@ -41,6 +41,7 @@ from tuner.trial import (
     TrialResult,
     Value,
     WorkerSetup,
+    number,
 )
 
 OBJECTIVE = Objective("val_accuracy", "max")
@@ -85,7 +86,7 @@ def main(num_trials: int) -> None:
         handed.append(time.perf_counter())
         output_dir = Path(request.output_dir)
         shutil.copytree(prepared, output_dir, dirs_exist_ok=True)
-        score = float(str(request.values["rate"]))
+        score = number(request.values["rate"])
         epochs = tuple({"val_accuracy": score, "loss": 1 - score} for _ in range(2))
         for epoch, metrics in enumerate(epochs, 1):
             on_epoch(request.trial_id, epoch, metrics)

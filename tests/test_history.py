@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import history
+from tuner import history, json_tags
 from tuner.errors import StudyError
 from tuner.tracking import DataRecord, Tracker
 
@@ -68,17 +68,17 @@ def test_values_and_settings_come_back_as_they_were(client: mlflow.MlflowClient)
 
 @pytest.mark.parametrize("length", [0, 4998, 4999, 5000, 9998, 15_000])
 def test_json_in_tags_is_read_whole(length: int) -> None:
-    tags = history.as_tags("tuner.values", "x" * length)
-    assert all(len(part) <= history.MAX_TAG for part in tags.values())
-    assert history.from_tags(tags, "tuner.values") == "x" * length
-    left_over = {**history.as_tags("tuner.values", "y" * 30_000), **tags}
-    assert history.from_tags(left_over, "tuner.values") == "x" * length
-    assert history.from_tags({}, "tuner.values") is None
+    tags = json_tags.as_tags("tuner.values", "x" * length)
+    assert all(len(part) <= json_tags.MAX_TAG for part in tags.values())
+    assert json_tags.from_tags(tags, "tuner.values") == "x" * length
+    left_over = {**json_tags.as_tags("tuner.values", "y" * 30_000), **tags}
+    assert json_tags.from_tags(left_over, "tuner.values") == "x" * length
+    assert json_tags.from_tags({}, "tuner.values") is None
 
 
 def test_tag_that_was_altered_is_named() -> None:
     with pytest.raises(StudyError, match=r"tag tuner\.values .* altered: .__import__"):
-        history.from_tags({"tuner.values": "__import__('os')"}, "tuner.values")
+        json_tags.from_tags({"tuner.values": "__import__('os')"}, "tuner.values")
 
 
 def test_study_tells_owner_and_folder(

@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import history, project_folder, references, store
+from tuner import experiment, history, project_folder, references, store
 from tuner.errors import ConfigError
 from tuner.logged_models import logged_model_id
 from tuner.tracking import DataRecord, Tracker
@@ -98,6 +98,7 @@ def test_default_store_is_found_in_a_folder_of_any_name(
         assert found == "here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "name"),
     [("moved", "größe 100%"), ("copied", "a b"), ("below", "new"), ("above", "old")],
@@ -315,7 +316,7 @@ def test_experiment_is_the_one_given_else_mlflows_variables(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert store.experiment_name(client, given, "digits") == expected
+    assert experiment.name_of(client, given, "digits") == expected
 
 
 def test_experiment_that_is_not_there_is_refused(
@@ -323,6 +324,6 @@ def test_experiment_that_is_not_there_is_refused(
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "99")
     with pytest.raises(ConfigError, match=r"MLFLOW_EXPERIMENT_ID=99 .* tracking\.experiment="):
-        store.experiment_name(client, None, "digits")
+        experiment.name_of(client, None, "digits")
     with pytest.raises(ConfigError, match=r"`tracking\.experiment=x{600}` must be a name"):
         Tracker(client, "x" * 600, "first", "id-1")

@@ -1,9 +1,6 @@
 """The one reader of a recorded study: its run, its trials, their values, metrics and files.
 
 Resume, report and promotion all read MLflow's records through this module. It writes nothing.
-
-MLflow keeps params as text, which cannot tell `None` from `"None"` or `(1, 3)` from `"(1, 3)"`.
-So what must come back as it was is kept beside them as JSON in tags, and read from those.
 """
 
 import json
@@ -17,15 +14,11 @@ import mlflow
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from tuner import names
-from tuner.errors import StudyError
+from tuner import json_tags, names
 from tuner.trial import Metrics, Values
 
 PAGE = 1000
 """Runs that are asked for at a time."""
-
-MAX_TAG = 5000
-"""Characters that every version of MLflow takes in a tag; 3.17 takes 8,000."""
 
 
 @dataclass(frozen=True)
@@ -122,40 +115,10 @@ class Presence:
     gone: frozenset[str]
 
 
-def as_tags(name: str, content: Any) -> dict[str, str]:
-    """Return content as JSON in tags: `name`, and `name.1`, `name.2`, … where it is long."""
-    text = json.dumps(content, default=str)
-    parts = [text[i : i + MAX_TAG] for i in range(0, len(text), MAX_TAG)]
-    return {f"{name}.{i}" if i else name: part for i, part in enumerate(parts)}
-
-
-def from_tags(tags: Mapping[str, str], name: str) -> Any:
-    """Return what `as_tags` has put into tags; None if it is not there.
-
-    Where there was less text before, tags of the longer one may be left over: JSON ends where
-    it ends.
-
-    Raises:
-        StudyError: If it has been altered.
-    """
-    if name not in tags:
-        return None
-    text, i = tags[name], 1
-    while (part := tags.get(f"{name}.{i}")) is not None:
-        text, i = text + part, i + 1
-    try:
-        return json.JSONDecoder().raw_decode(text)[0]
-    except ValueError as error:
-        raise StudyError(
-            f"The tag {name} must hold JSON, but has been altered: {text[:80]!r}. Put back "
-            f"what was there."
-        ) from error
-
-
 def read_study(run: Run) -> StudyFacts:
     """Read what a study's run says of it."""
     tags = run.data.tags
-    settings = from_tags(tags, names.SETTINGS)
+    settings = json_tags.from_tags(tags, names.SETTINGS)
     return StudyFacts(
         name=tags[names.STUDY],
         study_id=tags[names.STUDY_ID],
@@ -177,7 +140,7 @@ def read_trial(run: Run) -> TrialRecord:
     """Read what a trial's run says of it."""
     tags = run.data.tags
     metrics, params = dict(run.data.metrics), dict(run.data.params)
-    values = from_tags(tags, names.VALUES)
+    values = json_tags.from_tags(tags, names.VALUES)
     inputs, outputs = run.inputs, run.outputs
     has_more = bool((inputs and inputs.dataset_inputs) or (outputs and outputs.model_outputs))
     return TrialRecord(

@@ -109,7 +109,7 @@ def _prepare(
     with native_noise_to(Path(os.devnull)), garbage.kept():
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
-        from tuner import datasets, runtime, store
+        from tuner import datasets, experiment, runtime, store
         from tuner.engine import choose
         from tuner.environment import environment
         from tuner.functions import check_function, is_ours
@@ -134,7 +134,9 @@ def _prepare(
         if moved := store.bring_here(uri):
             console.print(moved, markup=False)
         client = store.connect(uri)
-        experiment = store.experiment_name(client, config.tracking.experiment, config.data.name)
+        experiment_name = experiment.name_of(
+            client, config.tracking.experiment, config.data.name
+        )
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
@@ -156,7 +158,7 @@ def _prepare(
                     held,
                     data,
                     client,
-                    experiment,
+                    experiment_name,
                     oracle,
                     executor,
                     curves,
@@ -192,7 +194,7 @@ def _run(
     held: StudyFolder,
     data: ImageData,
     client: mlflow.MlflowClient,
-    experiment: str,
+    experiment_name: str,
     oracle: OracleProcess,
     executor: Executor,
     curves: CurveStore,
@@ -219,7 +221,7 @@ def _run(
     if search.max_minutes is not None:
         deadline = time.time() + search.max_minutes * 60 - held.state.seconds
 
-    tracker = Tracker(client, experiment, name, held.state.study_id)
+    tracker = Tracker(client, experiment_name, name, held.state.study_id)
     picture = held.path / "data.png"
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)

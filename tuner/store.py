@@ -128,33 +128,6 @@ def connect_to_existing(uri: str | None) -> mlflow.MlflowClient:
     return connect(uri)
 
 
-def experiment_name(client: mlflow.MlflowClient, given: str | None, default: str) -> str:
-    """Return the name of the experiment that a study belongs to.
-
-    Args:
-        client: Client of the store.
-        given: `tracking.experiment`; None for what MLflow's own variables say.
-        default: Where they say nothing either.
-
-    Raises:
-        ConfigError: If there is no experiment with the id that `MLFLOW_EXPERIMENT_ID` says.
-    """
-    if given is not None:
-        return given
-    if name := os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip():
-        return name
-    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "").strip()
-    if not experiment_id:
-        return default
-    try:
-        return str(client.get_experiment(experiment_id).name)
-    except MlflowException as error:
-        raise ConfigError(
-            f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
-            f"{str(error).splitlines()[0]} Set it to another, or give tracking.experiment=…."
-        ) from error
-
-
 def bring_here(uri: str | None) -> str | None:
     """Let a database that was moved or copied name its files where they are now.
 

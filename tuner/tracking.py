@@ -16,12 +16,11 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from tuner import history, names, project_folder, store
+from tuner import experiment, history, json_tags, names, project_folder
 from tuner.environment import versions
-from tuner.errors import ConfigError, StudyError
+from tuner.errors import StudyError
 from tuner.history import TrialRecord
 from tuner.logged_models import LoggedModels, artifacts
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
@@ -91,7 +90,7 @@ class Tracker:
 
     Args:
         client: Of the store they are kept in.
-        experiment: MLflow's group of runs; made when missing.
+        experiment_name: MLflow's group of runs; made when missing.
         study: The study's name.
         study_id: What tells it from another study of that name.
 
@@ -100,13 +99,13 @@ class Tracker:
     """
 
     def __init__(
-        self, client: mlflow.MlflowClient, experiment: str, study: str, study_id: str
+        self, client: mlflow.MlflowClient, experiment_name: str, study: str, study_id: str
     ) -> None:
         self.client = client
         self._study = study
         self._study_id = study_id
         self._tags = {names.STUDY: study, names.STUDY_ID: study_id}
-        self._experiment_id = self._find_experiment(experiment)
+        self._experiment_id = self._find_experiment(experiment_name)
         self._models = LoggedModels(client, self._experiment_id, self._tags)
         self._data: DataRecord | None = None
         self._trials: dict[str, TrialRun] = {}
@@ -127,7 +126,7 @@ class Tracker:
         self._data = data
         found = history.studies(self.client, [self._experiment_id], self._study_id)
         tags = {
-            **history.as_tags(names.SETTINGS, params),
+            **json_tags.as_tags(names.SETTINGS, params),
             names.FOLDER: project_folder.shown_here(),
         }
         if found:
@@ -215,7 +214,7 @@ class Tracker:
                 f"{self._study} {trial_id}",
                 {
                     **tags,
-                    **history.as_tags(names.VALUES, values),
+                    **json_tags.as_tags(names.VALUES, values),
                     **self._tags,
                     names.KIND: kind,
                     names.TRIAL: trial_id,
@@ -373,7 +372,7 @@ class Tracker:
         ids = history.experiments(self.client)
         if found := history.studies(self.client, ids, self._study_id):
             return str(found[0].info.experiment_id)
-        return find_experiment(self.client, name)
+        return experiment.find(self.client, name)
 
     def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
         run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
@@ -398,40 +397,6 @@ class Tracker:
             context = [InputTag(names.DATASET_CONTEXT, "training")]
             # What is there already stays as it is.
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
-
-
-def find_experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the id of an experiment; it is made when it is missing.
-
-    Raises:
-        ConfigError: If it has been deleted, or MLflow does not take its name.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            made = str(client.create_experiment(name))
-        except MlflowException as error:
-            raise ConfigError(
-                f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        _remember_folder(client, made)
-        return made
-    if found.lifecycle_stage != "active":
-        raise ConfigError(
-            f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
-            f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
-        )
-    _remember_folder(client, str(found.experiment_id))
-    return str(found.experiment_id)
-
-
-def _remember_folder(client: mlflow.MlflowClient, experiment_id: str) -> None:
-    """Keep with an experiment where its database lies, so that a move can be seen."""
-    path = store.sqlite_path(client.tracking_uri)
-    if path is not None and names.FOLDER not in client.get_experiment(experiment_id).tags:
-        folder = str(project_folder.folder_of(path))
-        client.set_experiment_tag(experiment_id, names.FOLDER, folder)
 
 
 def _found_run(record: TrialRecord) -> TrialRun:
