@@ -12,10 +12,8 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
-from omegaconf import OmegaConf
 
-from tuner import config as configuration
-from tuner import passwords
+from tuner import passwords, trust
 from tuner.errors import ConfigError, StudyError
 from tuner.schema import StudyConfig
 from tuner.tracking import Tracker
@@ -187,10 +185,17 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
 
 
 def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
+    name = str(run.data.tags["tuner.study"])
     with TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, CONFIG, folder))
-        stored: Any = OmegaConf.load(path)
-    return StudyRun(run, configuration.load(stored))
+        try:
+            path = Path(client.download_artifacts(run.info.run_id, CONFIG, folder))
+            content = path.read_bytes()
+        except (MlflowException, OSError) as error:
+            raise StudyError(
+                f"Study {name} cannot be used: its {CONFIG} cannot be read in "
+                f"{passwords.hide(str(run.info.artifact_uri))}. Bring it back."
+            ) from error
+    return StudyRun(run, trust.read_config(content, name))
 
 
 def pages(search: Any, **query: Any) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """The configuration as typed dataclasses that mirror `conf/`, one for each group."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,18 @@ from tuner.trial import CheckpointSetup, Objective, WorkerSetup
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
+
+
+def hyperband_epochs(max_epochs: int, factor: int) -> list[int]:
+    """Return the numbers of epochs that Hyperband's rounds train for, in ascending order.
+
+    Keras Tuner's rule: `hyperband_epochs(10, 3)` is `[2, 4, 10]`.
+    """
+    epochs, divisor = [], 1
+    while max_epochs >= divisor:
+        epochs.append(math.ceil(max_epochs / divisor))
+        divisor *= factor
+    return sorted(set(epochs))
 
 
 @dataclass
@@ -63,6 +76,11 @@ class HyperbandConfig(SearchConfig):
     max_epochs: int = 10
     factor: int = 3
     iterations: int = 1
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that its trials are trained for."""
+        return hyperband_epochs(self.max_epochs, self.factor)
 
 
 @dataclass
@@ -154,6 +172,7 @@ class StudyConfig:
     study: str | None = None
     seed: int = 0
     overwrite: bool = False
+    extend: bool = False
     data: DataConfig = MISSING
     model: dict[str, Any] = MISSING
     space: dict[str, Any] = MISSING
@@ -205,6 +224,7 @@ class PromoteConfig:
     run: str | None = None
     rollback: bool = False
     data: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
     registry: dict[str, Any] = MISSING
     tracking: TrackingConfig = MISSING
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tuner.datasets import ImageData
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
+    from tuner.identity import Identity
     from tuner.oracle_process import OracleProcess
     from tuner.promotion import Promotion
     from tuner.study import Best
@@ -70,6 +71,8 @@ def main(composed: DictConfig) -> None:
             "It is finished: there is nothing left to train. What it said at its end:"
         )
         console.print("\n".join(existing.state.finished), markup=False)
+        if existing.told:
+            console.print(_not_applied(name, existing), markup=False)
         return
 
     # All that can be wrong is found before anything is written.
@@ -77,7 +80,9 @@ def main(composed: DictConfig) -> None:
         # First, because it takes longest, and all else here goes on beside it.
         forkserver.begin_imports(["tuner.preload"])
         from tuner import datasets, store
+        from tuner.environment import environment
         from tuner.functions import check_function
+        from tuner.identity import Identity
         from tuner.registry import Registry
 
         data = datasets.load(config.data, config.seed)
@@ -92,8 +97,10 @@ def main(composed: DictConfig) -> None:
         client = store.connect(uri)
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
+        facts = forkserver.call(environment, config.model_function)
+        identity = Identity.of(data, facts)
     with (
-        folder.hold(name, config, overrides) as held,
+        folder.hold(name, config, overrides, identity) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
@@ -102,7 +109,9 @@ def main(composed: DictConfig) -> None:
                 contextlib.closing(_make_oracle(config, held)) as oracle,
                 contextlib.closing(_make_executor(config, data, held)) as executor,
             ):
-                lines = _run(config, name, held, data, client, oracle, executor, console)
+                lines = _run(
+                    config, name, held, data, identity, client, oracle, executor, console
+                )
             held.state.finished = lines
             held.save_state()
         except KeyboardInterrupt:
@@ -121,6 +130,7 @@ def _run(
     name: str,
     held: StudyFolder,
     data: ImageData,
+    identity: Identity,
     client: mlflow.MlflowClient,
     oracle: OracleProcess,
     executor: Executor,
@@ -138,8 +148,9 @@ def _run(
     space, objective, search = config.searched_space(), config.objective, config.search
     if isinstance(search, HyperbandConfig) and "epochs" in config.space:
         logger.info(
-            "Hyperband sets the epochs itself, up to search.max_epochs=%d; space.epochs is not "
+            "Hyperband sets the epochs itself (%s; search.max_epochs=%d): space.epochs is not "
             "searched.",
+            ", ".join(map(str, search.epochs)),
             search.max_epochs,
         )
     if oracle.num_told:
@@ -153,7 +164,7 @@ def _run(
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
-    tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
+    tracker.open_study(_params(config), _data_record(config, data), settings, identity.tag())
     status = "FAILED"
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
@@ -170,7 +181,7 @@ def _run(
             executor.capacity,
         )
         study = Study(
-            curves=_make_curves(config, data, held),
+            curves=_make_curves(config, identity, held),
             log_models=config.tracking.log_models,
             objective=objective,
             seed=config.seed,
@@ -257,22 +268,40 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
     return SerialExecutor(functools.partial(make, data))
 
 
-def _make_curves(config: StudyConfig, data: ImageData, held: StudyFolder) -> CurveStore:
-    from tuner import folder, forkserver
+def _make_curves(config: StudyConfig, identity: Identity, held: StudyFolder) -> CurveStore:
+    from tuner import folder
     from tuner.curve_store import CurveStore
-    from tuner.environment import environment
 
     common = {
         # The split follows from these.
-        "data": [data.digest, config.data.train_size, config.data.validation_split],
+        "data": [identity.data, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": config.model,
         "engine": config.training.engine,
         "threads": config.executor.threads,
-        "environment": forkserver.call(environment, config.model_function),
+        "environment": identity.environment,
     }
     others = folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
+
+
+def _params(config: StudyConfig) -> dict[str, object]:
+    """Return what is recorded of a configuration, flat: the space as it is searched."""
+    params = flatten(to_dict(config))
+    if isinstance(config.search, HyperbandConfig):
+        params["space.epochs"] = config.search.epochs
+    return params
+
+
+def _not_applied(name: str, existing: StudyFolder) -> str:
+    """Say which settings a finished study has not been told before, and how to apply them."""
+    told = existing.told.items()
+    said = ", ".join(f"{key} (was {old}, now {new})" for key, (old, new) in told)
+    return (
+        f"Not applied, since the study is finished: {said}. To register its best trial in "
+        f"another way: {cli.program('python')} -m tuner.promote study={name}, with the keys of "
+        f"registry."
+    )
 
 
 def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) -> Path | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +72,8 @@ class TrialRun:
         recorded: Names of the metrics that an earlier process has recorded.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
+        losses: The loss after each of them, by epoch.
+        came: The metrics that this process has been told, by epoch.
         model_id: Of the model that it has logged, if any.
         pending: Metrics not written yet: one call for several epochs costs no more than for
             one.
@@ -82,6 +86,8 @@ class TrialRun:
     recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
     num_epochs: int = 0
+    losses: dict[int, float] = field(default_factory=dict)
+    came: dict[int, Metrics] = field(default_factory=dict)
     model_id: str | None = None
     pending: list[Metric] = field(default_factory=list)
     written: float = field(default_factory=time.monotonic)
@@ -113,14 +119,19 @@ class Tracker:
         self.run_id = ""
 
     def open_study(
-        self, params: Mapping[str, Any], data: DataRecord, artifacts: Sequence[Path]
+        self,
+        params: Mapping[str, Any],
+        data: DataRecord,
+        artifacts: Sequence[Path],
+        identity: str | None = None,
     ) -> None:
         """Find the study's run and those of its trials, or make it.
 
         Args:
             params: The resolved configuration, flat.
             data: What is searched on.
-            artifacts: Files to keep with the run.
+            artifacts: Files to keep with the run; of settings, those that were told last.
+            identity: What the study is begun with, for a tag.
         """
         self._data = data
         found = self._search(kind="study")
@@ -134,10 +145,12 @@ class Tracker:
             tags["tuner.versions"] = json.dumps(versions())
             # MLflow keeps one profile of a data set, whatever share of it a study takes.
             tags["tuner.data_profile"] = data.profile
+            if identity is not None:
+                tags["tuner.identity"] = identity
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:
-            if path.name not in kept:
+            if path.name not in kept or path.suffix == ".yaml":
                 self.client.log_artifact(self.run_id, str(path))
 
     def join_study(self, run: Run) -> None:
@@ -197,9 +210,10 @@ class Tracker:
             self._trials[trial_id] = trial
         else:
             self._describe(trial.run_id, values, trial.params or {})
-            # The epochs an interrupted process logged are the same ones that come again.
+            # The epochs an interrupted process logged should be the same ones that come again.
             history = self.client.get_metric_history(trial.run_id, "loss")
-            trial.num_epochs = max((metric.step for metric in history), default=0)
+            trial.losses = {metric.step: metric.value for metric in history}
+            trial.num_epochs = max(trial.losses, default=0)
             trial.model_id = self._models.whole_of(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
         return trial
@@ -213,12 +227,45 @@ class Tracker:
             metrics: As Keras names them.
         """
         trial = self._trials[trial_id]
+        trial.came[epoch] = metrics
         if epoch <= trial.num_epochs:
+            known, loss = trial.losses.get(epoch), metrics.get("loss")
+            if known is not None and loss is not None and not _is_same(known, loss):
+                self._start_over(trial_id)
             return
         trial.pending += _metrics(metrics, step=epoch)
         trial.num_epochs = epoch
+        trial.losses[epoch] = metrics.get("loss", math.nan)
         if time.monotonic() - trial.written >= LIVE_SECONDS:
             self._write_pending(trial)
+
+    def _start_over(self, trial_id: str) -> None:
+        """Give a trial a new run, since what its run has recorded is of another training.
+
+        A metric that MLflow has recorded cannot be taken back. The training can differ after
+        its checkpoints were removed or damaged, on another machine or with other versions.
+        """
+        trial = self._trials[trial_id]
+        logger.warning(
+            "Trial %s was trained anew with other results than an interrupted process had "
+            "recorded; run %s is deleted, and another one takes its place.",
+            trial_id,
+            trial.run_id,
+        )
+        old = self.client.get_run(trial.run_id)
+        tags = {
+            key: value
+            for key, value in old.data.tags.items()
+            if key.startswith("tuner.") or key == _PARENT_TAG
+        }
+        new = self._create_run(str(old.info.run_name), tags, old.data.params)
+        self._models.drop({trial.run_id})
+        self.client.delete_run(trial.run_id)
+        trial.run_id, trial.artifact_uri = new.info.run_id, new.info.artifact_uri
+        trial.recorded, trial.model_id = frozenset(), None
+        trial.pending, trial.num_epochs, trial.losses = [], 0, {}
+        for epoch, metrics in sorted(trial.came.items()):
+            self.log_epoch(trial_id, epoch, metrics)
 
     def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
         run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
@@ -236,8 +283,11 @@ class Tracker:
             with_model: Whether its model is logged.
         """
         trial = self._trials[result.trial_id]
-        for i in range(trial.num_epochs, len(result.epochs)):
-            self.log_epoch(result.trial_id, i + 1, result.epochs[i])
+        for epoch, metrics in enumerate(result.epochs, 1):
+            self.log_epoch(result.trial_id, epoch, metrics)
+        if trial.num_epochs > len(result.epochs):
+            trial.came = dict(enumerate(result.epochs, 1))
+            self._start_over(result.trial_id)
         files = artifacts(self.client, trial.artifact_uri)
         for path in result.files.artifacts:
             files.log_artifact(path)
@@ -391,6 +441,14 @@ def _found_run(run: Run) -> TrialRun:
         recorded=frozenset(metrics),
         finished=metrics if run.info.status == "FINISHED" else None,
     )
+
+
+def _is_same(recorded: float, value: float) -> bool:
+    """Say whether a store has recorded a value: databases hold no infinity."""
+    if math.isnan(recorded) or math.isnan(value):
+        return math.isnan(recorded) and math.isnan(value)
+    most = sys.float_info.max
+    return math.isclose(recorded, max(-most, min(value, most)), rel_tol=1e-9)
 
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from omegaconf import OmegaConf
 
+from tuner import plain_yaml
 from tuner.records import PAGE, REFIT, pages, plain, refit_name
 from tuner.reports.records import Confusion, DataFacts, Details, StudyRecord, TrialRecord
-from tuner.schema import DIRECTIONS
+from tuner.schema import DIRECTIONS, hyperband_epochs
 from tuner.space import Space
 from tuner.trial import Objective
 
@@ -57,14 +58,7 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         objective=Objective(name, "max" if direction == "max" else "min"),
         params=params,
         # As of a model of one's own, since what the built-in ones take may have changed.
-        space=Space.parse(
-            {
-                key.removeprefix("space."): plain(text)
-                for key, text in params.items()
-                if key.startswith("space.")
-            },
-            "",
-        ),
+        space=Space.parse(_searched(params), ""),
         metrics=dict(run.data.metrics),
         versions=json.loads(tags.get("tuner.versions", "{}")),
         data=_data(run),
@@ -151,9 +145,24 @@ def _data(run: Run) -> DataFacts | None:
 
 
 def _overrides(content: bytes | None) -> list[str]:
-    if content is None:
+    try:
+        lines = [] if content is None else plain_yaml.read(content)
+    except plain_yaml.NotPlain:
         return []
-    return [str(line) for line in OmegaConf.create(content.decode())]
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+def _searched(params: Mapping[str, str]) -> dict[str, Any]:
+    """Return the space of a study as it was searched: Hyperband sets the epochs itself."""
+    space = {
+        key.removeprefix("space."): plain(text)
+        for key, text in params.items()
+        if key.startswith("space.")
+    }
+    if params.get("search.oracle") == "hyperband":
+        most, factor = int(params["search.max_epochs"]), int(params["search.factor"])
+        space["epochs"] = hyperband_epochs(most, factor)
+    return space
 
 
 def _history(client: mlflow.MlflowClient, run_id: str, name: str) -> list[float]:
