@@ -36,7 +36,7 @@ def test_check_alias_refuses_what_mlflow_refuses(alias: str) -> None:
      "a-challenger", "CHAMPION", "x" * 250],
 )  # fmt: skip
 def test_check_alias_refuses_what_the_registry_uses_itself(alias: str) -> None:
-    with pytest.raises(ConfigError, match="`registry.alias`"):
+    with pytest.raises(ConfigError, match=r"`registry\.alias`"):
         aliases.check_alias(alias)
 
 
@@ -52,7 +52,7 @@ def test_check_model_name_takes_what_mlflow_takes(name: str) -> None:
     "name", ["", " ", "a/b", "a:b", "a@b", ".", "..", "../x", "/x", "x/", "x" * 257]
 )
 def test_check_model_name_refuses_what_mlflow_or_a_database_refuses(name: str) -> None:
-    with pytest.raises(ConfigError, match="`registry.name`") as caught:
+    with pytest.raises(ConfigError, match=r"`registry\.name`") as caught:
         aliases.check_model_name(name)
     assert repr(name) in str(caught.value)
 

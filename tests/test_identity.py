@@ -155,7 +155,7 @@ def test_store_that_the_environment_named_is_remembered(
         assert "s3cret" not in (held.path / "study.json").read_text()
     assert folder.find("first", config()) is not None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(StudyError, match="tracking.uri: was http://host, now sqlite:"):
+    with pytest.raises(StudyError, match=r"tracking\.uri: was http://host, now sqlite:"):
         folder.find("first", config())
 
 

@@ -41,7 +41,10 @@ def aliases(client: mlflow.MlflowClient) -> dict[str, str]:
 def test_aliases_of_two_stages_do_not_meet(
     client: mlflow.MlflowClient, versions: list[ModelVersion]
 ) -> None:
-    production, staging = Registry(client, NAME, "production"), Registry(client, NAME, "staging")
+    production, staging = (
+        Registry(client, NAME, "production"),
+        Registry(client, NAME, "staging"),
+    )
     put(production, versions[0])
     put(production, versions[1])
     put(staging, versions[2])

@@ -102,9 +102,7 @@ def write_folder(study_id: str = "id-1", name: str = "first", **changed: Any) ->
     folder = Path("experiments", name)
     folder.mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps({"study_id": study_id}))
-    (folder / "config.yaml").write_bytes(
-        stored(**{"data___target_": "trap.load", **changed})
-    )
+    (folder / "config.yaml").write_bytes(stored(**{"data___target_": "trap.load", **changed}))
 
 
 def check(settings: StudyConfig, told: Any = None, name: str = "first") -> None:
@@ -145,7 +143,7 @@ def test_folder_of_another_study_vouches_for_nothing(
     study_id: str, changed: dict[str, Any]
 ) -> None:
     write_folder(study_id, **changed)
-    with pytest.raises(ConfigError, match="data._target_=trap.load"):
+    with pytest.raises(ConfigError, match=r"data\._target_=trap\.load"):
         check(custom())
 
 
@@ -155,26 +153,26 @@ def test_damaged_folder_vouches_for_nothing(content: str) -> None:
     Path("experiments/first/study.json").write_text(content)
     if content.endswith('"}'):
         Path("experiments/first/config.yaml").unlink()
-    with pytest.raises(ConfigError, match="data._target_=trap.load"):
+    with pytest.raises(ConfigError, match=r"data\._target_=trap\.load"):
         check(custom())
 
 
 def test_name_of_a_study_leads_out_of_no_folder() -> None:
     write_folder(name="../elsewhere")
-    with pytest.raises(ConfigError, match="data._target_=trap.load"):
+    with pytest.raises(ConfigError, match=r"data\._target_=trap\.load"):
         check(custom(), name="../elsewhere")
 
 
 def test_model_function_counts_where_it_is_trained_again() -> None:
     own = ["study=first", "model=custom", "model._target_=trap.build", "+space.units=8"]
     check(config(*own))
-    with pytest.raises(ConfigError, match="give model._target_=trap.build"):
+    with pytest.raises(ConfigError, match=r"give model\._target_=trap\.build"):
         check(config(*own, "registry.refit=true"))
     check(config(*own, "registry.refit=true"), {"model": {"_target_": "trap.build"}})
 
 
 def test_modules_of_ones_own_layers_count_always() -> None:
-    with pytest.raises(ConfigError, match="give model.custom_objects=trap"):
+    with pytest.raises(ConfigError, match=r"give model\.custom_objects=trap"):
         check(config("study=first", "+model.custom_objects=trap"))
 
 
@@ -188,5 +186,5 @@ def test_nothing_but_glassys_own_functions_needs_no_word() -> None:
     ]
     assert sorted(targets) == sorted([*trust.LOADERS, *SPACES])
     for loader in ("tuner.forkserver.call", "tuner.datasets.npz.read", "tuner.search.main"):
-        with pytest.raises(ConfigError, match="data._target_"):
+        with pytest.raises(ConfigError, match=r"data\._target_"):
             check(config("study=first", f"data._target_={loader}"))

@@ -49,8 +49,8 @@ def check_alias(alias: str) -> None:
     most = MAX_ALIAS - len(f"-{CHALLENGER}")
     if not _ALIAS.fullmatch(alias) or len(alias) > most:
         raise ConfigError(
-            f"`registry.alias` must be letters, digits, _ and - ({most} at most), but got "
-            f"{alias!r}."
+            f"`registry.alias` must be letters, digits, _ and - ({most} at most), without a "
+            f"space or any of / : @, but got {alias!r}."
         )
     if alias.lower() == "latest" or _VERSION.fullmatch(alias):
         raise ConfigError(
