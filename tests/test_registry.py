@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import mlflow
@@ -9,7 +10,7 @@ import pytest
 from conftest import MakeRun
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import checksums, model_files
+from tuner import checksums, model_files, store
 from tuner.errors import ModelError, StudyError
 from tuner.registry import Registry
 
@@ -169,6 +170,24 @@ def test_source_that_gives_no_file_is_one_short_reason(
         model_files.fetch(client, location, checksums.DESCRIPTION_FILE, tmp_path)
     assert "\n" not in str(caught.value)
     assert 5 < len(str(caught.value)) < 400
+
+
+# Python's own FTP client leaves its socket open when a server does not answer.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "address", ["http://{host}/api/2.0/mlflow-artifacts/artifacts/x", "ftp://{host}/x"]
+)
+def test_server_that_does_not_answer_is_not_waited_for(
+    client: mlflow.MlflowClient, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is waited for is shortened, so that the test need not; without it, minutes pass.
+    monkeypatch.setitem(store._PROBE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(model_files, "PATIENCE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = address.format(host=f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(model_files.Unreadable, match=r"(?i)timed? ?out"):
+            model_files.fetch(client, location, checksums.DESCRIPTION_FILE, tmp_path)
+    assert socket.getdefaulttimeout() is None
 
 
 def test_version_at_an_address_that_is_none_is_refused(client: mlflow.MlflowClient) -> None:
