@@ -34,6 +34,7 @@ from tuner.schema import (
     RayConfig,
     SearchConfig,
     StudyConfig,
+    hyperband_epochs,
 )
 from tuner.trial import Objective
 
@@ -312,6 +313,11 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["registry.name=' '"], ["`registry.name`", "' '"]),
     (["registry.alias=a:b"], ["`registry.alias`", "'a:b'", "/ : @"]),
     (["tracking.experiment=' '"], ["`tracking.experiment`", "' '", "MLFLOW_EXPERIMENT_NAME"]),
+    (["registry.alias=v1"], ["`registry.alias`", "'v1'", "reserves"]),
+    (["registry.alias=Latest"], ["`registry.alias`", "'Latest'", "reserves"]),
+    (["registry.alias='in service'"], ["`registry.alias`", "'in service'", "letters"]),
+    (["registry.alias=x-previous"], ["`registry.alias`", "'x-previous'", "-previous"]),
+    (["registry.name=.."], ["`registry.name`", "'..'"]),
     # Dotted names.
     (["model._target_=build"], ["`model._target_`", "'build'", "my_package.my_function"]),
     (["model._target_=5"], ["`model._target_`", "5", "my_package.my_function"]),
@@ -423,10 +429,28 @@ def test_load_predict_turns_steps_off() -> None:
     assert config.show
 
 
+@pytest.mark.parametrize(
+    ("max_epochs", "factor"), [(1, 3), (2, 3), (9, 3), (10, 3), (27, 3), (4, 2), (100, 4)]
+)
+def test_hyperband_epochs_are_those_of_keras_tuner(max_epochs: int, factor: int) -> None:
+    from keras_tuner.oracles import HyperbandOracle
+
+    oracle = HyperbandOracle("val_loss", max_epochs=max_epochs, factor=factor)
+    trained = {
+        oracle._get_epochs(bracket, number)
+        for bracket in range(oracle._get_num_brackets())
+        for number in range(oracle._get_num_rounds(bracket))
+    }
+    assert hyperband_epochs(max_epochs, factor) == sorted(trained)
+
+
 def test_load_promote_wants_one_thing() -> None:
     config = load_promote(composed("study=first", "data.path=a.npz", name="commands/promote"))
     assert (config.study, config.run, config.rollback) == ("first", None, False)
-    assert config.data == {"path": "a.npz"}
+    assert config.data == {"path": "a.npz", "_target_": None}
+    for wrong in ("registry.alias=v1", "registry.alias=latest", "registry.name=a/b"):
+        with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
+            load_promote(composed("rollback=true", wrong, name="commands/promote"))
     with pytest.raises(ConfigError, match="Give one of study=<name>"):
         load_promote(composed("study=first", "run=abc", name="commands/promote"))
 

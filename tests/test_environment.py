@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tuner.engine import ENGINE_VERSION
 from tuner.environment import environment
 from tuner.errors import ConfigError
 
 DIGEST = """
 import sys
 sys.path.insert(0, ".")
-from tuner.environment import _source_digest
+from tuner.environment import own_sources
 from tuner.functions import find_function
 find_function("model._target_", sys.argv[1])
-print(_source_digest(sys.argv[1]))
+print(own_sources(sys.argv[1]))
 """
 
 
@@ -64,13 +65,27 @@ def test_sources_count_that_the_model_function_needs(
     assert (digest(own_package, "mine.models.build") != before) is counts
 
 
+def test_sources_are_the_same_wherever_the_folder_lies(own_package: Path) -> None:
+    before = digest(own_package, "mine.models.build")
+    assert "mine/parts.py" in before
+    assert "mine/__init__.py" in before
+    assert "beside.py" in before
+    moved = own_package.rename(own_package.with_name("moved"))
+    assert digest(moved, "mine.models.build") == before
+    link = moved.with_name("link")
+    link.symlink_to(moved)
+    assert digest(link, "mine.models.build") == before
+
+
 def test_environment_is_plain_data_and_complete() -> None:
     found = environment("tuner.models.mlp.build")
     assert found["model"] == "tuner.models.mlp.build"
     assert found["precision"] == ["float32", "float32"]
     assert "CPU" in found["devices"]
     assert set(found["versions"]) == {"keras", "numpy", "tensorflow"}
-    assert len(found["source"]) == 32
+    assert found["engine"] == ENGINE_VERSION
+    # Where Glassy's own modules lie and what they say is not part of it.
+    assert not [name for name in found["sources"] if name.startswith("tuner")]
 
 
 def test_environment_of_a_function_that_is_not_there() -> None:

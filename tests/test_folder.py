@@ -1,5 +1,7 @@
 """A study's folder: made whole, refused when it differs, held by one process."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -122,6 +124,23 @@ def test_held_study_is_refused_until_its_process_ends() -> None:
         holder.wait()
         with folder.hold("first", config(), []) as mine:
             assert json.loads((mine.path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_study_is_held_on_a_file_system_without_flock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for overrides in ([], [], ["seed=1", "overwrite=true"]):
+        with folder.hold("first", config(*overrides), []) as held:
+            assert (held.path / "study.json").exists()
+            with (
+                pytest.raises(StudyError, match=rf"another process: pid {os.getpid()} on"),
+                folder.hold("first", config(*overrides), []),
+            ):
+                pass
 
 
 def test_trial_dir_is_empty_each_time() -> None:

@@ -219,6 +219,45 @@ def test_load_warns_of_a_version_that_nobody_can_check(
     assert f"{NAME} version 1 has no tag {checksums.TAG}" in record.getMessage()
 
 
+@pytest.mark.parametrize("is_tagged", [True, False])
+def test_load_refuses_a_description_that_was_altered(
+    registered: Registered, caplog: pytest.LogCaptureFixture, is_tagged: bool
+) -> None:
+    if not is_tagged:
+        registered.client.delete_model_version_tag(NAME, "1", checksums.DESCRIPTION_TAG)
+    description = registered.folder / "MLmodel"
+    names = "".join(f"  - '{i}'\n" for i in range(10))
+    assert names in description.read_text()
+    backwards = "".join(f"  - '{9 - i}'\n" for i in range(10))
+    description.write_text(description.read_text().replace(names, backwards))
+    if not is_tagged:
+        with caplog.at_level(logging.WARNING):
+            assert tuner.load(NAME).classes[0] == "9"
+        [record] = caplog.records
+        assert f"no tag {checksums.DESCRIPTION_TAG}" in record.getMessage()
+        return
+    message = refusal()
+    assert f"MLmodel in {registered.folder} is not the file that was registered" in message
+    assert checksums.DESCRIPTION_TAG in message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"class_names": "0123456789", "image_shape": [8, 8]},
+        {"class_names": [["a"], ["b"]], "image_shape": [8, 8]},
+        {"class_names": ["a", "b"], "image_shape": ["8", "8"]},
+        {"class_names": ["a", "b"], "image_shape": None},
+    ],
+    ids=str,
+)
+def test_load_refuses_a_description_of_other_types(
+    registered: Registered, metadata: object
+) -> None:
+    (registered.folder / "MLmodel").write_text(json.dumps({"metadata": metadata}))
+    assert "its file MLmodel is damaged" in refusal()
+
+
 def test_load_runs_no_code_of_the_folder(
     registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

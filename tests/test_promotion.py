@@ -105,6 +105,17 @@ def test_promotions_one_after_another(client: mlflow.MlflowClient, tmp_path: Pat
     again = promote(client, "good")
     assert (again.promoted, again.version) == (True, "2")
     assert again.reason == "It is the champion already."
+    # A limit holds for the champion, too: it stays, and the message says that it breaks it.
+    gate = {"max_parameters": 500, "min_accuracy": 0.1}
+    config, champion = challenger_of(client, "good")
+    limited = with_settings(config, {"registry": {"gate": gate}})
+    again = promotion.promote(client, limited, champion)
+    assert (again.promoted, again.version) == (True, "2")
+    assert "It is the champion already, and stays, but breaks a limit" in again.reason
+    assert "registry.gate.max_parameters=500" in again.reason
+    kept = with_settings(config, {"registry": {"gate": {"max_parameters": 10**6}}})
+    assert promotion.promote(client, kept, champion).reason == "It is the champion already."
+    assert aliases(client) == {"champion": "2", "previous": "1", "challenger": "3"}
 
     version = client.get_model_version(NAME, "2")
     _, challenger = challenger_of(client, "good")
@@ -158,7 +169,7 @@ def test_champion_whose_files_are_gone_stays(client: mlflow.MlflowClient) -> Non
     assert not decision.promoted
     assert "version 1 is gone" in decision.reason
     assert aliases(client)["champion"] == "1"
-    with pytest.raises(StudyError, match="no other version"):
+    with pytest.raises(StudyError, match="no champion before version 1"):
         Registry(client, NAME).roll_back()
 
 
@@ -268,11 +279,14 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
     # More images make other losses.
     assert refit.data.metrics["loss"] != trial.data.metrics["loss"]
 
-    for now, before in (("1", "2"), ("2", "1")):
-        done = command(tmp_path, "promote", "rollback=true")
-        assert done.returncode == 0, done.stderr
-        assert f"Version {now} of {NAME} is champion again" in done.stdout
-        assert aliases(client) == {"champion": now, "previous": before}
+    done = command(tmp_path, "promote", "rollback=true")
+    assert done.returncode == 0, done.stderr
+    assert f"Version 1 of {NAME} is champion again, instead of version 2." in done.stdout
+    assert aliases(client) == {"champion": "1"}
+    done = command(tmp_path, "promote", "rollback=true")
+    assert done.returncode == 2
+    assert "no champion before version 1" in done.stderr
+    assert aliases(client) == {"champion": "1"}
 
     # What was trained again is not trained again once more.
     again = ("promote", f"run={version.run_id}", "registry.name=other", "registry.refit=true")
@@ -291,6 +305,8 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
         (["run=abc"], "`run=abc` must be a run that is recorded in"),
         (["study=good"], "`registry.name` must be a name"),
         (["study=good", "registry.gate.confidence=2"], "`registry.gate.confidence` must be"),
+        (["study=good", "registry.name=m", "registry.alias=v1"], "`registry.alias`"),
+        (["rollback=true", "registry.name=m", "registry.alias=latest"], "`registry.alias`"),
         (["rollback=true"], "registered are no models"),
         (["rollback=true", "registry.name=cats"], "cats has no champion"),
     ],
@@ -304,6 +320,31 @@ def test_promote_mistake_gets_one_message(
     assert done.stderr.startswith("Error: ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert client.search_registered_models() == []
+
+
+def test_promote_imports_nothing_that_the_store_names(
+    client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "trap.py").write_text("open('sprung', 'w')\n")
+    run = records.find_study(client, "good").run
+    written = Path(client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path)))
+    whole = written.read_text()
+    asked = ("promote", "study=good", "registry.name=mine")
+    for before, after, message in (
+        ("tuner.datasets.digits.load", "trap.load", "give data._target_=trap.load"),
+        ("experiment: digits", "experiment: ${oc.env:SECRET}", "an interpolation"),
+    ):
+        assert before in whole
+        written.write_text(whole.replace(before, after))
+        client.log_artifact(run.info.run_id, str(written))
+        done = command(tmp_path, *asked, SECRET="s3cret")
+        assert done.returncode == 2, done.stdout
+        assert message in done.stderr
+        assert "s3cret" not in done.stderr
+        assert not (tmp_path / "sprung").exists()
+    written.write_text(whole)
+    client.log_artifact(run.info.run_id, str(written))
     assert client.search_registered_models() == []
 
 

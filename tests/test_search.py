@@ -308,6 +308,10 @@ def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     trials = {run.data.tags["tuner.trial"]: run.data for run in runs(tmp_path, "trial")}
+    [study] = runs(tmp_path, "study")
+    # What is recorded as searched is what the trials were trained for.
+    assert study.data.params["space.epochs"] == "[1, 2, 4]"
+    assert {data.params["epochs"] for data in trials.values()} == {"1", "2", "4"}
     promoted = [data for data in trials.values() if "tuner.continues" in data.tags]
     assert promoted
     for data in promoted:
@@ -361,6 +365,19 @@ def test_finished_study_trains_nothing(finished_study: FinishedStudy) -> None:
     assert "It is finished" in again.stdout
     assert "Best of 4 trials" in again.stdout
     assert len(runs(finished_study.folder, "trial")) == 4
+
+
+def test_finished_study_says_which_settings_come_too_late(
+    finished_study: FinishedStudy,
+) -> None:
+    again = command(
+        finished_study.folder, "search", *SMALL_GRID, "registry.alias=production",
+        f"tracking.uri={finished_study.uri}",
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "registry.alias (was champion, now production)" in again.stdout
+    assert "tuner.promote study=first" in again.stdout
+    assert "tracking.uri" not in again.stdout
 
 
 def test_study_with_other_settings_is_refused(finished_study: FinishedStudy) -> None:
@@ -471,6 +488,53 @@ def test_own_model_with_a_fixed_argument_is_searched(own_model: Path) -> None:
     # 64 * 6 + 6 weights, and 6 * 10 + 10.
     assert {run.data.metrics["num_parameters"] for run in trials} == {460}
     assert "Registered" not in done.stdout
+
+
+def make_npz(path: Path, shift: int) -> None:
+    drawn = np.random.default_rng(0)
+    images = drawn.integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    labels = (np.arange(60) + shift) % 3
+    np.savez(path, x_train=images[:45], y_train=labels[:45], x_test=images[45:],
+             y_test=labels[45:])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_study_is_resumed_on_what_it_was_begun_with_alone(own_model: Path) -> None:
+    asked = own("build", "+model.width=6", "+space.x=[1,2]", "data=npz", "data.name=three")
+    make_npz(own_model / "a.npz", 0)
+    begun = command(own_model, "search", *asked, "data.path=a.npz")
+    assert begun.returncode == 0, begun.stderr
+    state = own_model / "experiments" / "own" / "study.json"
+    # As a process leaves it that was killed before its end.
+    content = json.loads(state.read_text()) | {"finished": None}
+    state.write_text(json.dumps(content))
+    client = mlflow.MlflowClient(f"sqlite:///{own_model}/mlflow.db")
+    [study] = runs(own_model, "study")
+    assert json.loads(study.data.tags["tuner.identity"]) == content["identity"]
+
+    make_npz(own_model / "b.npz", 1)
+    refused = command(own_model, "search", *asked, "data.path=b.npz")
+    assert refused.returncode == 2
+    assert f"their digest was {content['identity']['data']}, and is " in refused.stderr
+    source = own_model / "my_models.py"
+    before = source.read_text()
+    source.write_text(f"{before}\n# Not what it was.\n")
+    refused = command(own_model, "search", *asked, "data.path=a.npz")
+    assert refused.returncode == 2
+    assert "my_models.py has changed" in refused.stderr
+    assert json.loads(state.read_text()) == content
+
+    source.write_text(before)
+    (own_model / "a.npz").rename(own_model / "c.npz")
+    resumed = command(
+        own_model, "search", *asked[1:], "executor.workers=1", "data.path=c.npz",
+        "curves.keep=none", f"tracking.uri=sqlite:///{own_model}/mlflow.db",
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert [run.info.status for run in runs(own_model, "trial")] == ["FINISHED"] * 2
+    assert "path: c.npz" in (state.parent / "config.yaml").read_text()
+    [dataset] = client.get_run(study.info.run_id).inputs.dataset_inputs
+    assert dataset.dataset.digest == content["identity"]["data"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import socket
 import sqlite3
@@ -504,3 +505,78 @@ def test_study_stays_in_its_experiment(client: mlflow.MlflowClient) -> None:
     again.open_study({}, DATA, [])
     assert again.run_id == first.run_id
     assert client.get_experiment_by_name("another") is None
+
+
+@pytest.mark.parametrize("when", ["as it is trained", "at its end"])
+def test_training_that_comes_out_otherwise_gets_a_run_of_its_own(
+    client: mlflow.MlflowClient, make_result: MakeResult, when: str
+) -> None:
+    first = open_tracker(client)
+    killed = first.open_trial("0000", VALUES, {"tuner.round": "1"}).run_id
+    for epoch in (1, 2, 3):
+        first.log_epoch("0000", epoch, {"loss": 5.0 - epoch, "val_accuracy": 0.9})
+    first.kill_trial("0000")
+
+    # Its checkpoints are gone, and another machine rounds otherwise.
+    again = open_tracker(client)
+    result = make_result("0000")
+    again.open_trial("0000", VALUES, {})
+    if when == "as it is trained":
+        for epoch, metrics in enumerate(result.epochs, 1):
+            again.log_epoch("0000", epoch, metrics)
+    again.finish_trial(result)
+    run_id = again.run_of("0000")
+    assert run_id != killed
+    assert client.get_run(killed).info.lifecycle_stage == "deleted"
+    assert history(client, run_id, "loss") == [
+        (epoch, metrics["loss"]) for epoch, metrics in enumerate(result.epochs, 1)
+    ]
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["val_accuracy"] == result.epochs[-1]["val_accuracy"]
+    assert run.data.params == client.get_run(killed).data.params
+    for tag in ("tuner.trial", "tuner.round", "tuner.study_id", "mlflow.parentRunId"):
+        assert run.data.tags[tag] == client.get_run(killed).data.tags[tag]
+    assert open_tracker(client).finished("0000", VALUES) == pytest.approx(run.data.metrics)
+
+
+def test_training_that_comes_out_the_same_keeps_its_run(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    result = make_result("0000")
+    first = open_tracker(client)
+    killed = first.open_trial("0000", VALUES, {}).run_id
+    first.log_epoch("0000", 1, result.epochs[0])
+    first.kill_trial("0000")
+    again = open_tracker(client)
+    again.open_trial("0000", VALUES, {})
+    again.finish_trial(result)
+    assert again.run_of("0000") == killed
+    assert len(history(client, killed, "loss")) == len(result.epochs)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, 1e-300, 1 / 3])
+def test_losses_are_recognised_as_a_database_keeps_them(
+    client: mlflow.MlflowClient, loss: float
+) -> None:
+    first = open_tracker(client)
+    run_id = first.open_trial("0000", VALUES, {}).run_id
+    first.log_epoch("0000", 1, {"loss": loss})
+    first.kill_trial("0000")
+    again = open_tracker(client)
+    again.open_trial("0000", VALUES, {})
+    again.log_epoch("0000", 1, {"loss": loss})
+    assert again.run_of("0000") == run_id
+
+
+def test_settings_that_were_told_last_are_kept(
+    client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    settings = tmp_path / "config.yaml"
+    for content in ("seed: 0\n", "seed: 0\nregistry: null\n"):
+        settings.write_text(content)
+        tracker = Tracker(client, "digits", "first", "id-1")
+        tracker.open_study({"seed": 0}, DATA, [settings], '{"data": "d1"}')
+    path = client.download_artifacts(tracker.run_id, "config.yaml", str(tmp_path))
+    assert Path(path).read_text() == "seed: 0\nregistry: null\n"
+    assert client.get_run(tracker.run_id).data.tags["tuner.identity"] == '{"data": "d1"}'

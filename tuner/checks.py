@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from tuner import names
+from tuner import aliases
 from tuner.errors import ConfigError
 from tuner.schema import (
     DIRECTIONS,
@@ -28,7 +28,6 @@ from tuner.space import Space
 ENGINES = ("auto", "xla", "graph", "keras")
 KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
-ALIASES = (names.CHALLENGER, names.PREVIOUS)
 MAX_SEED = 2**31 - 1
 MAX_PORT = 2**16 - 1
 ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
@@ -81,13 +80,11 @@ def check_study(config: StudyConfig) -> None:
             "`tracking.log_models=none` leaves no model to register: set registry.name=null "
             "too, or log the best."
         )
-    for key, name in (
-        ("data.name", config.data.name),
-        ("registry.name", config.registry.name),
-        ("registry.alias", config.registry.alias),
-    ):
-        if name is not None and (not name.strip() or set("/:@") & set(name)):
-            raise ConfigError(f"`{key}` must be a name without any of / : @, but got {name!r}.")
+    data_name = config.data.name
+    if not data_name.strip() or set("/:@") & set(data_name):
+        raise ConfigError(
+            f"`data.name` must be a name without any of / : @, but got {data_name!r}."
+        )
     _check_registry(config.registry)
     experiment = config.tracking.experiment
     # MLflow takes all else, as the paths that Databricks calls its experiments by.
@@ -132,11 +129,9 @@ def check_data(data: DataConfig) -> None:
 
 
 def _check_registry(registry: RegistryConfig) -> None:
-    if registry.alias in ALIASES:
-        raise ConfigError(
-            f"`registry.alias` must be another name than {' and '.join(ALIASES)}, which the "
-            f"registry uses itself, but got {registry.alias!r}."
-        )
+    if registry.name is not None:
+        aliases.check_model_name(registry.name)
+    aliases.check_alias(registry.alias)
     gate = registry.gate
     _check_one_of("registry.gate.metric", gate.metric, GATE_METRICS)
     check_at_least("registry.gate.min_improvement", gate.min_improvement, 0)

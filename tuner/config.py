@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, errors
 
+from tuner import aliases
 from tuner.checks import (
     MAX_PORT,
     MAX_SEED,
@@ -119,6 +120,11 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
             "Give one of study=<name> (its best trial wants to be champion), run=<id> (that "
             "trial does) and rollback=true (the champion before comes back)."
         )
+    # Here, since a rollback reads no study's configuration that is checked as a whole.
+    if (name := config.registry.get("name")) is not None:
+        aliases.check_model_name(str(name))
+    if (alias := config.registry.get("alias")) is not None:
+        aliases.check_alias(str(alias))
     return config
 
 

@@ -7,17 +7,37 @@ import hashlib
 import importlib.metadata
 import platform
 import sys
+import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from tuner import __version__, runtime
+from tuner.engine import ENGINE_VERSION
 from tuner.functions import find_function
 
-# Every line of theirs may change a weight.
-_ENGINE = ("tuner.models", "tuner.training")
 _LIBRARIES = ("keras", "numpy", "tensorflow")
 # And what else a study is made with.
 _TOOLS = ("hydra-core", "keras-tuner", "mlflow", "scikit-learn")
+
+
+class Environment(TypedDict):
+    """All that is the same for the trials of a study, and may change their training.
+
+    Attributes:
+        model: Dotted name of the function that builds a model.
+        engine: Glassy's own version of what trains, `ENGINE_VERSION`.
+        sources: A digest of each of the user's own modules that the model function imports.
+        precision: Keras's policy for dtypes, and its float type.
+        devices: The kinds of device that TensorFlow sees, such as CPU and GPU.
+        versions: Of the libraries that compute.
+    """
+
+    model: str
+    engine: int
+    sources: dict[str, str]
+    precision: list[str]
+    devices: list[str]
+    versions: dict[str, str]
 
 
 def versions() -> dict[str, str]:
@@ -26,16 +46,11 @@ def versions() -> dict[str, str]:
     return ours | {p: importlib.metadata.version(p) for p in (*_LIBRARIES, *_TOOLS)}
 
 
-def environment(model_function: str) -> dict[str, Any]:
+def environment(model_function: str) -> Environment:
     """Describe all that is the same for the trials of a study, and may change their training.
 
     Args:
         model_function: Dotted name of the function that builds a model.
-
-    Returns:
-        Plain data: precision, devices, versions, and a digest of the sources of the training
-        engine, of the model function and of what that imports from its own package and from
-        the current folder.
 
     Raises:
         ConfigError: If there is no such function.
@@ -46,30 +61,49 @@ def environment(model_function: str) -> dict[str, Any]:
 
     find_function("model._target_", model_function)
     devices = tf.config.list_physical_devices()
-    return {
-        "model": model_function,
-        "source": _source_digest(model_function),
-        "precision": [keras.config.dtype_policy().name, keras.config.floatx()],
-        "devices": sorted({device.device_type for device in devices}),
-        "versions": {p: importlib.metadata.version(p) for p in _LIBRARIES},
-    }
+    return Environment(
+        model=model_function,
+        engine=ENGINE_VERSION,
+        sources=own_sources(model_function),
+        precision=[keras.config.dtype_policy().name, keras.config.floatx()],
+        devices=sorted({device.device_type for device in devices}),
+        versions={p: importlib.metadata.version(p) for p in _LIBRARIES},
+    )
 
 
-def _source_digest(model_function: str) -> str:
+def own_sources(model_function: str) -> dict[str, str]:
+    """Return a digest of each imported module that is the user's own.
+
+    Those are the modules of the model function's package, and all that lie neither in Python's
+    library nor among installed packages. Glassy's own count by `ENGINE_VERSION`.
+
+    Args:
+        model_function: Dotted name of the function that builds a model; it has been imported.
+
+    Returns:
+        32 hexadecimal digits by the file's name below where it is imported from, such as
+        `mine/parts.py`: the same wherever that folder lies.
+    """
     package = model_function.partition(".")[0]
-    sha = hashlib.sha256()
-    for name, module in sorted(sys.modules.items()):
+    found = {}
+    for name, module in list(sys.modules.items()):
         path = Path(getattr(module, "__file__", None) or "")
-        if name.split(".")[0] == "tuner":
-            counts = ".".join(name.split(".")[:2]) in _ENGINE
-        else:
-            counts = name.split(".")[0] == package or _is_here(path)
-        if counts and path.is_file():
-            sha.update(name.encode())
-            sha.update(path.read_bytes())
-    return sha.hexdigest()[:32]
+        # The command itself is imported anew in a child, under a name of its own.
+        if name in ("__main__", "__mp_main__") or not path.is_file():
+            continue
+        root = name.partition(".")[0]
+        if root != "tuner" and (root == package or _is_own(path)):
+            parts = name.split(".") + (["__init__"] if hasattr(module, "__path__") else [])
+            content = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+            found["/".join(parts) + path.suffix] = content
+    return dict(sorted(found.items()))
 
 
-def _is_here(path: Path) -> bool:
-    """Say whether a file is one of the current folder, and not of an environment in it."""
-    return path.is_relative_to(Path.cwd()) and not path.is_relative_to(sys.prefix)
+def _is_own(path: Path) -> bool:
+    """Say whether a module's file is of neither Python's library nor an installed package."""
+    path = path.resolve()
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    ours = Path(__file__).resolve().parent
+    library = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    return not any(path.is_relative_to(folder) for folder in (ours, *library))

@@ -2,33 +2,32 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
+import logging
 import os
 import shutil
-import socket
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from tuner import names, passwords
+from tuner import locks, names, passwords
 from tuner.config import flatten, to_dict
 from tuner.errors import StudyError
+from tuner.identity import NOT_SETTINGS, Identity, differing, plain_store
 from tuner.schema import StudyConfig
+
+logger = logging.getLogger(__name__)
 
 EXPERIMENTS_DIR = Path("experiments")
 
-_CONFIG = names.CONFIG
+CONFIG = names.CONFIG
 _OVERRIDES = names.OVERRIDES
-_STATE = "study.json"
+STATE = "study.json"
 _LOCK = "lock"
-
-# Settings that say what to do with a study rather than what it is.
-_NOT_SETTINGS = ("overwrite",)
 
 
 @dataclass
@@ -42,6 +41,9 @@ class StudyState:
         spent: What of it the driver spent `waiting` for workers, `recording` and `proposing`.
         finished: The closing lines, once it is finished.
         engine: What runs its epochs, once that was chosen: it is chosen once.
+        store: The tracking store that it was begun in, without a password.
+        identity: What it was begun with; it stays, whatever a resumed search is told.
+        accepted: The versions of engine and libraries that the user has agreed to since.
     """
 
     study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -50,6 +52,9 @@ class StudyState:
     spent: dict[str, float] = field(default_factory=dict)
     finished: list[str] | None = None
     engine: str | None = None
+    store: str | None = None
+    identity: dict[str, Any] | None = None
+    accepted: list[dict[str, str]] = field(default_factory=list)
 
 
 class StudyFolder:
@@ -57,11 +62,15 @@ class StudyFolder:
 
     Args:
         path: The folder; it exists.
+
+    Attributes:
+        told: Settings that are told otherwise now and may be: before and now, by key.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.state = StudyState(**json.loads((path / _STATE).read_text(encoding="utf-8")))
+        self.state = StudyState(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        self.told: dict[str, tuple[Any, Any]] = {}
 
     @property
     def journal(self) -> Path:
@@ -76,7 +85,7 @@ class StudyFolder:
     @property
     def settings(self) -> list[Path]:
         """The resolved configuration and the overrides it was made with."""
-        return [self.path / _CONFIG, self.path / _OVERRIDES]
+        return [self.path / CONFIG, self.path / _OVERRIDES]
 
     @property
     def curves(self) -> Path:
@@ -101,7 +110,7 @@ class StudyFolder:
 
     def save_state(self) -> None:
         """Write the state; a kill leaves the one before or the one after."""
-        write_whole(self.path / _STATE, json.dumps(asdict(self.state), indent=2) + "\n")
+        write_whole(self.path / STATE, json.dumps(asdict(self.state), indent=2) + "\n")
 
 
 def curves_dir(study: Path) -> Path:
@@ -141,38 +150,53 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
     path = EXPERIMENTS_DIR / name
     if not path.exists():
         return None
-    if not (path / _STATE).exists():
-        if {entry.name for entry in path.iterdir()} - {_LOCK}:
+    if not (path / STATE).exists():
+        if not all(_is_lock(entry) for entry in path.iterdir()):
             raise StudyError(
-                f"{path} exists but is no study's folder ({_STATE} is missing): move it away, "
+                f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
                 f"or give another name with study=…."
             )
         return None
     if config.overwrite:
         return None
-    _check_same(path, name, config)
-    return StudyFolder(path)
+    found = StudyFolder(path)
+    found.told = _check_same(found, name, config)
+    return found
 
 
 @contextlib.contextmanager
-def hold(name: str, config: StudyConfig, overrides: Sequence[str]) -> Iterator[StudyFolder]:
+def hold(
+    name: str,
+    config: StudyConfig,
+    overrides: Sequence[str],
+    identity: Identity | None = None,
+) -> Iterator[StudyFolder]:
     """Hold a study's folder while its search runs; it is made if it is missing.
 
     Args:
         name: The study's.
         config: Its configuration; `overwrite` empties an older folder first.
         overrides: The command line's arguments, kept beside the configuration.
+        overrides: The command line's, kept beside the configuration.
+        identity: What the configuration stands for now; None records and compares nothing.
 
     Raises:
-        StudyError: If another process holds it, or it was made with other settings.
+        StudyError: If another process holds it, it was made with other settings, or what they
+            stand for has changed. Then nothing has been written.
     """
     path = EXPERIMENTS_DIR / name
     path.mkdir(parents=True, exist_ok=True)
-    with _locked(path, name):
-        if find(name, config) is None:
+    with locks.hold_file(path / _LOCK, f"study={name}"):
+        held = find(name, config)
+        if held is None:
             _empty(path)
-            _make(path, config, overrides)
-        yield StudyFolder(path)
+            _make(path, config, overrides, identity)
+            held = StudyFolder(path)
+        elif identity is not None:
+            _check_identity(held, name, config, identity)
+            _write_settings(path, config, overrides)
+            held.save_state()
+        yield held
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -185,62 +209,92 @@ def write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _make(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
-    write_whole(path / _CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
-    write_whole(path / _OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+_WAYS_OUT = (
+    "Give another name, or overwrite=true to throw the earlier study's folder away; its runs "
+    "stay in MLflow."
+)
+
+
+def _make(
+    path: Path, config: StudyConfig, overrides: Sequence[str], identity: Identity | None
+) -> None:
+    _write_settings(path, config, overrides)
+    state = StudyState(
+        store=plain_store(config.tracking.uri),
+        identity=None if identity is None else asdict(identity),
+    )
     # Last, because it is what makes a folder a study's.
-    write_whole(path / _STATE, json.dumps(asdict(StudyState()), indent=2) + "\n")
+    write_whole(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
+
+
+def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
+    """Keep what was told last."""
+    write_whole(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
+    write_whole(path / _OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
 
 
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.name == _LOCK:
+        if _is_lock(entry):
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _is_lock(entry: Path) -> bool:
+    """Say whether a file is the lock, or its holder's name where there is no `flock`."""
+    return entry.name == _LOCK or f"{_LOCK}{locks.MARK}" in entry.name
 
 
 def _settings(config: StudyConfig) -> dict[str, Any]:
     # Hidden here too, so that a study can be resumed when a password has changed.
     settings: dict[str, Any] = passwords.without(to_dict(config))
-    return {k: v for k, v in settings.items() if k not in _NOT_SETTINGS}
+    return {k: v for k, v in settings.items() if k not in NOT_SETTINGS}
 
 
-def _check_same(path: Path, name: str, config: StudyConfig) -> None:
-    stored: Any = OmegaConf.to_container(OmegaConf.load(path / _CONFIG))
+def _check_same(
+    held: StudyFolder, name: str, config: StudyConfig
+) -> dict[str, tuple[Any, Any]]:
+    """Refuse settings that may not differ, and return those that do and may."""
+    stored: Any = OmegaConf.to_container(OmegaConf.load(held.path / CONFIG))
     before, after = flatten(stored), flatten(_settings(config))
-    differences = [
-        f"{key}: was {before.get(key, 'not set')}, now {after.get(key, 'not set')}"
-        for key in sorted(before.keys() | after.keys())
-        # A permission to load changes no training.
-        if key not in ("study", "model.custom_objects") and before.get(key) != after.get(key)
-    ]
-    if differences:
+    if held.state.store is not None:
+        # What `null` stood for, should MLFLOW_TRACKING_URI have changed.
+        before["tracking.uri"] = held.state.store
+        after["tracking.uri"] = plain_store(config.tracking.uri)
+    refused, allowed = differing(before, after)
+    if refused:
+        said = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in refused.items())
+        raise StudyError(f"study={name} exists with other settings ({said}). {_WAYS_OUT}")
+    return allowed
+
+
+def _check_identity(
+    held: StudyFolder, name: str, config: StudyConfig, identity: Identity
+) -> None:
+    """Refuse to resume a study on other things than it was begun with; take note of consent."""
+    state = held.state
+    if state.identity is None:
+        state.identity = asdict(identity)
+        return
+    begun = Identity(**state.identity)
+    if changed := identity.changes_since(begun):
         raise StudyError(
-            f"study={name} exists with other settings ({'; '.join(differences)}). Give another "
-            "name, or overwrite=true to throw the earlier study's folder away; its runs stay "
-            f"in MLflow."
+            f"study={name} cannot be resumed, since its trials could not be compared: changed "
+            f"since it was begun: {'; '.join(changed)}. Put back what was there. {_WAYS_OUT}"
         )
-
-
-@contextlib.contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
-    """Hold the lock file; the system lets go of it when the process ends, however it ends."""
-    with (path / _LOCK).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder: Mapping[str, Any] = json.loads(file.read() or "{}")
-            raise StudyError(
-                f"study={name} is being run by another process: pid {holder.get('pid', '?')} "
-                f"on {holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, "
-                f"stop it, or give another name."
-            ) from error
-        file.truncate(0)
-        now = datetime.datetime.now().astimezone()
-        since = now.isoformat(sep=" ", timespec="seconds")
-        file.write(
-            json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+    if identity.versions in (begun.versions, *state.accepted):
+        return
+    last = state.accepted[-1] if state.accepted else begun.versions
+    said = ", ".join(
+        f"{'the engine of Glassy' if name == 'engine' else name} {last.get(name)} is now {now}"
+        for name, now in identity.versions.items()
+        if last.get(name) != now
+    )
+    if not config.extend:
+        raise StudyError(
+            f"study={name} was begun with other versions ({said}), so its next trials may "
+            f"differ from the earlier ones in more than their values. Give extend=true to "
+            f"resume it with these versions, or install the earlier ones again."
         )
-        file.flush()
-        yield
+    logger.warning("Resuming with other versions, as extend=true allows: %s.", said)
+    state.accepted.append(identity.versions)

@@ -200,6 +200,12 @@ def decide(
     return GateDecision(True, compared, challenger, champion, agreement)
 
 
+def has_limits(gate: GateConfig) -> bool:
+    """Say whether there is anything that a champion must keep within, too."""
+    limits = (gate.min_accuracy, gate.max_parameters, gate.max_latency_ms)
+    return any(limit is not None for limit in limits)
+
+
 def _compared(challenger: Measured, champion: Measured, agreement: Agreement) -> str:
     """Say how the two do, whatever follows from it."""
     num_test = len(challenger.hits)

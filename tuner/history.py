@@ -245,10 +245,10 @@ def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
     return [point.value for point in sorted(points, key=lambda point: point.step)]
 
 
-def num_epochs(client: mlflow.MlflowClient, run_id: str) -> int:
-    """Return how many epochs of a trial have been logged."""
+def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
+    """Return the training loss of each epoch of a trial that has been logged."""
     points = client.get_metric_history(run_id, names.LOSS)
-    return max((point.step for point in points), default=0)
+    return {point.step: point.value for point in points}
 
 
 def decision(

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mlflow.models import Model
 
-from tuner import checksums, evaluation, images, references, runtime, store
+from tuner import checksums, evaluation, images, plain_yaml, references, runtime, store
 from tuner.custom_objects import CustomObjects, permitted
 from tuner.drawings import Form, Steps
 from tuner.errors import ModelError, wants_memory
@@ -178,10 +177,10 @@ def load(
     found = references.find(client, model)
     # A folder that nobody else can write to: what is checked is what is loaded.
     with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
-        description = references.fetch(client, found, "MLmodel", Path(folder))
+        description = references.fetch(client, found, checksums.DESCRIPTION_FILE, Path(folder))
         metadata = _metadata(found, description)
         file = references.fetch(client, found, checksums.MODEL_FILE, Path(folder))
-        _check_file(found, file)
+        _check_files(found, file, description)
         return _classifier(found, metadata, file, custom_objects)
 
 
@@ -197,7 +196,7 @@ def load_folder(folder: Path, what: str, custom_objects: CustomObjects = None) -
         ModelError: If it cannot be loaded.
     """
     found = FoundModel(what, str(folder), None)
-    metadata = _metadata(found, folder / "MLmodel")
+    metadata = _metadata(found, folder / checksums.DESCRIPTION_FILE)
     return _classifier(found, metadata, folder / checksums.MODEL_FILE, custom_objects)
 
 
@@ -221,40 +220,47 @@ def _classifier(
 def _metadata(found: FoundModel, description: Path) -> dict[str, Any]:
     """Return what `packaging.save` has written of a model beside its file."""
     try:
-        metadata = Model.load(str(description)).metadata or {}
-    except Exception as error:
-        # Anything: the file may hold whatever somebody has put there.
+        said = plain_yaml.read(description.read_bytes())
+    except plain_yaml.NotPlain as error:
         raise _unusable(
-            found.reference, f"its file MLmodel is damaged ({_first_line(error)})"
+            found.reference, f"its file {description.name} is damaged ({error})"
         ) from error
+    metadata = (said.get("metadata") if isinstance(said, dict) else None) or {}
     if not {"class_names", "image_shape"} <= metadata.keys():
         raise _unusable(
             found.reference,
             "it must be a model that tuner.search has logged, but does not name its classes "
             "and the shape of its images",
         )
+    for key, kind in (("class_names", str), ("image_shape", int)):
+        values = metadata[key]
+        if not isinstance(values, list) or not all(type(value) is kind for value in values):
+            raise _unusable(
+                found.reference,
+                f"its file {description.name} is damaged (`{key}` must be a list of "
+                f"{'names' if kind is str else 'whole numbers'})",
+            )
     return dict(metadata)
 
 
-def _check_file(found: FoundModel, file: Path) -> None:
-    """Refuse a file that is not the one that was registered."""
+def _check_files(found: FoundModel, file: Path, description: Path) -> None:
+    """Refuse files that are not those that were registered."""
     version = found.version
     if version is None:
         return
-    expected = version.tags.get(checksums.TAG)
-    if expected is None:
+    for tag in checksums.missing_tags(version.tags):
         logger.warning(
             "%s has no tag %s, so nothing tells whether its file is the one that was "
             "registered.",
             found.title,
-            checksums.TAG,
+            tag,
         )
-    elif (actual := checksums.sha256_of(file)) != expected:
+    differing = checksums.differing(found.title, version.tags, file, description)
+    for name, why in differing.items():
         raise _unusable(
             found.reference,
-            f"{checksums.MODEL_FILE} in {found.location} is not the file that was registered: "
-            f"its SHA-256 is {actual}, and the tag {checksums.TAG} of {found.title} says "
-            f"{expected}. Bring the file back, or register the model again",
+            f"{name} in {found.location} is not the file that was registered: {why}. Bring the "
+            f"file back, or register the model again",
         )
 
 

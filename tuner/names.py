@@ -16,6 +16,10 @@ SETTINGS = "tuner.settings"
 """Of a study: its configuration, flat, as JSON (see `json_tags`)."""
 VALUES = "tuner.values"
 """Of a trial, and of a version: its values as JSON, since MLflow keeps params as text."""
+IDENTITY = "tuner.identity"
+"""Of a study: what its settings stood for when it was begun, as JSON; see `identity`."""
+ENGINE = "tuner.engine"
+"""Of a study: what runs its epochs; see `engine`."""
 VERSIONS = "tuner.versions"
 DATA_PROFILE = "tuner.data_profile"
 CURVE = "tuner.curve"
@@ -76,14 +80,6 @@ PROMOTION = "promotion"
 """Folder of the evidence, among the artifacts of the challenger's run."""
 DECISION = f"{PROMOTION}/decision.json"
 MODEL = "model"
-
-# Aliases
-
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-"""Of the version that was judged last, unless it is champion."""
-PREVIOUS = "previous"
-"""Of the version that was champion before."""
 
 
 def best_metric(objective: str) -> str:

@@ -16,8 +16,8 @@ def notices(config: StudyConfig, num_trials: int | None) -> Iterator[str]:
     search = config.search
     if isinstance(search, HyperbandConfig) and "epochs" in config.space:
         yield (
-            f"Hyperband sets the epochs itself, up to search.max_epochs={search.max_epochs}; "
-            f"space.epochs is not searched."
+            f"Hyperband sets the epochs itself ({', '.join(map(str, search.epochs))}; "
+            f"search.max_epochs={search.max_epochs}): space.epochs is not searched."
         )
     budget = search.max_trials
     if budget is not None and num_trials is not None and num_trials < budget:

@@ -37,7 +37,7 @@ def main(composed: DictConfig) -> None:
 
 
 def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
-    from tuner import history, names, promotion, records, refit
+    from tuner import history, names, promotion, records, refit, trust
     from tuner.tracking import DataRecord
 
     if config.run is not None:
@@ -46,7 +46,9 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
     else:
         study = records.find_study(client, str(config.study))
         trial = records.best_trial(client, study)
-    settings = with_settings(study.config, {"data": config.data, "registry": config.registry})
+    told = {"data": config.data, "model": config.model, "registry": config.registry}
+    settings = with_settings(study.config, told)
+    trust.check_code(settings, told, study.name, study.run.data.tags[names.STUDY_ID])
     # What the store names is told, and never imported.
     settings.model["custom_objects"] = list(module_names(config.custom_objects))
     if settings.registry.name is None:
@@ -71,10 +73,10 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
 
 
 def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
-    from tuner.names import CHAMPION
+    from tuner import aliases
     from tuner.registry import Registry
 
-    alias = config.registry["alias"] or CHAMPION
+    alias = config.registry["alias"] or aliases.DEFAULT
     name = config.registry["name"]
     if name is None:
         names = [model.name for model in client.search_registered_models()]
@@ -84,11 +86,14 @@ def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
                 f"{', '.join(sorted(names)) or 'no models'}."
             )
         name = names[0]
-    now, before = Registry(client, name, alias).roll_back()
-    return (
-        f"Version {now.version} of {name} is {alias} again, instead of version "
-        f"{before.version}, which is `previous` now."
-    )
+    name = str(name)
+    done = Registry(client, name, alias).roll_back()
+    said = f"Version {done.now.version} of {name} is {alias} again"
+    if done.before is not None:
+        said += f", instead of version {done.before.version}"
+    if done.deleted:
+        said += f"; passed over, since deleted: version {', '.join(done.deleted)}"
+    return f"{said}."
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import forkserver, model_card, names, standing
+from tuner import forkserver, gate, model_card, names, standing
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
 from tuner.registry import Registry
@@ -102,8 +102,9 @@ def promote(
         if champion is not None and champion.version == version.version:
             with registry.moving():
                 registry.promote(version, "")
-            reason = f"It is the {registry.alias} already."
-            return _outcome(registry, version, True, reason)
+            return _outcome(
+                registry, version, True, _standing(registry, config, challenger, version)
+            )
         registry.challenge(version)
         with TemporaryDirectory() as folder:
             try:
@@ -125,6 +126,28 @@ def promote(
                     why = f"study {challenger.study}, trial {challenger.trial_id}"
                     registry.promote(version, f"{why}: {decision.reason}")
         return _outcome(registry, version, decision.promoted, decision.reason)
+
+
+def _standing(
+    registry: Registry, config: StudyConfig, challenger: Challenger, version: ModelVersion
+) -> str:
+    """Say that a version is champion already, and which limits of the gate it breaks.
+
+    It is measured only where there are limits.
+    """
+    already = f"It is the {registry.alias} already"
+    if not gate.has_limits(config.registry.gate):
+        return f"{already}."
+    with TemporaryDirectory() as folder:
+        try:
+            decision = _judge(
+                registry, config, challenger, version, None, Path(folder)
+            ).decision
+        except ModelError as error:
+            return f"{already}, and stays, but: {error}"
+    if decision.promoted:
+        return f"{already}."
+    return f"{already}, and stays, but breaks a limit: {decision.reason}"
 
 
 def _judge(

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
-from omegaconf import OmegaConf
 
-from tuner import config as configuration
-from tuner import history, names, passwords
+from tuner import history, names, passwords, trust
 from tuner.errors import ConfigError, StudyError
 from tuner.folder import EXPERIMENTS_DIR, StudyFolder
 from tuner.history import restore
@@ -46,7 +43,7 @@ class StudyRun:
     def engine(self) -> str:
         """What runs its epochs; see `tuner.engine`."""
         # A study of an earlier version has no tag; every model can be trained by this one.
-        return str(self.run.data.tags.get("tuner.engine", "graph"))
+        return str(self.run.data.tags.get(names.ENGINE, "graph"))
 
 
 def find_studies(
@@ -227,7 +224,14 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
 
 
 def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
+    name = str(run.data.tags["tuner.study"])
     with TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))
-        stored: Any = OmegaConf.load(path)
-    return StudyRun(run, configuration.load(stored))
+        try:
+            path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))
+            content = path.read_bytes()
+        except (MlflowException, OSError) as error:
+            raise StudyError(
+                f"Study {name} cannot be used: its {names.CONFIG} cannot be read in "
+                f"{passwords.hide(str(run.info.artifact_uri))}. Bring it back."
+            ) from error
+    return StudyRun(run, trust.read_config(content, name))

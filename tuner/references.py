@@ -12,9 +12,9 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tuner import names, passwords
+from tuner import aliases, model_files, passwords
 from tuner.errors import UserError
-from tuner.logged_models import artifacts, logged_model_id
+from tuner.logged_models import logged_model_id
 
 FORMS = (
     "<name>",
@@ -67,7 +67,7 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
         UserError: If it is written in no such way, or there is no such model: says what there
             is instead.
     """
-    reference = name if ":/" in name else f"models:/{name}@{names.CHAMPION}"
+    reference = name if ":/" in name else f"models:/{name}@{aliases.DEFAULT}"
     try:
         if match := _ALIAS.fullmatch(reference):
             version = client.get_model_version_by_alias(*match.groups())
@@ -118,13 +118,12 @@ def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Pat
     """
     try:
         with _without_progress_bar():
-            repository = artifacts(client, model.location)
-            return Path(repository.download_artifacts(file, dst_path=str(folder)))
-    except (MlflowException, OSError) as error:
-        last_line = str(error).strip().splitlines()[-1].rstrip(".")
+            return model_files.fetch(client, model.location, file, folder)
+    except model_files.Unreadable as error:
         raise UserError(
             f"The model {model.reference} cannot be loaded: its file {file} cannot be read in "
-            f"{model.location} ({last_line}). Give another model, or bring its files back."
+            f"{passwords.hide(model.location)} ({error}). Give another model, or bring its "
+            f"files back."
         ) from error
 
 
@@ -151,12 +150,12 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
             f"{intro} {_shown(client)} has no registered model {name}. Give "
             f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
         ) from error
-    aliases = registered.aliases
-    known = ", ".join(sorted(aliases)) or "none"
+    held = registered.aliases
+    known = ", ".join(sorted(held)) or "none"
     if "@" not in reference:
         missing = f"there is no version {wanted}"
-    elif wanted in aliases:
-        missing = f"its alias {wanted} stands for version {aliases[wanted]}, which is gone"
+    elif wanted in held:
+        missing = f"its alias {wanted} stands for version {held[wanted]}, which is gone"
     else:
         missing = f"it has no alias {wanted}"
     latest = max((int(version.version) for version in registered.latest_versions), default=None)

@@ -6,10 +6,8 @@ place, and doing it again completes the move.
 
 import contextlib
 import datetime
-import fcntl
-import hashlib
 import json
-import os
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,13 +18,33 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import names, store
-from tuner.checksums import MODEL_FILE, TAG, sha256_of
+from tuner import aliases, checksums, locks, model_files, names, passwords, store
+from tuner.checksums import DESCRIPTION_FILE, DESCRIPTION_TAG, MODEL_FILE, TAG
 from tuner.errors import ConfigError, ModelError, StudyError
-from tuner.logged_models import artifacts, logged_model_id
+from tuner.logged_models import logged_model_id
+
+logger = logging.getLogger(__name__)
+
+MAX_HISTORY = 1000
+"""Versions that an alias's history goes back; what is older cannot be rolled back to."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What stores call an alias that is not there, or whose version is gone."""
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback has done.
+
+    Attributes:
+        now: The version that is champion now.
+        before: The one that was; None if the alias had been removed.
+        deleted: Versions that were champion in between, and have been deleted since.
+    """
+
+    now: ModelVersion
+    before: ModelVersion | None
+    deleted: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +59,7 @@ class Registry:
 
     client: mlflow.MlflowClient
     name: str
-    alias: str = names.CHAMPION
+    alias: str = aliases.DEFAULT
 
     def check(self) -> None:
         """Ask whether there is a registry, before anything depends on it.
@@ -70,13 +88,19 @@ class Registry:
         version = self._find(run_id) or self._make_version(run_id)
         if TAG not in version.tags:
             with tempfile.TemporaryDirectory() as folder:
-                digest = sha256_of(self.download(version, Path(folder)))
+                model, description = self._files(version, Path(folder))
+                digests = {
+                    DESCRIPTION_TAG: checksums.description_digest(description),
+                    # Last, since it is what tells a version that is whole.
+                    TAG: checksums.sha256_of(model),
+                }
             # MLflow's server does it itself; without it the model's page says "Not registered",
             # and a study that ends would not know that the model is in use.
             link = json.dumps([{"name": self.name, "version": version.version}])
             model_id = logged_model_id(self.client, run_id)
             self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
-            self.client.set_model_version_tag(self.name, version.version, TAG, digest)
+            for tag, digest in digests.items():
+                self.client.set_model_version_tag(self.name, version.version, tag, digest)
             version = self.client.get_model_version(self.name, version.version)
         return version
 
@@ -117,21 +141,38 @@ class Registry:
         Raises:
             ModelError: If it is gone, or has been altered.
         """
+        model, description = self._files(version, folder)
+        title = f"{self.name} version {version.version}"
+        differing = checksums.differing(title, version.tags, model, description)
+        for file, why in differing.items():
+            raise ModelError(
+                f"The model of {title} has been altered: its file {file} is not the one that "
+                f"was registered ({why})."
+            )
+        return model
+
+    def _files(self, version: ModelVersion, folder: Path) -> tuple[Path, Path]:
+        """Return copies of a version's `.keras` file, and of MLflow's description of it.
+
+        Raises:
+            ModelError: If they cannot be read.
+        """
+        what = f"The model of {self.name} version {version.version}"
         try:
             source = self.client.get_model_version_download_uri(self.name, version.version)
-            files = artifacts(self.client, source)
-            path = Path(files.download_artifacts(MODEL_FILE, str(folder)))
-        except (MlflowException, OSError) as error:
+        except MlflowException as error:
             raise ModelError(
-                f"The model of {self.name} version {version.version} is gone: its files, or "
-                f"MLflow's record of it, have been deleted ({str(error).splitlines()[0]})."
+                f"{what} is gone: MLflow's record of it has been deleted "
+                f"({str(error).splitlines()[0]})."
             ) from error
-        if version.tags.get(TAG, found := sha256_of(path)) != found:
+        try:
+            description = model_files.fetch(self.client, source, DESCRIPTION_FILE, folder)
+            return model_files.fetch(self.client, source, MODEL_FILE, folder), description
+        except model_files.Unreadable as error:
             raise ModelError(
-                f"The model of {self.name} version {version.version} has been altered: its "
-                f"file {MODEL_FILE} is not the one that was registered."
-            )
-        return path
+                f"{what} is gone: its files cannot be read in {passwords.hide(source)} "
+                f"({error})."
+            ) from error
 
     def holder(self, alias: str) -> ModelVersion | None:
         """Return the version that has an alias, if any."""
@@ -145,56 +186,108 @@ class Registry:
     @contextlib.contextmanager
     def moving(self) -> Iterator[None]:
         """Let no other process of this user on this machine move the aliases meanwhile."""
-        key = hashlib.sha256(f"{self.client.tracking_uri} {self.name}".encode()).hexdigest()
-        # Of one's own, since nobody may write to another user's file there.
-        path = Path(tempfile.gettempdir()) / f"glassy-{os.geteuid()}-{key[:16]}.lock"
-        # It stays: whoever waits for a file that is removed waits for another one.
-        with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        name = f"{self.client.tracking_uri} {self.name}"
+        with locks.hold(name, f"the aliases of {self.name}"):
             yield
 
     def challenge(self, version: ModelVersion) -> None:
         """Mark a version as the challenger."""
-        self.client.set_registered_model_alias(self.name, names.CHALLENGER, version.version)
+        self._set(aliases.challenger_of(self.alias), version)
 
     def promote(self, version: ModelVersion, why: str) -> None:
         """Make a version champion, and the champion the previous one; `moving` is held."""
         champion = self.holder(self.alias)
-        if champion is not None and champion.version != version.version:
-            self._set(names.PREVIOUS, champion)
         if champion is None or champion.version != version.version:
+            history = self._history(champion)
+            self._write_history([*history, str(version.version)])
+            if champion is not None:
+                self._set(aliases.previous_of(self.alias), champion)
             self._note(version, why, champion)
             self._set(self.alias, version)
-        challenger = self.holder(names.CHALLENGER)
+        name = aliases.challenger_of(self.alias)
+        challenger = self.holder(name)
         if challenger is not None and challenger.version == version.version:
-            self.client.delete_registered_model_alias(self.name, names.CHALLENGER)
+            self.client.delete_registered_model_alias(self.name, name)
 
-    def roll_back(self) -> tuple[ModelVersion, ModelVersion]:
-        """Put the previous champion back, and make the champion the previous one.
-
-        Returns:
-            The version that is champion now, and the one that was.
+    def roll_back(self) -> RolledBack:
+        """Put the champion before back: a second time the one before that, and so on.
 
         Raises:
             StudyError: If there is none to put back.
-            ModelError: If its files are gone.
+            ModelError: If its files are gone, or have been altered.
         """
         with self.moving():
-            champion, previous = self.holder(self.alias), self.holder(names.PREVIOUS)
-            if champion is None:
+            champion = self.holder(self.alias)
+            history = self._history(champion)
+            if not history:
                 raise StudyError(f"{self.name} has no {self.alias} that could be rolled back.")
-            if previous is None or previous.version == champion.version:
+            earlier, deleted = history if champion is None else history[:-1], []
+            while earlier and (before := self._version(earlier[-1])) is None:
+                deleted.append(earlier.pop())
+            if not earlier or before is None:
+                gone = f" (deleted: version {', '.join(deleted)})" if deleted else ""
                 raise StudyError(
-                    f"{self.name} has had no {self.alias} before version {champion.version} "
-                    f"that could be put back: the alias `{names.PREVIOUS}` names no other "
-                    f"version."
+                    f"{self.name} has had no {self.alias} before version {history[-1]} that "
+                    f"could be put back{gone}. To choose one yourself, set the alias in MLflow."
                 )
             with tempfile.TemporaryDirectory() as folder:
-                self.download(previous, Path(folder))
-            self._note(previous, "rollback", champion)
-            self._set(self.alias, previous)
-            self._set(names.PREVIOUS, champion)
-        return previous, champion
+                self.download(before, Path(folder))
+            self._note(before, "rollback", champion)
+            self._set(self.alias, before)
+            self._write_history(earlier)
+            self._mark_previous(earlier[:-1])
+        return RolledBack(before, champion, tuple(deleted))
+
+    def _history(self, champion: ModelVersion | None) -> list[str]:
+        """Return the versions that an alias has stood for, in order; the last is the champion.
+
+        The alias itself is what counts. It is moved after the history is written and before it
+        is cut, and anybody may move it in MLflow, so the history is brought into line with it:
+        what comes after the champion was never put in service, or has been taken back.
+        """
+        try:
+            model = self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return []
+            raise
+        written = model.tags.get(aliases.history_tag(self.alias))
+        if champion is None:
+            return (written or "").split()
+        number = str(champion.version)
+        if written is None:
+            before = self.holder(aliases.previous_of(self.alias))
+            history = [] if before is None else [str(before.version)]
+        else:
+            history = written.split()
+        while number in history and history[-1] != number:
+            history.pop()
+        if not history or history[-1] != number:
+            history.append(number)
+        return history
+
+    def _write_history(self, versions: list[str]) -> None:
+        self.client.set_registered_model_tag(
+            self.name, aliases.history_tag(self.alias), " ".join(versions[-MAX_HISTORY:])
+        )
+
+    def _mark_previous(self, earlier: list[str]) -> None:
+        """Let the alias `previous` name what a rollback would put back, or nothing."""
+        name = aliases.previous_of(self.alias)
+        left = filter(None, map(self._version, reversed(earlier)))
+        if (before := next(left, None)) is not None:
+            self._set(name, before)
+        elif self.holder(name) is not None:
+            self.client.delete_registered_model_alias(self.name, name)
+
+    def _version(self, number: str) -> ModelVersion | None:
+        """Return a version, or None if it has been deleted."""
+        try:
+            return self.client.get_model_version(self.name, number)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
 
     def _make(self) -> None:
         try:

@@ -1,12 +1,13 @@
 """The configuration as typed dataclasses that mirror `conf/`, one for each group."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
-from tuner import names
+from tuner import aliases
 from tuner.space import Space
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
 
@@ -15,6 +16,18 @@ IS_PATH = {"is_path": True}
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
+
+
+def hyperband_epochs(max_epochs: int, factor: int) -> list[int]:
+    """Return the numbers of epochs that Hyperband's rounds train for, in ascending order.
+
+    Keras Tuner's rule: `hyperband_epochs(10, 3)` is `[2, 4, 10]`.
+    """
+    epochs, divisor = [], 1
+    while max_epochs >= divisor:
+        epochs.append(math.ceil(max_epochs / divisor))
+        divisor *= factor
+    return sorted(set(epochs))
 
 
 @dataclass
@@ -81,6 +94,11 @@ class HyperbandConfig(SearchConfig):
     max_epochs: int = 10
     factor: int = 3
     iterations: int = 1
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that its trials are trained for."""
+        return hyperband_epochs(self.max_epochs, self.factor)
 
 
 @dataclass
@@ -160,7 +178,7 @@ class RegistryConfig:
     """Where the best model goes; group `registry`."""
 
     name: str | None = None
-    alias: str = names.CHAMPION
+    alias: str = aliases.DEFAULT
     refit: bool = False
     gate: GateConfig = MISSING
 
@@ -172,6 +190,7 @@ class StudyConfig:
     study: str | None = None
     seed: int = 0
     overwrite: bool = False
+    extend: bool = False
     data: DataConfig = MISSING
     model: dict[str, Any] = MISSING
     space: dict[str, Any] = MISSING
@@ -240,6 +259,7 @@ class PromoteConfig:
     run: str | None = None
     rollback: bool = False
     data: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
     registry: dict[str, Any] = MISSING
     custom_objects: Any = None
     tracking: TrackingConfig = MISSING

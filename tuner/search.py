@@ -10,19 +10,19 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, commands, interrupt, passwords, terminal
+from tuner import cli, commands, interrupt, names, passwords, terminal
 from tuner.config import flatten, load, to_dict
 from tuner.errors import DataError, GlassyError, ModelError, StudyError
 from tuner.escapes import encodable
 from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
+    HyperbandConfig,
     ProcessesConfig,
     RandomConfig,
     RayConfig,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tuner.engine import Engine
     from tuner.executors import Executor
     from tuner.folder import StudyFolder
+    from tuner.identity import Identity
     from tuner.oracle_process import OracleProcess
     from tuner.rehearsal import Rehearsal
     from tuner.tracking import DataRecord, Tracker
@@ -87,6 +88,8 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
         state, alias = existing.state, config.registry.alias
         for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
             console.print(line)
+        if existing.told:
+            console.print(_not_applied(name, existing))
         return
 
     # All that can be wrong is found before anything is written.
@@ -113,6 +116,7 @@ def _prepare(
         from tuner.engine import choose
         from tuner.environment import environment
         from tuner.functions import check_function, is_ours
+        from tuner.identity import Identity
         from tuner.registry import Registry
 
         runtime.check_flags()
@@ -128,8 +132,9 @@ def _prepare(
         if config.model_function not in SPACES:
             # In a child, because a model's module imports TensorFlow.
             forkserver.call(check_function, "model._target_", config.model_function)
-        surroundings = forkserver.call(environment, config.model_function)
-        chosen = choose(config, data, surroundings["devices"])
+        facts = forkserver.call(environment, config.model_function)
+        identity = Identity.of(data, facts)
+        chosen = choose(config, data, facts["devices"])
         # Last, because it makes the database.
         if moved := store.bring_here(uri):
             console.print(moved, markup=False)
@@ -140,7 +145,7 @@ def _prepare(
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
-        folder.hold(name, config, arguments) as held,
+        folder.hold(name, config, arguments, identity) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
@@ -151,12 +156,13 @@ def _prepare(
                 contextlib.closing(_make_executor(config, data, held)) as executor,
                 contextlib.closing(_make_rehearsal(config, data, held)) as rehearsal,
             ):
-                curves = _make_curves(config, data, held, surroundings)
+                curves = _make_curves(config, identity, held)
                 lines = _run(
                     config,
                     name,
                     held,
                     data,
+                    identity,
                     client,
                     experiment_name,
                     oracle,
@@ -193,6 +199,7 @@ def _run(
     name: str,
     held: StudyFolder,
     data: ImageData,
+    identity: Identity,
     client: mlflow.MlflowClient,
     experiment_name: str,
     oracle: OracleProcess,
@@ -226,13 +233,8 @@ def _run(
     if not picture.exists():
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
-    # A byte of a path that is not UTF-8 is nothing that a database takes.
-    params = {
-        key: encodable(value) if isinstance(value, str) else value
-        for key, value in passwords.without(flatten(to_dict(config))).items()
-    }
-    tracker.open_study(params, _data_record(config, data), settings)
-    tracker.log_study({}, {"tuner.engine": str(held.state.engine)})
+    tracker.open_study(_params(config), _data_record(config, data), settings, identity.tag())
+    tracker.log_study({}, {names.ENGINE: str(held.state.engine)})
     status, is_void = "FAILED", False
     try:
         is_exhaustive = isinstance(search, GridConfig) and search.max_trials is None
@@ -373,23 +375,44 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
     return SerialExecutor(functools.partial(make, data))
 
 
-def _make_curves(
-    config: StudyConfig, data: ImageData, held: StudyFolder, surroundings: Mapping[str, Any]
-) -> CurveStore:
+def _make_curves(config: StudyConfig, identity: Identity, held: StudyFolder) -> CurveStore:
     from tuner import folder
     from tuner.curve_store import CurveStore
 
     common = {
         # The split follows from these.
-        "data": [data.digest, config.data.train_size, config.data.validation_split],
+        "data": [identity.data, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": {**config.model_arguments, "_target_": config.model_function},
         "engine": held.state.engine,
         "threads": config.executor.threads,
-        "environment": surroundings,
+        "environment": identity.environment,
     }
     others = folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
+
+
+def _params(config: StudyConfig) -> dict[str, object]:
+    """Return what is recorded of a configuration, flat: the space as it is searched."""
+    # A byte of a path that is not UTF-8 is nothing that a database takes.
+    params = {
+        key: encodable(value) if isinstance(value, str) else value
+        for key, value in passwords.without(flatten(to_dict(config))).items()
+    }
+    if isinstance(config.search, HyperbandConfig):
+        params["space.epochs"] = config.search.epochs
+    return params
+
+
+def _not_applied(name: str, existing: StudyFolder) -> str:
+    """Say which settings a finished study has not been told before, and how to apply them."""
+    told = existing.told.items()
+    said = ", ".join(f"{key} (was {old}, now {new})" for key, (old, new) in told)
+    return (
+        f"Not applied, since the study is finished: {said}. To register its best trial in "
+        f"another way: {commands.of_module('tuner.promote', [f'study={name}'])}, with the keys "
+        f"of registry."
+    )
 
 
 def _report(

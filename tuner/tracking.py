@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import sys
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +68,8 @@ class TrialRun:
         recorded: Names of the metrics that an earlier process has recorded.
         finished: The metrics last logged, if the trial has been recorded to its end.
         num_epochs: Epochs whose metrics it has, or has pending.
+        losses: The loss after each of them, by epoch.
+        came: The metrics that this process has been told, by epoch.
         model_id: Of the model that it has logged, if any.
         pending: Metrics not written yet: one call for several epochs costs no more than for
             one.
@@ -80,6 +84,8 @@ class TrialRun:
     recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
     num_epochs: int = 0
+    losses: dict[int, float] = field(default_factory=dict)
+    came: dict[int, Metrics] = field(default_factory=dict)
     model_id: str | None = None
     pending: list[Metric] = field(default_factory=list)
     written: float = field(default_factory=time.monotonic)
@@ -112,7 +118,11 @@ class Tracker:
         self.run_id = ""
 
     def open_study(
-        self, params: Mapping[str, Any], data: DataRecord, artifacts: Sequence[Path]
+        self,
+        params: Mapping[str, Any],
+        data: DataRecord,
+        artifacts: Sequence[Path],
+        identity: str | None = None,
     ) -> None:
         """Find the study's run and those of its trials, or make it.
 
@@ -121,7 +131,8 @@ class Tracker:
         Args:
             params: The resolved configuration, flat.
             data: What is searched on.
-            artifacts: Files to keep with the run.
+            artifacts: Files to keep with the run; of settings, those that were told last.
+            identity: What the study is begun with, for a tag.
         """
         self._data = data
         found = history.studies(self.client, [self._experiment_id], self._study_id)
@@ -139,11 +150,13 @@ class Tracker:
             tags[names.VERSIONS] = json.dumps(versions())
             # MLflow keeps one profile of a data set, whatever share of it a study takes.
             tags[names.DATA_PROFILE] = data.profile
+            if identity is not None:
+                tags[names.IDENTITY] = identity
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         self._find_trials()
         kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
         for path in artifacts:
-            if path.name not in kept:
+            if path.name not in kept or path.suffix == ".yaml":
                 self.client.log_artifact(self.run_id, str(path))
 
     def join_study(self, run: Run) -> None:
@@ -226,8 +239,9 @@ class Tracker:
             self._trials[trial_id] = trial
         else:
             self._describe(trial.run_id, values, trial.params)
-            # The epochs an interrupted process logged are the same ones that come again.
-            trial.num_epochs = history.num_epochs(self.client, trial.run_id)
+            # The epochs an interrupted process logged should be the same ones that come again.
+            trial.losses = history.losses(self.client, trial.run_id)
+            trial.num_epochs = max(trial.losses, default=0)
             trial.model_id = self._models.whole_of(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
         return trial
@@ -241,12 +255,45 @@ class Tracker:
             metrics: As Keras names them.
         """
         trial = self._trials[trial_id]
+        trial.came[epoch] = metrics
         if epoch <= trial.num_epochs:
+            known, loss = trial.losses.get(epoch), metrics.get("loss")
+            if known is not None and loss is not None and not _is_same(known, loss):
+                self._start_over(trial_id)
             return
         trial.pending += _metrics(metrics, step=epoch)
         trial.num_epochs = epoch
+        trial.losses[epoch] = metrics.get("loss", math.nan)
         if time.monotonic() - trial.written >= LIVE_SECONDS:
             self._write_pending(trial)
+
+    def _start_over(self, trial_id: str) -> None:
+        """Give a trial a new run, since what its run has recorded is of another training.
+
+        A metric that MLflow has recorded cannot be taken back. The training can differ after
+        its checkpoints were removed or damaged, on another machine or with other versions.
+        """
+        trial = self._trials[trial_id]
+        logger.warning(
+            "Trial %s was trained anew with other results than an interrupted process had "
+            "recorded; run %s is deleted, and another one takes its place.",
+            trial_id,
+            trial.run_id,
+        )
+        old = self.client.get_run(trial.run_id)
+        tags = {
+            key: value
+            for key, value in old.data.tags.items()
+            if key.startswith("tuner.") or key == names.PARENT
+        }
+        new = self._create_run(str(old.info.run_name), tags, old.data.params)
+        self._models.drop({trial.run_id})
+        self.client.delete_run(trial.run_id)
+        trial.run_id, trial.artifact_uri = new.info.run_id, new.info.artifact_uri
+        trial.recorded, trial.model_id = frozenset(), None
+        trial.pending, trial.num_epochs, trial.losses = [], 0, {}
+        for epoch, metrics in sorted(trial.came.items()):
+            self.log_epoch(trial_id, epoch, metrics)
 
     def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
         run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
@@ -264,8 +311,11 @@ class Tracker:
             with_model: Whether its model is logged.
         """
         trial = self._trials[result.trial_id]
-        for i in range(trial.num_epochs, len(result.epochs)):
-            self.log_epoch(result.trial_id, i + 1, result.epochs[i])
+        for epoch, metrics in enumerate(result.epochs, 1):
+            self.log_epoch(result.trial_id, epoch, metrics)
+        if trial.num_epochs > len(result.epochs):
+            trial.came = dict(enumerate(result.epochs, 1))
+            self._start_over(result.trial_id)
         files = artifacts(self.client, trial.artifact_uri)
         for path in result.files.artifacts:
             files.log_artifact(path)
@@ -419,6 +469,14 @@ def _text(value: Any) -> str:
 
 def _texts(values: Values) -> dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
+
+
+def _is_same(recorded: float, value: float) -> bool:
+    """Say whether a store has recorded a value: databases hold no infinity."""
+    if math.isnan(recorded) or math.isnan(value):
+        return math.isnan(recorded) and math.isnan(value)
+    most = sys.float_info.max
+    return math.isclose(recorded, max(-most, min(value, most)), rel_tol=1e-9)
 
 
 def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import Run
-from omegaconf import OmegaConf
 
-from tuner import history, names, standing
+from tuner import history, names, plain_yaml, standing
 from tuner.history import TrialRecord
 from tuner.reports.records import Confusion, Details, StudyRecord
-from tuner.schema import DIRECTIONS
+from tuner.schema import DIRECTIONS, hyperband_epochs
 from tuner.space import Space
 from tuner.standing import Standing
 from tuner.trial import Objective
@@ -47,14 +48,7 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         objective=Objective(name, "max" if direction == "max" else "min"),
         params=settings,
         # As of a model of one's own, since what the built-in ones take may have changed.
-        space=Space.parse(
-            {
-                key.removeprefix("space."): given
-                for key, given in settings.items()
-                if key.startswith("space.")
-            },
-            "",
-        ),
+        space=Space.parse(_searched(settings), ""),
         pages=pages_of(client.tracking_uri, run.info.experiment_id),
         metrics=facts.metrics,
         versions=facts.versions,
@@ -119,6 +113,21 @@ def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
 
 
 def _overrides(content: bytes | None) -> list[str]:
-    if content is None:
+    try:
+        lines = [] if content is None else plain_yaml.read(content)
+    except plain_yaml.NotPlain:
         return []
-    return [str(line) for line in OmegaConf.create(content.decode())]
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+def _searched(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the space of a study as it was searched: Hyperband sets the epochs itself."""
+    space = {
+        key.removeprefix("space."): given
+        for key, given in settings.items()
+        if key.startswith("space.")
+    }
+    if settings.get("search.oracle") == "hyperband":
+        most, factor = settings["search.max_epochs"], settings["search.factor"]
+        space["epochs"] = hyperband_epochs(most, factor)
+    return space
