@@ -16,7 +16,7 @@ import pytest
 from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
-from tuner import folder, records, reports, search
+from tuner import files, folder, records, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
 from tuner.reports import (
@@ -567,7 +567,7 @@ def test_search_does_not_fail_for_want_of_a_report(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder.write_whole(tmp_path / "study.json", "{}")
+    files.write(tmp_path / "study.json", "{}")
     assert search._report(client, tracker, folder.StudyFolder(tmp_path)) is None
     assert "The report could not be made (Study 'first' has no finished trial" in caplog.text
     assert f"-m tuner.report study={tmp_path.name}" in caplog.text

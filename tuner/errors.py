@@ -8,13 +8,15 @@ GlassyError                    exit status
 │   └── StudyError             2   a study that exists, is held, or was made with other settings
 ├── UnavailableError           1   a server or a download that does not answer
 ├── SearchFailed               1   a search that cannot go on
-│   └── NoRoom                 1   the system refuses to write a file
+│   ├── NoRoom                 1   the system refuses to write a file
+│   └── FolderGone             1   the study's folder was removed while it ran
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search goes on
 └── TrialStopped               -   the trial was asked to stop: time is up
 """
 
 import errno
 import re
+from pathlib import Path
 
 
 class GlassyError(Exception):
@@ -63,6 +65,17 @@ class NoRoom(SearchFailed):
         )
 
 
+class FolderGone(SearchFailed):
+    """Somebody has removed the study's folder, or put another in its place."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"The study's folder {folder} was removed or replaced while the study ran, so it "
+            f"was stopped. Put the folder back and give the same command again to resume it; "
+            f"without it the same command begins the study anew."
+        )
+
+
 class InfeasibleTrial(GlassyError):
     """These values cannot work; the trial is recorded as failed and the search goes on."""
 
@@ -79,7 +92,7 @@ def refusal_to_write(error: BaseException) -> str | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, NoRoom):
+        if isinstance(cause, NoRoom | FolderGone):
             return None
         if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             return str(cause)

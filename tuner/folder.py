@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -15,16 +16,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from tuner import files, remains
 from tuner.config import flatten, to_dict
-from tuner.errors import StudyError
+from tuner.errors import FolderGone, StudyError
+from tuner.remains import CONFIG, LOCK, OVERRIDES, STATE
 from tuner.schema import StudyConfig
 
-EXPERIMENTS_DIR = Path("experiments")
+logger = logging.getLogger(__name__)
 
-_CONFIG = "config.yaml"
-_OVERRIDES = "overrides.yaml"
-_STATE = "study.json"
-_LOCK = "lock"
+EXPERIMENTS_DIR = Path("experiments")
 
 # Settings that say what to do with a study rather than what it is.
 _NOT_SETTINGS = ("overwrite",)
@@ -54,11 +54,16 @@ class StudyFolder:
 
     Args:
         path: The folder; it exists.
+        lock: Descriptor of its lock, if this process has it.
+
+    Raises:
+        StudyError: If its state cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: int | None = None) -> None:
         self.path = path
-        self.state = StudyState(**json.loads((path / _STATE).read_text(encoding="utf-8")))
+        self.state = _read_state(path / STATE)
+        self._lock = lock
 
     @property
     def journal(self) -> Path:
@@ -68,12 +73,12 @@ class StudyFolder:
     @property
     def log_file(self) -> Path:
         """Everything the study says, with timestamps."""
-        return self.path / "tune.log"
+        return self.path / remains.LOG
 
     @property
     def settings(self) -> list[Path]:
         """The resolved configuration and the overrides it was made with."""
-        return [self.path / _CONFIG, self.path / _OVERRIDES]
+        return [self.path / CONFIG, self.path / OVERRIDES]
 
     @property
     def curves(self) -> Path:
@@ -83,27 +88,45 @@ class StudyFolder:
     @property
     def images(self) -> Path:
         """The images as its workers map them, while it runs."""
-        return self.path / "images"
+        return self.path / remains.IMAGES
 
     def trial_dir(self, trial_id: str) -> Path:
         """Return an empty folder for a trial's files."""
-        path = self.path / "trials" / trial_id
+        self.check_held()
+        path = self.path / remains.TRIALS / trial_id
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         return path.resolve()
 
     def drop_trial_dir(self, trial_id: str) -> None:
         """Remove a trial's folder, once its files are where they belong."""
-        shutil.rmtree(self.path / "trials" / trial_id, ignore_errors=True)
+        shutil.rmtree(self.path / remains.TRIALS / trial_id, ignore_errors=True)
 
     def save_state(self) -> None:
-        """Write the state; a kill leaves the one before or the one after."""
-        write_whole(self.path / _STATE, json.dumps(asdict(self.state), indent=2) + "\n")
+        """Write the state; a kill or a power cut leaves the one before or the one after."""
+        self.check_held()
+        _write_state(self.path, self.state)
+
+    def check_held(self) -> None:
+        """Find out that somebody has removed the folder, or put another in its place.
+
+        Written on, it would become one that no study can be resumed from.
+
+        Raises:
+            FolderGone: If its lock is not the one that this process has.
+        """
+        if self._lock is None:
+            return
+        ours = os.fstat(self._lock)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(ours, os.stat(self.path / LOCK)):
+                return
+        raise FolderGone(self.path)
 
 
 def curves_dir(study: Path) -> Path:
     """Return where a study's curves lie."""
-    return study / "curves"
+    return study / remains.CURVES
 
 
 def all_curves() -> list[Path]:
@@ -136,19 +159,24 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         StudyError: If there is one with other settings, or a folder that is no study's.
     """
     path = EXPERIMENTS_DIR / name
+    for part in (EXPERIMENTS_DIR, path):
+        if not part.is_dir() and os.path.lexists(part):
+            raise StudyError(f"{part} must be a folder, but is none: move it away.")
     if not path.exists():
         return None
-    if not (path / _STATE).exists():
-        if {entry.name for entry in path.iterdir()} - {_LOCK}:
-            raise StudyError(
-                f"{path} exists but is no study's folder ({_STATE} is missing): move it away, "
-                f"or give another name with study=…."
-            )
+    state = path / STATE
+    if not (state.is_file() and state.stat().st_size) and remains.is_half_made(path):
         return None
+    if not state.exists():
+        raise StudyError(
+            f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
+            f"or give another name with study=…."
+        )
     if config.overwrite:
         return None
+    held = StudyFolder(path)
     _check_same(path, name, config)
-    return StudyFolder(path)
+    return held
 
 
 @contextlib.contextmanager
@@ -164,34 +192,55 @@ def hold(name: str, config: StudyConfig, overrides: Sequence[str]) -> Iterator[S
         StudyError: If another process holds it, or it was made with other settings.
     """
     path = EXPERIMENTS_DIR / name
-    path.mkdir(parents=True, exist_ok=True)
-    with _locked(path, name):
+    find(name, config)
+    files.make_folder(path)
+    with _locked(path, name) as lock:
         if find(name, config) is None:
             _empty(path)
-            _make(path, config, overrides)
-        yield StudyFolder(path)
+            _write_settings(path, config, overrides)
+            # Last, because it is what makes a folder a study's.
+            _write_state(path, StudyState())
+        elif missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
+            logger.warning(
+                "%s was missing or empty in %s, and is written anew from this command.",
+                " and ".join(missing),
+                path,
+            )
+            _write_settings(path, config, overrides)
+        yield StudyFolder(path, lock)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under another name, and rename it: there is never half of it."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
+    files.write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
+    files.write(path / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
 
 
-def _make(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
-    write_whole(path / _CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
-    write_whole(path / _OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-    # Last, because it is what makes a folder a study's.
-    write_whole(path / _STATE, json.dumps(asdict(StudyState()), indent=2) + "\n")
+def _write_state(path: Path, state: StudyState) -> None:
+    files.write(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
+
+
+def _read_state(path: Path) -> StudyState:
+    try:
+        state = StudyState(**json.loads(path.read_text(encoding="utf-8")))
+        if not (isinstance(state.study_id, str) and state.seconds + state.worker_seconds >= 0):
+            raise ValueError("it names no study, or no time")
+    except (ValueError, TypeError, OSError) as error:
+        raise StudyError(
+            f"{path} is damaged ({str(error).splitlines()[0].rstrip('.')}). It says which runs "
+            f"in MLflow are the study's (their tag tuner.study_id): put back what was there, "
+            f"or give overwrite=true to throw the study's folder away and start afresh."
+        ) from error
+    return state
+
+
+def _is_blank(path: Path) -> bool:
+    """Say whether a file is missing or has nothing in it."""
+    return not path.is_file() or not path.read_bytes().strip(b"\0 \r\n\t")
 
 
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.name == _LOCK:
+        if entry.name == LOCK:
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
@@ -201,8 +250,21 @@ def _settings(config: StudyConfig) -> dict[str, Any]:
 
 
 def _check_same(path: Path, name: str, config: StudyConfig) -> None:
-    stored: Any = OmegaConf.to_container(OmegaConf.load(path / _CONFIG))
-    before, after = flatten(stored), flatten(_settings(config))
+    settings = path / CONFIG
+    if _is_blank(settings):
+        # Then `hold` writes it; what the trials were made with is known to the journal.
+        return
+    try:
+        stored: Any = OmegaConf.to_container(OmegaConf.load(settings))
+        before = flatten(stored)
+    except Exception as error:
+        # Anything: OmegaConf passes on what the YAML parser or its own grammar raises.
+        raise StudyError(
+            f"{settings} is damaged, so nothing tells whether study={name} is the same study: "
+            f"put back what was there (MLflow has a copy among the artifacts of the study's "
+            f"run), or give overwrite=true to throw the study's folder away."
+        ) from error
+    after = flatten(_settings(config))
     differences = [
         f"{key}: was {before.get(key, 'not set')}, now {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
@@ -217,14 +279,14 @@ def _check_same(path: Path, name: str, config: StudyConfig) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def _locked(path: Path, name: str) -> Iterator[int]:
     """Hold the lock file; the system lets go of it when the process ends, however it ends."""
-    with (path / _LOCK).open("a+", encoding="utf-8") as file:
+    with (path / LOCK).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            holder: Mapping[str, Any] = json.loads(file.read() or "{}")
+            holder = _holder(file.read())
             raise StudyError(
                 f"study={name} is being run by another process: pid {holder.get('pid', '?')} "
                 f"on {holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, "
@@ -237,4 +299,13 @@ def _locked(path: Path, name: str) -> Iterator[None]:
             json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
         )
         file.flush()
-        yield
+        yield file.fileno()
+
+
+def _holder(text: str) -> Mapping[str, Any]:
+    """Return what a lock says of who has it; nothing if it was not written to its end."""
+    try:
+        holder = json.loads(text)
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}

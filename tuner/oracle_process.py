@@ -8,6 +8,7 @@ where a proposal is computed, whatever the executor.
 import contextlib
 import logging
 import logging.handlers
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class OracleProcess:
         rounds: See `SearchOracle.rounds`.
         num_told: How many trials have ended, well or not.
         values: Of every trial proposed before the process started.
+        tags: What is recorded of each beside its values.
         scores: The objective of every trial completed before, in the order they ended.
 
     Raises:
@@ -58,6 +60,7 @@ class OracleProcess:
         self.rounds: list[tuple[int, int]] | None = begun["rounds"]
         self.num_told: int = begun["num_told"]
         self.values: dict[str, Values] = begun["values"]
+        self.tags: dict[str, Mapping[str, str]] = begun["tags"]
         self.scores: dict[str, float] = begun["scores"]
 
     def ask(self) -> Proposal | None:
@@ -120,6 +123,7 @@ def _serve(
             "rounds": oracle.rounds(),
             "num_told": oracle.num_told,
             "values": oracle.values,
+            "tags": oracle.tags,
             "scores": dict(oracle.scores),
         }
         while True:

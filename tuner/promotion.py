@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import forkserver, model_card
+from tuner import files, forkserver, model_card
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
 from tuner.registry import Registry
@@ -198,7 +198,7 @@ def _record(
     table = next(path for path in judgement.files if path.suffix == ".json")
     content = json.loads(table.read_text(encoding="utf-8"))
     content |= {"name": registry.name, "alias": registry.alias, "version": str(version.version)}
-    table.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    files.write_scratch(table, json.dumps(content, indent=1))
     for path in judgement.files:
         client.log_artifact(challenger.run_id, str(path), FOLDER)
 

@@ -20,7 +20,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import store
+from tuner import model_check, store
 from tuner.checksums import MODEL_FILE, TAG, sha256_of
 from tuner.errors import ConfigError, ModelError, StudyError
 from tuner.logged_models import artifacts, logged_model_id
@@ -70,13 +70,15 @@ class Registry:
 
         Raises:
             StudyError: If the run has logged no model.
-            ModelError: If the model's files are gone.
+            ModelError: If the model's file is gone, or is not the one that the run logged.
         """
-        self._make()
-        version = self._find(run_id) or self._make_version(run_id)
-        if TAG not in version.tags:
-            with tempfile.TemporaryDirectory() as folder:
-                digest = sha256_of(self.download(version, Path(folder)))
+        version = self.find(run_id)
+        known = None if version is None else version.tags.get(TAG)
+        digest = model_check.digest_of_model(self.client, run_id, known)
+        if version is None:
+            self._make()
+            version = self._make_version(run_id)
+        if TAG not in version.tags or digest != version.tags[TAG]:
             # MLflow's server does it itself; without it the model's page says "Not registered",
             # and a study that ends would not know that the model is in use.
             link = json.dumps([{"name": self.name, "version": version.version}])
@@ -86,20 +88,15 @@ class Registry:
             version = self.client.get_model_version(self.name, version.version)
         return version
 
-    def _find(self, run_id: str) -> ModelVersion | None:
+    def find(self, run_id: str) -> ModelVersion | None:
+        """Return the version of a run's model, if there is one."""
         for version in self.client.search_model_versions(f"run_id = '{run_id}'"):
             if version.name == self.name:
                 return version
         return None
 
     def _make_version(self, run_id: str) -> ModelVersion:
-        try:
-            model_id = logged_model_id(self.client, run_id)
-        except MlflowException as error:
-            raise StudyError(
-                f"Run {run_id} has logged no model, or it has been deleted: search with "
-                f"tracking.log_models=all, or give another run."
-            ) from error
+        model_id = logged_model_id(self.client, run_id)
         with store.as_default(self.client):
             return self.client.create_model_version(
                 self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id

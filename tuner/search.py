@@ -53,6 +53,7 @@ def main(composed: DictConfig) -> None:
     from rich.console import Console
 
     from tuner import folder, forkserver, garbage
+    from tuner.errors import FolderGone
     from tuner.logs import logging_to, native_noise_to
 
     # What is shown and written from here on has no password in it.
@@ -66,11 +67,14 @@ def main(composed: DictConfig) -> None:
     console.print(f"study {name}")
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        console.print(
-            "It is finished: there is nothing left to train. What it said at its end:"
-        )
-        console.print("\n".join(existing.state.finished), markup=False)
-        return
+        missing = _missing(config, uri, name, existing)
+        if missing is None:
+            console.print(
+                "It is finished: there is nothing left to train. What it said at its end:"
+            )
+            console.print("\n".join(existing.state.finished), markup=False)
+            return
+        console.print(f"It was finished, but {missing}: it is made whole.", markup=False)
 
     # All that can be wrong is found before anything is written.
     with native_noise_to(Path(os.devnull)), garbage.kept():
@@ -105,14 +109,20 @@ def main(composed: DictConfig) -> None:
                 lines = _run(config, name, held, data, client, oracle, executor, console)
             held.state.finished = lines
             held.save_state()
+            # What is said is on disk by then.
+            logger.info("%s", "\n".join(lines))
         except KeyboardInterrupt:
             command = _command([*overrides, *([] if config.study else [f"study={name}"])])
             logger.warning(
                 "Interrupted. To go on after the last finished trial:\n  %s", command
             )
             raise
-        except Exception:
+        except Exception as error:
             logger.debug("The search failed.", exc_info=True)
+            if not isinstance(error, FolderGone):
+                # Else whatever could not be found or written first would be told instead.
+                held.check_held()
+                store.check_kept(client)
             raise
 
 
@@ -150,7 +160,7 @@ def _run(
 
     tracker = Tracker(client, str(config.tracking.experiment), name, held.state.study_id)
     picture = held.path / "data.png"
-    if not picture.exists():
+    if not picture.exists() or not picture.stat().st_size:
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
     tracker.open_study(flatten(to_dict(config)), _data_record(config, data), settings)
@@ -209,8 +219,26 @@ def _run(
         tracker.close_study(status)
     report = _report(client, tracker, held)
     lines = _closing_lines(config, best, promoted, tracker, oracle.num_told, report)
-    logger.info("%s", "\n".join(lines))
     return lines
+
+
+def _missing(
+    config: StudyConfig, uri: str | None, name: str, existing: StudyFolder
+) -> str | None:
+    """Say what of a finished study's claims is not there any more, if that can be seen."""
+    from tuner import checkup, store
+    from tuner.errors import GlassyError
+
+    try:
+        store.check_is_there(uri)
+    except GlassyError:
+        return "the tracking store that it was recorded in is gone"
+    try:
+        client = store.connect(uri)
+        return checkup.find_missing(client, config, name, existing.state.study_id)
+    except GlassyError as error:
+        logger.warning("Whether all of it is still there could not be seen: %s", error)
+        return None
 
 
 def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:

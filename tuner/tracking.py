@@ -18,6 +18,7 @@ import mlflow
 from mlflow.entities import (
     Dataset,
     DatasetInput,
+    Experiment,
     InputTag,
     Metric,
     Param,
@@ -27,9 +28,12 @@ from mlflow.entities import (
 )
 from mlflow.tracking.context.registry import resolve_tags
 
+from tuner import files
 from tuner.environment import versions
 from tuner.errors import ConfigError, StudyError
 from tuner.logged_models import LoggedModels, artifacts
+from tuner.manifest import TAG, Manifest
+from tuner.stored_files import StoredFiles
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 
 logger = logging.getLogger(__name__)
@@ -68,7 +72,9 @@ class TrialRun:
         artifact_uri: Where its files go.
         params: The values it was recorded with, if an earlier process has made it.
         recorded: Names of the metrics that an earlier process has recorded.
-        finished: The metrics last logged, if the trial has been recorded to its end.
+        finished: The metrics last logged, if the trial has been recorded to its end and its
+            files are whole.
+        manifest: What it has logged, if that is known.
         num_epochs: Epochs whose metrics it has, or has pending.
         model_id: Of the model that it has logged, if any.
         pending: Metrics not written yet: one call for several epochs costs no more than for
@@ -81,6 +87,7 @@ class TrialRun:
     params: Mapping[str, str] | None = None
     recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
+    manifest: Manifest | None = None
     num_epochs: int = 0
     model_id: str | None = None
     pending: list[Metric] = field(default_factory=list)
@@ -106,8 +113,10 @@ class Tracker:
         self.client = client
         self._study = study
         self._tags = {"tuner.study": study, "tuner.study_id": study_id}
-        self._experiment_id = self._find_experiment(experiment)
+        found = self._find_experiment(experiment)
+        self._experiment_id = str(found.experiment_id)
         self._models = LoggedModels(client, self._experiment_id, self._tags)
+        self._files = StoredFiles(found.artifact_location, self._models.by_run)
         self._data: DataRecord | None = None
         self._trials: dict[str, TrialRun] = {}
         self.run_id = ""
@@ -127,6 +136,7 @@ class Tracker:
         if found:
             self.run_id = found[0].info.run_id
             self._trials = self._found("trial")
+            self._set_aside_damaged(self._trials)
             self.client.update_run(self.run_id, status="RUNNING")
             self._describe(self.run_id, params, found[0].data.params)
         else:
@@ -135,10 +145,13 @@ class Tracker:
             # MLflow keeps one profile of a data set, whatever share of it a study takes.
             tags["tuner.data_profile"] = data.profile
             self.run_id = self._create_run(self._study, tags, params).info.run_id
-        kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
+        kept = {f.path: f.file_size for f in self.client.list_artifacts(self.run_id)}
         for path in artifacts:
-            if path.name not in kept:
-                self.client.log_artifact(self.run_id, str(path))
+            if kept.get(path.name) != path.stat().st_size:
+                files.uninterrupted(self.client.log_artifact, self.run_id, str(path))
+        run = self.client.get_run(self.run_id)
+        # The experiment's own folder and those above it are new, too, the first time.
+        self._files.sync([run.info.artifact_uri], is_first=True)
 
     def join_study(self, run: Run) -> None:
         """Take a study's run as it is, to record something more under it."""
@@ -150,14 +163,34 @@ class Tracker:
 
         `open_trial` goes on with it.
         """
-        self._trials |= self._found(kind)
+        found = self._found(kind, trial_id)
+        self._set_aside_damaged(found)
+        self._trials |= found
         return self._trials.get(trial_id)
 
-    def _found(self, kind: str) -> dict[str, TrialRun]:
+    def best_trial(self) -> str | None:
+        """Return which trial an earlier process has recorded as the study's best, if any."""
+        for run in self._search("study"):
+            return run.data.tags.get("tuner.best_trial")
+        return None
+
+    def deleted_trials(self) -> frozenset[str]:
+        """Return the trials whose runs somebody has deleted in MLflow."""
+        runs = self._search("trial", view=ViewType.DELETED_ONLY)
+        return frozenset(run.data.tags["tuner.trial"] for run in runs)
+
+    def _found(self, kind: str, trial_id: str | None = None) -> dict[str, TrialRun]:
         """Return the runs of trials, or of what is recorded as they are."""
         # Of two runs of one trial (see `close_study`) the finished one counts.
-        runs = sorted(self._search(kind), key=lambda run: run.info.status == "FINISHED")
+        found = self._search(kind, trial_id)
+        runs = sorted(found, key=lambda run: run.info.status == "FINISHED")
         return {run.data.tags["tuner.trial"]: _found_run(run) for run in runs}
+
+    def _set_aside_damaged(self, trials: Mapping[str, TrialRun]) -> None:
+        """Take trials whose files are damaged or gone for ones that have not finished."""
+        finished = {i: trial for i, trial in trials.items() if trial.finished is not None}
+        for trial_id in self._files.damaged(finished):
+            trials[trial_id].finished = None
 
     def finished(self, trial_id: str, values: Values) -> Metrics | None:
         """Return the metrics of a trial that an earlier process has recorded to its end.
@@ -222,7 +255,8 @@ class Tracker:
 
     def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
         run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
-        for i in range(0, len(trial.pending), _BATCH_METRICS):
+        # Tags go with the metrics, or alone.
+        for i in range(0, max(len(trial.pending), bool(tags)), _BATCH_METRICS):
             batch = trial.pending[i : i + _BATCH_METRICS]
             self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
         trial.pending = []
@@ -238,9 +272,12 @@ class Tracker:
         trial = self._trials[result.trial_id]
         for i in range(trial.num_epochs, len(result.epochs)):
             self.log_epoch(result.trial_id, i + 1, result.epochs[i])
-        files = artifacts(self.client, trial.artifact_uri)
-        for path in result.files.artifacts:
-            files.log_artifact(path)
+        num_epochs = len(result.epochs)
+        tags = {"tuner.curve": result.curve}
+        if result.continued_from is not None:
+            tags["tuner.continued_from"] = result.continued_from
+        model_dir = Path(result.files.model_dir) if with_model else None
+        model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
         final = {
             **result.test,
             "train_seconds": result.train_seconds,
@@ -251,21 +288,49 @@ class Tracker:
             "epochs_trained": len(result.epochs) - result.epochs_reused,
             "epochs_reused": result.epochs_reused,
         }
-        tags = {"tuner.curve": result.curve}
-        if result.continued_from is not None:
-            tags["tuner.continued_from"] = result.continued_from
-        num_epochs = len(result.epochs)
-        model_id = None
-        if with_model:
-            model_id = trial.model_id or self._models.log(
-                trial.run_id, Path(result.files.model_dir), num_epochs
-            )
         # A process that was killed just before it ended the run has recorded them.
         new = {name: value for name, value in final.items() if name not in trial.recorded}
         trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
         self._write_pending(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
+
+    def _store_files(
+        self,
+        trial: TrialRun,
+        paths: Sequence[str],
+        model_dir: Path | None,
+        num_epochs: int,
+        tags: dict[str, str],
+    ) -> str | None:
+        """Copy a trial's files to the store and put them on disk; return the model's id.
+
+        What an interrupted process has copied may not be on disk, so all is copied again.
+
+        Args:
+            trial: Whose they are.
+            paths: The artifacts.
+            model_dir: The model, if it is logged.
+            num_epochs: The step that the model is of.
+            tags: Gets the one that tells whole files from damaged ones.
+        """
+        store = artifacts(self.client, trial.artifact_uri)
+        for path in paths:
+            files.uninterrupted(store.log_artifact, path)
+        logged = None
+        if model_dir is not None:
+            logged = self._models.begin(trial.run_id, model_dir, trial.model_id)
+        tags[TAG] = Manifest.of(paths, model_dir).encode()
+        uris = [trial.artifact_uri]
+        if logged is not None and model_dir is not None:
+            self._models.upload(logged, model_dir)
+            uris.append(logged.artifact_location)
+        self._files.sync(uris)
+        if logged is None:
+            return None
+        if trial.model_id is None:
+            self._models.complete(logged, trial.run_id, num_epochs)
+        return str(logged.model_id)
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
@@ -331,27 +396,32 @@ class Tracker:
         """Return the id of a trial's run."""
         return self._trials[trial_id].run_id
 
-    def _find_experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
+    def _find_experiment(self, name: str) -> Experiment:
+        found: Experiment | None = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(self.client.create_experiment(name))
+            made: Experiment = self.client.get_experiment(self.client.create_experiment(name))
+            return made
         if found.lifecycle_stage != "active":
             raise ConfigError(
                 f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
                 f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
             )
-        return str(found.experiment_id)
+        return found
 
-    def _search(self, kind: str) -> list[Run]:
+    def _search(
+        self, kind: str, trial_id: str | None = None, view: int = ViewType.ACTIVE_ONLY
+    ) -> list[Run]:
         query = (
             f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}' "
             f"and tags.`tuner.kind` = '{kind}'"
         )
+        if trial_id is not None:
+            query += f" and tags.`tuner.trial` = '{trial_id}'"
         runs: list[Run] = []
         token = None
         while token != "":
             page = self.client.search_runs(
-                [self._experiment_id], query, ViewType.ACTIVE_ONLY, 1000, page_token=token
+                [self._experiment_id], query, view, 1000, page_token=token
             )
             runs.extend(page)
             token = page.token or ""
@@ -390,6 +460,7 @@ def _found_run(run: Run) -> TrialRun:
         params=dict(run.data.params),
         recorded=frozenset(metrics),
         finished=metrics if run.info.status == "FINISHED" else None,
+        manifest=Manifest.decode(run.data.tags.get(TAG)),
     )
 
 

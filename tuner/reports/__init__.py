@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner import files
+
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import Run
@@ -36,7 +38,6 @@ def report_study(
         StudyError: If it has no finished trial.
     """
     from tuner.errors import StudyError
-    from tuner.folder import write_whole
     from tuner.reports import gather
     from tuner.reports.page import render
     from tuner.reports.study_page import study_page
@@ -51,7 +52,7 @@ def report_study(
     details = gather.read_details(client, study)
     text = render(study_page(study, details, _on_drawings(client, drawings, study)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    files.write(path, text)
     client.log_text(study.run_id, text, REPORT)
 
 
@@ -78,7 +79,6 @@ def report_studies(
         StudyError: If none of them has a finished trial.
     """
     from tuner.errors import StudyError
-    from tuner.folder import write_whole
     from tuner.reports import gather
     from tuner.reports.comparison_page import Compared, comparison_page
     from tuner.reports.page import render
@@ -97,7 +97,7 @@ def report_studies(
             f"wait for the first one, or see in MLflow why they fail."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render(comparison_page(compared, where)))
+    files.write(path, render(comparison_page(compared, where)))
     return compared
 
 
