@@ -3,12 +3,14 @@
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import MakeResult
+from conftest import MakeResult, command
 from test_study import StartRun, start_run  # noqa: F401
 
 from tuner import checkup, store
@@ -298,3 +300,83 @@ def test_store_that_is_removed_is_said_to_be(
     (tmp_path / "mlflow.db").unlink()
     with pytest.raises(store.UnavailableError, match=r"mlflow\.db was removed.*same command"):
         store.check_kept(client)
+
+
+SMALL = (
+    "study=first",
+    "executor.workers=1",
+    "search=grid",
+    "data.train_size=200",
+    "space.epochs=[1,2]",
+    "space.units=8",
+    "space.layers=1",
+    "space.learning_rate=0.01",
+)
+
+
+@pytest.mark.slow
+def test_study_of_which_a_power_cut_left_names_alone_is_made_whole(tmp_path: Path) -> None:
+    first = command(tmp_path, "search", *SMALL)
+    assert first.returncode == 0, first.stderr
+    told = _told(tmp_path)
+    files = [path for path in (tmp_path / "mlruns").rglob("*") if path.is_file()]
+    for path in files:
+        os.truncate(path, 0)
+    second = command(tmp_path, "search", *SMALL)
+    assert second.returncode == 0, second.stderr
+    assert "no longer whole: it is made whole" in second.stdout
+    # What the gate has decided cannot be found out again.
+    assert all(path.stat().st_size or path.parent.name == "promotion" for path in files)
+    shown = [line for line in second.stdout.splitlines() if "Best of" in line or "now" in line]
+    assert shown == [
+        line for line in first.stdout.splitlines() if "Best of" in line or "now" in line
+    ]
+    assert _told(tmp_path) == told
+    third = command(tmp_path, "search", *SMALL)
+    assert "nothing left to train" in third.stdout
+    # And the database with all records of it.
+    (tmp_path / "mlflow.db").unlink()
+    fourth = command(tmp_path, "search", *SMALL)
+    assert fourth.returncode == 0, fourth.stderr
+    assert "the tracking store that it was recorded in is gone" in fourth.stdout
+    assert "version 1, now champion" in fourth.stdout
+    client = store.connect(f"sqlite:///{tmp_path}/mlflow.db")
+    assert Registry(client, NAME).holder("champion") is not None
+    assert _told(tmp_path) == told
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("gone", ["experiments/first", "experiments", "mlflow.db", "."])
+def test_folder_removed_while_the_study_runs_is_one_message(tmp_path: Path, gone: str) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tuner.search",
+            *SMALL[:-1],
+            "space.learning_rate=[0.1,0.01,0.001]",
+        ],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    next(line for line in process.stdout if line.startswith("trial "))
+    target = project / gone
+    if target.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        target.unlink()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 1, errors
+    assert "Traceback" not in errors
+    assert "removed" in errors
+    assert errors.count("Error: ") == 1
+    project.mkdir(exist_ok=True)
+    again = command(project, "search", *SMALL[:-1], "space.learning_rate=[0.1,0.01,0.001]")
+    assert again.returncode == 0, again.stderr
+    assert "Best of 6 trials" in again.stdout

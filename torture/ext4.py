@@ -12,6 +12,7 @@ given, and what is recorded at its end is compared with the study that nobody ha
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -21,9 +22,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import mlflow
 from rich.console import Console
@@ -33,6 +35,8 @@ from torture.study import NAME, Place, Process, Record, Unclear, check_end, reco
 from tuner.checksums import MODEL_FILE, TAG, sha256_of
 from tuner.manifest import TAG as FILES_TAG
 from tuner.manifest import Manifest, damage, local_folder
+
+T = TypeVar("T")
 
 SIZE_MB = 400
 
@@ -50,6 +54,16 @@ def obstacle() -> str | None:
         return "needs root, to mount an image"
     found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
     return None if found.returncode == 0 else f"needs a loop device ({found.stderr.strip()})"
+
+
+def in_child(read: Callable[..., T], *args: Any) -> T:
+    """Call a function in a process of its own, with which all that it has opened goes away.
+
+    MLflow keeps its connections: the disk could not be unmounted, and the next one would be
+    read through the files of the one before.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(read, args)
 
 
 @contextlib.contextmanager
@@ -174,9 +188,9 @@ def resumed(place: Place, expected: Record) -> list[str]:
     """Give the same command again on a copy, and say what is then otherwise than it should."""
     if (status := check_end(place.start())) != 0:
         return [f"the same command ended with {status}"]
-    seen = record(place)
+    seen = in_child(record, place)
     told = [f"{n} was told {t} times" for n, t in seen.num_told.items() if t != 1]
-    return [*differences(seen, expected), *told, *faults_of(place)]
+    return [*differences(seen, expected), *told, *in_child(faults_of, place)]
 
 
 def powercut(num_copies: int, seed: int, console: Console) -> list[str]:
@@ -204,12 +218,12 @@ def powercut(num_copies: int, seed: int, console: Console) -> list[str]:
             os.sync()
             moments = [drawn.uniform(5, 60) for _ in range(num_copies)]
             run_and_copy(place, copies, moments)
-            expected = record(place)
+            expected = in_child(record, place)
         console.print(f"undisturbed: {time.perf_counter() - begin:.0f} s, {NAME}")
         for moment, copy in copies.made.items():
             shutil.copyfile(copy, image)
             with mounted(image, folder):
-                found = faults_of(place)
+                found = in_child(faults_of, place)
                 num_files, num_empty = _count(place.folder)
                 if place.folder.exists():
                     try:

@@ -102,7 +102,7 @@ def local_folder(uri: str) -> Path | None:
     """Return the folder of an artifact address on this machine, None for a server's."""
     if urlsplit(uri).scheme not in ("", "file"):
         return None
-    return Path(local_file_uri_to_path(uri))
+    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
 
 
 def _signs_of_damage(artifacts: Path, model: Path | None) -> str | None:

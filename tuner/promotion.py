@@ -12,6 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from tuner import files, forkserver, model_card
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
+from tuner.manifest import local_folder
 from tuner.registry import Registry
 from tuner.schema import StudyConfig
 from tuner.trial import Metrics, Values
@@ -200,7 +201,11 @@ def _record(
     content |= {"name": registry.name, "alias": registry.alias, "version": str(version.version)}
     files.write_scratch(table, json.dumps(content, indent=1))
     for path in judgement.files:
-        client.log_artifact(challenger.run_id, str(path), FOLDER)
+        files.uninterrupted(client.log_artifact, challenger.run_id, str(path), FOLDER)
+    # The evidence is on disk before the alias moves.
+    uri = client.get_run(challenger.run_id).info.artifact_uri
+    if (kept := local_folder(uri)) is not None:
+        files.sync_tree(kept / FOLDER)
 
 
 def _outcome(

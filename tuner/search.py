@@ -310,6 +310,7 @@ def _report(client: mlflow.MlflowClient, tracker: Tracker, held: StudyFolder) ->
     path = held.path / reports.REPORT
     try:
         reports.report_study(client, client.get_run(tracker.run_id), path)
+        tracker.sync_study()
     except Exception as error:
         logger.debug("The report failed.", exc_info=True)
         logger.warning(

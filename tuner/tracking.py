@@ -377,6 +377,10 @@ class Tracker:
                 self.client.delete_run(run.info.run_id)
         self.client.set_terminated(self.run_id, status)
 
+    def sync_study(self) -> None:
+        """Put what was logged with the study's run since it was opened on disk."""
+        self._files.sync([self.client.get_run(self.run_id).info.artifact_uri])
+
     def finished_trials(self) -> dict[str, Metrics]:
         """Return the metrics of all finished trials, by trial id."""
         return {i: t.finished for i, t in self._trials.items() if t.finished is not None}
