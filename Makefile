@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint bench bench-engines demo torture ui clean
+.PHONY: search test test-long lint bench bench-engines demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -49,6 +49,10 @@ demo: .venv/ready
 
 torture: .venv/ready
 	$(BIN)/python -m torture.run $(ARGS)
+
+# On an image of its own, which takes root to mount.
+powercut-ext4: .venv/ready
+	$(BIN)/python -m torture.ext4 $(ARGS)
 
 ui: .venv/ready
 	$(BIN)/mlflow ui $(ARGS)

@@ -147,7 +147,7 @@ def test_flock_that_a_signal_interrupts_is_tried_again(
         ({"pid": os.getpid(), "started": psutil.Process().create_time()}, False),
         ({"pid": 2**30, "started": 0.0, "host": "another"}, False),
     ],
-    ids=str,
+    ids=["ended", "another of its number", "runs", "on another host"],
 )
 def test_dead_holder_is_recognised_without_flock(
     tmp_path: Path, said: dict[str, object], is_free: bool, monkeypatch: pytest.MonkeyPatch

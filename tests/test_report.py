@@ -16,7 +16,7 @@ import pytest
 from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
-from tuner import folder, images, records, reports, search
+from tuner import files, folder, images, records, reports, search
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, StudyError
 from tuner.history import DataFacts, TrialRecord
@@ -689,7 +689,7 @@ def test_search_does_not_fail_for_want_of_a_report(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder.write_whole(tmp_path / "study.json", "{}")
+    files.write(tmp_path / "study.json", '{"study_id": "id-1"}')
     uri = "sqlite:///my runs.db"
     assert search._report(client, tracker, folder.StudyFolder(tmp_path), uri) is None
     assert "The report could not be made (Study 'first' has no finished trial" in caplog.text

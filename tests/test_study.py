@@ -13,7 +13,7 @@ import pytest
 from conftest import MakeResult
 from rich.console import Console
 
-from tuner import folder
+from tuner import files
 from tuner.curve_store import CurveStore
 from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
 from tuner.executors import Beside, Executor
@@ -69,7 +69,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
-            folder.write_whole(held_path / "study.json", '{"study_id": "id-1"}')
+            files.write(held_path / "study.json", '{"study_id": "id-1"}')
         held = StudyFolder(held_path)
         oracle = SearchOracle(GridConfig("grid"), SPACE, OBJECTIVE, 0, held.journal)
         tracker = Tracker(client, "digits", "first", held.state.study_id)
@@ -290,7 +290,7 @@ def test_trial_whose_run_was_deleted_is_not_the_best(
     second = start_run(log_models="best")
     second.study.run()
     second.study.finish()
-    assert "MLflow no longer has the finished trials 0001, so" in caplog.text
+    assert "MLflow no longer has the finished trials 0001: their runs were" in caplog.text
     best = second.study.best()
     assert best is not None
     assert best.trial_id == "0003"

@@ -47,8 +47,15 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "space.units=[8,16]",
         "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
     ),
+    "small": (
+        *_COMMON,
+        "search=grid",
+        "space.epochs=[1,2]",
+        "space.units=[8,16]",
+        "space.learning_rate=[0.01,0.003]",
+    ),
 }
-"""Overrides of `tuner.search`, by the oracle."""
+"""Overrides of `tuner.search`; all but `small` make `NUM_TRIALS` trials."""
 
 # What two runs of one study need not have in common.
 _TIMES = {

@@ -1,6 +1,11 @@
-"""The files that show what a trial gets right and wrong of the test split."""
+"""The files that show what a trial gets right and wrong of the test split.
+
+They lie in the trial's own folder until the driver has copied them to the tracking store, so
+that they need not be on disk here.
+"""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner import names
+from tuner import files, names
 from tuner.datasets import Split
 from tuner.escapes import csv_cell
 from tuner.evaluation import Evaluation, Probabilities, mistakes
@@ -92,16 +97,17 @@ def _write_mistakes(
     class_names: Sequence[str],
 ) -> None:
     cells = [csv_cell(name) for name in class_names]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("index", "true", "predicted", "probability"))
-        for index in wrong:
-            predicted = int(probabilities[index].argmax())
-            probability = f"{probabilities[index, predicted]:.6f}"
-            true = cells[test.labels[index]]
-            writer.writerow((index, true, cells[predicted], probability))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("index", "true", "predicted", "probability"))
+    for index in wrong:
+        predicted = int(probabilities[index].argmax())
+        probability = f"{probabilities[index, predicted]:.6f}"
+        true = cells[test.labels[index]]
+        writer.writerow((index, true, cells[predicted], probability))
+    files.write_scratch(path, text.getvalue())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> Path:
-    path.write_text(json.dumps(content), encoding="utf-8")
+    files.write_scratch(path, json.dumps(content))
     return path

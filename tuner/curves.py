@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuner import files
 from tuner.trial import CheckpointSetup, Metrics
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class Curve:
 
     def epochs(self) -> list[int]:
         """Return the epochs that have a checkpoint, in ascending order."""
-        files = self.folder.glob(f"epoch-*{_SUFFIX}")
-        return sorted(int(path.stem.removeprefix("epoch-")) for path in files)
+        found = self.folder.glob(f"epoch-*{_SUFFIX}")
+        return sorted(int(path.stem.removeprefix("epoch-")) for path in found)
 
     def path(self, epoch: int) -> Path:
         """Return the file of an epoch's checkpoint."""
@@ -135,7 +135,7 @@ class Curve:
             except FileNotFoundError:
                 continue
             except DamagedCheckpoint as error:
-                path.replace(path.with_suffix(".damaged"))
+                files.rename(path, path.with_suffix(".damaged"))
                 logger.warning(
                     "%s is damaged (%s) and was set aside; its epoch is trained again.",
                     path,
@@ -149,18 +149,10 @@ class Curve:
 
     def put(self, epoch: int, encoded: bytes) -> None:
         """Write the checkpoint of an epoch from its bytes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(epoch)
-        # A worker whose driver was killed may still be writing the same one.
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                file.write(encoded)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.make_folder(self.folder)
+        # Under a name of its own until then: a worker whose driver was killed may still be
+        # writing the same one.
+        files.write(self.path(epoch), encoded)
 
     def drop(self, epoch: int) -> None:
         """Remove the checkpoint of an epoch."""

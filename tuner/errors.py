@@ -10,6 +10,7 @@ GlassyError                    exit status
 ├── SearchFailed               1   a search that cannot go on
 │   ├── NoRoom                 1   the system refuses to write a file
 │   ├── NoMemory               1   this process may have no more memory
+│   ├── FolderGone             1   the study's folder was removed while it ran
 │   └── ChildDied              1   a process of ours that was killed, or ended by itself
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search goes on
 └── TrialStopped               -   the trial was asked to stop: time is up
@@ -17,6 +18,7 @@ GlassyError                    exit status
 
 import errno
 import re
+from pathlib import Path
 
 
 class GlassyError(Exception):
@@ -80,6 +82,17 @@ class ChildDied(SearchFailed):
     """A process that was to do a part of the work is gone."""
 
 
+class FolderGone(SearchFailed):
+    """Somebody has removed the study's folder, or put another in its place."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"The study's folder {folder} was removed or replaced while the study ran, so it "
+            f"was stopped. Put the folder back and give the same command again to resume it; "
+            f"without it the same command begins the study anew."
+        )
+
+
 class InfeasibleTrial(GlassyError):
     """These values cannot work; the trial is recorded as failed and the search goes on."""
 
@@ -96,7 +109,7 @@ def refusal_to_write(error: BaseException) -> str | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, NoRoom):
+        if isinstance(cause, NoRoom | FolderGone):
             return None
         if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             return str(cause)

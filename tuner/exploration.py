@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from tuner import files
 from tuner.escapes import visible
 from tuner.images import tile
 
@@ -144,7 +146,8 @@ def draw(data: ImageData, found: Exploration, path: Path) -> None:
             shown = Image.fromarray(tile(image, _TILE))
             canvas.paste(shown, (x, y + _GAP))
             x += _TILE + (4 * _GAP if x == bars else _GAP)
-    canvas.save(path)
+    canvas.save(picture := io.BytesIO(), format="PNG")
+    files.write(path, picture.getvalue())
 
 
 def _draw_counts(

@@ -14,20 +14,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tuner import locks, names, passwords
+from tuner import files, locks, passwords, remains
 from tuner.config import flatten, to_dict
-from tuner.errors import StudyError
+from tuner.errors import FolderGone, StudyError
 from tuner.identity import NOT_SETTINGS, Identity, differing, plain_store
+from tuner.remains import CONFIG, LOCK, OVERRIDES, STATE
 from tuner.schema import StudyConfig
 
 logger = logging.getLogger(__name__)
 
 EXPERIMENTS_DIR = Path("experiments")
-
-CONFIG = names.CONFIG
-_OVERRIDES = names.OVERRIDES
-STATE = "study.json"
-_LOCK = "lock"
 
 
 @dataclass
@@ -62,15 +58,20 @@ class StudyFolder:
 
     Args:
         path: The folder; it exists.
+        descriptor: Of the folder, open, if this process holds it.
 
     Attributes:
         told: Settings that are told otherwise now and may be: before and now, by key.
+
+    Raises:
+        StudyError: If its state cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
-        self.state = StudyState(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        self.state = _read_state(path / STATE)
         self.told: dict[str, tuple[Any, Any]] = {}
+        self._descriptor = descriptor
 
     @property
     def journal(self) -> Path:
@@ -80,12 +81,12 @@ class StudyFolder:
     @property
     def log_file(self) -> Path:
         """Everything the study says, with timestamps."""
-        return self.path / "tune.log"
+        return self.path / remains.LOG
 
     @property
     def settings(self) -> list[Path]:
         """The resolved configuration and the overrides it was made with."""
-        return [self.path / CONFIG, self.path / _OVERRIDES]
+        return [self.path / CONFIG, self.path / OVERRIDES]
 
     @property
     def curves(self) -> Path:
@@ -95,27 +96,45 @@ class StudyFolder:
     @property
     def images(self) -> Path:
         """The images as its workers map them, while it runs."""
-        return self.path / "images"
+        return self.path / remains.IMAGES
 
     def trial_dir(self, trial_id: str) -> Path:
         """Return an empty folder for a trial's files."""
-        path = self.path / "trials" / trial_id
+        self.check_held()
+        path = self.path / remains.TRIALS / trial_id
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         return path.resolve()
 
     def drop_trial_dir(self, trial_id: str) -> None:
         """Remove a trial's folder, once its files are where they belong."""
-        shutil.rmtree(self.path / "trials" / trial_id, ignore_errors=True)
+        shutil.rmtree(self.path / remains.TRIALS / trial_id, ignore_errors=True)
 
     def save_state(self) -> None:
-        """Write the state; a kill leaves the one before or the one after."""
-        write_whole(self.path / STATE, json.dumps(asdict(self.state), indent=2) + "\n")
+        """Write the state; a kill or a power cut leaves the one before or the one after."""
+        self.check_held()
+        _write_state(self.path, self.state)
+
+    def check_held(self) -> None:
+        """Find out that somebody has removed the folder, or put another in its place.
+
+        Written on, it would become one that no study can be resumed from.
+
+        Raises:
+            FolderGone: If it is not the folder that this process holds.
+        """
+        if self._descriptor is None:
+            return
+        ours = os.fstat(self._descriptor)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(ours, self.path.stat()) and (self.path / STATE).exists():
+                return
+        raise FolderGone(self.path)
 
 
 def curves_dir(study: Path) -> Path:
     """Return where a study's curves lie."""
-    return study / "curves"
+    return study / remains.CURVES
 
 
 def all_curves() -> list[Path]:
@@ -148,15 +167,19 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         StudyError: If there is one with other settings, or a folder that is no study's.
     """
     path = EXPERIMENTS_DIR / name
+    for part in (EXPERIMENTS_DIR, path):
+        if not part.is_dir() and os.path.lexists(part):
+            raise StudyError(f"{part} must be a folder, but is none: move it away.")
     if not path.exists():
         return None
-    if not (path / STATE).exists():
-        if not all(_is_lock(entry) for entry in path.iterdir()):
-            raise StudyError(
-                f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
-                f"or give another name with study=…."
-            )
+    state = path / STATE
+    if not (state.is_file() and state.stat().st_size) and remains.is_half_made(path):
         return None
+    if not state.exists():
+        raise StudyError(
+            f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
+            f"or give another name with study=…."
+        )
     if config.overwrite:
         return None
     found = StudyFolder(path)
@@ -177,7 +200,6 @@ def hold(
         name: The study's.
         config: Its configuration; `overwrite` empties an older folder first.
         overrides: The command line's arguments, kept beside the configuration.
-        overrides: The command line's, kept beside the configuration.
         identity: What the configuration stands for now; None records and compares nothing.
 
     Raises:
@@ -185,28 +207,33 @@ def hold(
             stand for has changed. Then nothing has been written.
     """
     path = EXPERIMENTS_DIR / name
-    path.mkdir(parents=True, exist_ok=True)
-    with locks.hold_file(path / _LOCK, f"study={name}"):
-        held = find(name, config)
-        if held is None:
+    find(name, config)
+    files.make_folder(path)
+    with locks.hold_file(path / LOCK, f"study={name}"), _opened(path) as descriptor:
+        if find(name, config) is None:
             _empty(path)
-            _make(path, config, overrides, identity)
-            held = StudyFolder(path)
-        elif identity is not None:
-            _check_identity(held, name, config, identity)
             _write_settings(path, config, overrides)
-            held.save_state()
+            # Last, because it is what makes a folder a study's.
+            _write_state(path, _begun(config, identity))
+            yield StudyFolder(path, descriptor)
+            return
+        held = StudyFolder(path, descriptor)
+        if identity is not None:
+            _check_identity(held, name, config, identity)
+        if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
+            logger.warning(
+                "%s was missing or empty in %s, and is written anew from this command.",
+                " and ".join(missing),
+                path,
+            )
+        _write_settings(path, config, overrides)
+        held.save_state()
         yield held
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under another name, and rename it: there is never half of it."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
+    files.write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
+    files.write(path / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
 
 
 _WAYS_OUT = (
@@ -215,34 +242,52 @@ _WAYS_OUT = (
 )
 
 
-def _make(
-    path: Path, config: StudyConfig, overrides: Sequence[str], identity: Identity | None
-) -> None:
-    _write_settings(path, config, overrides)
-    state = StudyState(
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Keep a folder open, so that no other one can take its inode's number."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _begun(config: StudyConfig, identity: Identity | None) -> StudyState:
+    """Return the state of a study that is about to begin."""
+    return StudyState(
         store=plain_store(config.tracking.uri),
         identity=None if identity is None else asdict(identity),
     )
-    # Last, because it is what makes a folder a study's.
-    write_whole(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
 
 
-def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
-    """Keep what was told last."""
-    write_whole(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
-    write_whole(path / _OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+def _write_state(path: Path, state: StudyState) -> None:
+    files.write(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
+
+
+def _read_state(path: Path) -> StudyState:
+    try:
+        state = StudyState(**json.loads(path.read_text(encoding="utf-8")))
+        if not (isinstance(state.study_id, str) and state.seconds + state.worker_seconds >= 0):
+            raise ValueError("it names no study, or no time")
+    except (ValueError, TypeError, OSError) as error:
+        raise StudyError(
+            f"{path} is damaged ({str(error).splitlines()[0].rstrip('.')}). It says which runs "
+            f"in MLflow are the study's (their tag tuner.study_id): put back what was there, "
+            f"or give overwrite=true to throw the study's folder away and start afresh."
+        ) from error
+    return state
+
+
+def _is_blank(path: Path) -> bool:
+    """Say whether a file is missing or has nothing in it."""
+    return not path.is_file() or not path.read_bytes().strip(b"\0 \r\n\t")
 
 
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
-        if _is_lock(entry):
+        if remains.is_lock(entry.name):
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def _is_lock(entry: Path) -> bool:
-    """Say whether a file is the lock, or its holder's name where there is no `flock`."""
-    return entry.name == _LOCK or f"{_LOCK}{locks.MARK}" in entry.name
 
 
 def _settings(config: StudyConfig) -> dict[str, Any]:
@@ -255,8 +300,21 @@ def _check_same(
     held: StudyFolder, name: str, config: StudyConfig
 ) -> dict[str, tuple[Any, Any]]:
     """Refuse settings that may not differ, and return those that do and may."""
-    stored: Any = OmegaConf.to_container(OmegaConf.load(held.path / CONFIG))
-    before, after = flatten(stored), flatten(_settings(config))
+    settings = held.path / CONFIG
+    if _is_blank(settings):
+        # Then `hold` writes it; what the trials were made with is known to the journal.
+        return {}
+    try:
+        stored: Any = OmegaConf.to_container(OmegaConf.load(settings))
+        before = flatten(stored)
+    except Exception as error:
+        # Anything: OmegaConf passes on what the YAML parser or its own grammar raises.
+        raise StudyError(
+            f"{settings} is damaged, so nothing tells whether study={name} is the same study: "
+            f"put back what was there (MLflow has a copy among the artifacts of the study's "
+            f"run), or give overwrite=true to throw the study's folder away."
+        ) from error
+    after = flatten(_settings(config))
     if held.state.store is not None:
         # What `null` stood for, should MLFLOW_TRACKING_URI have changed.
         before["tracking.uri"] = held.state.store

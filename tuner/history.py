@@ -15,6 +15,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import json_tags, names
+from tuner.manifest import Manifest
 from tuner.trial import Metrics, Values
 
 PAGE = 1000
@@ -47,6 +48,7 @@ class TrialRecord:
         artifact_uri: Where its files are.
         params: Names of the params that its run has.
         parent: Id of the run that it is shown under.
+        manifest: Which files it has logged, if that is known.
         is_bare: Whether nothing at all was logged to the run.
     """
 
@@ -62,6 +64,7 @@ class TrialRecord:
     artifact_uri: str = ""
     params: frozenset[str] = frozenset()
     parent: str | None = None
+    manifest: Manifest | None = None
     is_bare: bool = False
 
 
@@ -156,6 +159,7 @@ def read_trial(run: Run) -> TrialRecord:
         artifact_uri=str(run.info.artifact_uri),
         params=frozenset(params),
         parent=tags.get(names.PARENT),
+        manifest=Manifest.decode(tags.get(names.FILES)),
         is_bare=not (metrics or params or has_more),
     )
 

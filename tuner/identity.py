@@ -76,6 +76,7 @@ def _from_here(path: str) -> str:
 
 MAY_CHANGE: Mapping[str, tuple[Callable[[Any], object], str]] = {
     "study": (_any, "the study was found by it"),
+    "model.custom_objects": (_any, "a permission to load changes no training"),
     "data.path": (_any, "a folder may be named in many ways; the digest of the images decides"),
     "executor.name": (_any, "a trial computes the same wherever it runs"),
     "executor.workers": (_any, "order never changes a result, nor does how many run at once"),

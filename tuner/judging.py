@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import runtime
+from tuner import files, runtime
 from tuner.errors import DataError, ModelError
 from tuner.schema import DataConfig, GateConfig
 
@@ -118,8 +118,8 @@ def judge(case: Case) -> Judgement:
         "num_validation": len(data.validation),
         "num_test": len(data.test),
     }
-    files = _write(decision, data, case.output_dir)
-    return Judgement(decision, data.class_names, test_digest, profile, files)
+    written = _write(decision, data, case.output_dir)
+    return Judgement(decision, data.class_names, test_digest, profile, written)
 
 
 def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> GateDecision:
@@ -178,7 +178,7 @@ def _write(decision: GateDecision, data: ImageData, folder: Path) -> tuple[Path,
     from tuner.figures.sheets import changed_predictions
 
     text = json.dumps(decision.to_dict(data.class_names), indent=1)
-    (table := folder / "decision.json").write_text(text, encoding="utf-8")
+    files.write_scratch(table := folder / "decision.json", text)
     ours, theirs = decision.challenger, decision.champion
     if theirs is None:
         return (table,)

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import names
+from tuner import files, names
 
 
 class LoggedModels:
@@ -31,38 +31,56 @@ class LoggedModels:
         self._experiment_id = experiment_id
         self._tags = dict(tags)
 
-    def log(self, run_id: str, model_dir: Path, num_epochs: int) -> str:
-        """Log a folder that a worker saved as a run's model, and return the model's id.
+    def begin(self, run_id: str, model_dir: Path, model_id: str | None) -> LoggedModel:
+        """Make the record of a model that a run logs, and write it into the model's folder.
 
         Args:
             run_id: The run that made it.
-            model_dir: In MLflow's format; removed.
-            num_epochs: The step that it is of.
+            model_dir: Where a worker saved it, in MLflow's format.
+            model_id: The record that an interrupted process has made of it, if any.
         """
-        logged = self._client.create_logged_model(
-            self._experiment_id, name=names.MODEL, source_run_id=run_id, tags=self._tags
-        )
+        if model_id is None:
+            logged = self._client.create_logged_model(
+                self._experiment_id, name=names.MODEL, source_run_id=run_id, tags=self._tags
+            )
+        else:
+            logged = self._client.get_logged_model(model_id)
         _complete(
             model_dir / "MLmodel",
             run_id=run_id,
             model_id=logged.model_id,
             artifact_path=logged.artifact_location,
         )
-        artifacts(self._client, logged.artifact_location).log_artifacts(str(model_dir))
+        return logged
+
+    def upload(self, logged: LoggedModel, model_dir: Path) -> None:
+        """Move the files of a model to the store, in place of any that are there."""
+        store = artifacts(self._client, logged.artifact_location)
+        files.uninterrupted(store.log_artifacts, str(model_dir))
+        shutil.rmtree(model_dir)
+
+    def complete(self, logged: LoggedModel, run_id: str, num_epochs: int) -> None:
+        """Record that a model, of the step `num_epochs`, is whole: its files are on disk."""
         self._client.finalize_logged_model(logged.model_id, "READY")
         # Last, since it is what tells a model that is whole.
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
-        shutil.rmtree(model_dir)
-        return str(logged.model_id)
+
+    def by_run(self) -> dict[str, LoggedModel]:
+        """Return the study's models that are there, by the runs that logged them."""
+        found = self._search(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'")
+        return {str(m.source_run_id): m for m in found if m.status == "READY"}
 
     def whole_of(self, run_id: str) -> str | None:
         """Return the model that an interrupted process has logged, and remove half a one."""
         outputs = self._client.get_run(run_id).outputs
         whole = [output.model_id for output in outputs.model_outputs] if outputs else []
-        for model in self._search(f"source_run_id = '{run_id}'"):
+        logged = self._search(f"source_run_id = '{run_id}'")
+        for model in logged:
             if model.model_id not in whole:
                 self._delete(model)
-        return whole[-1] if whole else None
+        # One that was deleted since is still among the outputs.
+        there = {model.model_id for model in logged}
+        return next((model_id for model_id in reversed(whole) if model_id in there), None)
 
     def drop(self, runs: Container[str]) -> None:
         """Remove the models of some runs, except those that are versions in the registry."""
@@ -113,4 +131,4 @@ def _complete(mlmodel: Path, **fields: str) -> None:
     lines = mlmodel.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not line.startswith(names)]
     added = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
-    mlmodel.write_text("\n".join([*kept, *added]) + "\n", encoding="utf-8")
+    files.write_scratch(mlmodel, "\n".join([*kept, *added]) + "\n")

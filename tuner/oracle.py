@@ -9,7 +9,6 @@ again, and an unwritten score is found in the tracking store.
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.src.engine.trial import TrialStatus
 
-from tuner import names
+from tuner import files, names
 from tuner.errors import StudyError
 from tuner.keras_tuner_oracles import BayesianOracle, grid_size, make_oracle
 from tuner.schema import GridConfig, HyperbandConfig, SearchConfig
@@ -55,6 +54,7 @@ class SearchOracle:
         self._oracle = make_oracle(search, space, objective, seed)
         self._open: dict[str, Proposal] = {}
         self.values: dict[str, Values] = {}
+        self.tags: dict[str, Mapping[str, str]] = {}
         self._brackets: dict[str, str] = {}
         self._unasked: list[Proposal] = []
         self._scores: dict[str, float] = {}
@@ -175,6 +175,7 @@ class SearchOracle:
         proposal = Proposal(trial.trial_id, values, tags)
         self._open[trial.trial_id] = proposal
         self.values[trial.trial_id] = values
+        self.tags[trial.trial_id] = tags
         return proposal
 
     def _end(self, trial_id: str, score: float | None) -> None:
@@ -198,8 +199,7 @@ class SearchOracle:
         kept = text[: text.rfind(b"\n") + 1]
         if len(kept) < len(text):
             logger.warning("The last line of %s was torn and is dropped.", self._journal)
-            with self._journal.open("r+b") as file:
-                file.truncate(len(kept))
+            files.cut(self._journal, len(kept))
         for line in kept.splitlines():
             try:
                 self._replay_event(json.loads(line))
@@ -234,10 +234,7 @@ class SearchOracle:
         self._proposal(trial)
 
     def _write(self, **event: Any) -> None:
-        with self._journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        files.append(self._journal, json.dumps(event) + "\n")
 
 
 def _proposed(trial: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ where a proposal is computed, whatever the executor.
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class OracleProcess:
         rounds: See `SearchOracle.rounds`.
         num_told: How many trials have ended, well or not.
         values: Of every trial proposed before the process started.
+        tags: What is recorded of each beside its values.
         scores: The objective of every trial completed before, in the order they ended.
 
     Raises:
@@ -57,6 +59,7 @@ class OracleProcess:
         self.rounds: list[tuple[int, int]] | None = begun["rounds"]
         self.num_told: int = begun["num_told"]
         self.values: dict[str, Values] = begun["values"]
+        self.tags: dict[str, Mapping[str, str]] = begun["tags"]
         self.scores: dict[str, float] = begun["scores"]
 
     def ask(self) -> Proposal | None:
@@ -117,6 +120,7 @@ def _serve(
             "rounds": oracle.rounds(),
             "num_told": oracle.num_told,
             "values": oracle.values,
+            "tags": oracle.tags,
             "scores": dict(oracle.scores),
         }
         while True:

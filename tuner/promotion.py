@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tuner import forkserver, gate, model_card, names, standing
+from tuner import files, forkserver, gate, model_card, names, standing
 from tuner.errors import ModelError
 from tuner.judging import Candidate, Case, Judgement, judge
+from tuner.manifest import local_folder
 from tuner.registry import Registry
 from tuner.schema import StudyConfig
 from tuner.trial import Metrics, Values
@@ -227,9 +228,13 @@ def _record(
     table = next(path for path in judgement.files if path.suffix == ".json")
     content = json.loads(table.read_text(encoding="utf-8"))
     content |= {"name": registry.name, "alias": registry.alias, "version": str(version.version)}
-    table.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    files.write_scratch(table, json.dumps(content, indent=1))
     for path in judgement.files:
-        client.log_artifact(challenger.run_id, str(path), names.PROMOTION)
+        files.uninterrupted(client.log_artifact, challenger.run_id, str(path), names.PROMOTION)
+    # The evidence is on disk before the alias moves.
+    uri = client.get_run(challenger.run_id).info.artifact_uri
+    if (kept := local_folder(uri)) is not None:
+        files.sync_tree(kept / names.PROMOTION)
 
 
 def _outcome(

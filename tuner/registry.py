@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import aliases, checksums, locks, model_files, names, passwords, store
+from tuner import aliases, checksums, locks, model_check, model_files, names, passwords, store
 from tuner.checksums import DESCRIPTION_FILE, DESCRIPTION_TAG, MODEL_FILE, TAG
 from tuner.errors import ConfigError, ModelError, StudyError
 from tuner.logged_models import logged_model_id
@@ -82,42 +82,41 @@ class Registry:
 
         Raises:
             StudyError: If the run has logged no model.
-            ModelError: If the model's files are gone.
+            ModelError: If the model's file is gone, or is not the one that the run logged.
         """
-        self._make()
-        version = self._find(run_id) or self._make_version(run_id)
-        if TAG not in version.tags:
+        version = self.find(run_id)
+        known = None if version is None else version.tags.get(TAG)
+        digest = model_check.digest_of_model(self.client, run_id, known)
+        if version is None:
+            self._make()
+            version = self._make_version(run_id)
+        if TAG not in version.tags or digest != version.tags[TAG]:
             with tempfile.TemporaryDirectory() as folder:
-                model, description = self._files(version, Path(folder))
+                _, description = self._files(version, Path(folder))
                 digests = {
                     DESCRIPTION_TAG: checksums.description_digest(description),
                     # Last, since it is what tells a version that is whole.
-                    TAG: checksums.sha256_of(model),
+                    TAG: digest,
                 }
             # MLflow's server does it itself; without it the model's page says "Not registered",
             # and a study that ends would not know that the model is in use.
             link = json.dumps([{"name": self.name, "version": version.version}])
             model_id = logged_model_id(self.client, run_id)
             self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
-            for tag, digest in digests.items():
-                self.client.set_model_version_tag(self.name, version.version, tag, digest)
+            for tag, value in digests.items():
+                self.client.set_model_version_tag(self.name, version.version, tag, value)
             version = self.client.get_model_version(self.name, version.version)
         return version
 
-    def _find(self, run_id: str) -> ModelVersion | None:
+    def find(self, run_id: str) -> ModelVersion | None:
+        """Return the version of a run's model, if there is one."""
         for version in self.client.search_model_versions(f"run_id = '{run_id}'"):
             if version.name == self.name:
                 return version
         return None
 
     def _make_version(self, run_id: str) -> ModelVersion:
-        try:
-            model_id = logged_model_id(self.client, run_id)
-        except MlflowException as error:
-            raise StudyError(
-                f"Run {run_id} has logged no model, or it has been deleted: search with "
-                f"tracking.log_models=all, or give another run."
-            ) from error
+        model_id = logged_model_id(self.client, run_id)
         with store.as_default(self.client):
             return self.client.create_model_version(
                 self.name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from tuner import cli, commands, interrupt, names, passwords, terminal
 from tuner.config import flatten, load, to_dict
-from tuner.errors import DataError, GlassyError, ModelError, StudyError
+from tuner.errors import DataError, GlassyError, ModelError
 from tuner.escapes import encodable
 from tuner.models import SPACES
 from tuner.schema import (
@@ -82,15 +82,18 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
     )
     existing = folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        from tuner import standing
+        missing = _missing(config, uri, existing)
+        if missing is None:
+            from tuner import standing
 
-        console.print("It is finished: there is nothing left to train.")
-        state, alias = existing.state, config.registry.alias
-        for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
-            console.print(line)
-        if existing.told:
-            console.print(_not_applied(name, existing))
-        return
+            console.print("It is finished: there is nothing left to train.")
+            state, alias = existing.state, config.registry.alias
+            for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
+                console.print(line)
+            if existing.told:
+                console.print(_not_applied(name, existing))
+            return
+        console.print(f"It was finished, but {missing}: it is made whole.")
 
     # All that can be wrong is found before anything is written.
     with shown_while_starting(console) as waiting:
@@ -107,6 +110,7 @@ def _prepare(
 ) -> None:
     """Check what a search needs, and run it."""
     from tuner import folder, forkserver, garbage
+    from tuner.errors import FolderGone
     from tuner.logs import logging_to, native_noise_to
 
     with native_noise_to(Path(os.devnull)), garbage.kept():
@@ -174,6 +178,11 @@ def _prepare(
                 )
             held.state.finished = lines
             held.save_state()
+            # What is said is on disk by then.
+            for line in lines:
+                logger.info("%s", line)
+            # What is said is on disk by then.
+            logger.info("%s", "\n".join(lines))
         except KeyboardInterrupt:
             logger.debug("Interrupted.")
             raise
@@ -184,12 +193,10 @@ def _prepare(
             raise
         except Exception as error:
             logger.debug("The search failed.", exc_info=True)
-            if not isinstance(error, GlassyError) and not held.journal.exists():
-                raise StudyError(
-                    f"The study's folder {held.path} has been removed, or parts of it, while "
-                    f"the study ran. Remove what is left of it, and give the command again: it "
-                    f"starts afresh, and the runs recorded so far stay in MLflow."
-                ) from error
+            if not isinstance(error, FolderGone):
+                # Else whatever could not be found or written first would be told instead.
+                held.check_held()
+                store.check_kept(client)
             error.add_note(f"The traceback is in {held.log_file}.")
             raise
 
@@ -230,7 +237,7 @@ def _run(
 
     tracker = Tracker(client, experiment_name, name, held.state.study_id)
     picture = held.path / "data.png"
-    if not picture.exists():
+    if not picture.exists() or not picture.stat().st_size:
         exploration.draw(data, exploration.explore(data), picture)
     settings = [*held.settings, picture]
     tracker.open_study(_params(config), _data_record(config, data), settings, identity.tag())
@@ -301,10 +308,23 @@ def _run(
     waiting.stop()
     trials = tracker.finished_trials()
     tied = find_ties(best.trial_id, trials, objective, len(data.validation))
-    lines = closing.lines(config, best, promoted, oracle.num_told, tied, report)
-    for line in lines:
-        logger.info("%s", line)
-    return lines
+    return closing.lines(config, best, promoted, oracle.num_told, tied, report)
+
+
+def _missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str | None:
+    """Say what a finished study claims that is gone or damaged, if that can be seen."""
+    from tuner import checkup, store
+
+    try:
+        store.check_is_there(uri)
+    except GlassyError:
+        return "the tracking store that it was recorded in is gone"
+    try:
+        client = store.connect_to_existing(uri)
+        return checkup.find_missing(client, config, existing.state.study_id)
+    except GlassyError as error:
+        logger.debug("Whether all of it is still there could not be seen: %s", error)
+        return None
 
 
 def _settle(held: StudyFolder, chosen: Engine) -> None:
@@ -318,7 +338,7 @@ def _settle(held: StudyFolder, chosen: Engine) -> None:
 def _withdraw(client: mlflow.MlflowClient, tracker: Tracker) -> None:
     """Delete the runs of a study in which nothing has ended (`mlflow runs restore` undoes)."""
     study = client.get_run(tracker.run_id)
-    query = f"tags.`tuner.study_id` = '{study.data.tags['tuner.study_id']}'"
+    query = f"tags.`{names.STUDY_ID}` = '{study.data.tags[names.STUDY_ID]}'"
     for run in client.search_runs([study.info.experiment_id], query):
         client.delete_run(run.info.run_id)
 
@@ -424,6 +444,7 @@ def _report(
     path = held.path / reports.REPORT
     try:
         reports.report_study(client, client.get_run(tracker.run_id), path)
+        tracker.sync_study()
     except Exception as error:
         logger.debug("The report failed.", exc_info=True)
         given = [f"study={held.path.name}"]

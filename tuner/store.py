@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import psutil
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from tuner import database, interrupt, passwords, project_folder
+from tuner import database, files, interrupt, passwords, project_folder
 from tuner.errors import ConfigError, UnavailableError, UserError
 
 logger = logging.getLogger(__name__)
@@ -215,6 +216,21 @@ def check_is_there(uri: str | None) -> None:
         )
 
 
+def check_kept(client: mlflow.MlflowClient) -> None:
+    """Find out that somebody has removed a store's file while it was written to.
+
+    Raises:
+        UnavailableError: If it is gone.
+    """
+    path = sqlite_path(client.tracking_uri)
+    if path is not None and not path.exists():
+        raise UnavailableError(
+            f"The tracking store {path} was removed while the study ran, so it was stopped. "
+            f"Put it back and give the same command again to resume; without it the same "
+            f"command records the study anew."
+        )
+
+
 def _cause(error: BaseException) -> str:
     """Return the first line of what an error comes from."""
     while error.__context__ is not None:
@@ -228,29 +244,32 @@ def _make_whole(path: Path) -> None:
     MLflow takes seconds for them, and could not go on with half of them after a kill.
     """
     for part in path.parent.glob(f".{path.name}.*.part*"):
-        if not psutil.pid_exists(int(part.name.split(".")[-2])):
-            part.unlink()
+        maker = part.name.split(".")[-2]
+        if maker.isdecimal() and not psutil.pid_exists(int(maker)):
+            part.unlink(missing_ok=True)
     if path.exists():
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         client = mlflow.MlflowClient(tracking_uri=_sqlite_uri(part))
         client.search_experiments(max_results=1)
-        _link(part, path)
+        files.sync([part])
+        files.link(part, path)
     finally:
         for left in path.parent.glob(f"{part.name}*"):
             left.unlink()
 
 
-def _link(made: Path, path: Path) -> None:
-    """Give a file its name, unless another process has made one of that name meanwhile."""
-    try:
-        path.hardlink_to(made)
-    except FileExistsError:
-        return
-    except OSError:
-        # Not every file system has links.
-        made.replace(path)
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _sync_commits(connection: Any, _: object) -> None:
+    """Have SQLite put every commit on disk before it says that it is done.
+
+    Its default, FULL, syncs the rollback journal and the database, and then removes the journal
+    without syncing the folder. After a power cut the journal may be back, and SQLite would take
+    the commit back: a trial could be RUNNING again that the oracle was told has ended.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = EXTRA")
 
 
 class _PatientClient(mlflow.MlflowClient):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,6 +45,11 @@ class Oracle(Protocol):
     @property
     def values(self) -> Mapping[str, Values]:
         """The values of every trial proposed before the study started."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, Mapping[str, str]]:
+        """What is recorded of each of these trials beside its values."""
         ...
 
     @property
@@ -131,27 +137,15 @@ class Study:
         self._failures_in_a_row = 0
         self._best: tuple[str, Values, float] | None = None
         self._scores: dict[str, float] = {}
+        self._told = frozenset(oracle.scores)
         recorded = tracker.finished_trials()
         for trial_id, score in oracle.scores.items():
             if trial_id in recorded:
                 self._note_score(trial_id, oracle.values[trial_id], score)
-        if lost := oracle.scores.keys() - recorded:
-            presence = tracker.presence(lost)
-            if presence.deleted:
-                logger.warning(
-                    "MLflow no longer has the finished trials %s, so none of them can be the "
-                    "best: their runs were deleted. To bring them back: mlflow runs restore "
-                    "--run-id <id>.",
-                    ", ".join(sorted(presence.deleted)),
-                )
-            if presence.gone:
-                logger.warning(
-                    "MLflow no longer has the finished trials %s, so none of them can be the "
-                    "best: their records are gone.",
-                    ", ".join(sorted(presence.gone)),
-                )
+        self._repairs = self._find_lost()
+        repaired = {proposal.trial_id for proposal in self._repairs}
         progress.pass_over(
-            [oracle.values[trial_id] for trial_id in oracle.scores],
+            [oracle.values[trial_id] for trial_id in self._told - repaired],
             num_failed=oracle.num_told - len(oracle.scores),
         )
         self._clock = self._saved = time.monotonic()
@@ -211,6 +205,30 @@ class Study:
             ranked = sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
             self._tracker.drop_models(ranked[NUM_BEST:])
 
+    def _find_lost(self) -> deque[Proposal]:
+        """Return the trials that have ended, but of which MLflow has nothing whole any more.
+
+        They are trained once more, from their checkpoints where these are left. What somebody
+        has deleted in MLflow is left alone.
+        """
+        lost = self._told - self._tracker.finished_trials().keys()
+        deleted = sorted(self._tracker.presence(lost).deleted) if lost else []
+        if deleted:
+            logger.warning(
+                "MLflow no longer has the finished trials %s: their runs were deleted, so none "
+                "of them can be the best. To bring them back: mlflow runs restore "
+                "--run-id <id>.",
+                ", ".join(deleted),
+            )
+        if lost := lost.difference(deleted):
+            logger.info(
+                "MLflow has no whole record of %s, which the study had finished: training "
+                "again.",
+                "1 trial" if len(lost) == 1 else f"{len(lost)} trials",
+            )
+        oracle = self._oracle
+        return deque(Proposal(i, oracle.values[i], oracle.tags[i]) for i in sorted(lost))
+
     def _keeps_model(self, score: float) -> bool:
         """Say whether the model of a trial with this score is logged."""
         if self._log_models != "best":
@@ -249,23 +267,29 @@ class Study:
     def _fill(self) -> None:
         """Submit trials until the executor is full, the oracle has none, or time is up."""
         self._progress.capacity = self._executor.capacity
-        while self._executor.has_room and time.time() < self._deadline:
+        while self._executor.has_room:
+            # Whatever time there is: a study whose time is up must be whole, too.
+            if self._repairs:
+                self._submit(self._repairs.popleft(), math.inf)
+                continue
+            if time.time() >= self._deadline:
+                break
             with self._stopwatch.counting("proposing"):
                 proposal = self._oracle.ask()
             if proposal is None:
                 break
-            self._submit(proposal)
+            self._submit(proposal, self._deadline)
         with self._stopwatch.counting("recording"):
             for trial_id in self._executor.running:
                 self._begin(trial_id)
 
-    def _submit(self, proposal: Proposal) -> None:
+    def _submit(self, proposal: Proposal, deadline: float) -> None:
         trial_id = proposal.trial_id
         finished = self._tracker.finished(trial_id, proposal.values)
         if finished is not None:
             # An earlier process recorded it and was killed before it could tell the oracle.
             score = finished[self._objective.name]
-            self._oracle.tell(trial_id, score)
+            self._tell(trial_id, score)
             self._note_score(trial_id, proposal.values, score)
             self._progress.pass_over([proposal.values])
             return
@@ -279,7 +303,7 @@ class Study:
                 values=proposal.values,
                 seed=seed,
                 output_dir=str(self._folder.trial_dir(trial_id)),
-                deadline=None if math.isinf(self._deadline) else self._deadline,
+                deadline=None if math.isinf(deadline) else deadline,
                 curve_dir=str(self._curves.begin(trial_id, proposal.values)),
             )
         )
@@ -303,6 +327,7 @@ class Study:
 
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: either can be done again."""
+        self._folder.check_held()
         trial_id = outcome.trial_id
         is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
         if is_stopped and trial_id not in self._running:
@@ -333,11 +358,17 @@ class Study:
     def _record_result(self, result: TrialResult) -> None:
         score = result.score(self._objective)
         values = self._in_flight[result.trial_id].values
+        # All of it is on disk before the oracle's journal says that the trial has ended.
         self._tracker.finish_trial(result, self._keeps_model(score))
-        self._oracle.tell(result.trial_id, score)
+        self._tell(result.trial_id, score)
         self._failures_in_a_row = 0
         if self._note_score(result.trial_id, values, score):
             self._log_state()
+
+    def _tell(self, trial_id: str, score: float | None) -> None:
+        """Tell the oracle, unless it was told of the trial before."""
+        if trial_id not in self._told:
+            self._oracle.tell(trial_id, score)
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":
@@ -345,7 +376,7 @@ class Study:
         if failure.kind == "fatal":
             # Not told to the oracle: the trial runs again once the cause is mended.
             raise ModelError(failure.error)
-        self._oracle.tell(failure.trial_id, None)
+        self._tell(failure.trial_id, None)
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= MAX_FAILURES and self._best is None:
             raise SearchFailed(

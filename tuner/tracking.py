@@ -20,11 +20,13 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
-from tuner import experiment, history, json_tags, names, project_folder
+from tuner import experiment, files, history, json_tags, names, project_folder
 from tuner.environment import versions
 from tuner.errors import StudyError
 from tuner.history import TrialRecord
 from tuner.logged_models import LoggedModels, artifacts
+from tuner.manifest import Manifest
+from tuner.stored_files import StoredFiles
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,9 @@ class TrialRun:
         values: Those it was recorded with, if an earlier process has made it.
         params: Names of the params that it has.
         recorded: Names of the metrics that an earlier process has recorded.
-        finished: The metrics last logged, if the trial has been recorded to its end.
+        finished: The metrics last logged, if the trial has been recorded to its end and its
+            files are whole.
+        manifest: What it has logged, if that is known.
         num_epochs: Epochs whose metrics it has, or has pending.
         losses: The loss after each of them, by epoch.
         came: The metrics that this process has been told, by epoch.
@@ -83,6 +87,7 @@ class TrialRun:
     params: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
     finished: Metrics | None = None
+    manifest: Manifest | None = None
     num_epochs: int = 0
     losses: dict[int, float] = field(default_factory=dict)
     came: dict[int, Metrics] = field(default_factory=dict)
@@ -112,7 +117,9 @@ class Tracker:
         self._study_id = study_id
         self._tags = {names.STUDY: study, names.STUDY_ID: study_id}
         self._experiment_id = self._find_experiment(experiment_name)
+        found = client.get_experiment(self._experiment_id)
         self._models = LoggedModels(client, self._experiment_id, self._tags)
+        self._files = StoredFiles(found.artifact_location, self._models.by_run)
         self._data: DataRecord | None = None
         self._trials: dict[str, TrialRun] = {}
         self.run_id = ""
@@ -154,10 +161,13 @@ class Tracker:
                 tags[names.IDENTITY] = identity
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         self._find_trials()
-        kept = {file.path for file in self.client.list_artifacts(self.run_id)} if found else ()
+        kept = {f.path: f.file_size for f in self.client.list_artifacts(self.run_id)}
         for path in artifacts:
-            if path.name not in kept or path.suffix == ".yaml":
-                self.client.log_artifact(self.run_id, str(path))
+            if kept.get(path.name) != path.stat().st_size or path.suffix == ".yaml":
+                files.uninterrupted(self.client.log_artifact, self.run_id, str(path))
+        run = self.client.get_run(self.run_id)
+        # The experiment's own folder and those above it are new, too, the first time.
+        self._files.sync([run.info.artifact_uri], is_first=True)
 
     def join_study(self, run: Run) -> None:
         """Take a study's run as it is, to record something more under it."""
@@ -175,6 +185,10 @@ class Tracker:
             if record.parent != self.run_id:
                 self.client.set_tag(record.run_id, names.PARENT, self.run_id)
             self._trials[record.trial_id] = _found_run(record)
+        # Trials whose files are damaged or gone are taken for ones that have not finished.
+        finished = {i: trial for i, trial in self._trials.items() if trial.finished is not None}
+        for trial_id in self._files.damaged(finished):
+            self._trials[trial_id].finished = None
 
     def _recorded(self) -> list[TrialRecord]:
         """Return all runs of the study; of two of one trial, the one that counts comes last."""
@@ -297,7 +311,8 @@ class Tracker:
 
     def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
         run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
-        for i in range(0, len(trial.pending), _BATCH_METRICS):
+        # Tags go with the metrics, or alone.
+        for i in range(0, max(len(trial.pending), bool(tags)), _BATCH_METRICS):
             batch = trial.pending[i : i + _BATCH_METRICS]
             self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
         trial.pending = []
@@ -316,9 +331,12 @@ class Tracker:
         if trial.num_epochs > len(result.epochs):
             trial.came = dict(enumerate(result.epochs, 1))
             self._start_over(result.trial_id)
-        files = artifacts(self.client, trial.artifact_uri)
-        for path in result.files.artifacts:
-            files.log_artifact(path)
+        num_epochs = len(result.epochs)
+        tags = {names.CURVE: result.curve}
+        if result.continued_from is not None:
+            tags[names.CONTINUED_FROM] = result.continued_from
+        model_dir = Path(result.files.model_dir) if with_model else None
+        model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
         final = {
             **result.test,
             names.TRAIN_SECONDS: result.train_seconds,
@@ -329,21 +347,49 @@ class Tracker:
             names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
             names.EPOCHS_REUSED: result.epochs_reused,
         }
-        tags = {names.CURVE: result.curve}
-        if result.continued_from is not None:
-            tags[names.CONTINUED_FROM] = result.continued_from
-        num_epochs = len(result.epochs)
-        model_id = None
-        if with_model:
-            model_id = trial.model_id or self._models.log(
-                trial.run_id, Path(result.files.model_dir), num_epochs
-            )
         # A process that was killed just before it ended the run has recorded them.
         new = {name: value for name, value in final.items() if name not in trial.recorded}
         trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
         self._write_pending(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
+
+    def _store_files(
+        self,
+        trial: TrialRun,
+        paths: Sequence[str],
+        model_dir: Path | None,
+        num_epochs: int,
+        tags: dict[str, str],
+    ) -> str | None:
+        """Copy a trial's files to the store and put them on disk; return the model's id.
+
+        What an interrupted process has copied may not be on disk, so all is copied again.
+
+        Args:
+            trial: Whose they are.
+            paths: The artifacts.
+            model_dir: The model, if it is logged.
+            num_epochs: The step that the model is of.
+            tags: Gets the one that tells whole files from damaged ones.
+        """
+        store = artifacts(self.client, trial.artifact_uri)
+        for path in paths:
+            files.uninterrupted(store.log_artifact, path)
+        logged = None
+        if model_dir is not None:
+            logged = self._models.begin(trial.run_id, model_dir, trial.model_id)
+        tags[names.FILES] = Manifest.of(paths, model_dir).encode()
+        uris = [trial.artifact_uri]
+        if logged is not None and model_dir is not None:
+            self._models.upload(logged, model_dir)
+            uris.append(logged.artifact_location)
+        self._files.sync(uris)
+        if logged is None:
+            return None
+        if trial.model_id is None:
+            self._models.complete(logged, trial.run_id, num_epochs)
+        return str(logged.model_id)
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
@@ -392,6 +438,10 @@ class Tracker:
             if is_twin and is_bare and not self.client.list_artifacts(record.run_id):
                 self.client.delete_run(record.run_id)
         self.client.set_terminated(self.run_id, status)
+
+    def sync_study(self) -> None:
+        """Put what was logged with the study's run since it was opened on disk."""
+        self._files.sync([self.client.get_run(self.run_id).info.artifact_uri])
 
     def finished_trials(self) -> dict[str, Metrics]:
         """Return the metrics of all finished trials, by trial id."""
@@ -458,6 +508,7 @@ def _found_run(record: TrialRecord) -> TrialRun:
         params=record.params,
         recorded=frozenset(record.metrics),
         finished=record.metrics if record.status == "FINISHED" else None,
+        manifest=record.manifest,
     )
 
 

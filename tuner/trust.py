@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tuner import config as configuration
-from tuner import folder, plain_yaml
+from tuner import folder, names, plain_yaml, remains
 from tuner.checks import NAME_PATTERN
 from tuner.errors import ConfigError, GlassyError, StudyError
 from tuner.models import SPACES
@@ -102,10 +102,10 @@ def _own_settings(study: str, study_id: str) -> dict[str, Any]:
     if not NAME_PATTERN.fullmatch(study):
         return {}
     try:
-        state = json.loads((path / folder.STATE).read_text(encoding="utf-8"))
+        state = json.loads((path / remains.STATE).read_text(encoding="utf-8"))
         if state["study_id"] != study_id:
             return {}
-        return _flat(plain_yaml.read(Path(path, folder.CONFIG).read_bytes()))
+        return _flat(plain_yaml.read(Path(path, names.CONFIG).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, plain_yaml.NotPlain):
         return {}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner import files
 from tuner.curves import Curve, curves_in
 from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult, whole
 
@@ -43,17 +44,17 @@ class FileParcel:
         for name, content in self.contents.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            files.write_scratch(path, content)
         if not isinstance(outcome, TrialResult):
             return outcome
 
         def here(path: str) -> str:
             return str(folder / Path(path).relative_to(self.folder))
 
-        files = TrialFiles(
+        unpacked = TrialFiles(
             tuple(map(here, outcome.files.artifacts)), here(outcome.files.model_dir)
         )
-        return dataclasses.replace(outcome, files=files)
+        return dataclasses.replace(outcome, files=unpacked)
 
 
 _Name = tuple[str, int]

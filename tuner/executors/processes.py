@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tuner import forkserver, relay
+from tuner import files, forkserver, relay
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import Beside, MakeRunTrial
@@ -232,8 +232,9 @@ def _mapped(path: Path) -> Any:
 def _save(data: ImageData, folder: Path) -> _Files:
     for name in ("train", "validation", "test"):
         split: Split = getattr(data, name)
-        np.save(folder / f"{name}_images.npy", split.images)
-        np.save(folder / f"{name}_labels.npy", split.labels)
+        for what, array in (("images", split.images), ("labels", split.labels)):
+            with files.scratch(folder / f"{name}_{what}.npy") as file:
+                np.save(file, array)
     return _Files(
         folder, {"name": data.name, "class_names": data.class_names, "digest": data.digest}
     )

@@ -1,5 +1,6 @@
 """What all pictures are made with: a figure, its file, and names that fit."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tuner import files
 from tuner.escapes import visible
 
 
@@ -33,12 +35,13 @@ def new_figure(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG."""
+    """Write a figure as a PNG, in a folder whose files are copied from there."""
     with warnings.catch_warnings():
         # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support")
-        figure.savefig(path)
+        figure.savefig(picture := io.BytesIO(), format="png")
+    files.write_scratch(path, picture.getvalue())
 
 
 def shortened(name: str, length: int = 14) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner import names
+from tuner import files, names
 
 if TYPE_CHECKING:
     import mlflow
@@ -39,7 +39,6 @@ def report_study(
         StudyError: If it has no finished trial.
     """
     from tuner.errors import StudyError
-    from tuner.folder import write_whole
     from tuner.reports import gather
     from tuner.reports.page import render
     from tuner.reports.study_page import study_page
@@ -54,7 +53,7 @@ def report_study(
     details = gather.read_details(client, study)
     text = render(study_page(study, details, _on_drawings(client, drawings, study)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    files.write(path, text)
     client.log_text(study.run_id, text, REPORT)
 
 
@@ -81,7 +80,6 @@ def report_studies(
         StudyError: If none of them has a finished trial.
     """
     from tuner.errors import StudyError
-    from tuner.folder import write_whole
     from tuner.reports import gather
     from tuner.reports.comparison_page import Compared, comparison_page, tell_apart
     from tuner.reports.page import render
@@ -101,7 +99,7 @@ def report_studies(
             f"wait for the first one, or see in MLflow why they fail."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render(comparison_page(compared, where)))
+    files.write(path, render(comparison_page(compared, where)))
     return compared
 
 
