@@ -70,6 +70,17 @@ def test_overwrite_begins_afresh() -> None:
     assert folder.find("first", config("seed=4")) is not None
 
 
+def test_folder_that_was_removed_while_its_study_ran_is_told_of() -> None:
+    with folder.hold("first", config(), []) as held:
+        (held.path / "config.yaml").unlink()
+        held.save_state()
+    with pytest.raises(StudyError, match=r"config\.yaml is missing.*overwrite=true"):
+        folder.find("first", config())
+    with folder.hold("first", config("overwrite=true"), []):
+        pass
+    assert folder.find("first", config()) is not None
+
+
 def test_folder_that_is_no_study_is_left_alone() -> None:
     path = Path("experiments/first")
     path.mkdir(parents=True)

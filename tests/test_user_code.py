@@ -1,5 +1,9 @@
 """A user's own modules, whatever they do, searched, promoted and used from the command line."""
 
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -136,3 +140,56 @@ def test_what_cannot_end_well_is_said_beside_the_first_trial(
     if "random" not in override:
         # Mended, under the same name.
         assert command(project, "search", *overrides).returncode == 0
+
+
+@pytest.mark.long
+def test_folder_removed_while_its_study_runs_ends_in_no_traceback(tmp_path: Path) -> None:
+    overrides = ("executor.workers=1", "study=gone", "search=grid", "space.epochs=[2,3000]",
+                 "space.units=8", "space.layers=1", "registry.name=null")  # fmt: skip
+    folder = tmp_path / "experiments" / "gone"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tuner.search", *overrides],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        log = folder / "tune.log"
+        while not log.exists() or "trial 0001 epoch 2/" not in log.read_text():
+            assert process.poll() is None
+            time.sleep(0.1)
+        shutil.rmtree(folder)
+        printed, _ = process.communicate(timeout=240)
+    # What was open goes on, and may be all that was needed.
+    assert process.returncode in (0, 2), printed
+    assert "Traceback" not in printed
+    again = command(tmp_path, "search", *overrides)
+    assert again.returncode in (0, 2)
+    assert "Traceback" not in again.stderr
+    afresh = command(tmp_path, "search", *overrides, "study=other", "space.epochs=1")
+    assert afresh.returncode == 0, afresh.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("before", "status", "words"),
+    [
+        ("ulimit -v 1000000;", 1, "not enough memory"),
+        ("XLA_FLAGS=--nonsense=1", 2, "`XLA_FLAGS=--nonsense=1`"),
+        ("TF_XLA_FLAGS=--nonsense=1", 2, "`TF_XLA_FLAGS=--nonsense=1`"),
+    ],
+)
+def test_tensorflow_that_does_not_start_is_one_message(
+    before: str, status: int, words: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{before} {sys.executable} -m tuner.search search=grid"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1

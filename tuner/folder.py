@@ -147,6 +147,12 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         return None
     if config.overwrite:
         return None
+    if not (path / _CONFIG).exists():
+        # As where somebody has removed the folder while its study ran.
+        raise StudyError(
+            f"{path} is no whole study's folder any more ({_CONFIG} is missing): start afresh "
+            f"with overwrite=true, or give another name with study=…."
+        )
     _check_same(path, name, config)
     return StudyFolder(path)
 

@@ -130,11 +130,12 @@ def main(composed: DictConfig) -> None:
             raise
         except Exception as error:
             logger.debug("The search failed.", exc_info=True)
-            if not isinstance(error, GlassyError) and not held.journal.exists():
+            # Written once, and never again: it tells that the folder is still the study's.
+            if not isinstance(error, GlassyError) and not held.settings[0].exists():
                 raise StudyError(
                     f"The study's folder {held.path} has been removed, or parts of it, while "
-                    f"the study ran. Remove what is left of it, and give the command again: it "
-                    f"starts afresh, and the runs recorded so far stay in MLflow."
+                    f"the study ran. Remove what is left of it, and give the same command "
+                    f"again: it starts afresh, and the runs recorded so far stay in MLflow."
                 ) from error
             raise
 
