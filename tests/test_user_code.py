@@ -1,5 +1,7 @@
 """A user's own modules, whatever they do, searched, promoted and used from the command line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -136,3 +138,28 @@ def test_what_cannot_end_well_is_said_beside_the_first_trial(
     if "random" not in override:
         # Mended, under the same name.
         assert command(project, "search", *overrides).returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("before", "status", "words"),
+    [
+        ("ulimit -v 1000000;", 1, "not enough memory"),
+        ("XLA_FLAGS=--nonsense=1", 2, "`XLA_FLAGS=--nonsense=1`"),
+        ("TF_XLA_FLAGS=--nonsense=1", 2, "`TF_XLA_FLAGS=--nonsense=1`"),
+    ],
+)
+def test_tensorflow_that_does_not_start_is_one_message(
+    before: str, status: int, words: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{before} {sys.executable} -m tuner.search search=grid"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
