@@ -17,15 +17,12 @@ PACKAGE = Path(files.__file__).parent
 EXEMPT = {
     ("logs.py", "open"): "the log: nothing is read from it that must be there",
     ("forkserver.py", "os.open"): "the log, as the standard streams of a child",
-    ("folder.py", "open"): "the lock: it is worth something only while its process runs",
-    ("folder.py", "truncate"): "the same",
-    ("registry.py", "open"): "a lock",
+    ("locks.py", "os.open"): "a lock: it is worth something only while its process runs",
+    ("locks.py", "link"): "the same",
+    ("cli.py", "os.open"): "the null device, in the place of a reader that is gone",
+    ("streams.py", "os.open"): "the same, in the place of a closed stream",
     ("image_cache.py", "open_memmap"): "mapped while it is filled, then synced and renamed",
     ("image_cache.py", "open"): "takes the room of that file",
-    ("image_folder.py", "open_memmap"): "the cache, which is checked before it is used",
-    ("image_folder.py", "save"): "the same",
-    ("image_folder.py", "write_text"): "the same",
-    ("image_folder.py", "rename"): "the same",
     ("packaging.py", "save_model"): "in the trial's own folder, from which it is copied",
 }
 """Calls outside `tuner.files` that may write: each with its reason."""
@@ -43,6 +40,7 @@ IN_MEMORY = {
     ("canvas.py", "savefig"),
     ("curves.py", "savez"),
     ("processes.py", "save"),
+    ("draw.py", "save"),
 }
 """Calls of these names that are given an open file, or a stream in memory."""
 

@@ -104,8 +104,9 @@ def test_gpus_may_change_in_number_but_not_from_none_to_some() -> None:
 
 def test_every_key_that_may_change_is_one_and_has_a_reason() -> None:
     keys = set()
-    for executor in ("serial", "processes", "ray"):
-        keys |= flatten(to_dict(config(f"executor={executor}"))).keys()
+    own = ("model=custom", "model._target_=my_models.build", "model.custom_objects=my_layers")
+    for overrides in (("executor=serial",), ("executor=processes",), ("executor=ray",), own):
+        keys |= flatten(to_dict(config(*overrides))).keys()
     groups = {f"{key.partition('.')[0]}.*" for key in keys}
     assert MAY_CHANGE.keys() <= keys | groups
     assert set(NOT_SETTINGS) <= keys

@@ -128,7 +128,7 @@ def test_reports_keep_studies_of_one_name_apart(
     assert [trial.run_id for trial in study.trials] == [ann.run_of("0000")]
     runs = records.find_studies(client, None)
     compared = reports.report_studies(client, runs, "all", tmp_path / "report.html")
-    named = {row[0] for row in comparison_page.models(compared)}
+    named = {row[0] for row in comparison_page.models(compared).rows}
     assert named == {
         "mlp, alice (ann, aaaa1111) 0000",
         "mlp, alice (bob, bbbb2222) 0000",

@@ -45,7 +45,7 @@ def said(client: mlflow.MlflowClient) -> str:
 def test_summary_repeats_what_is_still_so(
     client: mlflow.MlflowClient, tracker: Tracker
 ) -> None:
-    assert said(client).splitlines() == ["What it said at its end:", *LINES]
+    assert said(client).splitlines() == ["Its summary:", *LINES]
 
 
 def delete_study(client: mlflow.MlflowClient, tracker: Tracker) -> None:

@@ -427,8 +427,9 @@ def test_trials_of_a_lost_study_are_put_under_its_new_run(
     before = open_tracker(client)
     before.open_trial("0000", VALUES, {})
     before.finish_trial(make_result("0000"))
+    interrupted = make_result("0001")
     before.open_trial("0001", VALUES, {})
-    before.log_epoch("0001", 1, {"loss": 0.5})
+    before.log_epoch("0001", 1, interrupted.epochs[0])
     before.kill_trial("0001")
     before.open_trial("0000-refit", VALUES, {}, "refit")
     client.delete_run(before.run_id)
@@ -444,7 +445,7 @@ def test_trials_of_a_lost_study_are_put_under_its_new_run(
     assert after.finished("0000", VALUES) is not None
     assert set(after.finished_trials()) == {"0000"}
     after.open_trial("0001", VALUES, {})
-    after.finish_trial(make_result("0001"))
+    after.finish_trial(interrupted)
     after.close_study("FINISHED")
     trials = client.search_runs(["1"], "tags.`tuner.kind` != 'study'")
     assert len(trials) == 3

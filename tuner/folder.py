@@ -210,7 +210,8 @@ def hold(
     find(name, config)
     files.make_folder(path)
     with locks.hold_file(path / LOCK, f"study={name}"), _opened(path) as descriptor:
-        if find(name, config) is None:
+        found = find(name, config)
+        if found is None:
             _empty(path)
             _write_settings(path, config, overrides)
             # Last, because it is what makes a folder a study's.
@@ -218,6 +219,7 @@ def hold(
             yield StudyFolder(path, descriptor)
             return
         held = StudyFolder(path, descriptor)
+        held.told = found.told
         if identity is not None:
             _check_identity(held, name, config, identity)
         if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:

@@ -134,7 +134,7 @@ def id_of_folder(name: str) -> str | None:
     """Return the id of the study of that name whose folder is here, if there is one."""
     try:
         return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
-    except (OSError, ValueError, TypeError):
+    except StudyError:
         return None
 
 
