@@ -153,6 +153,7 @@ def _prepare(
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
+        oracle: OracleProcess | None = None
         try:
             _settle(held, chosen)
             with (
@@ -181,13 +182,11 @@ def _prepare(
             # What is said is on disk by then.
             for line in lines:
                 logger.info("%s", line)
-            # What is said is on disk by then.
-            logger.info("%s", "\n".join(lines))
         except KeyboardInterrupt:
             logger.debug("Interrupted.")
             raise
         except (DataError, ModelError):
-            if oracle.num_told == 0:
+            if oracle is not None and oracle.num_told == 0:
                 # Nothing has ended: the name is free for what the user mends.
                 shutil.rmtree(held.path, ignore_errors=True)
             raise
