@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from tuner.forecast import Forecast
-from tuner.progress import Progress, plural, shown_while_starting
+from tuner.progress import Progress, shown_while_starting
 from tuner.space import Space
 from tuner.trial import Objective
+from tuner.wording import plural
 
 SPACE = Space.parse({"epochs": 3, "batch_size": 32, "width": [1, 2, 3, 4]}, "")
 VALUES = {"epochs": 3, "batch_size": 32, "width": 1}

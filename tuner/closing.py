@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from tuner import passwords
 from tuner.commands import of_module, program, word
 from tuner.escapes import visible
+from tuner.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def lines(
         tied: Those that are statistically indistinguishable from the best, if that is known.
         report: Where the report lies, if it could be made.
     """
-    from tuner.progress import describe, plural
+    from tuner.progress import describe
     from tuner.ties import accuracy_on_test
 
     searched = config.searched_space().searched | {"epochs"}

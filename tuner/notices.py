@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tuner.progress import plural
 from tuner.schema import BayesianConfig, HyperbandConfig, StudyConfig
+from tuner.wording import plural
 
 
 def notices(config: StudyConfig, num_trials: int | None) -> Iterator[str]:

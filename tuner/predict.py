@@ -15,6 +15,7 @@ from tuner import cli, terminal
 from tuner.config import load_predict, to_dict
 from tuner.escapes import visible
 from tuner.schema import PredictConfig, module_names
+from tuner.wording import plural
 
 if TYPE_CHECKING:
     from tuner.loading import FilePredictions
@@ -101,7 +102,7 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
     num_blank = num_known - len(judged)
     blank = f" ({num_blank} without ink)" if num_blank else ""
     console.print(
-        f"\nOf {num_known} files whose name or folder says a class: {hits} right, "
+        f"\nOf {plural(num_known, 'file')} whose name or folder says a class: {hits} right, "
         f"{num_known - hits} wrong{blank}, accuracy {hits / num_known:.4f}"
     )
     if len(class_names) > MAX_MATRIX_CLASSES:

@@ -240,11 +240,6 @@ def _written(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 trial`, `2 trials`, `1,200 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """Write a time as a person would: `8 s`, `3:05 min`, `2:14 h`."""
     whole = round(seconds)

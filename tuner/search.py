@@ -220,10 +220,11 @@ def _run(
     from tuner.errors import SearchFailed
     from tuner.forecast import Forecast
     from tuner.notices import notices
-    from tuner.progress import Progress, plural
+    from tuner.progress import Progress
     from tuner.study import Study
     from tuner.ties import find_ties
     from tuner.tracking import Tracker
+    from tuner.wording import plural
 
     space, objective, search = config.searched_space(), config.objective, config.search
     for notice in notices(config, oracle.num_trials):
