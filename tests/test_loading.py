@@ -115,7 +115,8 @@ def test_load_from_another_store(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert "registered here: none" in refusal()
+    assert "There is no tracking store" in refusal()
+    assert not (tmp_path / "elsewhere" / "mlflow.db").exists()
     tuner.load(NAME, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
 
 

@@ -101,7 +101,6 @@ def test_predict_reads_files_as_training_does(
     ("overrides", "message"),
     [
         (["images=nowhere", CHAMPION], "nowhere does not exist"),
-        (["images=."], "`model` is missing: give it as model=…."),
         (["images=empty.png", CHAMPION], "empty.png must be an image, but is empty (0 bytes)"),
         (["images=text.png", CHAMPION], "text.png must be an image, but is of no format"),
         (
@@ -110,7 +109,7 @@ def test_predict_reads_files_as_training_does(
         ),
         (["images=good.png", f"model=models:/{NAME}/9"], "there is no version 9"),
     ],
-    ids=["no_file", "no_model", "empty", "text", "no_such_model", "no_such_version"],
+    ids=["no_file", "empty", "text", "no_such_model", "no_such_version"],
 )
 def test_predict_mistake_gets_one_message(
     finished_study: FinishedStudy, tmp_path: Path, overrides: list[str], message: str

@@ -333,7 +333,7 @@ def test_promote_imports_nothing_that_the_store_names(
     asked = ("promote", "study=good", "registry.name=mine")
     for before, after, message in (
         ("tuner.datasets.digits.load", "trap.load", "give data._target_=trap.load"),
-        ("experiment: digits", "experiment: ${oc.env:SECRET}", "an interpolation"),
+        ("name: digits", "name: ${oc.env:SECRET}", "an interpolation"),
     ):
         assert before in whole
         written.write_text(whole.replace(before, after))

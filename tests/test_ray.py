@@ -274,7 +274,7 @@ def test_capacity_follows_the_nodes(
         wait_until(made, lambda: made.capacity == 2, seen)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_that_never_start_end_the_search(few_digits: ImageData, nodes: Nodes) -> None:
     with (
         executor(workers_for_tests.never_starting, few_digits, nodes) as made,
@@ -485,7 +485,7 @@ def test_interrupted_search_ends_its_own_cluster(tmp_path: Path) -> None:
     wait_while(lambda: any(is_alive(pid) for pid in started))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_terminated_search_leaves_a_cluster_it_joined(nodes: Nodes, tmp_path: Path) -> None:
     with start_long(tmp_path, f"executor.address={nodes.address}") as process:
         assert nodes.workers()

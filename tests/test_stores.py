@@ -108,7 +108,7 @@ def test_search_is_recorded_and_goes_on_after_a_kill(
     done = command(tmp_path, "search", *overrides)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "Going on after 1 trials that have ended before." in done.stdout
+    assert "Resuming after 1 finished trial." in done.stdout
     assert "Registered as digits-classifier version 1, now champion." in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == left
 

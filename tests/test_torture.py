@@ -15,7 +15,7 @@ from tuner.folder import StudyFolder
 QUICK = ("SIGKILL to the driver", "SIGKILL to a worker", "flipped bit in a checkpoint")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_lost() -> None:
     printed = io.StringIO()
     console = Console(file=printed, soft_wrap=True)

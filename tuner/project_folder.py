@@ -76,7 +76,10 @@ class Move:
             # What is in the new folder already stays, where that lies in the old one.
             is_there = self._new.is_relative_to(old) and path.is_relative_to(self._new)
             if path.is_relative_to(old) and not is_there:
-                return as_location(self._new / path.relative_to(old))
+                here = self._new / path.relative_to(old)
+                # What has not come along stays where it is, as of a database copied alone.
+                has_stayed = table != "experiments" and path.exists() and not here.exists()
+                return location if has_stayed else as_location(here)
         return location
 
 

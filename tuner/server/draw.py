@@ -7,7 +7,6 @@ import base64
 import functools
 import importlib.resources
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image, UnidentifiedImageError
 
-from tuner import images
+from tuner import drawings, images
 from tuner.drawings import Pixels
 from tuner.errors import DataError
 from tuner.loading import Classifier
@@ -120,7 +119,10 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
     flat = _opened(content)
     prepared = images.fitted(flat, classifier.image_shape, classifier.form)
     probabilities = None
-    if prepared.min() != prepared.max():
+    is_drawn = prepared.min() != prepared.max()
+    if classifier.form is not None:
+        is_drawn = drawings.has_ink(prepared)
+    if is_drawn:
         [probabilities] = classifier.predict_proba(prepared[None])
     flat.thumbnail((PREVIEW, PREVIEW))
     return Seen(np.asarray(flat), prepared, probabilities)
@@ -142,7 +144,7 @@ def _opened(content: bytes) -> Image.Image:
                     f"This must have at most {MAX_PIXELS:,} pixels, but has {width:,} x "
                     f"{height:,}: make it smaller first."
                 )
-            flat = images.flattened(_reduced(image), "RGB")
+            flat = images.flattened(image, "RGB", (PREVIEW, PREVIEW))
             flat.thumbnail((MAX_SIDE, MAX_SIDE))
             return flat
     except DataError:
@@ -160,17 +162,6 @@ def _opened(content: bytes) -> Image.Image:
         # Anything: decoders raise what the damage, or what somebody has put there, leads to.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise DataError(f"This cannot be read as an image: {reason}.") from error
-
-
-def _reduced(image: Image.Image) -> Image.Image:
-    """Return the first frame of an image, with `MAX_SIDE` pixels a side at most."""
-    factor = math.ceil(max(image.size) / MAX_SIDE)
-    if image.mode.startswith(("I", "F")):
-        # More than 8 bits a channel: converted here it would lose what is brighter than 255.
-        return image
-    if "transparency" in image.info or image.mode in ("P", "PA", "1"):
-        image = image.convert("RGBA")
-    return image.reduce(factor) if factor > 1 else image.copy()
 
 
 def _facts(classifier: Classifier) -> Mapping[str, Any]:
