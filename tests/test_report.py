@@ -191,6 +191,7 @@ def test_ties_take_no_note_of_test_images() -> None:
         ((), 3, "The 3 other trials are significantly worse"),
         (("0",), 3, "1 of the 3 other trials is statistically indistinguishable"),
         (("0", "1"), 3, "2 of the 3 other trials are statistically indistinguishable"),
+        (("0", "1"), 2, "All 2 other trials are statistically indistinguishable"),
     ],
 )
 def test_ties_are_said_in_a_sentence(

@@ -36,6 +36,9 @@ class Ties:
             return f"The other trial {verb} it {where}."
         if not num_tied:
             return f"The {num_others:,} other trials are significantly worse {where}."
+        if num_tied == num_others:
+            all_others = f"All {num_others:,} other trials"
+            return f"{all_others} are statistically indistinguishable from it {where}."
         verb = "is" if num_tied == 1 else "are"
         return (
             f"{num_tied:,} of the {num_others:,} other trials {verb} statistically "
