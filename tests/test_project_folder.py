@@ -38,8 +38,11 @@ def with_trial(client: mlflow.MlflowClient, make_result: MakeResult) -> SimpleNa
     tracker.close_study("FINISHED")
     model_id = logged_model_id(client, run_id)
     client.create_registered_model("m")
-    with store.as_default(client):
-        client.create_model_version("m", f"models:/{model_id}", run_id, model_id=model_id)
+    # MLflow's registry asks its default store for the model; other tests have set that one.
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(client.tracking_uri)
+    client.create_model_version("m", f"models:/{model_id}", run_id, model_id=model_id)
+    mlflow.set_tracking_uri(before)
     return SimpleNamespace(study=tracker.run_id, run_id=run_id, model_id=model_id)
 
 
