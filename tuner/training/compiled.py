@@ -37,8 +37,8 @@ _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsi
 _STEPS_A_CALL = 512
 """Steps between two chances to be interrupted: seconds, even for a large model."""
 
-# How the names of operations begin (some after `Stateless`) whose code by XLA is slow beyond use
-# on a CPU: convolutions with their gradients, and random numbers.
+# How the names of operations begin (some after `Stateless`) whose code by XLA is slow beyond
+# use on a CPU: convolutions with their gradients, and random numbers.
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Depthwise")
 _RANDOM_NUMBERS = ("Random", "Truncated", "Parameterized", "Multinomial", "RngReadAndSkip")
 
