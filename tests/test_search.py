@@ -116,6 +116,17 @@ def test_log_has_every_epoch_with_its_time(finished_study: FinishedStudy) -> Non
     assert "Best of 4 trials" in log
 
 
+def test_engine_is_recorded_in_the_folder_the_log_and_mlflow(
+    finished_study: FinishedStudy,
+) -> None:
+    study = finished_study.folder / "experiments" / "first"
+    assert json.loads((study / "study.json").read_text())["engine"] == "xla"
+    log = (study / "tune.log").read_text()
+    assert "The engine of this study is xla: no trial has random numbers" in log
+    [parent] = runs(finished_study.folder, "study")
+    assert parent.data.tags["tuner.engine"] == "xla"
+
+
 def test_runs_are_nested_and_named_as_documented(
     finished_study: FinishedStudy, client_of: mlflow.MlflowClient
 ) -> None:

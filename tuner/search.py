@@ -332,7 +332,8 @@ def _settle(held: StudyFolder, chosen: Engine) -> None:
     if held.state.engine is None:
         held.state.engine = chosen.name
         held.save_state()
-        logger.info("%s", chosen)
+        # For the study's log alone: most users need not know.
+        logger.debug("%s", chosen)
 
 
 def _withdraw(client: mlflow.MlflowClient, tracker: Tracker) -> None:
