@@ -3,6 +3,7 @@
 Resume, report and promotion all read MLflow's records through this module. It writes nothing.
 """
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -261,9 +262,11 @@ def decision(
     """Return what the gate decided on a trial, or on its values trained again, if it did."""
     for run_id in judged_runs(client, study, trial_id):
         content = read_file(client, run_id, names.DECISION)
-        if content is not None:
-            found: dict[str, Any] = json.loads(content)
-            return found
+        # Empty or torn, as a power cut leaves files, it is taken for missing.
+        with contextlib.suppress(ValueError):
+            if content is not None:
+                found: dict[str, Any] = json.loads(content)
+                return found
     return None
 
 

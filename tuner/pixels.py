@@ -88,7 +88,10 @@ def flattened(image: Image.Image, mode: str, least: tuple[int, int] = (1, 1)) ->
         image = image.transpose(turn)
     if image.has_transparency_data:
         image = _on_ground(image.convert("RGBA"))
-    return image.convert(mode)
+    flat = image.convert(mode)
+    # What it says of its orientation is no longer so: done twice, it would be turned twice.
+    flat.info.clear()
+    return flat
 
 
 def white_of(image: Image.Image) -> float | None:
