@@ -1,10 +1,12 @@
 """`make bench-engines`: what an epoch takes by each engine, over a grid of configurations.
 
-All engines train each configuration in one process, an epoch of one after an epoch of the
-other, so that the ratios of a row are of the same minutes. What the model, the images and the
+All engines train each configuration in one process, two epochs of one after two of the other,
+so that the ratios of a row are of the same minutes. Two, because the first of a call of
+`model.fit` also makes its data sets. What the model, the images and the
 engine add to a process's memory is measured in processes of their own (`memory=true`).
 """
 
+import itertools
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -125,7 +127,7 @@ def measure(
     Args:
         configuration: What is trained.
         data: The images.
-        rounds: Epochs after the first.
+        rounds: How often each engine trains two epochs, at least 1.
         slow: Whether XLA is measured where it would be refused.
     """
     space = Space({name: Fixed(value) for name, value in configuration.values.items()})
@@ -133,11 +135,9 @@ def measure(
     names = [name for name in ENGINES if name != "xla" or slow or not is_slow]
     trainings = {name: _epochs(configuration, data, name) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, training in trainings.items():
-            begin = time.perf_counter()
-            next(training)
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name] += next(training)
     return Row(
         configuration,
         engine.rule(configuration.model, space, False, 0, 1).name,
@@ -147,14 +147,14 @@ def measure(
 
 def peak(configuration: Configuration, data: ImageData, name: str) -> int:
     """Train two epochs by one engine, and return the peak of this process's memory (bytes)."""
-    training = _epochs(configuration, data, name)
-    next(training)
-    next(training)
+    next(_epochs(configuration, data, name))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterator[None]:
-    """Train epoch after epoch, one each time that the next is asked for."""
+def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterator[list[float]]:
+    """Train two epochs each time that the next are asked for, and yield their seconds."""
+    import keras
+
     from tuner import training
     from tuner.functions import find_function
 
@@ -163,20 +163,24 @@ def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterato
     training.seed_everything(0)
     build = find_function("model", configuration.model)
     model = build(configuration.values, data.image_shape, len(data.class_names))
-    number = 0
-    while True:
+    for number in itertools.count(0, 2):
+        ends = [time.perf_counter()]
         training.fit(
             model,
             data.train,
             data.validation,
-            epochs=number + 1,
+            epochs=number + 2,
             initial_epoch=number,
             batch_size=whole(configuration.values["batch_size"]),
             seed=0,
+            callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda *_, ends=ends: ends.append(time.perf_counter())
+                )
+            ],
             engine=name,
         )
-        number += 1
-        yield
+        yield [end - begin for begin, end in itertools.pairwise(ends)]
 
 
 def _source(config: ImagesConfig) -> DataConfig:

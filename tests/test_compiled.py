@@ -15,7 +15,7 @@ import tuner.models.mlp as models_mlp
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.errors import ModelError
-from tuner.training import compiled, fitting
+from tuner.training import compiled, fitting, forms, slow
 
 # Before any test makes TensorFlow start: the last bits depend on it.
 training.set_threads(1)
@@ -232,7 +232,7 @@ def test_programs_are_told_apart(train: Split, validation: Split) -> None:
     def form(build: Any) -> str | None:
         # A trial begins with no layers, so that the same layers get the same names.
         training.forget_models()
-        return compiled._form(build())
+        return forms.form_of(build())
 
     others = [plain, mlp, lambda: mlp(0.2), lambda: mlp(0.3), clipped, averaged, schedule]
     assert len({form(build) for build in others}) == len(others)
@@ -344,6 +344,10 @@ def test_hook_for_every_batch_falls_back_and_says_so_once(
         fitted(plain, train, validation, "graph", callbacks=[counter])
     assert counter.count == 2 * 2 * 10
     [record] = caplog.records
+    hooked = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: None)
+    assert "LambdaCallback has a hook" in str(fitting._obstacle(plain(), [hooked]))
+    unhooked = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)
+    assert fitting._obstacle(plain(), [unhooked]) is None
     assert "EveryBatch has a hook for every batch (on_train_batch_end)" in record.getMessage()
 
 
@@ -612,13 +616,13 @@ def traced(layer: Any) -> Any:
 @pytest.mark.parametrize("name", SLOW_LAYERS)
 def test_check_speed_refuses_what_xla_is_slow_at(name: str) -> None:
     what = "convolutions" if "onv" in name else "random numbers"
-    with pytest.raises(compiled.SlowInXla, match=what):
-        compiled._check_speed(traced(SLOW_LAYERS[name]()))
+    with pytest.raises(slow.SlowInXla, match=what):
+        slow.check_speed(traced(SLOW_LAYERS[name]()))
 
 
 @pytest.mark.parametrize("name", FAST_LAYERS)
 def test_check_speed_lets_everything_else_pass(name: str) -> None:
-    compiled._check_speed(traced(FAST_LAYERS[name]()))
+    slow.check_speed(traced(FAST_LAYERS[name]()))
 
 
 class NoisyStep(keras.Model):
@@ -692,9 +696,9 @@ def test_predict_returns_every_image_in_order(train: Split, validation: Split) -
 
 
 def test_augmented_models_of_one_form_share_a_program() -> None:
-    forms = []
+    made = []
     for _ in range(2):
         training.forget_models()
-        forms.append(compiled._form(augmented()))
-    assert forms[0] is not None
-    assert forms[0] == forms[1]
+        made.append(forms.form_of(augmented()))
+    assert made[0] is not None
+    assert made[0] == made[1]

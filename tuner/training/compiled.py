@@ -11,10 +11,8 @@ those of the model the program was made with, and back after each epoch.
 """
 
 import hashlib
-import itertools
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,32 +21,19 @@ import tensorflow as tf
 
 from tuner.datasets import Split
 from tuner.training import state
+from tuner.training.forms import form_of
+from tuner.training.slow import SlowInXla, check_speed
 from tuner.training.streamed import EVALUATION_BATCH, order
 
 MAX_PROGRAMS = 8
 """Programs kept; each holds a model, its optimiser's slots and some megabytes of code."""
 
-# What an optimiser keeps of `exclude_from_weight_decay`.
-_SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-# How a functional model's configuration names what is no object: the tensors between its
-# layers, constants and slices.
-_PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
-
 _STEPS_A_CALL = 512
 """Steps between two chances to be interrupted: seconds, even for a large model."""
-
-# How the names of operations begin (some after `Stateless`) whose code by XLA is slow beyond
-# use on a CPU: convolutions with their gradients, and random numbers.
-_CONVOLUTIONS = ("Conv2D", "Conv3D", "Depthwise")
-_RANDOM_NUMBERS = ("Random", "Truncated", "Parameterized", "Multinomial", "RngReadAndSkip")
 
 
 class CannotCompile(Exception):
     """The model's training step cannot be part of a compiled program."""
-
-
-class SlowInXla(Exception):
-    """XLA would make the model's training many times slower, on this machine."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +139,7 @@ class Program:
             if not self._num_full:
                 return
             if self._use_xla and not may_be_slow:
-                _check_speed(self._run_steps.get_concrete_function(*arguments))
+                check_speed(self._run_steps.get_concrete_function(*arguments))
             # No step is run, from 0 to 0, but all is compiled.
             self._run_steps(*arguments)
             self._check_logs("train_step", self._returned)
@@ -248,7 +233,7 @@ def program_for(
         CannotCompile: If the model's step cannot be compiled.
         SlowInXla: If XLA makes it slow, and it may not be.
     """
-    key = _form(model)
+    key = form_of(model)
     if key is not None:
         data = [id(train.images), id(validation.images), batch_size, class_weight, use_xla]
         key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()
@@ -307,26 +292,6 @@ def fit(
     return model.history
 
 
-def _check_speed(traced: Any) -> None:
-    """Refuse a program that XLA would make slow, unless it runs on a GPU.
-
-    The operations tell, whoever made them: a layer of Keras's, of the user's, or a training
-    step that calls TensorFlow itself.
-
-    Raises:
-        SlowInXla: If it does.
-    """
-    if tf.config.list_physical_devices("GPU"):
-        return
-    graph = traced.graph.as_graph_def()
-    for node in itertools.chain(graph.node, *(f.node_def for f in graph.library.function)):
-        name = node.op.removeprefix("Stateless")
-        if name.startswith(_RANDOM_NUMBERS):
-            raise SlowInXla(f"random numbers ({node.name})")
-        if name.startswith(_CONVOLUTIONS):
-            raise SlowInXla(f"convolutions ({node.name})")
-
-
 def _names(logs: Any) -> list[str]:
     """Return the names of the metrics that a training step has returned."""
     return sorted(logs) if isinstance(logs, Mapping) else []
@@ -353,54 +318,6 @@ class _lent:
     def __exit__(self, *_: object) -> None:
         for own, bound in self._pairs:
             own.assign(bound)
-
-
-def _form(model: Any) -> str | None:
-    """Describe all of a model that its program depends on; None if it cannot be told.
-
-    Two models whose layers are Keras's own and whose configurations are equal run the same
-    program. Of a class or function of somebody else's that cannot be known: it may hold what
-    its configuration does not say. So do layers that are adapted to data, and an optimiser that
-    is told to spare some variables.
-    """
-    layers = _all_layers(model)
-    parts = [model, model.optimizer, *layers]
-    if not all(type(part).__module__.startswith("keras.") for part in parts):
-        return None
-    # Mixed precision wraps the optimiser in one that scales the loss.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if any(getattr(optimizer, name, None) for name in _SPARED):
-        return None
-    if any(hasattr(layer, "adapt") for layer in layers):
-        return None
-    configs = [model.get_config(), model.get_compile_config()]
-    if not all(module.split(".")[0] == "keras" for module in _modules(configs)):
-        return None
-    text = json.dumps(configs, sort_keys=True, default=repr)
-    optimizer = dict(model.optimizer.get_config())
-    # A plain learning rate is a variable, and is copied like the others.
-    if isinstance(optimizer.get("learning_rate"), float):
-        text = text.replace(f'"learning_rate": {json.dumps(optimizer["learning_rate"])}', "")
-    return f"{text}{keras.config.dtype_policy().name}"
-
-
-def _modules(config: Any) -> Iterator[str]:
-    """Yield the module of every class and function that a serialised configuration names."""
-    if isinstance(config, Mapping):
-        module = config.get("module")
-        if isinstance(module, str):
-            yield module
-        elif config.get("class_name", _PLAIN[0]) not in _PLAIN:
-            yield "unknown"
-        for value in config.values():
-            yield from _modules(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from _modules(value)
-
-
-def _all_layers(model: Any) -> list[Any]:
-    return list(model._flatten_layers(include_self=False, recursive=True))
 
 
 def _resident(split: Split) -> _Resident:

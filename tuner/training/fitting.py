@@ -11,7 +11,7 @@ import tensorflow as tf
 from tuner.datasets import Split
 from tuner.engine import SLOW_ON_CPU
 from tuner.errors import ModelError
-from tuner.training import compiled, streamed
+from tuner.training import compiled, slow, streamed
 from tuner.training.state import (
     TrainingState,
     capture,
@@ -152,7 +152,7 @@ def _program(
                 use_xla=engine == "xla",
                 may_be_slow=falls_back,
             )
-        except compiled.SlowInXla as error:
+        except slow.SlowInXla as error:
             raise ModelError(
                 f"`training.engine=xla` cannot train this model, which has {error}: "
                 f"{SLOW_ON_CPU}. Give training.engine=auto or training.engine=graph."
@@ -249,11 +249,11 @@ def _obstacle(model: Any, callbacks: Sequence[Any]) -> str | None:
     """Say what only Keras's loop would call, or return None if there is nothing."""
     for callback in callbacks:
         for hook in _BATCH_HOOKS:
-            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
+            if _is_own(callback, hook, keras.callbacks.Callback):
                 return f"{type(callback).__name__} has a hook for every batch ({hook})"
     kind = type(model).__name__
     for name in _PARTS_OF_LOOP:
-        if name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name):
+        if _is_own(model, name, keras.Model):
             return f"the model ({kind}) has its own {name}()"
     for name in _FUNCTIONS_OF_LOOP:
         function = getattr(model, name)
@@ -264,6 +264,11 @@ def _obstacle(model: Any, callbacks: Sequence[Any]) -> str | None:
     if model.run_eagerly:
         return f"the model ({kind}) was compiled with run_eagerly=True"
     return None
+
+
+def _is_own(thing: Any, name: str, base: Any) -> bool:
+    """Say whether a method is another than the base class's, on the class or the instance."""
+    return name in vars(thing) or getattr(type(thing), name) is not getattr(base, name)
 
 
 def _too_large(train: Split, validation: Split) -> str | None:

@@ -1,0 +1,64 @@
+"""The form of a model: all that its program depends on, as text that can be compared."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+# What an optimiser keeps of `exclude_from_weight_decay`.
+_SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+# How a functional model's configuration names what is no object: the tensors between its
+# layers, constants and slices.
+_PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
+
+
+def form_of(model: Any) -> str | None:
+    """Describe all of a model that its program depends on; None if it cannot be told.
+
+    Two models whose layers are Keras's own and whose configurations are equal run the same
+    program. Of a class or function of somebody else's that cannot be known: it may hold what
+    its configuration does not say. So do layers that are adapted to data, and an optimiser that
+    is told to spare some variables.
+    """
+    layers = list(model._flatten_layers(include_self=False, recursive=True))
+    parts = [model, model.optimizer, *layers]
+    if not all(type(part).__module__.startswith("keras.") for part in parts):
+        return None
+    # Mixed precision wraps the optimiser in one that scales the loss.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if any(getattr(optimizer, name, None) for name in _SPARED):
+        return None
+    if any(hasattr(layer, "adapt") for layer in layers):
+        return None
+    configs = [model.get_config(), _without_rate(model.get_compile_config())]
+    if not all(module.split(".")[0] == "keras" for module in _modules(configs)):
+        return None
+    text = json.dumps(configs, sort_keys=True, default=repr)
+    return f"{text}{keras.config.dtype_policy().name}"
+
+
+def _without_rate(compiled: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave a plain learning rate out: it is a variable, and is copied like the others."""
+    optimizer = compiled.get("optimizer")
+    if not isinstance(optimizer, Mapping):
+        return compiled
+    if not isinstance(optimizer["config"].get("learning_rate"), float):
+        return compiled
+    config = {k: v for k, v in optimizer["config"].items() if k != "learning_rate"}
+    return {**compiled, "optimizer": {**optimizer, "config": config}}
+
+
+def _modules(config: Any) -> Iterator[str]:
+    """Yield the module of every class and function that a serialised configuration names."""
+    if isinstance(config, Mapping):
+        module = config.get("module")
+        if isinstance(module, str):
+            yield module
+        elif config.get("class_name", _PLAIN[0]) not in _PLAIN:
+            yield "unknown"
+        for value in config.values():
+            yield from _modules(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _modules(value)
