@@ -98,6 +98,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
+@pytest.fixture(autouse=True)
+def leaves_no_store_in_force() -> Iterator[None]:
+    """Fail the test after which other tests' commands would write into its own store."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
+
+
 @pytest.fixture
 def client(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

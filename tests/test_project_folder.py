@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import experiment, history, project_folder, references, store
+from tuner import experiment, history, project_folder, references, store, surroundings
 from tuner.errors import ConfigError
 from tuner.logged_models import logged_model_id
 from tuner.tracking import DataRecord, Tracker
@@ -40,9 +40,13 @@ def with_trial(client: mlflow.MlflowClient, make_result: MakeResult) -> SimpleNa
     client.create_registered_model("m")
     # MLflow's registry asks its default store for the model; other tests have set that one.
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    client.create_model_version("m", f"models:/{model_id}", run_id, model_id=model_id)
-    mlflow.set_tracking_uri(before)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Undoes what MLflow does to the variable itself, on the way back too: every command of
+        # a later test would write into this store.
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+        mlflow.set_tracking_uri(client.tracking_uri)
+        client.create_model_version("m", f"models:/{model_id}", run_id, model_id=model_id)
+        mlflow.set_tracking_uri(before)
     return SimpleNamespace(study=tracker.run_id, run_id=run_id, model_id=model_id)
 
 
@@ -319,6 +323,8 @@ def test_experiment_is_the_one_given_else_mlflows_variables(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    # As every command does first.
+    surroundings.prepare()
     assert experiment.name_of(client, given, "digits") == expected
 
 
