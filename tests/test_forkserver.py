@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tuner import forkserver
+from tuner.environment import environment
 from tuner.errors import ConfigError, SearchFailed
-from tuner.functions import check_function
 
 NOWHERE = Path(os.devnull)
 
@@ -38,7 +38,7 @@ def test_call_returns_what_the_function_does() -> None:
 
 def test_call_raises_what_the_function_does() -> None:
     with pytest.raises(ConfigError, match="no_such_module"):
-        forkserver.call(check_function, "model._target_", "no_such_module.build")
+        forkserver.call(environment, "no_such_module.build")
 
 
 def test_call_says_that_the_child_died() -> None:

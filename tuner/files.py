@@ -72,11 +72,6 @@ def replacing(path: Path) -> Iterator[Path]:
     sync([path.parent])
 
 
-def parts_of(path: Path) -> list[Path]:
-    """Return what writers of a file have left that were killed."""
-    return sorted(path.parent.glob(f".{path.name}.*{_SUFFIX}"))
-
-
 def append(path: Path, content: str) -> None:
     """Append text to a file, and sync it; a file that is made is synced with its folder.
 

@@ -18,7 +18,8 @@ from tuner import files, locks, passwords, remains
 from tuner.config import flatten, to_dict
 from tuner.errors import FolderGone, StudyError
 from tuner.identity import NOT_SETTINGS, Identity, differing, plain_store
-from tuner.remains import CONFIG, LOCK, OVERRIDES, STATE
+from tuner.names import CONFIG, OVERRIDES
+from tuner.remains import LOCK, STATE
 from tuner.schema import StudyConfig
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from tuner import interrupt, runtime
+from tuner import interrupt
 from tuner.errors import ConfigError, DataError, GlassyError, wants_memory
 
 OURS = "tuner."
@@ -48,19 +48,6 @@ def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
             f"{name}; it has {', '.join(names[:20]) or 'none at all'}.{hint}"
         )
     return function  # type: ignore[no-any-return]
-
-
-def check_function(key: str, dotted_name: str) -> None:
-    """Raise what `find_function` would, in a process with TensorFlow.
-
-    Unlike a function, nothing can be sent anywhere.
-
-    Args:
-        key: The configuration's key, for the message.
-        dotted_name: Such as `my_package.my_function`.
-    """
-    runtime.set_up()
-    find_function(key, dotted_name)
 
 
 def call_loader(dotted_name: str, config: Any) -> Any:

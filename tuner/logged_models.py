@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tuner import files, names
+from tuner import files, history, names
 
 
 class LoggedModels:
@@ -21,7 +21,7 @@ class LoggedModels:
     Args:
         client: Of the store they are kept in.
         experiment_id: Of the study's experiment.
-        tags: What tells its models from those of other studies; `tuner.study_id` among them.
+        tags: What tells its models from those of other studies; `names.STUDY_ID` among them.
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class LoggedModels:
 
     def by_run(self) -> dict[str, LoggedModel]:
         """Return the study's models that are there, by the runs that logged them."""
-        found = self._search(f"tags.`tuner.study_id` = '{self._tags['tuner.study_id']}'")
-        return {str(m.source_run_id): m for m in found if m.status == "READY"}
+        return {str(m.source_run_id): m for m in self._all() if m.status == "READY"}
 
     def whole_of(self, run_id: str) -> str | None:
         """Return the model that an interrupted process has logged, and remove half a one."""
@@ -84,20 +83,22 @@ class LoggedModels:
 
     def drop(self, runs: Container[str]) -> None:
         """Remove the models of some runs, except those that are versions in the registry."""
-        for model in self._search(f"tags.`{names.STUDY_ID}` = '{self._tags[names.STUDY_ID]}'"):
+        for model in self._all():
             if model.source_run_id in runs and MLFLOW_MODEL_VERSIONS not in model.tags:
                 self._delete(model)
 
+    def _all(self) -> list[LoggedModel]:
+        """Return the models of the study, those that are not whole included."""
+        return self._search(f"tags.`{names.STUDY_ID}` = '{self._tags[names.STUDY_ID]}'")
+
     def _search(self, query: str) -> list[LoggedModel]:
-        models: list[LoggedModel] = []
-        token = None
-        while token != "":
-            page = self._client.search_logged_models(
-                [self._experiment_id], query, page_token=token
+        return list(
+            history.pages(
+                self._client.search_logged_models,
+                experiment_ids=[self._experiment_id],
+                filter_string=query,
             )
-            models.extend(page)
-            token = page.token or ""
-        return models
+        )
 
     def _delete(self, model: LoggedModel) -> None:
         # The record first: files without a record harm nobody.
@@ -127,8 +128,8 @@ def _complete(mlmodel: Path, **fields: str) -> None:
 
     Line by line: to read and write all of the YAML takes a quarter of what a trial may cost.
     """
-    names = tuple(f"{name}:" for name in fields)
+    replaced = tuple(f"{field}:" for field in fields)
     lines = mlmodel.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not line.startswith(names)]
-    added = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    kept = [line for line in lines if not line.startswith(replaced)]
+    added = [f"{field}: {json.dumps(value)}" for field, value in fields.items()]
     files.write_scratch(mlmodel, "\n".join([*kept, *added]) + "\n")

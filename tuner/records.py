@@ -224,7 +224,7 @@ def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
 
 
 def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
-    name = str(run.data.tags["tuner.study"])
+    name = str(run.data.tags[names.STUDY])
     with TemporaryDirectory() as folder:
         try:
             path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))

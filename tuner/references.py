@@ -1,9 +1,6 @@
 """What a model's name stands for: where its files are, and what the registry says of it."""
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -117,8 +114,7 @@ def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Pat
         UserError: If it is not there.
     """
     try:
-        with _without_progress_bar():
-            return model_files.fetch(client, model.location, file, folder)
+        return model_files.fetch(client, model.location, file, folder)
     except model_files.Unreadable as error:
         raise UserError(
             f"The model {model.reference} cannot be loaded: its file {file} cannot be read in "
@@ -177,15 +173,3 @@ def _first_line(error: MlflowException) -> str:
 
 def _either(forms: tuple[str, ...]) -> str:
     return f"{', '.join(forms[:-1])} or {forms[-1]}"
-
-
-@contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Keep MLflow from drawing a bar for a file or two."""
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})

@@ -9,7 +9,7 @@ import datetime
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,7 @@ class Registry:
             version = self._make_version(run_id)
         if TAG not in version.tags or digest != version.tags[TAG]:
             with tempfile.TemporaryDirectory() as folder:
-                _, description = self._files(version, Path(folder))
+                [description] = self._fetch(version, [DESCRIPTION_FILE], Path(folder))
                 digests = {
                     DESCRIPTION_TAG: checksums.description_digest(description),
                     # Last, since it is what tells a version that is whole.
@@ -140,7 +140,7 @@ class Registry:
         Raises:
             ModelError: If it is gone, or has been altered.
         """
-        model, description = self._files(version, folder)
+        description, model = self._fetch(version, [DESCRIPTION_FILE, MODEL_FILE], folder)
         title = f"{self.name} version {version.version}"
         differing = checksums.differing(title, version.tags, model, description)
         for file, why in differing.items():
@@ -150,8 +150,8 @@ class Registry:
             )
         return model
 
-    def _files(self, version: ModelVersion, folder: Path) -> tuple[Path, Path]:
-        """Return copies of a version's `.keras` file, and of MLflow's description of it.
+    def _fetch(self, version: ModelVersion, wanted: Sequence[str], folder: Path) -> list[Path]:
+        """Return copies of some of a version's files, in their order.
 
         Raises:
             ModelError: If they cannot be read.
@@ -165,8 +165,7 @@ class Registry:
                 f"({str(error).splitlines()[0]})."
             ) from error
         try:
-            description = model_files.fetch(self.client, source, DESCRIPTION_FILE, folder)
-            return model_files.fetch(self.client, source, MODEL_FILE, folder), description
+            return [model_files.fetch(self.client, source, file, folder) for file in wanted]
         except model_files.Unreadable as error:
             raise ModelError(
                 f"{what} is gone: its files cannot be read in {passwords.hide(source)} "

@@ -9,18 +9,16 @@ import fnmatch
 import re
 from pathlib import Path
 
-from tuner import locks
+from tuner import locks, names
 
 STATE = "study.json"
-CONFIG = "config.yaml"
-OVERRIDES = "overrides.yaml"
 LOCK = "lock"
 LOG = "tune.log"
 CURVES = "curves"
 TRIALS = "trials"
 IMAGES = "images"
 
-_NEED_THE_LOCK = {CONFIG, OVERRIDES, STATE}
+_NEED_THE_LOCK = {names.CONFIG, names.OVERRIDES, STATE}
 """Names that others use too: ours are written under the lock alone."""
 
 _PARTS = ".*.part"

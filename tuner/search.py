@@ -19,7 +19,6 @@ from tuner import cli, commands, interrupt, names, passwords, terminal
 from tuner.config import flatten, load, to_dict
 from tuner.errors import DataError, GlassyError, ModelError
 from tuner.escapes import encodable
-from tuner.models import SPACES
 from tuner.schema import (
     GridConfig,
     HyperbandConfig,
@@ -119,7 +118,7 @@ def _prepare(
         from tuner import datasets, experiment, runtime, store
         from tuner.engine import choose
         from tuner.environment import environment
-        from tuner.functions import check_function, is_ours
+        from tuner.functions import is_ours
         from tuner.identity import Identity
         from tuner.registry import Registry
 
@@ -133,9 +132,7 @@ def _prepare(
             from tuner.executors import cluster
 
             cluster.connect(config.executor, config.model_function)
-        if config.model_function not in SPACES:
-            # In a child, because a model's module imports TensorFlow.
-            forkserver.call(check_function, "model._target_", config.model_function)
+        # In a child, because a model's module imports TensorFlow.
         facts = forkserver.call(environment, config.model_function)
         identity = Identity.of(data, facts)
         chosen = choose(config, data, facts["devices"])

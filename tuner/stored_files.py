@@ -12,6 +12,7 @@ from mlflow.entities import LoggedModel
 
 from tuner import files
 from tuner.manifest import Manifest, damage, local_folder
+from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class StoredFiles:
             logger.warning(
                 "The files of %s are damaged or gone, so the same training makes them again: "
                 "%s.",
-                "1 finished trial" if len(said) == 1 else f"{len(said)} finished trials",
+                plural(len(said), "finished trial"),
                 "; ".join(said[:5]) + ("; …" if len(said) > 5 else ""),
             )
         return [trial_id for trial_id, what in found.items() if what is not None]

@@ -29,6 +29,7 @@ from tuner.trial import (
     Values,
     trial_seed,
 )
+from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ class Study:
             logger.info(
                 "MLflow has no whole record of %s, which the study had finished: training "
                 "again.",
-                "1 trial" if len(lost) == 1 else f"{len(lost)} trials",
+                plural(len(lost), "trial"),
             )
         oracle = self._oracle
         return deque(Proposal(i, oracle.values[i], oracle.tags[i]) for i in sorted(lost))

@@ -42,7 +42,6 @@ _REMOVED = (
     "KERAS_MAX_STEPS_PER_EPOCH",
     # Meant for programs that log to MLflow's active run: ours are named.
     "MLFLOW_RUN_ID",
-    "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
     # Would resolve a model's requirements anew, and over the network, for every trial.
     "MLFLOW_LOCK_MODEL_DEPENDENCIES",

@@ -161,6 +161,7 @@ class Tracker:
                 tags[names.IDENTITY] = identity
             self.run_id = self._create_run(self._study, tags, params).info.run_id
         self._find_trials()
+        self._take_for_unfinished_what_is_damaged(self._trials)
         kept = {f.path: f.file_size for f in self.client.list_artifacts(self.run_id)}
         for path in artifacts:
             if kept.get(path.name) != path.stat().st_size or path.suffix == ".yaml":
@@ -176,8 +177,20 @@ class Tracker:
         self._find_trials()
 
     def find_run(self, trial_id: str) -> TrialRun | None:
-        """Return the run of a trial, or of its values trained again, if it has been made."""
-        return self._trials.get(trial_id)
+        """Return the run of a trial, or of its values trained again, if it has been made.
+
+        One whose files are damaged or gone counts as one that has not finished.
+        """
+        found = self._trials.get(trial_id)
+        if found is not None:
+            self._take_for_unfinished_what_is_damaged({trial_id: found})
+        return found
+
+    def _take_for_unfinished_what_is_damaged(self, trials: Mapping[str, TrialRun]) -> None:
+        """Look at the files of those that have finished: that takes a read of each of them."""
+        finished = {i: trial for i, trial in trials.items() if trial.finished is not None}
+        for trial_id in self._files.damaged(finished):
+            trials[trial_id].finished = None
 
     def _find_trials(self) -> None:
         """Take up the runs that earlier processes have made, wherever MLflow shows them."""
@@ -185,10 +198,6 @@ class Tracker:
             if record.parent != self.run_id:
                 self.client.set_tag(record.run_id, names.PARENT, self.run_id)
             self._trials[record.trial_id] = _found_run(record)
-        # Trials whose files are damaged or gone are taken for ones that have not finished.
-        finished = {i: trial for i, trial in self._trials.items() if trial.finished is not None}
-        for trial_id in self._files.damaged(finished):
-            self._trials[trial_id].finished = None
 
     def _recorded(self) -> list[TrialRecord]:
         """Return all runs of the study; of two of one trial, the one that counts comes last."""

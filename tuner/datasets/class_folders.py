@@ -207,7 +207,6 @@ def _splits(root: Path) -> tuple[dict[str, Path], Found]:
 class _Classes:
     files: tuple[ClassFile, ...]
     left_out: tuple[str, ...]
-    num_folders: int
 
 
 def _classes(root: Path, folder: Path) -> _Classes:
@@ -232,7 +231,7 @@ def _classes(root: Path, folder: Path) -> _Classes:
                 f"{reasons}"
             )
         files += [ClassFile(image.path, "", name, image.stamp) for image in found.images]
-    return _Classes(tuple(files), tuple(left_out), len(children.folders))
+    return _Classes(tuple(files), tuple(left_out))
 
 
 def _loose(loose: Found) -> list[str]:

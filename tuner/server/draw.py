@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image, UnidentifiedImageError
 
-from tuner import drawings, images
+from tuner import drawings, images, names
 from tuner.drawings import Pixels
 from tuner.errors import DataError
 from tuner.loading import Classifier
@@ -170,7 +170,7 @@ def _facts(classifier: Classifier) -> Mapping[str, Any]:
     facts = [f"trained on {classifier.data} ({classifier.data_digest[:8]})"]
     if version is not None:
         facts[:0] = sorted(version.aliases)
-        if accuracy := version.tags.get("tuner.test_accuracy"):
+        if accuracy := version.tags.get(names.VERSION_TEST_ACCURACY):
             facts.append(f"test accuracy {float(accuracy):.2%}")
     num_classes = len(classifier.classes)
     return {
