@@ -76,7 +76,7 @@ def test_experiment_lists_the_study_and_its_trials(address: str, page: Page) -> 
     )
     study.get_by_role("button").first.click()
     for trial in range(4):
-        page.get_by_role("link", name=f"first 000{trial}").wait_for()
+        page.get_by_role("link", name=f"000{trial} first").wait_for()
     # Each has logged a model; the best trial's goes by the name it is registered with.
     expect(page.get_by_role("link", name="model", exact=True)).to_have_count(3)
     expect(page.get_by_role("link", name="digits-classifier")).to_have_count(1)

@@ -247,7 +247,8 @@ class Tracker:
         trial = self._trials.get(trial_id)
         if trial is None:
             run = self._create_run(
-                f"{self._study} {trial_id}",
+                # The trial first: MLflow's tables cut long names at their end.
+                f"{trial_id} {self._study}",
                 {
                     **tags,
                     **json_tags.as_tags(names.VALUES, values),
