@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import shutil
 import subprocess
@@ -99,11 +100,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def leaves_no_store_in_force() -> Iterator[None]:
-    """Fail the test after which other tests' commands would write into its own store."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
+def leaves_nothing_in_force() -> Iterator[None]:
+    """Keep a test from changing what others meet: where commands record, and what is logged."""
+    store, level = os.environ.get("MLFLOW_TRACKING_URI"), logging.getLogger().level
     yield
-    assert os.environ.get("MLFLOW_TRACKING_URI") == before
+    # Libraries set it for good, some to DEBUG.
+    logging.getLogger().setLevel(level)
+    assert os.environ.get("MLFLOW_TRACKING_URI") == store, "commands would record in its store"
 
 
 @pytest.fixture
