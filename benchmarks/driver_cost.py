@@ -21,17 +21,19 @@ from typing import Any
 
 from rich.console import Console
 
-from tuner import folder, forkserver, garbage, store
-from tuner.curve_store import CurveStore
+from tuner.config.schema import CurvesConfig, DataConfig, RandomConfig, StudyConfig
+from tuner.config.space import Space
+from tuner.curves.store import CurveStore
+from tuner.driver import study_folder
+from tuner.driver.forecast import Forecast
+from tuner.driver.loop import Study
+from tuner.driver.progress import Progress
 from tuner.executors.serial import SerialExecutor
-from tuner.forecast import Forecast
-from tuner.logs import logging_to
-from tuner.oracle_process import OracleProcess
-from tuner.progress import Progress
-from tuner.schema import CurvesConfig, DataConfig, RandomConfig, StudyConfig
-from tuner.space import Space
-from tuner.study import Study
-from tuner.tracking import DataRecord, Tracker
+from tuner.oracles.process import OracleProcess
+from tuner.runtime import forkserver, gc_pauses
+from tuner.runtime.logs import logging_to
+from tuner.tracking import tracking_store
+from tuner.tracking.runs import DataRecord, Tracker
 from tuner.trial import (
     Objective,
     OnEpoch,
@@ -72,9 +74,9 @@ def prepare(output_dir: Path) -> None:
 
 def main(num_trials: int) -> None:
     """Run the study in a folder of its own, and print what it cost."""
-    garbage.keep_all()
+    gc_pauses.keep_all()
     os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
-    forkserver.begin_imports(["tuner.preload"])
+    forkserver.begin_imports(["tuner.worker.preload"])
     prepared = Path("prepared").resolve()
     prepared.mkdir()
     forkserver.call(prepare, prepared)
@@ -99,10 +101,10 @@ def main(num_trials: int) -> None:
     search = RandomConfig("random", max_trials=num_trials)
     config = StudyConfig(study="many", space=SPACE, search=search, curves=CurvesConfig())
     space = Space.parse(SPACE, "my.build")
-    client = store.connect(None)
+    client = tracking_store.connect(None)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with (
-        folder.hold("many", config, []) as held,
+        study_folder.hold("many", config, []) as held,
         logging_to(Console(quiet=True), held.log_file),
         contextlib.closing(
             OracleProcess(search, space, OBJECTIVE, 0, held.journal, held.log_file)

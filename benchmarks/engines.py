@@ -19,13 +19,16 @@ from rich.console import Console
 
 from benchmarks import grid, machine
 from benchmarks.grid import Configuration
-from tuner import cli, datasets, engine, files, forkserver
-from tuner.config import typed
+from tuner import datasets
+from tuner.cli import application
+from tuner.config import engine
+from tuner.config.compose import typed
+from tuner.config.hyperparameters import Fixed
+from tuner.config.schema import DataConfig
+from tuner.config.space import Space
 from tuner.datasets import ImageData
-from tuner.dimensions import Fixed
 from tuner.errors import ConfigError
-from tuner.schema import DataConfig
-from tuner.space import Space
+from tuner.runtime import files, forkserver, tensorflow_setup
 from tuner.trial import whole
 
 ENGINES = ("keras", "graph", "xla")
@@ -100,7 +103,7 @@ def main(composed: DictConfig) -> None:
     chosen = [c for c in every if config.only is None or config.only in c.name]
     if not chosen:
         raise ConfigError(f"`only={config.only}` is in no configuration's name.")
-    forkserver.begin_imports(["tuner.preload"])
+    forkserver.begin_imports(["tuner.worker.preload"])
     data = datasets.load(_source(config.data), 0)
     # Rows go to standard error as they come: standard output may be a file, for the table.
     progress = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -156,9 +159,9 @@ def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterato
     import keras
 
     from tuner import training
-    from tuner.functions import find_function
+    from tuner.runtime.user_code import find_function
 
-    training.set_threads(1)
+    tensorflow_setup.set_threads(1)
     training.forget_models()
     training.seed_everything(0)
     build = find_function("model", configuration.model)
@@ -245,4 +248,4 @@ def _megabytes(row: Row, name: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/bench_engines", BenchEnginesConfig)
+    application.run(main, "commands/bench_engines", BenchEnginesConfig)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.job import Job, Values, load_splits, read_job, write_scores
+from tuner.runtime import tensorflow_setup
 from tuner.trial import Value, trial_seed
 
 FIXED: dict[str, Value] = {
@@ -50,10 +51,9 @@ def _train(job: Job, group: Sequence[Values]) -> list[tuple[Values, float]]:
 @functools.cache
 def _load(splits: str) -> tuple[Any, Any]:
     """Load the images, once in a process: a compiled program belongs to arrays in memory."""
-    from tuner import training
     from tuner.datasets import Split
 
-    training.set_threads(1)
+    tensorflow_setup.set_threads(1)
     arrays = load_splits(splits)
     train, validation = (
         Split(arrays[f"{name}_images"], arrays[f"{name}_labels"])

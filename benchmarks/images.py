@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tuner import datasets
+from tuner.config.schema import DataConfig
 from tuner.datasets import digits
-from tuner.schema import DataConfig
 
 NUM_TRAIN = 55_000
 """Training images when no data set is given: about as many as MNIST has."""

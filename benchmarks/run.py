@@ -19,8 +19,8 @@ from benchmarks.job import Job
 from benchmarks.journal import Journal
 from benchmarks.measure import measure
 from benchmarks.rows import BENCH_DIR, LISTS, ROOT, ROWS, Row, TrialList
-from tuner import cli
-from tuner.config import typed
+from tuner.cli import application
+from tuner.config.compose import typed
 from tuner.errors import ConfigError
 
 BATCH_SIZE = 32
@@ -135,4 +135,4 @@ accuracies after the last epoch, best and mean of a run's trials, averaged over 
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/bench", BenchConfig)
+    application.run(main, "commands/bench", BenchConfig)

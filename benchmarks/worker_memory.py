@@ -18,17 +18,17 @@ from pathlib import Path
 
 import psutil
 
-from tuner import forkserver
+from tuner.config.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors import make_run_trial
 from tuner.executors.processes import ProcessExecutor
-from tuner.schema import DataConfig
+from tuner.runtime import forkserver
 from tuner.trial import Objective, TrialRequest, TrialResult, Value, WorkerSetup
 
 
 def main(num_trials: int) -> None:
     """Run the trials, and print the resident size as it goes."""
-    forkserver.begin_imports(["tuner.preload"])
+    forkserver.begin_imports(["tuner.worker.preload"])
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     setup = WorkerSetup(
         "tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1, "xla"

@@ -23,20 +23,20 @@ import mlflow
 import numpy as np
 import pytest
 
-from tuner import training
+from tuner.config.hydra_patches import replace_hyperparameters_whole
+from tuner.config.schema import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
-from tuner.logged_models import logged_model_id
-from tuner.merging import replace_hyperparameters_whole
-from tuner.schema import DataConfig
-from tuner.store import connect
-from tuner.tracking import DataRecord, Tracker
+from tuner.runtime import tensorflow_setup
+from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.tracking_store import connect
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
 replace_hyperparameters_whole()
 # Before any test starts TensorFlow, which then cannot be told any more.
-training.set_threads(1)
+tensorflow_setup.set_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,7 +145,7 @@ VALUES: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """A real trial's result, with its files."""
-    from tuner.worker import Worker
+    from tuner.worker.worker import Worker
 
     setup = WorkerSetup("tuner.models.mlp.build", {}, Objective("val_accuracy", "max"), 1)
     request = TrialRequest(

@@ -4,7 +4,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.utils import validation
 
-from tuner import aliases
+from tuner.config import aliases
 from tuner.errors import ConfigError
 
 ALIASES = [

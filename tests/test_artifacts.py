@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from conftest import ARTIFACTS
 
-from tuner import artifacts
 from tuner.datasets import Split
-from tuner.evaluation import evaluate
+from tuner.evaluation.measures import evaluate
+from tuner.worker import trial_files
 
 NAMES = ["zero", "one, or so", "Zwölf"]
 PROBABILITIES = np.array(
@@ -22,7 +22,7 @@ TEST = Split(np.zeros((5, 4, 4), np.uint8), LABELS)
 
 def test_write(tmp_path: Path) -> None:
     result = evaluate(PROBABILITIES, LABELS)
-    written = artifacts.write(result, PROBABILITIES, TEST, NAMES, tmp_path)
+    written = trial_files.write(result, PROBABILITIES, TEST, NAMES, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)
     assert [path.name for path in written] == list(ARTIFACTS)
     matrix = json.loads((tmp_path / "confusion_matrix.json").read_text(encoding="utf-8"))
@@ -54,6 +54,6 @@ def test_write(tmp_path: Path) -> None:
 def test_write_without_a_mistake(tmp_path: Path) -> None:
     probabilities = np.eye(3, dtype=np.float32)[LABELS]
     result = evaluate(probabilities, LABELS)
-    artifacts.write(result, probabilities, TEST, NAMES, tmp_path)
+    trial_files.write(result, probabilities, TEST, NAMES, tmp_path)
     lines = (tmp_path / "wrong_predictions.csv").read_text().splitlines()
     assert lines == ["index,true,predicted,probability"]

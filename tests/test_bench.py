@@ -16,9 +16,9 @@ from benchmarks.peers import network
 from benchmarks.report import Line, agrees, section, spread_over_seeds, summarise
 from benchmarks.rows import LISTS, OURS, ROWS, Row, TrialList
 from tests.conftest import VALUES
+from tuner.config.space import Space
 from tuner.errors import UserError
 from tuner.models import mlp
-from tuner.space import Space
 
 PEER = "peer"
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tuner import building, loading, packaging
+from tuner.classifier import safe_loading
 from tuner.datasets import ImageData, Split
 from tuner.errors import ModelError
+from tuner.models import building
 from tuner.trial import Objective, WorkerSetup
+from tuner.worker import packaging
 
 SETUP = WorkerSetup("my_models.build", {}, Objective("val_accuracy", "max"), 1)
 
@@ -122,7 +124,7 @@ def test_loader_takes_what_the_worker_takes(
     packaging.save(model, data, None, folder := tmp_path / "model")
     images = data.validation.images[:5]
     expected = np.asarray(model(images), np.float32)
-    classifier = loading.load_folder(folder, "that was built")
+    classifier = safe_loading.load_folder(folder, "that was built")
     np.testing.assert_allclose(classifier.predict_proba(images), expected, atol=1e-3)
     served = mlflow.pyfunc.load_model(str(folder)).predict(images)
     np.testing.assert_allclose(np.asarray(served, np.float32), expected, atol=1e-3)
@@ -148,7 +150,7 @@ def test_worker_and_loader_refuse_alike(
         model(few_digits.train.images[:2])
     packaging.save(model, few_digits, None, folder := tmp_path / "model")
     with pytest.raises(ModelError, match=r"must take and return arrays of the shapes"):
-        loading.load_folder(folder, "that was built")
+        safe_loading.load_folder(folder, "that was built")
 
 
 def test_build_of_values_that_do_not_fit_is_no_wrong_model(few_digits: ImageData) -> None:

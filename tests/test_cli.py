@@ -17,9 +17,11 @@ from conftest import command
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from tuner import cli, commands, passwords
+from tuner import passwords
+from tuner.cli import application
+from tuner.config import printed_commands
+from tuner.config.schema import PredictConfig, StudyConfig
 from tuner.errors import ConfigError, NoRoom, SearchFailed
-from tuner.schema import PredictConfig, StudyConfig
 
 Run = Callable[..., int]
 
@@ -38,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
         monkeypatch.setattr(sys, "argv", ["search.py", *arguments])
         schema = StudyConfig if name == "config" else PredictConfig
         with pytest.raises(SystemExit) as ended:
-            cli.run(task, name, schema)
+            application.run(task, name, schema)
         return int(str(ended.value.code))
 
     yield run
@@ -177,7 +179,7 @@ URI = "tracking.uri=postgresql+psycopg://me:s3cr3t@localhost/runs"
 def test_no_mistake_shows_a_password(
     arguments: tuple[str, ...], said: str, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tuner.config import load
+    from tuner.config.compose import load
 
     assert run(lambda composed: load(composed) and None, *arguments) == 2
     shown = capsys.readouterr()
@@ -258,7 +260,7 @@ def test_printed_command_does_the_same(
     seen: list[tuple[DictConfig, str]] = []
 
     def task(composed: DictConfig) -> None:
-        seen.append((composed, commands.resume(commands.arguments(), None)))
+        seen.append((composed, printed_commands.resume(printed_commands.arguments(), None)))
 
     assert run(task, *given) == 0
     printed = seen[0][1]
@@ -276,7 +278,7 @@ def test_printed_command_of_a_sweep_is_that_of_its_study(run: Run) -> None:
     seen: list[str] = []
 
     def task(composed: DictConfig) -> None:
-        seen.append(commands.resume(commands.arguments(), "made-up"))
+        seen.append(printed_commands.resume(printed_commands.arguments(), "made-up"))
 
     assert (
         run(task, "-m", "seed=1,2", "data.path=a b", "search=grid", "hydra.verbose=false") == 0

@@ -8,10 +8,11 @@ import subprocess
 import pytest
 from test_config import loaded
 
-from tuner import closing, commands
-from tuner.promotion import Promotion
-from tuner.schema import StudyConfig
-from tuner.study import Best
+from tuner.config import printed_commands
+from tuner.config.schema import StudyConfig
+from tuner.driver import closing
+from tuner.driver.loop import Best
+from tuner.registry.promotion import Promotion
 
 BEST = Best("0003", {"epochs": 2, "units_1": 8}, 0.9, {"test_accuracy": 0.8}, "run1")
 
@@ -88,7 +89,7 @@ def test_lines_have_no_line_or_control_of_a_names() -> None:
     "text", ["a b", "it's", "c\x1b[31md", "a\nb", "gr\udcfcn", "数据\x07", "\\\n'"]
 )
 def test_word_is_one_word_of_a_shell(text: str) -> None:
-    word = commands.word(text)
+    word = printed_commands.word(text)
     assert "\n" not in word
     assert "\x1b" not in word
     done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
@@ -97,7 +98,7 @@ def test_word_is_one_word_of_a_shell(text: str) -> None:
 
 def test_resume_keeps_all_but_what_throws_away() -> None:
     given = ["--config-dir=own dir", "+overwrite=true", "overwrite=true", "seed=1"]
-    words = shlex.split(commands.resume(given, "first", "python"))
+    words = shlex.split(printed_commands.resume(given, "first", "python"))
     assert words == [
         "python",
         "-m",

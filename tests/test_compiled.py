@@ -15,10 +15,11 @@ import tuner.models.mlp as models_mlp
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.errors import ModelError
+from tuner.runtime import tensorflow_setup
 from tuner.training import compiled, fitting, forms, slow
 
 # Before any test makes TensorFlow start: the last bits depend on it.
-training.set_threads(1)
+tensorflow_setup.set_threads(1)
 
 OPTIONS = {"epochs": 2, "batch_size": 16, "seed": 3}
 

@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from tuner import config as config_module
-from tuner.checks import check_name
-from tuner.config import (
+from tuner.config import compose as config_module
+from tuner.config.checks import check_name
+from tuner.config.compose import (
     flatten,
     load,
     load_explore,
@@ -24,9 +24,8 @@ from tuner.config import (
     unknown_key,
     with_settings,
 )
-from tuner.dimensions import Range
-from tuner.errors import ConfigError
-from tuner.schema import (
+from tuner.config.hyperparameters import Range
+from tuner.config.schema import (
     BayesianConfig,
     GridConfig,
     HyperbandConfig,
@@ -36,6 +35,7 @@ from tuner.schema import (
     StudyConfig,
     hyperband_epochs,
 )
+from tuner.errors import ConfigError
 from tuner.trial import Objective
 
 CONF = Path(__file__).parents[1] / "conf"

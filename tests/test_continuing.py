@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from tuner import training
-from tuner.curves import Checkpoint, TrainedEpoch
+from tuner.curves.checkpoints import Checkpoint, TrainedEpoch
 from tuner.datasets import ImageData
+from tuner.runtime import tensorflow_setup
 from tuner.training import TrainingState
 from tuner.training.state import capture, restore
 
 # Before TensorFlow starts, in the processes made here too.
-training.set_threads(1)
+tensorflow_setup.set_threads(1)
 
 ENGINES = ("graph", "keras")
 MODELS = ("mlp", "dropout_and_batch_norm", "small_cnn", "unseeded_noise", "averaged_weights")
@@ -88,8 +89,8 @@ def outcome(model: Any, checkpoint: Checkpoint, data: ImageData) -> dict[str, An
 
 def part(folder: str, name: str, engine: str, epochs: str) -> None:
     """Train as far as that in this process, on from what an earlier one has left."""
+    from tuner.config.schema import DataConfig
     from tuner.datasets import images
-    from tuner.schema import DataConfig
 
     config = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
     data = images.load(config, seed=0)

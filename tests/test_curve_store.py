@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from test_curves import make
 
-from tuner.curve_store import NUM_BEST, CurveStore
-from tuner.curves import Curve, curve_of
-from tuner.schema import CurvesConfig
+from tuner.config.schema import CurvesConfig
+from tuner.curves.checkpoints import Curve, curve_of
+from tuner.curves.store import NUM_BEST, CurveStore
 from tuner.trial import Objective
 
 OBJECTIVE = Objective("val_accuracy", "max")

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner import curves
-from tuner.curves import (
+from tuner.curves import checkpoints
+from tuner.curves.checkpoints import (
     Checkpoint,
     Curve,
     CurveWriter,
@@ -145,7 +145,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(curves.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: self.now)
 
 
 def train(

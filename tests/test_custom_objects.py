@@ -10,9 +10,9 @@ import models_for_tests
 import numpy as np
 import pytest
 
-from tuner import loading
-from tuner.custom_objects import permitted
+from tuner.classifier import safe_loading
 from tuner.errors import ConfigError, ModelError
+from tuner.models.custom_objects import permitted
 
 LAYERS = """
 import keras
@@ -57,7 +57,7 @@ def own_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_model_with_own_layers_is_refused_by_their_names(own_layers: Path) -> None:
     with pytest.raises(ModelError) as caught:
-        loading.load_file(own_layers, "m")
+        safe_loading.load_file(own_layers, "m")
     message = str(caught.value)
     assert "Functional" not in message
     assert "the class 'Scale', which is not Keras's own" in message
@@ -74,7 +74,7 @@ def test_model_with_own_layers_is_loaded_if_permitted(own_layers: Path, form: st
         "module": module,
         "mapping": {n: getattr(module, n) for n in ("Scale", "Shift", "twice_relu")},
     }[form]
-    model = loading.load_file(own_layers, "m", given)
+    model = safe_loading.load_file(own_layers, "m", given)
     assert model(np.zeros((3, 8, 8))).shape == (3, 10)
 
 
@@ -120,10 +120,10 @@ def test_model_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         (tmp_path / "lambda.keras", "it holds a Lambda layer"),
     ):
         with pytest.raises(ModelError) as caught:
-            loading.load_file(file, "m")
+            safe_loading.load_file(file, "m")
         assert words in str(caught.value)
         assert ("safe mode" in str(caught.value)) is False
     # In place of a layer, a function of another library.
     other = rewritten(path, b'"module": "keras.layers"', b'"module": "os"')
     with pytest.raises(ModelError):
-        loading.load_file(other, "m")
+        safe_loading.load_file(other, "m")

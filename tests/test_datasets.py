@@ -17,10 +17,10 @@ import psutil
 import pytest
 from sklearn.datasets import load_digits
 
+from tuner.config.schema import DataConfig
 from tuner.datasets import LabelledImages, Split, check_repeatable, load, mnist, npz
 from tuner.datasets import digits as digits_source
 from tuner.errors import DataError
-from tuner.schema import DataConfig
 
 Array = npt.NDArray[Any]
 WriteNpz = Callable[..., Path]
@@ -34,7 +34,7 @@ THREE = LabelledImages(
     ("a", "b", "c"),
 )
 LOAD_MNIST = """
-from tuner.schema import DataConfig
+from tuner.config.schema import DataConfig
 from tuner.datasets import load
 from tuner.errors import UnavailableError
 try:

@@ -21,8 +21,9 @@ from conftest import command
 from test_config import composed
 from visits_for_tests import Visit
 
-from tuner import demo, references
-from tuner.config import load_demo
+from tuner import demo
+from tuner.classifier import lookup
+from tuner.config.compose import load_demo
 from tuner.errors import ConfigError, UserError
 
 WELL_TRAINED = (
@@ -77,12 +78,12 @@ def test_demo_at_a_port_that_is_taken() -> None:
 
 def test_only_registered_is_the_one_there_is(client: mlflow.MlflowClient) -> None:
     with pytest.raises(UserError, match="No model is registered in sqlite"):
-        references.only_registered(client)
+        lookup.only_registered(client)
     client.create_registered_model("digits-classifier")
-    assert references.only_registered(client) == "digits-classifier"
+    assert lookup.only_registered(client) == "digits-classifier"
     client.create_registered_model("cats-classifier")
     with pytest.raises(UserError, match="must be one of cats-classifier, digits-classifier"):
-        references.only_registered(client)
+        lookup.only_registered(client)
 
 
 # The page

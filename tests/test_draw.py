@@ -15,9 +15,9 @@ from test_guard import LOCAL
 from test_images import write_claiming_png
 from visits_for_tests import Line, Visit
 
+from tuner.classifier.lookup import FoundModel
+from tuner.classifier.safe_loading import Classifier
 from tuner.drawings import Form, Pixels
-from tuner.loading import Classifier
-from tuner.references import FoundModel
 from tuner.server import draw
 from tuner.server.guard import Guard, Limits
 from tuner.server.work import Work

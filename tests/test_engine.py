@@ -13,12 +13,12 @@ import pytest
 from test_config import CUSTOM, loaded
 
 from benchmarks import engines, grid
-from tuner import engine
-from tuner.checks import ENGINES
+from tuner.config import engine
+from tuner.config.checks import ENGINES
+from tuner.config.schema import TrainingConfig
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
 from tuner.models import LIMITS, RANDOM, SPACES
-from tuner.schema import TrainingConfig
 from tuner.search import _settle
 from tuner.trial import Values
 
@@ -61,7 +61,7 @@ def chosen(
     data: ImageData, *overrides: str, asked: str = "auto", devices: Collection[str] = CPU
 ) -> str:
     config = dataclasses.replace(config_of(*overrides), training=TrainingConfig(asked))
-    return engine.choose(config, data, devices).name
+    return engine.choose(config, data.num_bytes, devices).name
 
 
 @pytest.mark.parametrize(("overrides", "cause"), SLOW.items())
@@ -94,7 +94,7 @@ def test_choose_takes_what_is_asked_for(few_digits: ImageData, asked: str) -> No
 
 
 def test_choose_knows_nothing_of_a_users_own_model(few_digits: ImageData) -> None:
-    made = engine.choose(config_of(*CUSTOM), few_digits, CPU)
+    made = engine.choose(config_of(*CUSTOM), few_digits.num_bytes, CPU)
     assert made.name == "graph"
     assert "my_package.my_function" in made.reason
     assert chosen(few_digits, *CUSTOM, devices=GPU) == "xla"
@@ -120,7 +120,7 @@ def test_choose_has_images_read_that_memory_cannot_hold(
     # The one thing here that is not real: a machine with hardly any memory.
     little = psutil.virtual_memory()._replace(total=2 * num_bytes - 1)
     monkeypatch.setattr(engine.psutil, "virtual_memory", lambda: little)
-    made = engine.choose(config_of(), few_digits, CPU)
+    made = engine.choose(config_of(), few_digits.num_bytes, CPU)
     assert made.name == "keras"
     assert "memory" in made.reason
     assert chosen(few_digits, asked="xla") == "xla"
@@ -171,14 +171,16 @@ def test_engine_is_settled_once(few_digits: ImageData) -> None:
 
 
 def test_engine_is_chosen_without_tensorflow() -> None:
-    code = "import sys, tuner.engine; print({'tensorflow', 'keras'} & sys.modules.keys())"
+    code = (
+        "import sys, tuner.config.engine; print({'tensorflow', 'keras'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("model", SPACES)
 def test_every_random_hyperparameter_of_the_built_in_models_is_known(model: str) -> None:
-    from tuner.functions import find_function
+    from tuner.runtime.user_code import find_function
 
     configuration = grid.mlp((4,)) if model == grid.MLP else grid.cnn(dropout=0.0, blocks=1)
     # Something else than the default for each hyperparameter.

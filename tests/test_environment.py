@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine import ENGINE_VERSION
-from tuner.environment import environment
+from tuner.config.engine import ENGINE_VERSION
+from tuner.curves.fingerprint import environment
 from tuner.errors import ConfigError
 
 DIGEST = """
 import sys
 sys.path.insert(0, ".")
-from tuner.environment import own_sources
-from tuner.functions import find_function
+from tuner.curves.fingerprint import own_sources
+from tuner.runtime.user_code import find_function
 find_function("model._target_", sys.argv[1])
 print(own_sources(sys.argv[1]))
 """

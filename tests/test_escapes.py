@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from rich.table import Table
 
-from tuner import artifacts, exploration, terminal
-from tuner.datasets import ImageData
+from tuner.datasets import ImageData, exploration
 from tuner.escapes import csv_cell, encodable, markdown_cell, message, visible
-from tuner.evaluation import evaluate
+from tuner.evaluation.measures import evaluate
 from tuner.reports.page import Card, Page, Section, render
 from tuner.reports.page import Table as PageTable
+from tuner.runtime import terminal
+from tuner.worker import trial_files
 
 NAMES = (
     "[/]", "bird[juvenile]", "[red]x", "[bold red]x[/]", ":cat:",
@@ -115,7 +116,7 @@ def test_files_of_a_trial_take_any_names(few_digits: ImageData, tmp_path: Path) 
     probabilities = rng.dirichlet(np.ones(num_classes), 60).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        paths = artifacts.write(
+        paths = trial_files.write(
             evaluate(probabilities, labels), probabilities, test, NAMES, tmp_path
         )
         data = ImageData("a\nb\udcfc", NAMES, "d", test, test, test)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tuner.evaluation import (
+from tuner.evaluation.measures import (
     NUM_BINS,
     accuracy_interval,
     as_probabilities,

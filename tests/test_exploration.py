@@ -8,7 +8,7 @@ from conftest import command
 from PIL import Image
 
 from tuner.datasets import ImageData, Split
-from tuner.exploration import MAX_ROWS, draw, explore, table
+from tuner.datasets.exploration import MAX_ROWS, draw, explore, table
 
 
 def made_up(

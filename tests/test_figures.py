@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tuner.datasets import Split
-from tuner.evaluation import calibration
+from tuner.evaluation.measures import calibration
 from tuner.figures.calibration import calibration_diagram
 from tuner.figures.confusion import confusion_matrix
 from tuner.figures.sheets import wrong_predictions

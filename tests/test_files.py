@@ -1,4 +1,4 @@
-"""Files are written whole, synced with their folders, and nowhere but in `tuner.files`."""
+"""Files are written whole, synced with their folders, and only by `tuner.runtime.files`."""
 
 import ast
 import errno
@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from tuner import files
+from tuner.runtime import files
 
-PACKAGE = Path(files.__file__).parent
+PACKAGE = Path(files.__file__).parents[1]
 
 EXEMPT = {
-    ("logs.py", "open"): "the log: nothing is read from it that must be there",
-    ("forkserver.py", "os.open"): "the log, as the standard streams of a child",
-    ("locks.py", "os.open"): "a lock: it is worth something only while its process runs",
-    ("locks.py", "link"): "the same",
-    ("cli.py", "os.open"): "the null device, in the place of a reader that is gone",
-    ("streams.py", "os.open"): "the same, in the place of a closed stream",
-    ("image_cache.py", "open_memmap"): "mapped while it is filled, then synced and renamed",
-    ("image_cache.py", "open"): "takes the room of that file",
-    ("packaging.py", "save_model"): "in the trial's own folder, from which it is copied",
+    ("runtime/logs.py", "open"): "the log: nothing is read from it that must be there",
+    ("runtime/forkserver.py", "os.open"): "the log, as the standard streams of a child",
+    ("runtime/locks.py", "os.open"): "a lock: worth something only while its process runs",
+    ("runtime/locks.py", "link"): "the same",
+    ("cli/application.py", "os.open"): "the null device, in the place of a reader that is gone",
+    ("runtime/streams.py", "os.open"): "the same, in the place of a closed stream",
+    ("datasets/image_cache.py", "open_memmap"): "mapped while filled, then synced and renamed",
+    ("datasets/image_cache.py", "open"): "takes the room of that file",
+    ("worker/packaging.py", "save_model"): "in the trial's own folder, from which it is copied",
 }
-"""Calls outside `tuner.files` that may write: each with its reason."""
+"""Calls outside `tuner.runtime.files` that may write: each with its reason."""
 
 WRITERS = {
     "write_text", "write_bytes", "rename", "renames", "hardlink_to", "symlink_to", "savefig",
@@ -36,11 +36,11 @@ WRITERS = {
 """Methods and functions that write to the file they are given, or change its name."""
 
 IN_MEMORY = {
-    ("exploration.py", "save"),
-    ("canvas.py", "savefig"),
-    ("curves.py", "savez"),
-    ("processes.py", "save"),
-    ("draw.py", "save"),
+    ("datasets/exploration.py", "save"),
+    ("figures/canvas.py", "savefig"),
+    ("curves/checkpoints.py", "savez"),
+    ("executors/processes.py", "save"),
+    ("server/draw.py", "save"),
 }
 """Calls of these names that are given an open file, or a stream in memory."""
 
@@ -89,12 +89,12 @@ def found_in(source: str) -> list[str]:
 
 def test_only_one_module_writes() -> None:
     found = {
-        (path.name, what)
+        (path.relative_to(PACKAGE).as_posix(), what)
         for path in PACKAGE.rglob("*.py")
-        if path.name != "files.py"
+        if path != PACKAGE / "runtime" / "files.py"
         for what in found_in(path.read_text(encoding="utf-8"))
     }
-    assert found - EXEMPT.keys() - IN_MEMORY == set(), "write through tuner.files"
+    assert found - EXEMPT.keys() - IN_MEMORY == set(), "write through tuner.runtime.files"
 
 
 @pytest.mark.parametrize(

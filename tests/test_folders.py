@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from tuner.errors import DataError
-from tuner.folders import images_below, judge_left_out, kind_of, natural, refuse_left_out, shown
+from tuner.images.folders import (
+    images_below,
+    judge_left_out,
+    kind_of,
+    natural,
+    refuse_left_out,
+    shown,
+)
 
 
 def image(path: Path, kind: str = "PNG") -> Path:

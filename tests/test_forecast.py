@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tuner.forecast import Forecast
-from tuner.oracle import SearchOracle
-from tuner.schema import HyperbandConfig
-from tuner.space import Space
+from tuner.config.schema import HyperbandConfig
+from tuner.config.space import Space
+from tuner.driver.forecast import Forecast
+from tuner.oracles.oracle import SearchOracle
 from tuner.trial import Objective, Values
 
 Coefficients = tuple[float, float, float, float]

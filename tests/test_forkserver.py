@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner import forkserver
-from tuner.environment import environment
+from tuner.curves.fingerprint import environment
 from tuner.errors import ConfigError, SearchFailed
+from tuner.runtime import forkserver
 
 NOWHERE = Path(os.devnull)
 
@@ -60,7 +60,7 @@ def test_child_ends_when_its_pipe_is_closed_and_prints_to_the_log(tmp_path: Path
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from tuner import forkserver
+from tuner.runtime import forkserver
 import test_forkserver
 
 if __name__ == "__main__":
@@ -101,7 +101,7 @@ def test_imports_that_kill_are_told_of(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
-            from tuner import forkserver
+            from tuner.runtime import forkserver
             from tuner.errors import SearchFailed
             import test_forkserver
 
@@ -133,7 +133,7 @@ def test_children_start_though_tmpdir_is_long(tmp_path: Path) -> None:
         textwrap.dedent("""
             import os, stat
             from multiprocessing import process
-            from tuner import forkserver
+            from tuner.runtime import forkserver
             import test_forkserver
 
             if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from tuner.datasets import digits
 from tuner.errors import ConfigError, DataError
-from tuner.functions import call_loader, find_function
+from tuner.runtime.user_code import call_loader, find_function
 
 
 def test_find_function_returns_the_function() -> None:

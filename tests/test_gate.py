@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuner.gate import Agreement, GateDecision, Measured, decide
-from tuner.schema import GateConfig
+from tuner.config.schema import GateConfig
+from tuner.registry.gate import Agreement, GateDecision, Measured, decide
 
 NAMES = ("cat", "dog")
 LABELS = np.array([0] * 10 + [1] * 10)

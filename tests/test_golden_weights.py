@@ -105,8 +105,8 @@ def test_golden_weights_tell_a_change(few_digits: ImageData) -> None:
 
 
 if __name__ == "__main__":
+    from tuner.config.schema import DataConfig
     from tuner.datasets import images
-    from tuner.schema import DataConfig
 
     config = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
     digits = images.load(config, seed=0)

@@ -9,9 +9,9 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import history, json_tags
 from tuner.errors import StudyError
-from tuner.tracking import DataRecord, Tracker
+from tuner.tracking import history, json_tags
+from tuner.tracking.runs import DataRecord, Tracker
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 

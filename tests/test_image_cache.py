@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tuner.config.schema import DataConfig
 from tuner.datasets import image_cache, image_folder
 from tuner.errors import DataError
-from tuner.schema import DataConfig
 
 
 @pytest.fixture

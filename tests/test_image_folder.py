@@ -12,12 +12,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from tuner import images
+from tuner.config.schema import DataConfig
 from tuner.datasets import LabelledImages, image_folder
 from tuner.datasets import load as load_data
 from tuner.datasets.images import Split
 from tuner.errors import DataError
-from tuner.schema import DataConfig
+from tuner.images import image_files
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +256,7 @@ def test_cache_is_used_until_a_file_changes(
         raise AssertionError("a file was read again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(images, "open_image", refuse)
+        patched.setattr(image_files, "open_image", refuse)
         assert load(root).digest() == digest
     assert len(list(cache.iterdir())) == 1
     Image.new("L", (4, 5), 255).save(root / "train" / "cat" / "bild 0.png")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tuner.drawings import Form, Steps
 from tuner.errors import DataError
-from tuner.images import MAX_PIXELS, Chosen, check, find, read
+from tuner.images.image_files import MAX_PIXELS, Chosen, check, find, read
 
 GREY = (8, 8)
 
@@ -402,7 +402,7 @@ def test_read_enormous_transparent_image_in_bounded_memory(tmp_path: Path) -> No
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from tuner import images\n"
+        "from tuner.images import image_files as images\n"
         "from tuner.drawings import Form\n"
         "form = Form(True, 6.0, 1.5, False)\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SCRIPT = """
 import os, signal, sys
-from tuner import interrupt
+from tuner.runtime import interrupt
 
 interrupt.install()
 seen = []
@@ -33,8 +33,8 @@ print(seen)
 
 
 COMMAND = """
-from tuner import cli
-from tuner.schema import StudyConfig
+from tuner.cli import application as cli
+from tuner.config.schema import StudyConfig
 
 def import_something(composed):
     try:
@@ -67,7 +67,7 @@ def test_signal_that_is_ignored_at_the_start_stays_so() -> None:
     """As under nohup, or in the background of a shell."""
     script = """
 import os, signal
-from tuner import interrupt
+from tuner.runtime import interrupt
 
 numbers = (signal.SIGINT, signal.SIGHUP)
 for number in numbers:

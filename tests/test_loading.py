@@ -23,12 +23,13 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 import tuner
-from tuner import checksums, images
+from tuner.classifier.safe_loading import Classifier
 from tuner.datasets import ImageData
 from tuner.drawings import Steps, measure
 from tuner.errors import UserError
-from tuner.loading import Classifier
-from tuner.registry import Registry
+from tuner.images import image_files
+from tuner.registry.versions import Registry
+from tuner.tracking import checksums
 
 NAME = "digits-classifier"
 
@@ -383,7 +384,7 @@ def test_predict_files_prepares_them(classifier: Classifier, tmp_path: Path) -> 
     drawing = Image.new("L", (80, 60), 255)
     drawing.paste(0, (30, 10, 36, 50))
     drawing.save(path)
-    read = functools.partial(images.read, [path], (8, 8), classifier.form)
+    read = functools.partial(image_files.read, [path], (8, 8), classifier.form)
     predictions = classifier.predict_files([str(path)])
     np.testing.assert_array_equal(predictions.files.images, read().images)
     np.testing.assert_array_equal(

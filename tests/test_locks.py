@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tuner import locks
 from tuner.errors import StudyError
+from tuner.runtime import locks
 
 HOLD = """
 import errno, fcntl, sys
 from pathlib import Path
-from tuner import locks
+from tuner.runtime import locks
 
 def refuse(*_):
     raise OSError(int(sys.argv[3]), "refused")

@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from rich.console import Console
 
-from tuner.logs import logging_to, native_noise_to
+from tuner.runtime.logs import logging_to, native_noise_to
 
 
 def test_mlflow_speaks_to_the_file_alone(
@@ -21,7 +21,7 @@ def test_mlflow_speaks_to_the_file_alone(
     printed = io.StringIO()
     with logging_to(Console(file=printed), tmp_path / "tune.log"):
         logging.getLogger("mlflow.store.db.utils").error("database or disk is full")
-        logging.getLogger("tuner.study").warning("three trials left")
+        logging.getLogger("tuner.driver.loop").warning("three trials left")
     assert logging.getLogger("mlflow").handlers == before
     logged = (tmp_path / "tune.log").read_text()
     assert "ERROR   database or disk is full" in logged

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.checksums import MODEL_FILE
-from tuner.manifest import Manifest, damage, local_folder, model_damage
+from tuner.tracking.checksums import MODEL_FILE
+from tuner.tracking.manifest import Manifest, damage, local_folder, model_damage
 
 
 def _archive(path: Path) -> None:

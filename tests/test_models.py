@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from tuner import training
 from tuner.models import ACTIVATIONS, OPTIMIZERS, SPACES, TRANSFORMS, Limit, cnn, mlp
+from tuner.runtime import tensorflow_setup
 
 # Before any test makes TensorFlow start: afterwards it cannot be set.
-training.set_threads(1)
+tensorflow_setup.set_threads(1)
 
 VALUES: dict[str, Any] = {
     "layers": 2,

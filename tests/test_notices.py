@@ -3,7 +3,7 @@
 import pytest
 from test_config import loaded
 
-from tuner.notices import notices
+from tuner.driver.notices import notices
 
 
 @pytest.mark.parametrize(

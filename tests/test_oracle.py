@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
+from tuner.config.schema import (
+    BayesianConfig,
+    GridConfig,
+    HyperbandConfig,
+    RandomConfig,
+    SearchConfig,
+)
+from tuner.config.space import Space
 from tuner.errors import StudyError
-from tuner.oracle import Proposal, SearchOracle
-from tuner.schema import BayesianConfig, GridConfig, HyperbandConfig, RandomConfig, SearchConfig
-from tuner.space import Space
+from tuner.oracles.oracle import Proposal, SearchOracle
 from tuner.trial import Objective, Values
 
 OBJECTIVE = Objective("val_accuracy", "max")
@@ -576,7 +582,7 @@ def test_resume_drops_torn_line(
     first, second = oracle.ask(), oracle.ask()
     whole = journal.read_bytes()
     journal.write_bytes(whole + torn)
-    with caplog.at_level(logging.WARNING, "tuner.oracle"):
+    with caplog.at_level(logging.WARNING, "tuner.oracles.oracle"):
         resumed = make_oracle(RANDOM)
     assert "torn" in caplog.text
     assert journal.read_bytes() == whole

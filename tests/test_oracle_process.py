@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tuner.config.schema import GridConfig
+from tuner.config.space import Space
 from tuner.errors import SearchFailed, StudyError
-from tuner.oracle import SearchOracle
-from tuner.oracle_process import OracleProcess
-from tuner.schema import GridConfig
-from tuner.space import Space
+from tuner.oracles.oracle import SearchOracle
+from tuner.oracles.process import OracleProcess
 from tuner.trial import Objective
 
 SPACE = Space.parse({"epochs": [1, 2], "batch_size": 32, "width": [8, 16]}, "my.build")

@@ -9,10 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from tuner.config import load, load_explore, load_predict
-from tuner.errors import ConfigError
-from tuner.overrides import quote, quoted, text_keys, with_names_of_layers
-from tuner.schema import (
+from tuner.config.compose import load, load_explore, load_predict
+from tuner.config.overrides import quote, quoted, text_keys, with_names_of_layers
+from tuner.config.schema import (
     DemoConfig,
     ExploreConfig,
     PredictConfig,
@@ -20,6 +19,7 @@ from tuner.schema import (
     ReportConfig,
     StudyConfig,
 )
+from tuner.errors import ConfigError
 
 CONF = Path(__file__).parents[1] / "conf"
 SEARCH = text_keys(StudyConfig)

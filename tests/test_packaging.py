@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner import packaging
 from tuner.datasets import ImageData
 from tuner.drawings import measure
 from tuner.models import SPACES, TRANSFORMS, cnn, mlp
+from tuner.worker import packaging
 
 VALUES = {
     "layers": 1,

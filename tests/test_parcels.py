@@ -4,8 +4,8 @@ from pathlib import Path
 
 from test_curves import make
 
-from tuner.curves import Curve, curve_of
-from tuner.executors.parcels import CheckpointParcel, moved
+from tuner.curves.checkpoints import Curve, curve_of
+from tuner.executors.transfer import CheckpointParcel, moved
 from tuner.trial import TrialRequest
 
 

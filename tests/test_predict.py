@@ -7,9 +7,9 @@ import pytest
 from conftest import FinishedStudy, command
 from PIL import Image
 
-from tuner import checksums
 from tuner.datasets import ImageData
-from tuner.store import connect
+from tuner.tracking import checksums
+from tuner.tracking.tracking_store import connect
 
 NAME = "digits-classifier"
 CHAMPION = f"model=models:/{NAME}@champion"

@@ -15,11 +15,11 @@ import workers_for_tests
 from conftest import SMALL_GRID, FinishedStudy, command
 from test_search import runs, start, wait_for
 
-from tuner import forkserver
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial
 from tuner.executors.processes import ProcessExecutor
+from tuner.runtime import forkserver
 from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
 
 NOWHERE = Path(os.devnull)
@@ -197,7 +197,7 @@ def test_close_ends_the_workers_and_removes_the_files(
 DRIVER = """
 import sys, pathlib
 import workers_for_tests
-from tuner.schema import DataConfig
+from tuner.config.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors.processes import ProcessExecutor
 from tuner.trial import TrialRequest

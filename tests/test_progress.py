@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from tuner.forecast import Forecast
-from tuner.progress import Progress, shown_while_starting
-from tuner.space import Space
+from tuner.config.space import Space
+from tuner.driver.forecast import Forecast
+from tuner.driver.progress import Progress, shown_while_starting
 from tuner.trial import Objective
 from tuner.wording import plural
 

@@ -10,10 +10,12 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import experiment, history, project_folder, references, store, surroundings
+from tuner.classifier import lookup
 from tuner.errors import ConfigError
-from tuner.logged_models import logged_model_id
-from tuner.tracking import DataRecord, Tracker
+from tuner.runtime import surroundings
+from tuner.tracking import experiment, history, project_folder, tracking_store
+from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import DataRecord, Tracker
 
 NAMES = ("a b", "größe", "100%", "100%25", "a#b", "what?", "a;b", 'it\'s "x"', "日本")
 DATA = DataRecord("digits", "d1", "{}", "{}")
@@ -22,11 +24,11 @@ DATA = DataRecord("digits", "d1", "{}", "{}")
 def project(empty_store: Path, folder: Path) -> mlflow.MlflowClient:
     folder.mkdir(parents=True)
     shutil.copy(empty_store, folder / "mlflow.db")
-    return store.connect(uri_of(folder))
+    return tracking_store.connect(uri_of(folder))
 
 
 def uri_of(folder: Path) -> str:
-    return store._sqlite_uri(folder / "mlflow.db")
+    return tracking_store._sqlite_uri(folder / "mlflow.db")
 
 
 def with_trial(client: mlflow.MlflowClient, make_result: MakeResult) -> SimpleNamespace:
@@ -69,10 +71,10 @@ def read_all(client: mlflow.MlflowClient, made: SimpleNamespace, folder: Path) -
     content = history.read_file(client, made.run_id, "confusion_matrix.json")
     assert content is not None
     for name in ("m/1", f"runs:/{made.run_id}/model", f"models:/{made.model_id}"):
-        found = references.find(client, name if ":" in name else f"models:/{name}")
+        found = lookup.find(client, name if ":" in name else f"models:/{name}")
         assert project_folder.local_path(found.location).is_relative_to(folder)
         (target := folder.parent / "target").mkdir(exist_ok=True)
-        assert references.fetch(client, found, "MLmodel", target).exists()
+        assert lookup.fetch(client, found, "MLmodel", target).exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,7 +101,7 @@ def test_default_store_is_found_in_a_folder_of_any_name(
         (folder := tmp_path / str(i) / name).mkdir(parents=True)
         shutil.copy(empty_store, folder / "mlflow.db")
         monkeypatch.chdir(folder)
-        store.connect_to_existing(None).create_experiment("here")
+        tracking_store.connect_to_existing(None).create_experiment("here")
         with sqlite3.connect("mlflow.db") as connection:
             [(found,)] = connection.execute("SELECT name FROM experiments WHERE name='here'")
         assert found == "here"
@@ -127,18 +129,18 @@ def test_files_of_a_folder_elsewhere_are_read_and_written_there(
 
     # What only reads writes nothing, and reads here.
     database = (new / "mlflow.db").read_bytes()
-    client = store.connect_to_existing(uri_of(new))
+    client = tracking_store.connect_to_existing(uri_of(new))
     read_all(client, made, new)
     assert (new / "mlflow.db").read_bytes() == database
     client.log_text(made.run_id, "hello", "note.txt")
     assert len(list(new.rglob("note.txt"))) == 1
 
     # A search writes the new paths down, once.
-    said = store.bring_here(uri_of(new))
+    said = tracking_store.bring_here(uri_of(new))
     assert said is not None
     assert (str(old) in said, str(new) in said) == (True, True)
-    assert store.bring_here(uri_of(new)) is None
-    client = store.connect(uri_of(new))
+    assert tracking_store.bring_here(uri_of(new)) is None
+    client = tracking_store.connect(uri_of(new))
     read_all(client, made, new)
     here = [project_folder.local_path(location) for location in locations(new)]
     ours = [path for path in here if path.is_relative_to(tmp_path)]
@@ -156,13 +158,13 @@ def test_link_to_a_folder_is_no_move(
 ) -> None:
     made = with_trial(project(empty_store, tmp_path / "real"), make_result)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert store.bring_here(uri_of(tmp_path / "link")) is None
+    assert tracking_store.bring_here(uri_of(tmp_path / "link")) is None
     # Moved, with a link left where it was.
     (tmp_path / "link").unlink()
     (tmp_path / "real").rename(tmp_path / "other")
     (tmp_path / "real").symlink_to(tmp_path / "other")
-    assert store.bring_here(uri_of(tmp_path / "other")) is None
-    client = store.connect(uri_of(tmp_path / "other"))
+    assert tracking_store.bring_here(uri_of(tmp_path / "other")) is None
+    client = tracking_store.connect(uri_of(tmp_path / "other"))
     assert history.read_file(client, made.run_id, "evaluation.json") is not None
 
 
@@ -181,7 +183,7 @@ def test_only_what_lies_below_the_old_folder_is_rewritten(
                 (f"theirs {i}", location),
             )
     old.rename(new)
-    assert store.bring_here(uri_of(new))
+    assert tracking_store.bring_here(uri_of(new))
     found = locations(new)
     assert set(kept) <= set(found)
     assert str(new / "theirs") in found
@@ -192,7 +194,7 @@ def test_database_of_others_is_left_alone(empty_store: Path, tmp_path: Path) -> 
     client = project(empty_store, tmp_path / "p1")
     client.create_experiment("theirs")
     (tmp_path / "p1").rename(tmp_path / "p2")
-    assert store.bring_here(uri_of(tmp_path / "p2")) is None
+    assert tracking_store.bring_here(uri_of(tmp_path / "p2")) is None
     assert any(str(tmp_path / "p1") in location for location in locations(tmp_path / "p2"))
 
 
@@ -202,7 +204,7 @@ def test_database_that_was_copied_alone_keeps_naming_the_files_there_are(
     made = with_trial(project(empty_store, tmp_path / "p1"), make_result)
     (tmp_path / "p2").mkdir()
     shutil.copy(tmp_path / "p1" / "mlflow.db", tmp_path / "p2" / "mlflow.db")
-    client = store.connect(uri_of(tmp_path / "p2"))
+    client = tracking_store.connect(uri_of(tmp_path / "p2"))
     read_all(client, made, tmp_path / "p1")
     # But what is new goes beside it.
     run = client.create_run(client.get_experiment_by_name("digits").experiment_id)
@@ -220,7 +222,7 @@ def test_database_that_cannot_be_written_to_is_said(
         )
     before = locations(tmp_path / "p2")
     with pytest.raises(ConfigError, match=r"was moved or copied here .* cannot be written to"):
-        store.bring_here(uri_of(tmp_path / "p2"))
+        tracking_store.bring_here(uri_of(tmp_path / "p2"))
     assert locations(tmp_path / "p2") == before
 
 
@@ -276,7 +278,11 @@ def test_file_that_is_no_store_is_refused_at_once_and_left_as_it_is(
                 connection.execute("DROP TABLE logged_models")
     before = path.read_bytes() if kind not in ("folder", "fifo") else b""
     uri = f"sqlite:///{path}" if given else None
-    for function in (store.connect, store.connect_to_existing, store.bring_here):
+    for function in (
+        tracking_store.connect,
+        tracking_store.connect_to_existing,
+        tracking_store.bring_here,
+    ):
         with pytest.raises(ConfigError) as caught:
             function(uri)
         assert message in str(caught.value)
@@ -298,7 +304,7 @@ def test_what_only_looks_up_makes_no_store(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ConfigError, match=r"There is no tracking store .*the folder in which"):
-        store.connect_to_existing(uri)
+        tracking_store.connect_to_existing(uri)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,14 +16,17 @@ import pytest
 from conftest import FinishedStudy, command, files_gone
 from PIL import Image
 
-from tuner import forkserver, history, promotion, records
-from tuner.config import with_settings
+from tuner.config.compose import with_settings
+from tuner.config.schema import StudyConfig
 from tuner.errors import StudyError
-from tuner.promotion import Challenger, Promotion
-from tuner.registry import Registry
-from tuner.schema import StudyConfig
-from tuner.store import connect
-from tuner.tracking import DataRecord
+from tuner.registry import promotion
+from tuner.registry.promotion import Challenger, Promotion
+from tuner.registry.versions import Registry
+from tuner.runtime import forkserver
+from tuner.study import records
+from tuner.tracking import history
+from tuner.tracking.runs import DataRecord
+from tuner.tracking.tracking_store import connect
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +38,7 @@ COMMON = ("search=grid", "space.layers=1", "space.learning_rate=0.01", "executor
 def studies(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     """Three studies of one trial each, a bad one, a better one and a good one, unregistered."""
     # Models are judged in children of a process that has TensorFlow.
-    forkserver.begin_imports(["tuner.preload"])
+    forkserver.begin_imports(["tuner.worker.preload"])
     folder = tmp_path_factory.mktemp("studies")
     for study, epochs, units in (("bad", 1, 4), ("better", 3, 16), ("good", 12, 64)):
         space = (f"space.epochs={epochs}", f"space.units={units}")
@@ -213,7 +216,7 @@ def test_champion_that_moves_meanwhile_is_judged_again(
 DIES = """
 import os, sys
 from tuner.registry import Registry
-from tuner.store import connect
+from tuner.tracking.tracking_store import connect
 
 client, left = connect(None), int(sys.argv[1])
 write = client.set_registered_model_alias

@@ -27,11 +27,11 @@ from conftest import VALUES, command
 from test_processes import is_alive
 from test_search import runs, start, wait_for
 
+from tuner.config.schema import RayConfig
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, SearchFailed, UnavailableError
 from tuner.executors import MakeRunTrial, cluster, make_run_trial
 from tuner.executors.ray import RayExecutor
-from tuner.schema import RayConfig
 from tuner.trial import (
     Metrics,
     Objective,

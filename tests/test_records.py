@@ -9,11 +9,13 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import history, records, reports
+from tuner import reports
+from tuner.driver.study_folder import EXPERIMENTS_DIR
 from tuner.errors import StudyError
-from tuner.folder import EXPERIMENTS_DIR
 from tuner.reports import comparison_page, gather
-from tuner.tracking import DataRecord, Tracker
+from tuner.study import records
+from tuner.tracking import history
+from tuner.tracking.runs import DataRecord, Tracker
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 SETTINGS = {

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from tuner import forkserver, rehearsal
+from tuner.config.schema import DataConfig, StudyConfig
 from tuner.datasets import ImageData
+from tuner.driver import rehearsal
+from tuner.driver.rehearsal import Rehearsal
 from tuner.errors import DataError, ModelError
-from tuner.rehearsal import Rehearsal
-from tuner.schema import DataConfig, StudyConfig
+from tuner.runtime import forkserver
 from tuner.trial import Objective, WorkerSetup
 
 DIGITS = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
@@ -154,7 +155,7 @@ def load_at_random(config: DataConfig) -> Any:
 
 @pytest.fixture
 def log_file(tmp_path: Path) -> Path:
-    forkserver.begin_imports(["tuner.preload"])
+    forkserver.begin_imports(["tuner.worker.preload"])
     return tmp_path / "log"
 
 

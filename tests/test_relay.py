@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tuner import relay
+from tuner.runtime import relay
 
 
 @pytest.fixture

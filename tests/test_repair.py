@@ -13,14 +13,21 @@ import pytest
 from conftest import MakeResult, command
 from test_study import StartRun, start_run  # noqa: F401
 
-from tuner import checkup, store
-from tuner.checksums import MODEL_FILE, TAG, sha256_of
+from tuner.config.schema import (
+    DataConfig,
+    RandomConfig,
+    RegistryConfig,
+    StudyConfig,
+    TrackingConfig,
+)
+from tuner.driver import checkup
 from tuner.errors import ModelError
-from tuner.logged_models import logged_model_id
-from tuner.oracle import SearchOracle
-from tuner.registry import Registry
-from tuner.schema import DataConfig, RandomConfig, RegistryConfig, StudyConfig, TrackingConfig
-from tuner.tracking import Tracker
+from tuner.oracles.oracle import SearchOracle
+from tuner.registry.versions import Registry
+from tuner.tracking import tracking_store
+from tuner.tracking.checksums import MODEL_FILE, TAG, sha256_of
+from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import Tracker
 
 NAME = "digits-classifier"
 
@@ -296,10 +303,12 @@ def test_commits_are_on_disk_with_their_folder(client: mlflow.MlflowClient) -> N
 def test_store_that_is_removed_is_said_to_be(
     client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
-    store.check_kept(client)
+    tracking_store.check_kept(client)
     (tmp_path / "mlflow.db").unlink()
-    with pytest.raises(store.UnavailableError, match=r"mlflow\.db was removed.*same command"):
-        store.check_kept(client)
+    with pytest.raises(
+        tracking_store.UnavailableError, match=r"mlflow\.db was removed.*same command"
+    ):
+        tracking_store.check_kept(client)
 
 
 SMALL = (
@@ -340,7 +349,7 @@ def test_study_of_which_a_power_cut_left_names_alone_is_made_whole(tmp_path: Pat
     assert fourth.returncode == 0, fourth.stderr
     assert "the tracking store that it was recorded in is gone" in fourth.stdout
     assert "version 1, now champion" in fourth.stdout
-    client = store.connect(f"sqlite:///{tmp_path}/mlflow.db")
+    client = tracking_store.connect(f"sqlite:///{tmp_path}/mlflow.db")
     assert Registry(client, NAME).holder("champion") is not None
     assert _told(tmp_path) == told
 

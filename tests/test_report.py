@@ -16,10 +16,13 @@ import pytest
 from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
-from tuner import files, folder, images, records, reports, search
+from tuner import reports, search
+from tuner.config.space import Space
 from tuner.datasets import ImageData
+from tuner.driver import study_folder
 from tuner.errors import ConfigError, StudyError
-from tuner.history import DataFacts, TrialRecord
+from tuner.evaluation.ties import Ties, accuracy_on_test, find_ties
+from tuner.images import image_files
 from tuner.reports import (
     charts,
     comparison_page,
@@ -34,16 +37,12 @@ from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
 from tuner.reports.importance import MIN_TRIALS, Importance, find_importance
-from tuner.reports.records import (
-    Confusion,
-    Details,
-    OnDrawings,
-    StudyRecord,
-)
-from tuner.space import Space
-from tuner.standing import Standing
-from tuner.ties import Ties, accuracy_on_test, find_ties
-from tuner.tracking import DataRecord, Tracker
+from tuner.reports.records import Confusion, Details, OnDrawings, StudyRecord
+from tuner.runtime import files
+from tuner.study import records
+from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.standing import Standing
 from tuner.trial import Objective, TrialFailure
 
 SPACE = {
@@ -671,13 +670,13 @@ def test_drawings_are_measured_where_there_are_a_model_and_classes(
     make_run: MakeRun, client: mlflow.MlflowClient, drawings: Path
 ) -> None:
     run_id, model_id = make_run()
-    chosen = images.find(drawings)
+    chosen = image_files.find(drawings)
     found = on_drawings.measure(chosen, run_id, client.tracking_uri)
     assert found is not None
     # The stray one says no class.
     assert found.num_files == 30
     assert 0 < found.num_right <= 30
-    stray = images.find(drawings / "unknown.png")
+    stray = image_files.find(drawings / "unknown.png")
     assert on_drawings.measure(stray, run_id, client.tracking_uri) is None
     client.delete_logged_model(model_id)
     shutil.rmtree("mlruns")
@@ -692,7 +691,7 @@ def test_search_does_not_fail_for_want_of_a_report(
 ) -> None:
     files.write(tmp_path / "study.json", '{"study_id": "id-1"}')
     uri = "sqlite:///my runs.db"
-    assert search._report(client, tracker, folder.StudyFolder(tmp_path), uri) is None
+    assert search._report(client, tracker, study_folder.StudyFolder(tmp_path), uri) is None
     assert "The report could not be made (Study 'first' has no finished trial" in caplog.text
     again = f"-m tuner.report study={tmp_path.name} 'tracking.uri={uri}'"
     assert again in caplog.text

@@ -16,7 +16,8 @@ PAGE = """
 import signal, sys, threading
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
-from tuner import cli, interrupt
+from tuner.cli import application as cli
+from tuner.runtime import interrupt
 from tuner.server import addresses, running
 from tuner.server.guard import Guard, Limits
 from tuner.server.work import Work

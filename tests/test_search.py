@@ -346,7 +346,7 @@ def test_champion_serves_raw_images_in_a_new_process(finished_study: FinishedStu
     script = """
 import sys
 import mlflow
-from tuner.schema import DataConfig
+from tuner.config.schema import DataConfig
 from tuner.datasets import images
 model = mlflow.pyfunc.load_model("models:/digits-classifier@champion")
 data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuner.dimensions import Choice, Dimension, Fixed, Range
+from tuner.config.hyperparameters import Choice, Dimension, Fixed, Range
+from tuner.config.space import Space
 from tuner.errors import ConfigError
 from tuner.models import ACTIVATIONS, LIMITS, OPTIMIZERS, SPACES, TRANSFORMS, Limit
-from tuner.space import Space
 from tuner.trial import Value, Values
 
 MLP = "tuner.models.mlp.build"

@@ -6,9 +6,9 @@ import mlflow
 import pytest
 from conftest import MakeResult
 
-from tuner import history, standing, store
-from tuner.logged_models import logged_model_id
-from tuner.tracking import DataRecord, Tracker
+from tuner.tracking import history, standing, tracking_store
+from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import DataRecord, Tracker
 
 LINES = [
     "Best of 1 trials: 0000",
@@ -34,7 +34,7 @@ def tracker(client: mlflow.MlflowClient, make_result: MakeResult) -> Tracker:
 
 def register(client: mlflow.MlflowClient, run_id: str) -> None:
     model_id = logged_model_id(client, run_id)
-    with store.as_default(client):
+    with tracking_store.as_default(client):
         client.create_model_version("m", f"models:/{model_id}", run_id, model_id=model_id)
 
 

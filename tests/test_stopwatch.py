@@ -2,8 +2,8 @@
 
 import pytest
 
-from tuner import stopwatch
-from tuner.stopwatch import Stopwatch
+from tuner.runtime import stopwatch
+from tuner.runtime.stopwatch import Stopwatch
 
 
 @pytest.fixture

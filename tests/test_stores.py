@@ -17,7 +17,7 @@ from servers_for_tests import free_port, mlflow_serves
 from test_search import start, wait_for
 
 from tuner.errors import UnavailableError
-from tuner.store import connect
+from tuner.tracking.tracking_store import connect
 
 pytestmark = pytest.mark.slow
 

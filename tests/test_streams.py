@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner import streams
+from tuner.runtime import streams
 
-MEND = "from tuner import streams; streams.mend(); "
+MEND = "from tuner.runtime import streams; streams.mend(); "
 
 
 def run(shell: str, code: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -13,20 +13,20 @@ import pytest
 from conftest import MakeResult
 from rich.console import Console
 
-from tuner import files
-from tuner.curve_store import CurveStore
+from tuner.config.schema import CurvesConfig, GridConfig
+from tuner.config.space import Space
+from tuner.curves.store import CurveStore
+from tuner.driver.forecast import Forecast
+from tuner.driver.loop import Study
+from tuner.driver.progress import Progress
+from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
 from tuner.executors import Beside, Executor
 from tuner.executors.serial import SerialExecutor
-from tuner.folder import StudyFolder
-from tuner.forecast import Forecast
-from tuner.oracle import SearchOracle
-from tuner.progress import Progress
-from tuner.registry import Registry
-from tuner.schema import CurvesConfig, GridConfig
-from tuner.space import Space
-from tuner.study import Study
-from tuner.tracking import DataRecord, Tracker
+from tuner.oracles.oracle import SearchOracle
+from tuner.registry.versions import Registry
+from tuner.runtime import files
+from tuner.tracking.runs import DataRecord, Tracker
 from tuner.trial import (
     Objective,
     OnEpoch,
@@ -255,7 +255,7 @@ def test_trial_recorded_but_not_told_is_counted(
     client.delete_run(last.info.run_id)
     second = start_run()
     caplog.clear()
-    with caplog.at_level("INFO", "tuner.progress"):
+    with caplog.at_level("INFO", "tuner.driver.progress"):
         second.study.run()
     assert [line.split("  ")[0] for line in caplog.messages] == ["trial 0004 (5 of 5)"]
 
@@ -274,7 +274,7 @@ def test_curve_of_a_trial_recorded_but_not_told_is_as_good_as_the_trial(
     forget_from(tmp_path, "0001")
     second = start_run()
     second.study.run()
-    monkeypatch.setattr("tuner.curve_store.NUM_BEST", 2)
+    monkeypatch.setattr("tuner.curves.store.NUM_BEST", 2)
     second.study.finish()
     assert second.trained == []
     curves = tmp_path / "experiments" / "first" / "curves"
@@ -422,7 +422,7 @@ def test_best_models_alone_are_kept(
     client: mlflow.MlflowClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tuner.study.NUM_BEST", 2)
+    monkeypatch.setattr("tuner.driver.loop.NUM_BEST", 2)
     run = start_run(log_models="best")
     run.study.run()
     logged = {m.source_run_id: Path(m.artifact_location) for m in _models(client)}
@@ -448,7 +448,7 @@ class BackwardExecutor(SerialExecutor):
 def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
     start_run: StartRun, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("study", "curve_store"):
+    for module in ("driver.loop", "curves.store"):
         monkeypatch.setattr(f"tuner.{module}.NUM_BEST", 1)
     directories: dict[str, Path] = {}
     run = start_run(make_executor=BackwardExecutor, log_models="best")
@@ -476,7 +476,7 @@ def test_models_in_use_are_kept(
     make_result: MakeResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tuner.study.NUM_BEST", 2)
+    monkeypatch.setattr("tuner.driver.loop.NUM_BEST", 2)
     run = start_run(log_models="best")
     run.study.run()
     tracker = run.study._tracker

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tuner import surroundings
 from tuner.errors import ConfigError
+from tuner.runtime import surroundings
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_module_is_configured_once_whoever_imports_it(
 
 ODD = """
 import json, sys
-from tuner import surroundings
+from tuner.runtime import surroundings
 surroundings.check()
 surroundings.prepare()
 import keras, matplotlib, tensorflow as tf

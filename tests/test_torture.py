@@ -10,7 +10,7 @@ from rich.console import Console
 from torture.faults import Signal
 from torture.run import Score, differences, torture
 from torture.study import Place, Record, Trial
-from tuner.folder import StudyFolder
+from tuner.driver.study_folder import StudyFolder
 
 QUICK = ("SIGKILL to the driver", "SIGKILL to a worker", "flipped bit in a checkpoint")
 

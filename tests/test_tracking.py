@@ -17,11 +17,11 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from tuner import tracking
 from tuner.errors import ConfigError, UnavailableError
-from tuner.logged_models import logged_model_id
-from tuner.store import connect, resolve_uri
-from tuner.tracking import DataRecord, Tracker
+from tuner.tracking import runs
+from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.tracking_store import connect, resolve_uri
 from tuner.trial import TrialFailure
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
@@ -77,7 +77,7 @@ def test_open_trial_makes_a_nested_run(client: mlflow.MlflowClient) -> None:
 def test_log_epoch_writes_what_came_within_a_second_together(
     client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "LIVE_SECONDS", 3600)
+    monkeypatch.setattr(runs, "LIVE_SECONDS", 3600)
     tracker = open_tracker(client)
     run_id = tracker.open_trial("0000", VALUES, {}).run_id
     for epoch in (1, 2, 3):
@@ -90,7 +90,7 @@ def test_log_epoch_writes_what_came_within_a_second_together(
 def test_log_epoch_counts_steps_from_one(
     client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "LIVE_SECONDS", 0)
+    monkeypatch.setattr(runs, "LIVE_SECONDS", 0)
     tracker = open_tracker(client)
     run_id = tracker.open_trial("0000", VALUES, {}).run_id
     tracker.log_epoch("0000", 1, {"loss": 0.5, "val_accuracy": 0.7})
@@ -277,7 +277,7 @@ def test_runs_that_a_killed_process_had_only_begun_are_completed(
 def test_reopened_study_finds_its_runs(
     client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "LIVE_SECONDS", 0)
+    monkeypatch.setattr(runs, "LIVE_SECONDS", 0)
     before = open_tracker(client)
     before.open_trial("0000", VALUES, {})
     before.finish_trial(make_result("0000"))

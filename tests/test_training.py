@@ -18,10 +18,11 @@ import tensorflow as tf
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.models import mlp
-from tuner.training import streamed
+from tuner.runtime import tensorflow_setup
+from tuner.training import keras_loop
 
 # Before any test makes TensorFlow start: afterwards it cannot be set.
-training.set_threads(1)
+tensorflow_setup.set_threads(1)
 
 VALUES = {
     "layers": 1,
@@ -42,7 +43,7 @@ TEN = Split(np.tile(np.arange(10, dtype=np.uint8)[:, None, None], (1, 2, 2)), np
 
 FRESH_PROCESS = """
 from test_training import ENGINES, digest, fitted
-from tuner.schema import DataConfig
+from tuner.config.schema import DataConfig
 from tuner.datasets import load
 data = load(DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15), seed=0)
 # In another order, too.
@@ -83,27 +84,27 @@ def cross_entropy(model: Any, split: Split) -> float:
 
 @pytest.mark.parametrize("num_images", [1, 10, 1000])
 def test_order_holds_every_image_once(num_images: int) -> None:
-    order = np.asarray(streamed.order(num_images, 0, 1))
+    order = np.asarray(keras_loop.order(num_images, 0, 1))
     assert sorted(order.tolist()) == list(range(num_images))
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (0, 2), (2**31 - 1, 1)])
 def test_order_follows_from_seed_and_epoch(seed: int, epoch: int) -> None:
-    order = np.asarray(streamed.order(100, seed, epoch)).tolist()
-    assert order == np.asarray(streamed.order(100, seed, tf.constant(epoch))).tolist()
-    assert order != np.asarray(streamed.order(100, 0, 1)).tolist()
+    order = np.asarray(keras_loop.order(100, seed, epoch)).tolist()
+    assert order == np.asarray(keras_loop.order(100, seed, tf.constant(epoch))).tolist()
+    assert order != np.asarray(keras_loop.order(100, 0, 1)).tolist()
 
 
 def test_order_ignores_global_random_state() -> None:
     training.seed_everything(1)
-    before = np.asarray(streamed.order(100, 0, 1)).tolist()
+    before = np.asarray(keras_loop.order(100, 0, 1)).tolist()
     training.seed_everything(2)
-    assert np.asarray(streamed.order(100, 0, 1)).tolist() == before
+    assert np.asarray(keras_loop.order(100, 0, 1)).tolist() == before
 
 
 def epochs_of_batches(epochs: int, seed: int, initial_epoch: int = 0) -> list[list[list[int]]]:
     """Return the labels in every batch of every epoch of `TEN`, four a batch."""
-    batches = list(streamed.batches(TEN, epochs, 4, seed, initial_epoch))
+    batches = list(keras_loop.batches(TEN, epochs, 4, seed, initial_epoch))
     labels = [batch_labels.numpy().tolist() for _, batch_labels in batches]
     return [labels[i : i + 3] for i in range(0, len(labels), 3)]
 
@@ -116,7 +117,7 @@ def test_batches_hold_every_image_once_an_epoch() -> None:
 
 
 def test_batches_keep_images_with_their_labels() -> None:
-    for images, labels in streamed.batches(TEN, 2, 4, 5, 0):
+    for images, labels in keras_loop.batches(TEN, 2, 4, 5, 0):
         assert images.numpy()[:, 0, 0].tolist() == labels.numpy().tolist()
         assert images.dtype == tf.uint8
 
@@ -305,9 +306,9 @@ def test_seed_everything_decides_the_first_weights(few_digits: ImageData) -> Non
 
 def test_set_threads_twice_is_allowed_until_they_differ() -> None:
     tf.constant(1)
-    training.set_threads(1)
+    tensorflow_setup.set_threads(1)
     with pytest.raises(RuntimeError, match="cannot be modified after initialization"):
-        training.set_threads(3)
+        tensorflow_setup.set_threads(3)
     assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 
 

@@ -9,11 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 from test_folder import config
 
-from tuner import plain_yaml, trust
-from tuner.config import to_dict, with_settings
+from tuner.config.compose import to_dict, with_settings
+from tuner.config.schema import StudyConfig
 from tuner.errors import ConfigError, StudyError
 from tuner.models import SPACES
-from tuner.schema import StudyConfig
+from tuner.study import trust
+from tuner.tracking import plain_yaml
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -185,6 +186,10 @@ def test_nothing_but_glassys_own_functions_needs_no_word() -> None:
         if line.strip().startswith("_target_: ") and path.stem != "custom"
     ]
     assert sorted(targets) == sorted([*trust.LOADERS, *SPACES])
-    for loader in ("tuner.forkserver.call", "tuner.datasets.npz.read", "tuner.search.main"):
+    for loader in (
+        "tuner.runtime.forkserver.call",
+        "tuner.datasets.npz.read",
+        "tuner.search.main",
+    ):
         with pytest.raises(ConfigError, match=r"data\._target_"):
             check(config("study=first", f"data._target_={loader}"))

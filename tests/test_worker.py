@@ -15,10 +15,11 @@ from conftest import ARTIFACTS, VALUES
 from mlflow.models import Model
 from PIL import Image
 
-from tuner import evaluation, interrupt
-from tuner.curves import Curve
+from tuner.curves.checkpoints import Curve
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
+from tuner.evaluation import measures
+from tuner.runtime import interrupt
 from tuner.trial import (
     CheckpointSetup,
     Metrics,
@@ -29,7 +30,7 @@ from tuner.trial import (
     TrialResult,
     WorkerSetup,
 )
-from tuner.worker import Worker
+from tuner.worker.worker import Worker
 
 MLP = "tuner.models.mlp.build"
 
@@ -158,7 +159,7 @@ def test_logged_model_is_the_one_that_was_measured(
     probabilities = model.predict(few_digits.test.images)
     assert probabilities.dtype == np.float32
     assert probabilities.shape == (80, 10)
-    result = evaluation.evaluate(probabilities, few_digits.test.labels)
+    result = measures.evaluate(probabilities, few_digits.test.labels)
     assert result.accuracy == trained.test["test_accuracy"]
     assert result.loss == pytest.approx(trained.test["test_loss"], abs=1e-6)
     table = json.loads(Path(trained.files.artifacts[1]).read_text())

@@ -32,9 +32,9 @@ from rich.console import Console
 
 from torture.run import differences
 from torture.study import NAME, Place, Process, Record, Unclear, check_end, record
-from tuner.checksums import MODEL_FILE, TAG, sha256_of
-from tuner.manifest import Manifest, damage, local_folder
 from tuner.names import FILES as FILES_TAG
+from tuner.tracking.checksums import MODEL_FILE, TAG, sha256_of
+from tuner.tracking.manifest import Manifest, damage, local_folder
 
 T = TypeVar("T")
 

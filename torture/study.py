@@ -13,7 +13,7 @@ from typing import Any
 
 import mlflow
 
-from tuner.folder import StudyFolder
+from tuner.driver.study_folder import StudyFolder
 
 NAME = "tortured"
 NUM_TRIALS = 24

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.loading import Classifier, load
+    from tuner.classifier.safe_loading import Classifier, load
 
 __all__ = ["Classifier", "load"]
 
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what is public only when it is asked for: MLflow and TensorFlow take seconds."""
     if name in __all__:
-        from tuner import loading
+        from tuner.classifier import safe_loading
 
-        return getattr(loading, name)
+        return getattr(safe_loading, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tuner import cli
-from tuner.config import load_demo
+from tuner.cli import application
+from tuner.config.compose import load_demo
+from tuner.config.schema import DemoConfig, module_names
 from tuner.escapes import visible
-from tuner.schema import DemoConfig, module_names
 
 HELD_UPLOADS = 4
 """How many uploads of the largest size may be in hand at once."""
@@ -19,7 +19,7 @@ HELD_UPLOADS = 4
 def main(composed: DictConfig) -> None:
     """Load a model and show its page until Ctrl-C."""
     config = load_demo(composed)
-    from tuner.logs import native_noise_to
+    from tuner.runtime.logs import native_noise_to
     from tuner.server import addresses
 
     # Taken before the long work.
@@ -29,16 +29,20 @@ def main(composed: DictConfig) -> None:
         with native_noise_to(Path(os.devnull)):
             from PIL import Image
 
-            from tuner import loading, references, runtime, store
+            from tuner.classifier import lookup, safe_loading
+            from tuner.runtime import tensorflow_setup
             from tuner.server import draw
             from tuner.server.guard import Guard, Limits
             from tuner.server.running import serve
             from tuner.server.work import Work
+            from tuner.tracking import tracking_store
 
-            runtime.check_flags()
+            tensorflow_setup.check_flags()
             uri = config.tracking.uri
-            model = config.model or references.only_registered(store.connect_to_existing(uri))
-            classifier = loading.load(
+            model = config.model or lookup.only_registered(
+                tracking_store.connect_to_existing(uri)
+            )
+            classifier = safe_loading.load(
                 model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
             )
         # What a visitor sends must not write to the terminal: refused as larger ones are.
@@ -59,8 +63,8 @@ def main(composed: DictConfig) -> None:
         try:
             serve(page, listener)
         finally:
-            work.end(cli.INTERRUPTED)
+            work.end(application.INTERRUPTED)
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/demo", DemoConfig)
+    application.run(main, "commands/demo", DemoConfig)

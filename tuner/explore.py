@@ -5,16 +5,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.table import Table
 
-from tuner import cli, terminal
-from tuner.config import load_explore
+from tuner.cli import application
+from tuner.config.compose import load_explore
+from tuner.config.schema import ExploreConfig
 from tuner.escapes import visible
-from tuner.schema import ExploreConfig
+from tuner.runtime import terminal
 
 
 def main(composed: DictConfig) -> None:
     """Print what is in a data set, and draw it."""
     config = load_explore(composed)
-    from tuner import datasets, exploration
+    from tuner import datasets
+    from tuner.datasets import exploration
 
     data = datasets.load(config.data, config.seed)
     if not config.data._target_.startswith("tuner.datasets."):
@@ -34,4 +36,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "explore", ExploreConfig)
+    application.run(main, "explore", ExploreConfig)

@@ -11,14 +11,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from tuner import cli, terminal
-from tuner.config import load_predict, to_dict
+from tuner.cli import application
+from tuner.config.compose import load_predict, to_dict
+from tuner.config.schema import PredictConfig, module_names
 from tuner.escapes import visible
-from tuner.schema import PredictConfig, module_names
+from tuner.runtime import terminal
 from tuner.wording import plural
 
 if TYPE_CHECKING:
-    from tuner.loading import FilePredictions
+    from tuner.classifier.safe_loading import FilePredictions
 
 SHEET = Path("predictions.png")
 """What `show=true` writes, into the current folder."""
@@ -30,21 +31,24 @@ MAX_MATRIX_CLASSES = 20
 def main(composed: DictConfig) -> None:
     """Print what a model takes each image file for, and how often it is right."""
     config = load_predict(composed)
-    from tuner import folders, images
-    from tuner.logs import native_noise_to
+    from tuner.images import folders, image_files
+    from tuner.runtime.logs import native_noise_to
 
-    chosen = images.check(images.find(Path(config.images)))
+    chosen = image_files.check(image_files.find(Path(config.images)))
     with native_noise_to(Path(os.devnull)):
-        from tuner import drawings, loading, references, runtime, store
+        from tuner import drawings
+        from tuner.classifier import lookup, safe_loading
+        from tuner.runtime import tensorflow_setup
+        from tuner.tracking import tracking_store
 
-        runtime.check_flags()
+        tensorflow_setup.check_flags()
         uri = config.tracking.uri
-        model = config.model or references.only_registered(store.connect_to_existing(uri))
-        classifier = loading.load(
+        model = config.model or lookup.only_registered(tracking_store.connect_to_existing(uri))
+        classifier = safe_loading.load(
             model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
         )
         steps = drawings.Steps(**to_dict(config.prepare))
-        files = images.read(
+        files = image_files.read(
             chosen.paths, classifier.image_shape, classifier.form, steps, may_leave_out=True
         )
         predictions = classifier.predict_read(files)
@@ -86,8 +90,8 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
 
     A file without ink is not right, and in no column of the matrix.
     """
-    from tuner import evaluation
     from tuner.datasets import class_folders
+    from tuner.evaluation import measures
 
     class_names, files = predictions.classes, predictions.files
     said = class_folders.true_classes(files.paths, root, class_names)
@@ -97,7 +101,7 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
     judged = np.flatnonzero(known & files.has_ink)
     labels = np.array([class_names.index(str(said[i])) for i in judged], np.int64)
     predicted = predictions.probabilities[judged].argmax(axis=1)
-    confusion = evaluation.confusion_matrix(labels, predicted, len(class_names))
+    confusion = measures.confusion_matrix(labels, predicted, len(class_names))
     num_known, hits = int(known.sum()), int(np.trace(confusion))
     num_blank = num_known - len(judged)
     blank = f" ({num_blank} without ink)" if num_blank else ""
@@ -117,4 +121,4 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/predict", PredictConfig)
+    application.run(main, "commands/predict", PredictConfig)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, terminal
-from tuner.config import load_promote, with_settings
+from tuner.cli import application
+from tuner.config.compose import load_promote, with_settings
+from tuner.config.schema import PromoteConfig, module_names
 from tuner.errors import ConfigError, StudyError
 from tuner.escapes import message
-from tuner.schema import PromoteConfig, module_names
+from tuner.runtime import terminal
 
 if TYPE_CHECKING:
     import mlflow
@@ -21,24 +22,27 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     """Judge a trial's model against the champion, or roll the champion back."""
     config = load_promote(composed)
-    from tuner import forkserver, runtime
-    from tuner.logs import native_noise_to
+    from tuner.runtime import forkserver, tensorflow_setup
+    from tuner.runtime.logs import native_noise_to
 
     console = terminal.console(soft_wrap=True)
     with native_noise_to(Path(os.devnull)):
         if not config.rollback:
-            forkserver.begin_imports(["tuner.preload"])
-        from tuner import store
+            forkserver.begin_imports(["tuner.worker.preload"])
+        from tuner.tracking import tracking_store
 
-        runtime.check_flags()
-        client = store.connect_to_existing(config.tracking.uri)
+        tensorflow_setup.check_flags()
+        client = tracking_store.connect_to_existing(config.tracking.uri)
         said = _roll_back(client, config) if config.rollback else _promote(client, config)
     console.print(message(said))
 
 
 def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
-    from tuner import history, names, promotion, records, refit, trust
-    from tuner.tracking import DataRecord
+    from tuner import names
+    from tuner.registry import promotion, refit
+    from tuner.study import records, trust
+    from tuner.tracking import history
+    from tuner.tracking.runs import DataRecord
 
     if config.run is not None:
         trial = records.find_trial(client, config.run)
@@ -73,8 +77,8 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
 
 
 def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
-    from tuner import aliases
-    from tuner.registry import Registry
+    from tuner.config import aliases
+    from tuner.registry.versions import Registry
 
     alias = config.registry["alias"] or aliases.DEFAULT
     name = config.registry["name"]
@@ -97,4 +101,4 @@ def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/promote", PromoteConfig)
+    application.run(main, "commands/promote", PromoteConfig)

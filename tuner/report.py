@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, terminal
-from tuner.config import load_report
+from tuner.cli import application
+from tuner.config.compose import load_report
+from tuner.config.schema import ReportConfig
 from tuner.escapes import visible
-from tuner.schema import ReportConfig
+from tuner.runtime import terminal
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     """Make the report of a study, or of all studies of an experiment."""
     config = load_report(composed)
-    from tuner import folders, images, records, reports, store
-    from tuner.logs import native_noise_to
+    from tuner import reports
+    from tuner.images import folders, image_files
+    from tuner.runtime.logs import native_noise_to
+    from tuner.study import records
+    from tuner.tracking import tracking_store
 
     drawings = None
     if config.drawings is not None:
-        drawings = images.check(images.find(Path(config.drawings), "drawings"))
+        drawings = image_files.check(image_files.find(Path(config.drawings), "drawings"))
         folders.judge_left_out(drawings.left_out, drawings.num_files, drawings.root)
-    client = store.connect_to_existing(config.tracking.uri)
+    client = tracking_store.connect_to_existing(config.tracking.uri)
     experiment = config.tracking.experiment
     where = "all experiments" if experiment is None else f"experiment {experiment}"
     compared = None
@@ -51,9 +55,10 @@ def main(composed: DictConfig) -> None:
 
 def _path(config: ReportConfig, run: Run | None) -> Path:
     """Return where the report goes; that of somebody else's study replaces none of ours."""
-    from tuner import history, records
-    from tuner.folder import EXPERIMENTS_DIR
+    from tuner.driver.study_folder import EXPERIMENTS_DIR
     from tuner.reports import REPORT
+    from tuner.study import records
+    from tuner.tracking import history
 
     if config.output is not None:
         return Path(config.output)
@@ -81,4 +86,4 @@ def _print_models(compared: Sequence[Compared]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "commands/report", ReportConfig)
+    application.run(main, "commands/report", ReportConfig)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from tuner import cli, commands, interrupt, names, passwords, terminal
-from tuner.config import flatten, load, to_dict
-from tuner.errors import DataError, GlassyError, ModelError
-from tuner.escapes import encodable
-from tuner.schema import (
+from tuner import names, passwords
+from tuner.cli import application
+from tuner.config import printed_commands
+from tuner.config.compose import flatten, load, to_dict
+from tuner.config.schema import (
     GridConfig,
     HyperbandConfig,
     ProcessesConfig,
@@ -28,21 +28,24 @@ from tuner.schema import (
     SerialConfig,
     StudyConfig,
 )
+from tuner.errors import DataError, GlassyError, ModelError
+from tuner.escapes import encodable
+from tuner.runtime import interrupt, terminal
 
 if TYPE_CHECKING:
     import mlflow
     from rich.console import Console
     from rich.status import Status
 
-    from tuner.curve_store import CurveStore
+    from tuner.config.engine import Engine
+    from tuner.curves.identity import Identity
+    from tuner.curves.store import CurveStore
     from tuner.datasets import ImageData
-    from tuner.engine import Engine
+    from tuner.driver.rehearsal import Rehearsal
+    from tuner.driver.study_folder import StudyFolder
     from tuner.executors import Executor
-    from tuner.folder import StudyFolder
-    from tuner.identity import Identity
-    from tuner.oracle_process import OracleProcess
-    from tuner.rehearsal import Rehearsal
-    from tuner.tracking import DataRecord, Tracker
+    from tuner.oracles.process import OracleProcess
+    from tuner.tracking.runs import DataRecord, Tracker
 
 # Everything heavy is imported where it is needed: --help and --cfg answer at once.
 
@@ -52,17 +55,17 @@ logger = logging.getLogger("tuner.search")
 def main(composed: DictConfig) -> None:
     """Run one study, or go on with it."""
     config = load(composed)
-    from tuner import folder
+    from tuner.driver import study_folder
 
-    arguments = commands.arguments()
-    name = config.study or folder.make_name(config)
+    arguments = printed_commands.arguments()
+    name = config.study or study_folder.make_name(config)
     console = terminal.console(soft_wrap=True)
     try:
         console.print(f"study {name}")
         _search(config, name, arguments, console)
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupt.is_cause_of(error):
-            command = commands.resume(arguments, None if config.study else name)
+            command = printed_commands.resume(arguments, None if config.study else name)
             console.print(f"Interrupted. To resume after the last finished trial:\n  {command}")
             if passwords.STARS in command:
                 console.print(f"  (with the password in place of {passwords.STARS})")
@@ -71,19 +74,19 @@ def main(composed: DictConfig) -> None:
 
 def _search(config: StudyConfig, name: str, arguments: list[str], console: Console) -> None:
     """Run a study, unless it is finished."""
-    from tuner import folder
-    from tuner.progress import shown_while_starting
+    from tuner.driver import study_folder
+    from tuner.driver.progress import shown_while_starting
 
     # What is shown and written from here on has no password in it.
     uri, shown = config.tracking.uri, passwords.hide(config.tracking.uri or "")
     config = dataclasses.replace(
         config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
     )
-    existing = folder.find(name, config)
+    existing = study_folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
         missing = _missing(config, uri, existing)
         if missing is None:
-            from tuner import standing
+            from tuner.tracking import standing
 
             console.print("It is finished: there is nothing left to train.")
             state, alias = existing.state, config.registry.alias
@@ -108,21 +111,24 @@ def _prepare(
     waiting: Status,
 ) -> None:
     """Check what a search needs, and run it."""
-    from tuner import folder, forkserver, garbage
+    from tuner.driver import study_folder
     from tuner.errors import FolderGone
-    from tuner.logs import logging_to, native_noise_to
+    from tuner.runtime import forkserver, gc_pauses
+    from tuner.runtime.logs import logging_to, native_noise_to
 
-    with native_noise_to(Path(os.devnull)), garbage.kept():
+    with native_noise_to(Path(os.devnull)), gc_pauses.kept():
         # First, because it takes longest, and all else here goes on beside it.
-        forkserver.begin_imports(["tuner.preload"])
-        from tuner import datasets, experiment, runtime, store
-        from tuner.engine import choose
-        from tuner.environment import environment
-        from tuner.functions import is_ours
-        from tuner.identity import Identity
-        from tuner.registry import Registry
+        forkserver.begin_imports(["tuner.worker.preload"])
+        from tuner import datasets
+        from tuner.config.engine import choose
+        from tuner.curves.fingerprint import environment
+        from tuner.curves.identity import Identity
+        from tuner.registry.versions import Registry
+        from tuner.runtime import tensorflow_setup
+        from tuner.runtime.user_code import is_ours
+        from tuner.tracking import experiment, tracking_store
 
-        runtime.check_flags()
+        tensorflow_setup.check_flags()
         if isinstance(config.executor, SerialConfig) and not is_ours(config.data._target_):
             # In a child, because a loader may start TensorFlow, which trials set up here.
             data = forkserver.call(datasets.load, config.data, config.seed)
@@ -135,18 +141,18 @@ def _prepare(
         # In a child, because a model's module imports TensorFlow.
         facts = forkserver.call(environment, config.model_function)
         identity = Identity.of(data, facts)
-        chosen = choose(config, data, facts["devices"])
+        chosen = choose(config, data.num_bytes, facts["devices"])
         # Last, because it makes the database.
-        if moved := store.bring_here(uri):
+        if moved := tracking_store.bring_here(uri):
             console.print(moved, markup=False)
-        client = store.connect(uri)
+        client = tracking_store.connect(uri)
         experiment_name = experiment.name_of(
             client, config.tracking.experiment, config.data.name
         )
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
     with (
-        folder.hold(name, config, arguments, identity) as held,
+        study_folder.hold(name, config, arguments, identity) as held,
         logging_to(console, held.log_file),
         native_noise_to(held.log_file),
     ):
@@ -192,7 +198,7 @@ def _prepare(
             if not isinstance(error, FolderGone):
                 # Else whatever could not be found or written first would be told instead.
                 held.check_held()
-                store.check_kept(client)
+                tracking_store.check_kept(client)
             error.add_note(f"The traceback is in {held.log_file}.")
             raise
 
@@ -213,14 +219,16 @@ def _run(
     waiting: Status,
 ) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner import closing, exploration, promotion, refit
+    from tuner.datasets import exploration
+    from tuner.driver import closing
+    from tuner.driver.forecast import Forecast
+    from tuner.driver.loop import Study
+    from tuner.driver.notices import notices
+    from tuner.driver.progress import Progress
     from tuner.errors import SearchFailed
-    from tuner.forecast import Forecast
-    from tuner.notices import notices
-    from tuner.progress import Progress
-    from tuner.study import Study
-    from tuner.ties import find_ties
-    from tuner.tracking import Tracker
+    from tuner.evaluation.ties import find_ties
+    from tuner.registry import promotion, refit
+    from tuner.tracking.runs import Tracker
     from tuner.wording import plural
 
     space, objective, search = config.searched_space(), config.objective, config.search
@@ -310,14 +318,15 @@ def _run(
 
 def _missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str | None:
     """Say what a finished study claims that is gone or damaged, if that can be seen."""
-    from tuner import checkup, store
+    from tuner.driver import checkup
+    from tuner.tracking import tracking_store
 
     try:
-        store.check_is_there(uri)
+        tracking_store.check_is_there(uri)
     except GlassyError:
         return "the tracking store that it was recorded in is gone"
     try:
-        client = store.connect_to_existing(uri)
+        client = tracking_store.connect_to_existing(uri)
         return checkup.find_missing(client, config, existing.state.study_id)
     except GlassyError as error:
         logger.debug("Whether all of it is still there could not be seen: %s", error)
@@ -342,7 +351,7 @@ def _withdraw(client: mlflow.MlflowClient, tracker: Tracker) -> None:
 
 
 def _make_rehearsal(config: StudyConfig, data: ImageData, held: StudyFolder) -> Rehearsal:
-    from tuner.rehearsal import Rehearsal
+    from tuner.driver.rehearsal import Rehearsal
 
     return Rehearsal(
         config, config.worker_setup(held.path.name, str(held.state.engine)), data, held.log_file
@@ -350,7 +359,7 @@ def _make_rehearsal(config: StudyConfig, data: ImageData, held: StudyFolder) -> 
 
 
 def _make_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
-    from tuner.oracle_process import OracleProcess
+    from tuner.oracles.process import OracleProcess
 
     return OracleProcess(
         config.search,
@@ -394,8 +403,8 @@ def _make_executor(config: StudyConfig, data: ImageData, held: StudyFolder) -> E
 
 
 def _make_curves(config: StudyConfig, identity: Identity, held: StudyFolder) -> CurveStore:
-    from tuner import folder
-    from tuner.curve_store import CurveStore
+    from tuner.curves.store import CurveStore
+    from tuner.driver import study_folder
 
     common = {
         # The split follows from these.
@@ -406,7 +415,7 @@ def _make_curves(config: StudyConfig, identity: Identity, held: StudyFolder) -> 
         "threads": config.executor.threads,
         "environment": identity.environment,
     }
-    others = folder.all_curves() if config.curves.shared else ()
+    others = study_folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
 
 
@@ -428,8 +437,9 @@ def _not_applied(name: str, existing: StudyFolder) -> str:
     said = ", ".join(f"{key} (was {old}, now {new})" for key, (old, new) in told)
     return (
         f"Not applied, since the study is finished: {said}. To register its best trial in "
-        f"another way: {commands.of_module('tuner.promote', [f'study={name}'])}, with the keys "
-        f"of registry."
+        f"another way: "
+        f"{printed_commands.of_module('tuner.promote', [f'study={name}'])}, with the keys of "
+        f"registry."
     )
 
 
@@ -451,14 +461,14 @@ def _report(
         logger.warning(
             "The report could not be made (%s); to try again: %s",
             error,
-            commands.of_module("tuner.report", given),
+            printed_commands.of_module("tuner.report", given),
         )
         return None
     return path
 
 
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
-    from tuner.tracking import DataRecord
+    from tuner.tracking.runs import DataRecord
 
     path = config.data.path
     source = {"loader": config.data._target_, "path": path and passwords.hide(path)}
@@ -473,4 +483,4 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
 
 
 if __name__ == "__main__":
-    cli.run(main, "config", StudyConfig)
+    application.run(main, "config", StudyConfig)

@@ -97,7 +97,7 @@ class WorkerSetup:
         model_arguments: Its fixed arguments, beside the values and the data's shape.
         objective: The metric that every trial must report.
         threads: Threads of one operation.
-        engine: What runs the epochs: `xla`, `graph` or `keras`; see `tuner.engine`.
+        engine: What runs the epochs: `xla`, `graph` or `keras`; see `tuner.config.engine`.
         falls_back: Whether Keras's loop may take its place; see `tuner.training.fit`.
         study: The study's name.
         checkpoints: Those of the trials' curves.

@@ -1,6 +1,29 @@
 """Small parts of sentences that are said in many places."""
 
+from tuner.trial import Value, Values
+
 
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: `1 trial`, `2 trials`, `1,200 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def describe(values: Values) -> str:
+    """Write values as they are given on the command line."""
+    return " ".join(f"{name}={_written(value)}" for name, value in values.items())
+
+
+def _written(value: Value) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would: `8 s`, `3:05 min`, `2:14 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

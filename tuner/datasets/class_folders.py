@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner import folders
 from tuner.errors import DataError
-from tuner.folders import Found, shown
+from tuner.images import folders
+from tuner.images.folders import Found, shown
 
 logger = logging.getLogger(__name__)
 

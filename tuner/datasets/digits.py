@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from tuner.datasets.images import LabelledImages
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 NUM_TEST = 360
 _SPLIT_SEED = 0

@@ -8,7 +8,7 @@ from tuner.datasets import mnist
 from tuner.datasets.images import LabelledImages
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 CLASS_NAMES = (
     "T-shirt",

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tuner import files
 from tuner.datasets.class_folders import ClassFile
 from tuner.errors import DataError
+from tuner.runtime import files
 
 logger = logging.getLogger(__name__)
 

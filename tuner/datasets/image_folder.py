@@ -20,16 +20,16 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tuner import folders, images, pixels
 from tuner.datasets import class_folders, image_cache
 from tuner.datasets.class_folders import ClassFile
 from tuner.datasets.image_cache import Index
 from tuner.datasets.images import LabelledImages, Split
 from tuner.errors import DataError
-from tuner.folders import shown
+from tuner.images import folders, image_files, pixels
+from tuner.images.folders import shown
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _head(image: Image.Image) -> _Head:
 
 def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
     """Write the images as one array, and say which files were left out and what was done."""
-    heads = _each(lambda file: images.open_image(file.path, _head), files)
+    heads = _each(lambda file: image_files.open_image(file.path, _head), files)
     left_out = {i: str(head) for i, head in enumerate(heads) if isinstance(head, DataError)}
     known = {i: head for i, head in enumerate(heads) if isinstance(head, _Head)}
     if known and size is None:
@@ -126,10 +126,10 @@ def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
         place, number = place_and_number
 
         def use(image: Image.Image) -> float | None:
-            room[place] = images.resized(image, shape)
+            room[place] = image_files.resized(image, shape)
             return pixels.white_of(image)
 
-        return images.open_image(files[number].path, use)
+        return image_files.open_image(files[number].path, use)
 
     numbers = list(known)
     whites = _each(read, list(enumerate(numbers)))
@@ -163,7 +163,7 @@ def _each(use: Callable[[T], R], items: Sequence[T]) -> list[R | DataError]:
         except DataError as error:
             return error
 
-    with images.without_pillow_limit(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with image_files.without_pillow_limit(), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(caught, items))
 
 

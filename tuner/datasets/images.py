@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from tuner import folders
 from tuner.datasets import splitting
 from tuner.datasets.arrays import check_brightness, checked_images, checked_labels
 from tuner.errors import DataError
-from tuner.functions import call_loader
+from tuner.images import folders
+from tuner.runtime.user_code import call_loader
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ class LabelledImages:
     """A data set as its source gives it: what a loader returns.
 
     However it is made, its arrays are checked and brought to the types of `Split`. Names of
-    classes become valid text, see `tuner.folders.shown`.
+    classes become valid text, see `tuner.images.folders.shown`.
 
     Attributes:
         train: What models are trained and, without `validation`, chosen on.
@@ -190,6 +190,11 @@ class ImageData:
     train: Split
     validation: Split
     test: Split
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the images to train and validate with."""
+        return int(self.train.images.nbytes + self.validation.images.nbytes)
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from tuner.datasets.images import LabelledImages
 from tuner.errors import DataError, UnavailableError
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 SHAPE = (28, 28)
 

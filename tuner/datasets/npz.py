@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from tuner import folders
 from tuner.datasets.images import LabelledImages
 from tuner.errors import DataError
-from tuner.folders import shown
+from tuner.images import folders
+from tuner.images.folders import shown
 
 if TYPE_CHECKING:
-    from tuner.schema import DataConfig
+    from tuner.config.schema import DataConfig
 
 # What a damaged archive makes zipfile, zlib and NumPy raise.
 _CORRUPT = (

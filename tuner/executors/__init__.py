@@ -22,7 +22,7 @@ def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
         setup: What the trials share.
         data: The images.
     """
-    from tuner.worker import Worker
+    from tuner.worker.worker import Worker
 
     return Worker(setup, data).run
 

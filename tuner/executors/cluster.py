@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tuner
-from tuner import forkserver, runtime
 from tuner.errors import ConfigError, UnavailableError
-from tuner.functions import find_function
+from tuner.runtime import forkserver, tensorflow_setup
+from tuner.runtime.user_code import find_function
 
 if TYPE_CHECKING:
-    from tuner.schema import RayConfig
+    from tuner.config.schema import RayConfig
 
 _CONNECT_SECONDS = 5
 
@@ -141,7 +141,7 @@ def own_modules(model_function: str) -> list[str]:
     Args:
         model_function: Dotted name; its module is imported, to see what that imports.
     """
-    runtime.set_up()
+    tensorflow_setup.set_up()
     find_function("model._target_", model_function)
     here = Path.cwd()
     paths = {Path(next(iter(tuner.__path__)))}

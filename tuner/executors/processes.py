@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tuner import files, forkserver, relay
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import Beside, MakeRunTrial
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
+from tuner.runtime import files, forkserver, relay
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 _MAX_GROWTH = 1.15

@@ -20,13 +20,13 @@ import psutil
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from tuner import interrupt, relay
+from tuner.config.schema import RayConfig
 from tuner.datasets import ImageData
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
 from tuner.executors import Beside, MakeRunTrial, cluster
-from tuner.executors.parcels import CheckpointParcel, FileParcel, moved
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
-from tuner.schema import RayConfig
+from tuner.executors.transfer import CheckpointParcel, FileParcel, moved
+from tuner.runtime import interrupt, relay
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 logger = logging.getLogger(__name__)

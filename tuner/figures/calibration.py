@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.evaluation import NUM_BINS, Calibration
+from tuner.evaluation.measures import NUM_BINS, Calibration
 from tuner.figures.canvas import new_figure, save
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tuner import files
 from tuner.escapes import visible
+from tuner.runtime import files
 
 
 def new_figure(

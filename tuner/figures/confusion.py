@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tuner.evaluation import Counts
+from tuner.evaluation.measures import Counts
 from tuner.figures.canvas import new_figure, save, shortened
 
 MAX_ANNOTATED = 20

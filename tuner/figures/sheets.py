@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner import images
 from tuner.datasets import Split
 from tuner.drawings import NO_INK
-from tuner.evaluation import Probabilities
+from tuner.evaluation.measures import Probabilities
 from tuner.figures.canvas import new_figure, save, shortened
-from tuner.images import ImageFiles
+from tuner.images import image_files
+from tuner.images.image_files import ImageFiles
 
 MAX_ROWS = 20
 """Classes whose wrong predictions are shown, those with most of them."""
@@ -56,7 +56,7 @@ def wrong_predictions(
     for row, label in enumerate(rows):
         chosen = np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]
         for column, index in enumerate(chosen):
-            shown = images.tile(wrong.images[index], _TILE)
+            shown = image_files.tile(wrong.images[index], _TILE)
             top, left = row * height + 2, column * width + (width - shown.shape[1]) // 2
             canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
             said = _prediction(probabilities[index], class_names, 6)
@@ -130,7 +130,7 @@ def changed_predictions(
         for place, index in enumerate(shown):
             y = top + 30 + place // MAX_COLUMNS * height
             x = place % MAX_COLUMNS * width + (width - _TILE) // 2
-            tile = images.tile(test.images[index], _TILE)
+            tile = image_files.tile(test.images[index], _TILE)
             canvas[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
             true = shortened(class_names[test.labels[index]], 6)
             caption = f"{true}, not {_prediction(said[index], class_names, 6)}"
@@ -165,9 +165,9 @@ def predictions(
     )
     for i in range(num_shown):
         top, left = i // num_columns * height, i % num_columns * width
-        before = images.thumbnail(files.paths[i], _TILE)
+        before = image_files.thumbnail(files.paths[i], _TILE)
         for image, x in ((before, left + 4), (files.images[i], left + _TILE + 12)):
-            shown = images.tile(image, _TILE)
+            shown = image_files.tile(image, _TILE)
             # A white drawing on a white page needs a frame.
             canvas[top + 19 : top + 21 + shown.shape[0], x - 1 : x + 1 + shown.shape[1]] = 200
             canvas[top + 20 : top + 20 + shown.shape[0], x : x + shown.shape[1]] = shown

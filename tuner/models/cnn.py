@@ -4,14 +4,7 @@ from typing import Any
 
 import keras
 
-from tuner.models.parts import (
-    activated,
-    classifier,
-    dense,
-    dropped,
-    prepared,
-    regularizer,
-)
+from tuner.models.parts import activated, classifier, dense, dropped, prepared, regularizer
 from tuner.trial import Values, whole
 
 

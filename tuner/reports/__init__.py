@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner import files, names
+from tuner import names
+from tuner.runtime import files
 
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import Run
 
-    from tuner.images import Chosen
+    from tuner.images.image_files import Chosen
     from tuner.reports.comparison_page import Compared
     from tuner.reports.records import OnDrawings, StudyRecord
 

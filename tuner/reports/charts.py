@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from tuner.history import TrialRecord
+from tuner.evaluation.ties import Ties
 from tuner.names import TEST_ACCURACY, TRIAL_SECONDS
 from tuner.reports.plotting import (
     BEST,
@@ -22,7 +22,7 @@ from tuner.reports.plotting import (
 )
 from tuner.reports.records import Details, StudyRecord
 from tuner.reports.scales import categories, key_of, numbers_of
-from tuner.ties import Ties
+from tuner.tracking.history import TrialRecord
 from tuner.trial import Value, number
 
 MAX_SVG_POINTS = 1000

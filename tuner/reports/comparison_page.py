@@ -7,15 +7,15 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner import ties
-from tuner.evaluation import accuracy_interval
+from tuner.evaluation import ties
+from tuner.evaluation.measures import accuracy_interval
 from tuner.names import SECONDS, TEST_ACCURACY
-from tuner.progress import describe, duration
 from tuner.reports import summaries
 from tuner.reports.overview import find_ties
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import OnDrawings, StudyRecord
-from tuner.standing import Standing
+from tuner.tracking.standing import Standing
+from tuner.wording import describe, duration
 
 MAX_DRAWN = 40
 """Models whose accuracies are drawn, the best ones."""

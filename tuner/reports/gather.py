@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow.entities import Run
 
-from tuner import history, names, plain_yaml, standing
-from tuner.history import TrialRecord
+from tuner import names
+from tuner.config.schema import DIRECTIONS, hyperband_epochs
+from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
-from tuner.schema import DIRECTIONS, hyperband_epochs
-from tuner.space import Space
-from tuner.standing import Standing
+from tuner.tracking import history, plain_yaml, standing
+from tuner.tracking.history import TrialRecord
+from tuner.tracking.standing import Standing
 from tuner.trial import Objective
 
 NUM_BEST_CURVES = 50

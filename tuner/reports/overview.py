@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuner import passwords, ties
-from tuner.commands import resume
-from tuner.dimensions import Choice, Dimension, Fixed
-from tuner.evaluation import accuracy_interval
-from tuner.history import DataFacts
-from tuner.names import (
-    NUM_PARAMETERS,
-    SECONDS,
-    TEST_ACCURACY,
-    TRIAL_SECONDS,
-    WORKER_SECONDS,
-)
-from tuner.overrides import key_of
-from tuner.progress import describe, duration
+from tuner import passwords
+from tuner.config.hyperparameters import Choice, Dimension, Fixed
+from tuner.config.overrides import key_of
+from tuner.config.printed_commands import resume
+from tuner.evaluation import ties
+from tuner.evaluation.measures import accuracy_interval
+from tuner.evaluation.ties import Ties
+from tuner.names import NUM_PARAMETERS, SECONDS, TEST_ACCURACY, TRIAL_SECONDS, WORKER_SECONDS
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
-from tuner.ties import Ties
+from tuner.tracking.history import DataFacts
+from tuner.wording import describe, duration
 
 NUM_IN_TABLE = 10
 """Trials that are listed, the best ones."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tuner.dimensions import Dimension, Range
-from tuner.history import DataFacts, TrialRecord
-from tuner.space import Space
-from tuner.standing import Standing
+from tuner.config.hyperparameters import Dimension, Range
+from tuner.config.space import Space
+from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.tracking.standing import Standing
 from tuner.trial import Metrics, Objective
 
 

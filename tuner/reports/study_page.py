@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
+from tuner.evaluation.ties import Ties
 from tuner.names import (
     COMPILE_SECONDS,
     EVALUATE_SECONDS,
@@ -13,14 +14,13 @@ from tuner.names import (
     WORKER_SECONDS,
     seconds_spent,
 )
-from tuner.progress import duration
 from tuner.reports import charts, overview, summaries
 from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
 from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import Details, OnDrawings, StudyRecord
-from tuner.ties import Ties
+from tuner.wording import duration
 
 NUM_FAULTS = 5
 """Pairs of classes that are listed, those confused most often."""

@@ -17,10 +17,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image, UnidentifiedImageError
 
-from tuner import drawings, images, names
+from tuner import drawings, names
+from tuner.classifier.safe_loading import Classifier
 from tuner.drawings import Pixels
 from tuner.errors import DataError
-from tuner.loading import Classifier
+from tuner.images import image_files
 from tuner.server.work import Busy, Work
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
@@ -117,7 +118,7 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
         DataError: If it is no image that can be used.
     """
     flat = _opened(content)
-    prepared = images.fitted(flat, classifier.image_shape, classifier.form)
+    prepared = image_files.fitted(flat, classifier.image_shape, classifier.form)
     probabilities = None
     is_drawn = prepared.min() != prepared.max()
     if classifier.form is not None:
@@ -144,7 +145,7 @@ def _opened(content: bytes) -> Image.Image:
                     f"This must have at most {MAX_PIXELS:,} pixels, but has {width:,} x "
                     f"{height:,}: make it smaller first."
                 )
-            flat = images.flattened(image, "RGB", (PREVIEW, PREVIEW))
+            flat = image_files.flattened(image, "RGB", (PREVIEW, PREVIEW))
             flat.thumbnail((MAX_SIDE, MAX_SIDE))
             return flat
     except DataError:
@@ -187,7 +188,7 @@ def _answer(classifier: Classifier, seen: Seen) -> dict[str, Any]:
     if seen.probabilities is not None:
         order = np.argsort(-seen.probabilities, kind="stable")[:MAX_CLASSES]
         top = [(classifier.classes[i], float(seen.probabilities[i])) for i in order]
-    native = images.tile(seen.prepared, max(seen.prepared.shape[:2]))
+    native = image_files.tile(seen.prepared, max(seen.prepared.shape[:2]))
     return {
         "classes": [{"name": name, "probability": probability} for name, probability in top],
         "shown": _data_url(native),

@@ -6,7 +6,6 @@ from tuner.training.fitting import (
     forget_models,
     predict,
     seed_everything,
-    set_threads,
 )
 from tuner.training.state import TrainingState
 
@@ -17,5 +16,4 @@ __all__ = [
     "forget_models",
     "predict",
     "seed_everything",
-    "set_threads",
 ]

@@ -22,8 +22,8 @@ import tensorflow as tf
 from tuner.datasets import Split
 from tuner.training import state
 from tuner.training.forms import form_of
+from tuner.training.keras_loop import EVALUATION_BATCH, order
 from tuner.training.slow import SlowInXla, check_speed
-from tuner.training.streamed import EVALUATION_BATCH, order
 
 MAX_PROGRAMS = 8
 """Programs kept; each holds a model, its optimiser's slots and some megabytes of code."""

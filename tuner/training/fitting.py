@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import psutil
-import tensorflow as tf
 
+from tuner.config.engine import SLOW_ON_CPU
 from tuner.datasets import Split
-from tuner.engine import SLOW_ON_CPU
 from tuner.errors import ModelError
-from tuner.training import compiled, slow, streamed
+from tuner.training import compiled, keras_loop, slow
 from tuner.training.state import (
     TrainingState,
     capture,
@@ -76,7 +75,7 @@ def fit(
         initial_epoch: Epochs that have been trained before.
         class_weight: Weight of each class in the loss; 1 for those not named.
         engine: `xla` and `graph` run each epoch as one program, compiled by XLA or not; `keras`
-            is `model.fit`. See `tuner.engine`.
+            is `model.fit`. See `tuner.config.engine`.
         falls_back: Whether Keras's loop may take the place of a program where the callbacks,
             the memory or the model stand against it, which is said once in the log; False if
             `engine` was asked for.
@@ -117,7 +116,7 @@ def fit(
     }
     if program is not None:
         return compiled.fit(program, model, **arguments)
-    return streamed.fit(
+    return keras_loop.fit(
         model,
         train,
         validation,
@@ -223,18 +222,6 @@ def seed_everything(seed: int) -> None:
         seed: In `[0, 2**31)`.
     """
     keras.utils.set_random_seed(seed)
-
-
-def set_threads(threads: int) -> None:
-    """Fix how many threads an operation uses, which the last bits of its result depend on.
-
-    Args:
-        threads: At least 1.
-
-    Raises:
-        RuntimeError: If TensorFlow has started already with another number.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
 def forget_models() -> None:

@@ -1,0 +1,177 @@
+"""What a model's name stands for: where its files are, and what the registry says of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from tuner import passwords
+from tuner.config import aliases
+from tuner.errors import UserError
+from tuner.tracking import model_files
+from tuner.tracking.logged_models import logged_model_id
+
+FORMS = (
+    "<name>",
+    "models:/<name>@<alias>",
+    "models:/<name>/<version>",
+    "models:/<model id>",
+    "runs:/<run>/model",
+)
+"""All that a model can be called."""
+
+_ALIAS = re.compile(r"models:/([^/:@]+)@([^/:@]+)")
+_VERSION = re.compile(r"models:/([^/:@]+)/([0-9]+)")
+_MODEL_ID = re.compile(r"models:/(m-[^/:@]+)")
+_RUN = re.compile(r"runs:/([^/:@]+)/model")
+
+# What stores answer for a name, an alias, a version, a model or a run that is not there.
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model of the store.
+
+    Attributes:
+        reference: What it was asked for by, whole: `models:/<name>@champion` for a bare name.
+        location: Of its files, for MLflow.
+        version: Its version in the registry, where it was asked for as one.
+    """
+
+    reference: str
+    location: str
+    version: ModelVersion | None
+
+    @property
+    def title(self) -> str:
+        """What to call it in a sentence, such as `digits-classifier version 3`."""
+        if self.version is None:
+            return self.reference
+        return f"{self.version.name} version {self.version.version}"
+
+
+def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
+    """Look up a model in the store, and in its registry.
+
+    Args:
+        client: Of the store.
+        name: One of `FORMS`; a bare name means its champion.
+
+    Raises:
+        UserError: If it is written in no such way, or there is no such model: says what there
+            is instead.
+    """
+    reference = name if ":/" in name else f"models:/{name}@{aliases.DEFAULT}"
+    try:
+        if match := _ALIAS.fullmatch(reference):
+            version = client.get_model_version_by_alias(*match.groups())
+        elif match := _VERSION.fullmatch(reference):
+            version = client.get_model_version(*match.groups())
+        elif match := _MODEL_ID.fullmatch(reference):
+            model = client.get_logged_model(match[1])
+            return FoundModel(reference, str(model.artifact_location), None)
+        elif match := _RUN.fullmatch(reference):
+            model = client.get_logged_model(logged_model_id(client, match[1]))
+            return FoundModel(reference, str(model.artifact_location), None)
+        else:
+            raise UserError(f"A model must be given as {_either(FORMS)}, but got {name!r}.")
+        location = client.get_model_version_download_uri(version.name, str(version.version))
+    except MlflowException as error:
+        _explain(client, reference, error)
+    return FoundModel(reference, str(location), version)
+
+
+def only_registered(client: mlflow.MlflowClient) -> str:
+    """Return the name of the one model that is registered, where there is one.
+
+    Raises:
+        UserError: If there are none, or more than one.
+    """
+    names = _registered(client)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UserError(
+            f"No model is registered in {_shown(client)}: begin with python -m "
+            f"tuner.search, in the same folder."
+        )
+    raise UserError(f"`model` must be one of {', '.join(names)}, but is missing.")
+
+
+def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Path) -> Path:
+    """Copy one of a model's files into a folder, and return where it is there.
+
+    Args:
+        client: Of the store that the model was found in.
+        model: Whose file.
+        file: Its path among the model's files.
+        folder: One of our own, that nobody else can write to.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    try:
+        return model_files.fetch(client, model.location, file, folder)
+    except model_files.Unreadable as error:
+        raise UserError(
+            f"The model {model.reference} cannot be loaded: its file {file} cannot be read in "
+            f"{passwords.hide(model.location)} ({error}). Give another model, or bring its "
+            f"files back."
+        ) from error
+
+
+def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException) -> NoReturn:
+    """Say in one message why there is no such model, and what there is instead."""
+    intro = f"The model {reference} cannot be loaded:"
+    if error.error_code not in _NOT_FOUND:
+        raise UserError(
+            f"{intro} {_shown(client)} does not answer as a registry of models "
+            f"({_first_line(error)}). Set `tracking.uri` to a store with a registry, or give a "
+            f"trial's model as runs:/<run>/model."
+        ) from error
+    match = _ALIAS.fullmatch(reference) or _VERSION.fullmatch(reference)
+    if match is None:
+        raise UserError(
+            f"{intro} {_first_line(error)}. `mlflow ui` shows the runs and their models."
+        ) from error
+    name, wanted = match.groups()
+    try:
+        registered = client.get_registered_model(name)
+    except MlflowException:
+        known = ", ".join(_registered(client)) or "none"
+        raise UserError(
+            f"{intro} {_shown(client)} has no registered model {name}. Give "
+            f"models:/<name>@champion or models:/<name>/<version>; registered here: {known}."
+        ) from error
+    held = registered.aliases
+    known = ", ".join(sorted(held)) or "none"
+    if "@" not in reference:
+        missing = f"there is no version {wanted}"
+    elif wanted in held:
+        missing = f"its alias {wanted} stands for version {held[wanted]}, which is gone"
+    else:
+        missing = f"it has no alias {wanted}"
+    latest = max((int(version.version) for version in registered.latest_versions), default=None)
+    versions = "It has no versions" if latest is None else f"Its latest version is {latest}"
+    raise UserError(f"{intro} {missing}. {versions}; its aliases: {known}.") from error
+
+
+def _shown(client: mlflow.MlflowClient) -> str:
+    return passwords.hide(client.tracking_uri)
+
+
+def _registered(client: mlflow.MlflowClient) -> list[str]:
+    return sorted(model.name for model in client.search_registered_models())
+
+
+def _first_line(error: MlflowException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def _either(forms: tuple[str, ...]) -> str:
+    return f"{', '.join(forms[:-1])} or {forms[-1]}"

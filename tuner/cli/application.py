@@ -1,0 +1,180 @@
+"""What every command shares: a Hydra application that says errors in one message.
+
+Hydra reports a user's mistake as a shortened traceback with exit status 1. Here a mistake is
+one message with exit status 2, a failure one message with 1, and `HYDRA_FULL_ERROR=1` shows the
+traceback of either.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from tuner import passwords
+from tuner.cli import faults
+from tuner.config import printed_commands
+from tuner.config.hydra_patches import (
+    replace_hyperparameters_whole,
+    write_sweeps_without_passwords,
+)
+from tuner.config.overrides import quoted, text_keys, with_names_of_layers
+from tuner.errors import (
+    ConfigError,
+    GlassyError,
+    NoMemory,
+    NoRoom,
+    refusal_to_write,
+    wants_memory,
+)
+from tuner.runtime import gc_pauses, interrupt, streams, surroundings, terminal
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, SIGTERM or SIGHUP, as shells have it (128 + SIGINT)."""
+
+CONF_DIR = Path(__file__).parents[2] / "conf"
+
+_WHICH_CONFIG = ("config_path", "config_dir", "config_name")
+"""Hydra's options that say which configuration a command is about."""
+
+
+def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -> NoReturn:
+    """Compose the configuration from `conf/` and `sys.argv`, run a command, and exit.
+
+    Args:
+        command: Takes the composed configuration; what it raises becomes the exit status.
+        config_name: File in `conf/`, without its ending. Commands that take no groups have
+            theirs in `conf/commands/`, where `model=` is a key and not a group's option.
+        schema: Of the configuration; says which values are text.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    # Makes Hydra raise instead of printing and exiting by itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    streams.mend()
+    surroundings.prepare()
+    terminal.prepare_streams()
+    interrupt.install()
+    replace_hyperparameters_whole()
+    write_sweeps_without_passwords()
+
+    @functools.wraps(command)
+    def task(composed: DictConfig) -> None:
+        try:
+            surroundings.check()
+            command(composed)
+        except Exception as error:
+            # Here, since Hydra would print all overrides before it.
+            _end(error, wants_traceback)
+
+    config_path = CONF_DIR / config_name
+    application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
+        task
+    )
+    try:
+        with _read_command_line(schema):
+            application()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        try:
+            _end(error, wants_traceback)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+    finally:
+        gc_pauses.keep_all()
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def _read_command_line(schema: type) -> Iterator[None]:
+    """Put what was typed into the form that Hydra reads, and remember it to be printed."""
+    typed = sys.argv[1:]
+    passwords.remember([argument for argument in typed if "=" in argument])
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    arguments = parser.parse_intermixed_args(typed)
+    is_sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
+    keys = text_keys(schema)
+    read = [quoted(with_names_of_layers(o), keys, is_sweep) for o in arguments.overrides]
+    options, overrides = [], list(arguments.overrides)
+    for argument in typed:
+        if overrides and argument == overrides[0]:
+            del overrides[0]
+        else:
+            options.append(argument)
+    sys.argv[1:] = [*read, *options]
+    printed_commands.remember(
+        [
+            f"--{name.replace('_', '-')}={getattr(arguments, name)}"
+            for name in _WHICH_CONFIG
+            if getattr(arguments, name) is not None
+        ],
+        zip(read, arguments.overrides, strict=True),
+    )
+    with _hiding_output(arguments):
+        yield
+
+
+@contextlib.contextmanager
+def _hiding_output(arguments: argparse.Namespace) -> Iterator[None]:
+    """Hide passwords in what Hydra prints by itself: of `--cfg`, `--info` and `--help`."""
+    if not (arguments.cfg or arguments.info or arguments.help or arguments.hydra_help):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        sys.stdout.write(passwords.hide(printed.getvalue()))
+
+
+def _refuse(said: str) -> NoReturn:
+    """Take the place of argparse's exit, which prints what it was given."""
+    raise ConfigError(f"The command line cannot be read: {said}. --help shows what it takes.")
+
+
+def _end(error: Exception, wants_traceback: bool) -> NoReturn:
+    """Say what is wrong, and exit.
+
+    Raises:
+        KeyboardInterrupt: If that is what the error comes from.
+    """
+    if interrupt.is_cause_of(error):
+        raise KeyboardInterrupt from error
+    if isinstance(error, BrokenPipeError) and _has_no_reader():
+        sys.exit(1)
+    if (refusal := refusal_to_write(error)) is not None:
+        error = NoRoom(refusal)
+    elif not isinstance(error, GlassyError) and wants_memory(error):
+        error = NoMemory(error)
+    said = faults.shown_traceback if wants_traceback else faults.worded
+    prefix = "" if wants_traceback else "Error: "
+    with contextlib.suppress(OSError):
+        print(f"{prefix}{said(error)}", file=sys.stderr, flush=True)
+    sys.exit(faults.exit_status(error))
+
+
+def _has_no_reader() -> bool:
+    """Whether what is printed goes to a program that has ended, as in `… | head`."""
+    try:
+        output = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    watched = select.poll()
+    watched.register(output, 0)
+    if not any(event & select.POLLERR for _, event in watched.poll(0)):
+        return False
+    # Nor shall Python try to write the rest when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True

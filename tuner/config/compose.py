@@ -1,0 +1,251 @@
+"""The configuration as typed dataclasses, checked.
+
+Hydra composes `conf/` and the command line into one `DictConfig`; `load` turns that into a
+`StudyConfig`, once, and nothing further on sees Hydra's types. The schema is merged after
+composing rather than stored in Hydra's ConfigStore because `search` and `executor` have one
+schema for each alternative, which is known only then.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf, errors
+
+from tuner.config import aliases
+from tuner.config.checks import (
+    MAX_PORT,
+    MAX_SEED,
+    check_at_least,
+    check_between,
+    check_custom_objects,
+    check_data,
+    check_name,
+    check_study,
+)
+from tuner.config.overrides import expanded, text_keys
+from tuner.config.printed_commands import word
+from tuner.config.schema import (
+    EXECUTORS,
+    SEARCHES,
+    DemoConfig,
+    ExploreConfig,
+    PredictConfig,
+    PromoteConfig,
+    ReportConfig,
+    StudyConfig,
+)
+from tuner.errors import ConfigError
+
+
+def load(composed: DictConfig) -> StudyConfig:
+    """Check what Hydra composed and return it as plain dataclasses.
+
+    Args:
+        composed: The whole configuration, with interpolations not yet resolved.
+
+    Raises:
+        ConfigError: At the first thing wrong, naming the key, the value and what is allowed.
+    """
+    schema = OmegaConf.structured(StudyConfig)
+    for group, key, schemas in (
+        ("search", "oracle", SEARCHES),
+        ("executor", "name", EXECUTORS),
+    ):
+        kind = OmegaConf.select(composed, f"{group}.{key}")
+        if kind not in schemas:
+            raise ConfigError(
+                f"`{group}.{key}` must be one of {', '.join(schemas)}, but got {kind!r}."
+            )
+        schema[group] = OmegaConf.structured(schemas[kind])
+    config: StudyConfig = typed(composed, schema)
+    check_study(config)
+    if config.model.get("custom_objects") is None:
+        # Asked for or not: nothing is permitted.
+        config.model.pop("custom_objects", None)
+    return config
+
+
+def load_predict(composed: DictConfig) -> PredictConfig:
+    """Check the configuration of `tuner.predict` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: PredictConfig = typed(composed, OmegaConf.structured(PredictConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
+    return config
+
+
+def load_demo(composed: DictConfig) -> DemoConfig:
+    """Check the configuration of `tuner.demo` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: DemoConfig = typed(composed, OmegaConf.structured(DemoConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
+    check_between("port", config.port, 0, MAX_PORT)
+    check_at_least("max_upload_mb", config.max_upload_mb, 1)
+    return config
+
+
+def load_explore(composed: DictConfig) -> ExploreConfig:
+    """Check the configuration of `tuner.explore` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: ExploreConfig = typed(composed, OmegaConf.structured(ExploreConfig))
+    check_data(config.data)
+    check_between("seed", config.seed, 0, MAX_SEED)
+    if Path(config.picture).suffix.lower() != ".png":
+        raise ConfigError(f"`picture` must be the name of a .png, but got {config.picture!r}.")
+    return config
+
+
+def load_promote(composed: DictConfig) -> PromoteConfig:
+    """Check the configuration of `tuner.promote` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: PromoteConfig = typed(composed, OmegaConf.structured(PromoteConfig))
+    check_custom_objects("custom_objects", config.custom_objects)
+    asked = [config.study is not None, config.run is not None, config.rollback]
+    if sum(asked) != 1:
+        raise ConfigError(
+            "Give one of study=<name> (its best trial wants to be champion), run=<id> (that "
+            "trial does) and rollback=true (the champion before comes back)."
+        )
+    # Here, since a rollback reads no study's configuration that is checked as a whole.
+    if (name := config.registry.get("name")) is not None:
+        aliases.check_model_name(str(name))
+    if (alias := config.registry.get("alias")) is not None:
+        aliases.check_alias(str(alias))
+    return config
+
+
+def with_settings(config: StudyConfig, settings: Mapping[str, Any]) -> StudyConfig:
+    """Return a study's configuration with some settings changed, and checked again.
+
+    Args:
+        config: As it was searched with.
+        settings: Nested like it; what is None stays as it is.
+
+    Raises:
+        ConfigError: If a key is unknown or a value cannot be.
+    """
+    changed = OmegaConf.create(to_dict(config))
+    for key, value in flatten(settings).items():
+        if value is not None:
+            OmegaConf.update(changed, key, value, force_add=True)
+    return load(changed)
+
+
+def load_report(composed: DictConfig) -> ReportConfig:
+    """Check the configuration of `tuner.report` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: ReportConfig = typed(composed, OmegaConf.structured(ReportConfig))
+    if config.study is not None:
+        check_name(config.study)
+    if config.output is not None and Path(config.output).suffix.lower() != ".html":
+        raise ConfigError(f"`output` must be the name of a .html, but got {config.output!r}.")
+    return config
+
+
+def typed(composed: DictConfig, schema: DictConfig) -> Any:
+    """Merge a composed configuration into its schema and return the schema's dataclasses.
+
+    Raises:
+        ConfigError: If a key is unknown, missing or of the wrong type.
+    """
+    try:
+        if missing := sorted(OmegaConf.missing_keys(composed)):
+            raise ConfigError(f"`{missing[0]}` is missing: give it as {missing[0]}=….")
+        _check_text(composed, text_keys(cast(type, OmegaConf.get_type(schema))))
+        return expanded(OmegaConf.to_object(OmegaConf.merge(schema, composed)))
+    except errors.InterpolationToMissingValueError as error:
+        # The key that is missing is the last word of the message.
+        key = str(error).splitlines()[0].split()[-1]
+        raise ConfigError(f"`{key}` is missing: give it as {key}=….") from error
+    except errors.ConfigKeyError as error:
+        known = [str(key) for key in error.parent_node or ()]
+        raise ConfigError(unknown_key(str(error.full_key), str(error.key), known)) from error
+    except errors.InterpolationResolutionError as error:
+        what = str(error.msg or error).splitlines()[0].rstrip(".")
+        raw = flatten(cast(dict[str, Any], OmegaConf.to_container(composed)))
+        text = str(raw.get(str(error.full_key), "")).replace("${", "\\${")
+        raise ConfigError(
+            f"`{error.full_key}`: {what}. For a text that has ${{ in it: "
+            f"{word(f'{error.full_key}={text}')}"
+        ) from error
+    except errors.OmegaConfBaseException as error:
+        what = str(error.msg or error).splitlines()[0]
+        hint = ""
+        if what.startswith("Incompatible value 'None' for field of type 'str'"):
+            quoted = f'{error.full_key}="null"'
+            hint = f" `null` stands for nothing here; for a text that reads so: {word(quoted)}"
+        raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.{hint}") from error
+
+
+def _check_text(composed: DictConfig, keys: Iterable[str]) -> None:
+    """Refuse a number where a file of the configuration should hold text.
+
+    YAML has made 1.1 of 1.10 then, and 20240601 of 2024_06_01: what was meant is lost.
+    """
+    for key in sorted(keys):
+        group, _, name = key.rpartition(".")
+        node = OmegaConf.select(composed, group) if group else composed
+        if not OmegaConf.is_dict(node) or name not in node:
+            continue
+        if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
+            continue
+        value = node[name]
+        if isinstance(value, bool | int | float):
+            raise ConfigError(
+                f"`{key}` must be text, but is read as {value!r}: put it in quotes, as in "
+                f'{key}: "{value}".'
+            )
+
+
+def unknown_key(key: str, name: str, known: Iterable[str]) -> str:
+    """Word the message for a key that does not exist.
+
+    Args:
+        key: The whole key, such as `data.pathh`.
+        name: Its last part.
+        known: What could stand in the last part's place.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f" Did you mean `{key[: len(key) - len(name)]}{close[0]}`?" if close else ""
+    return f"`{key}` is not a key of the configuration; here are: {', '.join(known)}.{hint}"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested plain dictionaries, in the order of its fields."""
+    return {
+        field.name: to_dict(value) if is_dataclass(value) else value
+        for field in fields(config)
+        for value in [getattr(config, field.name)]
+    }
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, which two configurations are compared by.
+
+    A hyperparameter's range stays whole: it is one setting.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value and prefix != "space.":
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

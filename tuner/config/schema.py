@@ -1,0 +1,336 @@
+"""The configuration as typed dataclasses that mirror `conf/`, one for each group."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from tuner.config import aliases
+from tuner.config.space import Space
+from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
+
+IS_PATH = {"is_path": True}
+"""Marks a key at whose beginning `~` stands for the user's home."""
+
+DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
+"""The validation metrics that every built-in model reports, and which way they are better."""
+
+
+def hyperband_epochs(max_epochs: int, factor: int) -> list[int]:
+    """Return the numbers of epochs that Hyperband's rounds train for, in ascending order.
+
+    Keras Tuner's rule: `hyperband_epochs(10, 3)` is `[2, 4, 10]`.
+    """
+    epochs, divisor = [], 1
+    while max_epochs >= divisor:
+        epochs.append(math.ceil(max_epochs / divisor))
+        divisor *= factor
+    return sorted(set(epochs))
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how they are split; group `data`."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    path: str | None = field(default=None, metadata=IS_PATH)
+    train_size: int | None = None
+    validation_split: float = 0.1
+    image_size: Any = None
+    test_split: float = 0.2
+
+
+@dataclass
+class SearchConfig:
+    """What every oracle takes; group `search`."""
+
+    oracle: str = MISSING
+    objective: str = "val_accuracy"
+    direction: str | None = None
+    max_trials: int | None = None
+    max_minutes: float | None = None
+
+
+@dataclass
+class RandomConfig(SearchConfig):
+    """`search=random`."""
+
+
+@dataclass
+class GridConfig(SearchConfig):
+    """`search=grid`."""
+
+
+@dataclass
+class BayesianConfig(SearchConfig):
+    """`search=bayesian`."""
+
+    num_initial_points: int | None = None
+    alpha: float = 1e-4
+    beta: float = 2.6
+
+    def initial_points(self, num_searched: int) -> int:
+        """Return how many trials are random before the model proposes any.
+
+        Never derived from the budget, so that a study given more trials later is the one that
+        had them at once. Keras Tuner's own default, three for each hyperparameter, would make
+        a search of 20 trials over seven hyperparameters random throughout.
+
+        Args:
+            num_searched: Hyperparameters that are searched.
+        """
+        if self.num_initial_points is not None:
+            return self.num_initial_points
+        return max(num_searched, 3)
+
+
+@dataclass
+class HyperbandConfig(SearchConfig):
+    """`search=hyperband`."""
+
+    max_epochs: int = 10
+    factor: int = 3
+    iterations: int = 1
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that its trials are trained for."""
+        return hyperband_epochs(self.max_epochs, self.factor)
+
+
+@dataclass
+class ExecutorConfig:
+    """What every executor takes; group `executor`."""
+
+    name: str = MISSING
+    threads: int = 1
+
+
+@dataclass
+class SerialConfig(ExecutorConfig):
+    """`executor=serial`."""
+
+
+@dataclass
+class ProcessesConfig(ExecutorConfig):
+    """`executor=processes`."""
+
+    workers: int | None = None
+    retries: int = 2
+
+
+@dataclass
+class RayConfig(ExecutorConfig):
+    """`executor=ray`."""
+
+    address: str | None = None
+    cpus: float = 1
+    gpus: float = 0
+    workers: int | None = None
+    retries: int = 2
+
+
+@dataclass
+class TrainingConfig:
+    """How epochs are run."""
+
+    engine: str = "auto"
+
+
+@dataclass
+class CurvesConfig:
+    """What is kept of the trainings, to go on from."""
+
+    reuse: bool = True
+    shared: bool = False
+    every_seconds: float = 30.0
+    keep: str = "best"
+    max_mb: float | None = None
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps its records; group `tracking`."""
+
+    uri: str | None = field(default=None, metadata=IS_PATH)
+    experiment: str | None = None
+    log_models: str = "all"
+
+
+@dataclass
+class GateConfig:
+    """What a challenger must show to become champion."""
+
+    metric: str = "accuracy"
+    min_improvement: float = 0.0
+    confidence: float = 0.95
+    min_accuracy: float | None = None
+    max_parameters: int | None = None
+    max_latency_ms: float | None = None
+    max_class_drop: float | None = None
+
+
+@dataclass
+class RegistryConfig:
+    """Where the best model goes; group `registry`."""
+
+    name: str | None = None
+    alias: str = aliases.DEFAULT
+    refit: bool = False
+    gate: GateConfig = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """One study, whole: mirrors `conf/config.yaml`."""
+
+    study: str | None = None
+    seed: int = 0
+    overwrite: bool = False
+    extend: bool = False
+    data: DataConfig = MISSING
+    model: dict[str, Any] = MISSING
+    space: dict[str, Any] = MISSING
+    search: SearchConfig = MISSING
+    training: TrainingConfig = MISSING
+    curves: CurvesConfig = MISSING
+    executor: ExecutorConfig = MISSING
+    tracking: TrackingConfig = MISSING
+    registry: RegistryConfig = MISSING
+
+    @property
+    def objective(self) -> Objective:
+        """The objective with its direction."""
+        name = self.search.objective
+        direction = self.search.direction or DIRECTIONS[name]
+        return Objective(name, "max" if direction == "max" else "min")
+
+    @property
+    def model_function(self) -> str:
+        """The model function's dotted name."""
+        return str(self.model["_target_"])
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What the model function is given beside the values and the data's shape."""
+        return {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
+
+    @property
+    def custom_objects(self) -> tuple[str, ...]:
+        """Modules whose classes and functions its models may hold; checked."""
+        return module_names(self.model.get("custom_objects"))
+
+    def searched_space(self) -> Space:
+        """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
+        space = Space.parse(self.space, self.model_function)
+        return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
+
+    def worker_setup(self, study: str, engine: str) -> WorkerSetup:
+        """Return what all trials of a study share.
+
+        Args:
+            study: Its name.
+            engine: That which was chosen for it.
+        """
+        # Where the oracle sets the epochs, a trial may end at any.
+        epochs = self.searched_space().dimensions.get("epochs")
+        ends = None if epochs is None else frozenset(whole(n) for n in epochs.options or ())
+        return WorkerSetup(
+            self.model_function,
+            self.model_arguments,
+            self.objective,
+            self.executor.threads,
+            engine,
+            self.training.engine == "auto",
+            study,
+            CheckpointSetup(self.curves.every_seconds, ends),
+            self.custom_objects,
+        )
+
+
+@dataclass
+class PromoteConfig:
+    """What `tuner.promote` takes: mirrors `conf/commands/promote.yaml`."""
+
+    study: str | None = None
+    run: str | None = None
+    rollback: bool = False
+    data: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    registry: dict[str, Any] = MISSING
+    custom_objects: Any = None
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
+class ExploreConfig:
+    """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
+
+    data: DataConfig = MISSING
+    seed: int = 0
+    picture: str = field(default="data.png", metadata=IS_PATH)
+
+
+@dataclass
+class PrepareConfig:
+    """Which steps bring a drawing to the form of the training images."""
+
+    invert: bool = True
+    crop: bool = True
+    stroke: bool = True
+    center: bool = True
+
+
+@dataclass
+class PredictConfig:
+    """What `tuner.predict` takes: mirrors `conf/commands/predict.yaml`."""
+
+    images: str = field(default=MISSING, metadata=IS_PATH)
+    model: str | None = None
+    prepare: PrepareConfig = MISSING
+    show: bool = False
+    custom_objects: Any = None
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
+class ReportConfig:
+    """What `tuner.report` takes: mirrors `conf/commands/report.yaml`."""
+
+    study: str | None = None
+    drawings: str | None = field(default=None, metadata=IS_PATH)
+    output: str | None = field(default=None, metadata=IS_PATH)
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
+class DemoConfig:
+    """What `tuner.demo` takes: mirrors `conf/commands/demo.yaml`."""
+
+    model: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_upload_mb: int = 10
+    custom_objects: Any = None
+    tracking: TrackingConfig = MISSING
+
+
+def module_names(value: Any) -> tuple[str, ...]:
+    """Return the modules that a key `custom_objects` names: one, a list of them, or none."""
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+SEARCHES: Mapping[str, type[SearchConfig]] = {
+    "random": RandomConfig,
+    "grid": GridConfig,
+    "bayesian": BayesianConfig,
+    "hyperband": HyperbandConfig,
+}
+EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
+    "serial": SerialConfig,
+    "processes": ProcessesConfig,
+    "ray": RayConfig,
+}

@@ -1,0 +1,232 @@
+"""The configured space: what is fixed, what is chosen, what is ranged, and its KT form."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.config.hyperparameters import (
+    Choice,
+    Dimension,
+    Fixed,
+    Range,
+    check_limit,
+    parse_dimension,
+)
+from tuner.errors import ConfigError
+from tuner.models import LIMITS, OPTIONAL, SPACES, Limit
+from tuner.trial import Value, Values
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+GROUP = "augment"
+"""What holds a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The hyperparameters of a study and what each may be.
+
+    `units` beside `layers` stands for one hyperparameter a layer: `units_1` to
+    `units_<layers>`, of which a trial has only those of the layers it has. A `units_2` of its
+    own in the configuration overrules `units` for that layer.
+    """
+
+    dimensions: Mapping[str, Dimension]
+
+    @classmethod
+    def parse(cls, space: Mapping[str, Any], model: str) -> Space:
+        """Read the space as it stands in the configuration.
+
+        Args:
+            space: A scalar is fixed, a list is a choice, a mapping is a range.
+            model: The model function's dotted name; a built-in model's hyperparameters are
+                checked against what it knows.
+
+        Raises:
+            ConfigError: If a name is unknown to a built-in model, or a value out of range.
+        """
+        known = SPACES.get(model)
+        dimensions = {}
+        for key, name, given in _flattened(space):
+            layer = _layer_of(name)
+            base = "units" if layer and "layers" in space else name
+            if known is not None and base not in known:
+                names = [_key(n) for n in known]
+                close = difflib.get_close_matches(key, names, 1)
+                hint = f" Did you mean `space.{close[0]}`?" if close else ""
+                raise ConfigError(
+                    f"`space.{key}` is not a hyperparameter of {model}, which takes "
+                    f"{', '.join(names)}.{hint}"
+                )
+            dimension = parse_dimension(f"space.{key}", given)
+            limit = (known or LIMITS).get(base)
+            if limit is not None:
+                check_limit(f"space.{key}", dimension, limit)
+            # What changes nothing is not among a trial's values.
+            if not (known is not None and key != name and dimension == Fixed(0)):
+                dimensions[name] = dimension
+        _check_layers(dimensions)
+        for name in known or LIMITS:
+            if name not in dimensions and name not in OPTIONAL:
+                raise ConfigError(
+                    f"`space.{name}` is missing: give a number, a list of choices or a range "
+                    f"{{min: …, max: …}}."
+                )
+        return cls(dimensions)
+
+    def without(self, name: str) -> Space:
+        """Return the space with one hyperparameter fewer."""
+        return Space({k: v for k, v in self.dimensions.items() if k != name})
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """Names of the hyperparameters that are not the same in every trial."""
+        return frozenset(n for n, d in self.expanded() if not isinstance(d, Fixed))
+
+    @property
+    def _layer_options(self) -> tuple[int, ...] | None:
+        """The numbers of layers, where the space has a width for each of them."""
+        layers = self.dimensions.get("layers")
+        if layers is None or "units" not in self.dimensions:
+            return None
+        return tuple(n for n in layers.options or () if isinstance(n, int))
+
+    def expanded(self) -> Iterator[tuple[str, Dimension]]:
+        """Yield every hyperparameter a trial can have, `units` as one for each layer."""
+        for name, dimension, _ in self._expanded():
+            yield name, dimension
+
+    def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
+        """Yield every hyperparameter a trial can have, and the layer it is of (0: none)."""
+        layers = self._layer_options
+        for name, dimension in self.dimensions.items():
+            if layers is None or not (name == "units" or _layer_of(name)):
+                yield name, dimension, 0
+            elif name == "units":
+                for i in range(1, max(layers) + 1):
+                    yield f"units_{i}", self.dimensions.get(f"units_{i}", dimension), i
+
+    def complete(self, proposed: Values) -> dict[str, Value]:
+        """Add the fixed values to those an oracle proposed, in the configuration's order.
+
+        Args:
+            proposed: Values of the searched hyperparameters, as they were declared to Keras
+                Tuner; others in it are dropped.
+
+        Returns:
+            The values as the configuration has them, of the very types, without the widths of
+            layers that are not there.
+        """
+        values = {
+            name: dimension.value
+            if isinstance(dimension, Fixed)
+            else _plain(proposed[name], dimension)
+            for name, dimension, _ in self._expanded()
+            if isinstance(dimension, Fixed) or name in proposed
+        }
+        # A layer count of 0 or a missing one has no widths at all.
+        layers = values.get("layers")
+        num_layers = layers if isinstance(layers, int) else 0
+        return {
+            name: values[name]
+            for name, _, layer in self._expanded()
+            if layer <= num_layers and name in values
+        }
+
+    def size(self) -> int | None:
+        """Count the points of the space, or return None where it is continuous."""
+        layers = self._layer_options or (0,)
+        shared = 1
+        per_layer: dict[int, int] = {}
+        for name, dimension, layer in self._expanded():
+            if name == "layers" and self._layer_options:
+                continue
+            options = dimension.options
+            if options is None:
+                return None
+            if layer:
+                per_layer[layer] = len(options)
+            else:
+                shared *= len(options)
+        return shared * sum(
+            math.prod(per_layer.get(i, 1) for i in range(1, n + 1)) for n in layers
+        )
+
+    def hyperparameters(self) -> keras_tuner.HyperParameters:
+        """Declare everything that is searched to Keras Tuner, widths under their layers."""
+        import keras_tuner
+
+        declared = keras_tuner.HyperParameters()
+        layers = self._layer_options or ()
+        is_searched = not isinstance(self.dimensions.get("layers"), Fixed)
+        # A width is declared under its layer count, which must therefore come first.
+        for name, dimension, layer in sorted(self._expanded(), key=lambda item: item[2] > 0):
+            if isinstance(dimension, Fixed):
+                continue
+            if layer and is_searched:
+                counts = [n for n in layers if n >= layer]
+                with declared.conditional_scope("layers", counts):
+                    _declare(declared, name, dimension)
+            else:
+                _declare(declared, name, dimension)
+        return declared
+
+
+def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
+    options = dimension.options
+    # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
+    if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
+        choices = dimension.declared if isinstance(dimension, Choice) else options
+        declared.Choice(name, list(choices or ()))
+        return
+    sampling = "log" if dimension.log else "linear"
+    kind = declared.Int if dimension.is_integer else declared.Float
+    kind(name, dimension.min, dimension.max, step=dimension.step, sampling=sampling)
+
+
+def _flattened(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield key, name and what is given of every hyperparameter, the group's as well."""
+    for name, given in space.items():
+        if isinstance(given, Mapping) and name == GROUP:
+            for member, inner in given.items():
+                yield f"{name}.{member}", f"{name}_{member}", inner
+        else:
+            yield name, name, given
+
+
+def _key(name: str) -> str:
+    """Return what the configuration calls a hyperparameter: `augment_shift` in its group."""
+    return name.replace("_", ".", 1) if name.startswith(f"{GROUP}_") else name
+
+
+def _layer_of(name: str) -> int:
+    """Return 2 for `units_2`, and 0 for a name of another form."""
+    stem, _, number = name.rpartition("_")
+    return int(number) if stem == "units" and number.isdecimal() else 0
+
+
+def _plain(value: Any, dimension: Choice | Range) -> Value:
+    """Turn what an oracle proposes, NumPy's scalars among it, into what the space has."""
+    plain: Value = value.item() if hasattr(value, "item") else value
+    return dimension.chosen(plain) if isinstance(dimension, Choice) else plain
+
+
+def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
+    """Check that the widths configured layer by layer are of layers that can exist."""
+    layers = dimensions.get("layers")
+    if layers is None or "units" not in dimensions:
+        return
+    check_limit("space.layers", layers, Limit(min=1, integer=True))
+    most = max(number for number in layers.options or () if isinstance(number, int))
+    for name in dimensions:
+        layer = _layer_of(name)
+        if name.startswith("units_") and (name != f"units_{layer}" or not 1 <= layer <= most):
+            raise ConfigError(
+                f"`space.{name}` must be the width of a layer from 1 to {most}, as "
+                f"`space.layers` has them: units_1 to units_{most}."
+            )

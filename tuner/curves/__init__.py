@@ -1,0 +1,4 @@
+"""Learning curves: checkpoints of every training, and what makes two trainings the same.
+
+May import training, datasets and config.
+"""

@@ -1,0 +1,199 @@
+"""What makes a study the same study, and what of it may change when it is resumed.
+
+A study is compared in two ways. Its settings are compared before anything is loaded, and
+`differing` passes over those that change no result. Then `Identity` says what the settings
+stand for: the very images, the model's sources, the engine. Results of two of them could not be
+compared, so a study that differs is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner import passwords
+from tuner.curves.fingerprint import Environment
+
+if TYPE_CHECKING:
+    from tuner.datasets import ImageData
+
+_MAX_TAG = 5000
+
+NOT_SETTINGS = ("overwrite", "extend")
+"""Keys that say what to do with a study rather than what it is: they are not recorded."""
+
+
+def _any(_: object) -> None:
+    """Make all values the same."""
+    return None
+
+
+def _is_some(value: Any) -> bool:
+    return bool(value)
+
+
+def plain_store(uri: str | None) -> str:
+    """Return the address of a tracking store in the one way that names it.
+
+    A user's name, a password and a slash at the end do not tell two stores apart. A SQLite file
+    is named from the current folder where it lies below it, so that a folder may be moved.
+
+    Args:
+        uri: As configured; None for `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db`.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    # It is written to the study's folder.
+    uri = passwords.hide(uri)
+    address, _, query = uri.partition("?")
+    kept = "&".join(part for part in query.split("&") if part and not part.endswith("=***"))
+    scheme, colon, rest = address.partition("://")
+    if scheme.partition("+")[0] == "sqlite" and colon:
+        address = f"sqlite:///{_from_here(rest.removeprefix('/'))}"
+    elif scheme == "file" and colon:
+        address = f"file://{_from_here(rest)}"
+    elif colon:
+        # The last @, since a password may hold others.
+        address = f"{scheme}://{rest.rpartition('@')[2].rstrip('/')}"
+    else:
+        address = f"file://{_from_here(address)}" if not _has_scheme(address) else address
+    return f"{address}?{kept}" if kept else address
+
+
+def _has_scheme(address: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None
+
+
+def _from_here(path: str) -> str:
+    here, real = Path.cwd().resolve(), Path(path).expanduser().resolve()
+    return str(real.relative_to(here) if real.is_relative_to(here) else real)
+
+
+MAY_CHANGE: Mapping[str, tuple[Callable[[Any], object], str]] = {
+    "study": (_any, "the study was found by it"),
+    "model.custom_objects": (_any, "a permission to load changes no training"),
+    "data.path": (_any, "a folder may be named in many ways; the digest of the images decides"),
+    "executor.name": (_any, "a trial computes the same wherever it runs"),
+    "executor.workers": (_any, "order never changes a result, nor does how many run at once"),
+    "executor.retries": (_any, "a trial that is retried computes the same"),
+    "executor.address": (_any, "a trial computes the same on any cluster"),
+    "executor.cpus": (_any, "it places trials; the threads that compute are executor.threads"),
+    "executor.gpus": (_is_some, "how many is of no account, but not whether there is one"),
+    "curves.keep": (_any, "it says what is kept once all is over"),
+    "curves.max_mb": (_any, "a curve that was removed is trained again, to the same bits"),
+    "curves.every_seconds": (_any, "a training that was resumed equals one that never stopped"),
+    "registry.*": (_any, "it says what becomes of the best model, not how one is trained"),
+    "tracking.log_models": (_any, "it says which models are kept"),
+    "tracking.uri": (plain_store, "one store may be written in many ways"),
+}
+"""Settings that may differ when a study is resumed: what of each is compared, and why no more.
+
+All others may not. `<group>.*` stands for every key of a group.
+"""
+
+
+def differing(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]]]:
+    """Compare the settings of a study with those it is to be resumed with.
+
+    Args:
+        before: As the study was told last, flat.
+        after: As it is told now, flat.
+
+    Returns:
+        What differs and must not, and what differs and may: the value before and now, by key.
+    """
+    refused, allowed = {}, {}
+    for key in sorted(before.keys() | after.keys()):
+        values = (before.get(key, "not set"), after.get(key, "not set"))
+        if values[0] == values[1]:
+            continue
+        compare = _compared_by(key)
+        if compare is None or compare(before.get(key)) != compare(after.get(key)):
+            refused[key] = values
+        else:
+            allowed[key] = values
+    return refused, allowed
+
+
+def _compared_by(key: str) -> Callable[[Any], object] | None:
+    entry = MAY_CHANGE.get(key) or MAY_CHANGE.get(f"{key.partition('.')[0]}.*")
+    return entry and entry[0]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the settings of a study stand for.
+
+    Attributes:
+        data: Digest of all images, labels and names of classes.
+        split: Digest of which images train, validate and test.
+        environment: The model's sources, precision, devices, the engine and its libraries.
+    """
+
+    data: str
+    split: str
+    environment: Environment
+
+    @classmethod
+    def of(cls, data: ImageData, environment: Environment) -> Identity:
+        """Return the identity of a study of these data in this environment."""
+        sha = hashlib.sha256()
+        for split in (data.train, data.validation, data.test):
+            sha.update(f"{len(split)}:".encode())
+            sha.update(split.labels.tobytes())
+        return cls(data.digest, sha.hexdigest()[:32], environment)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The engine and the libraries: a change of them the user may agree to."""
+        return {"engine": str(self.environment["engine"]), **self.environment["versions"]}
+
+    def tag(self) -> str:
+        """Return it as JSON, for a tag of the study's run.
+
+        A tag holds 8,000 characters at most, so many sources are named by one digest.
+        """
+        content = asdict(self)
+        if len(text := json.dumps(content)) > _MAX_TAG:
+            sources = json.dumps(self.environment["sources"], sort_keys=True)
+            digest = hashlib.sha256(sources.encode()).hexdigest()[:32]
+            content["environment"]["sources"] = {"*": digest}
+            text = json.dumps(content)
+        return text
+
+    def changes_since(self, begun: Identity) -> list[str]:
+        """Say what has changed, of what must not, since a study was begun."""
+        said = []
+        if begun.data != self.data:
+            said.append(f"the data (their digest was {begun.data}, and is {self.data} now)")
+        elif begun.split != self.split:
+            said.append("which images train, validate and test")
+        if files := _changed_files(begun.environment["sources"], self.environment["sources"]):
+            said.append(f"the model's sources ({', '.join(files)})")
+        was, now = begun.environment, self.environment
+        for what, old, new in (
+            ("the precision of Keras", was["precision"], now["precision"]),
+            ("the kinds of device", was["devices"], now["devices"]),
+        ):
+            if old != new:
+                said.append(f"{what} (was {', '.join(old)}, and is {', '.join(new)} now)")
+        return said
+
+
+def _changed_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    changed = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            changed.append(f"{name} is no longer imported")
+        elif name not in before:
+            changed.append(f"{name} is new")
+        elif before[name] != after[name]:
+            changed.append(f"{name} has changed")
+    return changed

@@ -1,0 +1,131 @@
+"""All curves of a study, as the driver sees them: their names, their room, which are kept."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.config.schema import CurvesConfig
+from tuner.curves.checkpoints import Curve, curves_in
+from tuner.trial import Objective, Values, whole, without_epochs
+
+logger = logging.getLogger(__name__)
+
+NUM_BEST = 10
+"""Curves that `curves.keep=best` keeps."""
+
+
+class CurveStore:
+    """The curves of one study.
+
+    Args:
+        folder: Where they lie.
+        common: All that may change a training and is the same in every trial of the study.
+        config: The group `curves`.
+        objective: What makes one curve better than another.
+        others: Where the curves of other studies lie, to take checkpoints from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        common: Mapping[str, Any],
+        config: CurvesConfig,
+        objective: Objective,
+        others: Iterable[Path] = (),
+    ) -> None:
+        self._folder = folder
+        self._common = dict(common)
+        self._config = config
+        self._objective = objective
+        self._others = [other for other in others if other != folder]
+        self._ranks: dict[str, tuple[float, int]] = {}
+        self._in_flight: dict[str, str] = {}
+        # What writers that were killed have left.
+        for part in folder.glob("**/*.part"):
+            part.unlink(missing_ok=True)
+        self._sizes = {key: self._size(key) for key in self._keys()}
+
+    def note_score(self, trial_id: str, values: Values, score: float) -> None:
+        """Take note of how good a curve is: as good as the best trial on it."""
+        key = self._key(trial_id, values)
+        rank = self._objective.rank(score, trial_id)
+        self._ranks[key] = min(rank, self._ranks.get(key, rank))
+
+    def begin(self, trial_id: str, values: Values) -> Path:
+        """Return the folder of a trial's curve, which is kept until `end`."""
+        key = self._key(trial_id, values)
+        self._in_flight[trial_id] = key
+        if self._config.reuse:
+            for other in self._others:
+                self._borrow(other, key, whole(values["epochs"]))
+        return (self._folder / key).resolve()
+
+    def end(self, trial_id: str) -> None:
+        """Take note of a trial's end, and make room if the curves take too much."""
+        key = self._in_flight.pop(trial_id)
+        self._sizes[key] = self._size(key)
+        if self._config.max_mb is not None:
+            self._shrink(self._config.max_mb * 1_000_000)
+
+    def finish(self) -> None:
+        """Remove what `curves.keep` does not keep, once the study is over."""
+        num_kept = {"all": len(self._sizes), "best": NUM_BEST, "none": 0}[self._config.keep]
+        for key in self._ranked()[num_kept:]:
+            self._drop(key)
+        if not self._sizes:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _key(self, trial_id: str, values: Values) -> str:
+        """Name a curve by a digest of everything that can change it.
+
+        That a model depends on `epochs` is found out when it is built: then each number of
+        epochs gets a folder of its own in the key's, see `tuner.worker.worker`.
+        """
+        own = None if self._config.reuse else trial_id
+        text = json.dumps([self._common, without_epochs(values), own], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _ranked(self) -> list[str]:
+        """Return the curves, the best first; those without a finished trial come last."""
+        last = (math.inf, 0)
+        return sorted(self._sizes, key=lambda key: self._ranks.get(key, last))
+
+    def _keys(self) -> list[str]:
+        return [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+
+    def _size(self, key: str) -> int:
+        files = (path for path in (self._folder / key).rglob("*") if path.is_file())
+        return sum(file.stat().st_size for file in files)
+
+    def _shrink(self, max_bytes: float) -> None:
+        """Remove the worst curves until the rest takes no more room than allowed."""
+        excess = sum(self._sizes.values()) - max_bytes
+        if excess <= 0:
+            return
+        for worst in reversed(self._ranked()):
+            if excess > 0 and worst not in self._in_flight.values():
+                excess -= self._sizes[worst]
+                self._drop(worst)
+
+    def _drop(self, key: str) -> None:
+        shutil.rmtree(self._folder / key, ignore_errors=True)
+        del self._sizes[key]
+
+    def _borrow(self, other: Path, key: str, epochs: int) -> None:
+        """Take another study's checkpoint, if it is further than our own."""
+        for theirs in curves_in(other / key):
+            source = Curve(theirs)
+            target = Curve(self._folder / theirs.relative_to(other))
+            own = max(target.epochs(), default=0)
+            ahead = [epoch for epoch in source.epochs() if own < epoch <= epochs]
+            # The other study may be removing it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if ahead:
+                    target.put(ahead[-1], source.path(ahead[-1]).read_bytes())
+                    logger.debug("Took %s from another study.", source.path(ahead[-1]))

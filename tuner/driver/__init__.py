@@ -1,0 +1,4 @@
+"""The driver of a study: its loop, its folder, and what a person sees while it runs.
+
+May import executors, oracles, registry, curves and tracking; no TensorFlow.
+"""

@@ -1,0 +1,74 @@
+"""What a finished study claims, compared with what is still there."""
+
+import mlflow
+from mlflow.entities import Run, ViewType
+
+from tuner import names
+from tuner.config.schema import StudyConfig
+from tuner.errors import ModelError, StudyError
+from tuner.registry.versions import Registry
+from tuner.tracking import history
+from tuner.tracking.checksums import TAG
+from tuner.tracking.history import StudyFacts, TrialRecord
+from tuner.tracking.logged_models import LoggedModels
+from tuner.tracking.model_check import digest_of_model
+from tuner.tracking.stored_files import StoredFiles
+
+
+def find_missing(client: mlflow.MlflowClient, config: StudyConfig, study_id: str) -> str | None:
+    """Say what of a finished study is gone or damaged and can be made again, or return None.
+
+    Looks at its best trial and its version in the registry alone: the same command, which
+    makes them again, looks at everything. What somebody has deleted is left alone.
+
+    Args:
+        client: Client of the store that the study was recorded in.
+        config: The study's.
+        study_id: What tells it from other studies.
+    """
+    found = history.studies(client, history.experiments(client), study_id, ViewType.ALL)
+    if not found:
+        return "MLflow has no record of it any more"
+    facts = history.read_study(found[0])
+    if _is_deleted(found[0]) or facts.best_trial is None:
+        return None
+    best = facts.best_trial
+    presence = history.presence(client, facts.experiment_id, study_id, [best])
+    if presence.gone:
+        return f"the record of its best trial, {best}, is gone from MLflow"
+    if presence.deleted:
+        return None
+    record = _record(client, facts, best, names.KIND_TRIAL)
+    if record is not None and _is_damaged(client, facts, record):
+        return f"its best trial, {best}, is no longer whole"
+    if config.registry.name is None:
+        return None
+    if config.registry.refit:
+        record = _record(client, facts, names.refit_name(best), names.KIND_REFIT)
+    registry = Registry(client, config.registry.name, config.registry.alias)
+    version = None if record is None else registry.find(record.run_id)
+    if record is None or version is None:
+        return None
+    try:
+        digest_of_model(client, record.run_id, version.tags.get(TAG))
+    except (ModelError, StudyError):
+        return f"the model of version {version.version} of {registry.name} is damaged"
+    return None
+
+
+def _is_deleted(run: Run) -> bool:
+    return str(run.info.lifecycle_stage) != "active"
+
+
+def _record(
+    client: mlflow.MlflowClient, facts: StudyFacts, trial_id: str, kind: str
+) -> TrialRecord | None:
+    found = history.trials(client, facts.experiment_id, facts.study_id, kind, trial_id=trial_id)
+    finished = [record for record in found if record.status == "FINISHED"]
+    return finished[-1] if finished else None
+
+
+def _is_damaged(client: mlflow.MlflowClient, facts: StudyFacts, record: TrialRecord) -> bool:
+    models = LoggedModels(client, facts.experiment_id, {names.STUDY_ID: facts.study_id})
+    folder = client.get_experiment(facts.experiment_id).artifact_location
+    return bool(StoredFiles(folder, models.by_run).damaged({record.trial_id: record}))

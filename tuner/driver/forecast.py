@@ -1,0 +1,205 @@
+"""How long the rest of a study takes: from the epochs and sizes still to come.
+
+A trial's time is taken to be `a + epochs * (b + c * size + d / batch_size)`, where `epochs` are
+those it trains itself and `size` is the number of weights between dense layers. `a`, for
+building, compiling, evaluating and recording, is the mean of what trials took beside their
+epochs; the others, at least 0, are fitted to the time of their epochs by non-negative least
+squares. What is still to come is known for a grid and for Hyperband, and is the space's average
+for an oracle that makes it up as it goes.
+"""
+
+import math
+import random
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from tuner.config.hyperparameters import Choice, Dimension, Fixed, Range
+from tuner.config.space import Space
+from tuner.trial import Value, Values, whole
+
+_SAMPLES = 2000
+
+_REMEMBERED = 200
+"""Trials that a prediction is fitted to, the latest, so that its cost does not grow."""
+
+
+class Forecast:
+    """Predicts the seconds that a study still needs.
+
+    Args:
+        space: What is searched.
+        num_trials: Trials of the whole search, or None where nobody knows.
+        rounds: Trials and epochs of each round where the oracle sets the epochs, else None.
+        is_exhaustive: Whether every point of the space will be tried, so that what has been is
+            no longer to come.
+        shares: Whether a trial goes on where another one of the same values, but for their
+            epochs, has ended.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        num_trials: int | None,
+        rounds: Sequence[tuple[int, int]] | None,
+        is_exhaustive: bool,
+        shares: bool,
+    ) -> None:
+        self._num_trials = num_trials
+        self._is_exhaustive = is_exhaustive
+        self._shares = shares
+        drawn = random.Random(0)
+        mean_epochs = None
+        if rounds is not None:
+            mean_epochs = _mean_of_rounds(rounds, shares)
+        elif is_exhaustive and shares:
+            # The longest trains all that the shorter ones take.
+            options = [whole(option) for option in space.dimensions["epochs"].options or ()]
+            mean_epochs = max(options) / len(options)
+        points = [_sample(space, drawn) for _ in range(_SAMPLES)]
+        # A grid has more points of many layers than of few; an oracle draws the number evenly.
+        weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
+        features = [_features(p, mean_epochs or p["epochs"]) for p in points]
+        self._mean = np.average(features, axis=0, weights=weights)
+        self._seen: deque[tuple[npt.NDArray[np.float64], float, float]] = deque(
+            maxlen=_REMEMBERED
+        )
+        self._coefficients: npt.NDArray[np.float64] | None = None
+        self._started = np.zeros_like(self._mean)
+        self._num_started = 0
+        self._longest: dict[Hashable, int] = {}
+
+    def start(self, values: Values) -> int:
+        """Take note of a trial that is no longer to come, and return how much it will train.
+
+        Args:
+            values: The trial's.
+
+        Returns:
+            Epochs, without those that it takes from another trial.
+        """
+        epochs = new = whole(values.get("epochs", 1))
+        if self._shares:
+            curve = frozenset((k, str(v)) for k, v in values.items() if k != "epochs")
+            longest = self._longest.get(curve, 0)
+            new = max(epochs - longest, 0)
+            self._longest[curve] = max(epochs, longest)
+        self._started += _features(values, new)
+        self._num_started += 1
+        return new
+
+    def learn(
+        self, values: Values, epochs: int, train_seconds: float, other_seconds: float
+    ) -> None:
+        """Take note of how long a trial took.
+
+        Args:
+            values: The trial's.
+            epochs: Those that it trained itself.
+            train_seconds: What they took.
+            other_seconds: What all else of the trial took.
+        """
+        self._seen.append((_features(values, epochs), train_seconds, other_seconds))
+        self._coefficients = None
+
+    def trial_seconds(self, values: Values, epochs: int) -> float | None:
+        """Predict one trial of so many new epochs; None while nothing is known."""
+        return self._predict(_features(values, epochs))
+
+    def seconds_to_come(self) -> float | None:
+        """Predict all trials not started yet, one after another; None if nothing is known."""
+        if self._num_trials is None:
+            return None
+        remaining = self._num_trials - self._num_started
+        if remaining <= 0:
+            return 0.0
+        to_come = self._mean * remaining
+        if self._is_exhaustive:
+            to_come = np.maximum(self._mean * self._num_trials - self._started, 0)
+            to_come[0] = remaining
+        return self._predict(to_come)
+
+    def _predict(self, features: npt.NDArray[np.float64]) -> float | None:
+        if not self._seen:
+            return None
+        if self._coefficients is None:
+            self._coefficients = self._fit()
+        return float(features @ self._coefficients)
+
+    def _fit(self) -> npt.NDArray[np.float64]:
+        coefficients = np.zeros_like(self._mean)
+        coefficients[0] = np.mean([other for *_, other in self._seen])
+        # Divided by what was seen, so that a short trial counts as much as a long one, and the
+        # columns come to one size. While they cannot be told apart, epochs alone count.
+        rows = [
+            features[1:] / max(seconds, 1e-3)
+            for features, seconds, _ in self._seen
+            if features[1]
+        ]
+        if rows:
+            scale = np.maximum(np.max(rows, axis=0), 1e-12)
+            coefficients[1:] = nnls(np.array(rows) / scale, np.ones(len(rows)))[0] / scale
+        return coefficients
+
+
+def _mean_of_rounds(rounds: Sequence[tuple[int, int]], shares: bool) -> float:
+    """Return the epochs that an average trial of Hyperband trains.
+
+    A round that has more epochs than the one before goes on with the best of it: a bracket ends
+    with the most there are.
+    """
+    total = num_trials = before = 0
+    for size, epochs in rounds:
+        total += size * (epochs - before if shares and epochs > before else epochs)
+        num_trials += size
+        before = epochs
+    return total / num_trials
+
+
+def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
+    widths = [
+        float(v)
+        for n, v in values.items()
+        if n.startswith("units") and isinstance(v, int | float) and not isinstance(v, bool)
+    ]
+    size = sum(a * b for a, b in zip([64.0, *widths], [*widths, 10.0], strict=True))
+    num_steps = 1 / whole(values.get("batch_size", 1))
+    return np.array([1.0, epochs, epochs * size, epochs * num_steps])
+
+
+def _sample(space: Space, drawn: random.Random) -> dict[str, Any]:
+    """Draw a point of the space, every hyperparameter by itself."""
+    values: dict[str, Any] = space.complete(
+        {name: _draw(dimension, drawn) for name, dimension in space.expanded()}
+    )
+    return values
+
+
+def _num_widths(space: Space, values: Values) -> int:
+    """Count the points that differ from this one in the widths of its layers alone."""
+    options = {name: dimension.options or () for name, dimension in space.expanded()}
+    return math.prod(len(options[n]) or 1 for n in values if n.startswith("units"))
+
+
+def _draw(dimension: Dimension, drawn: random.Random) -> Value:
+    if isinstance(dimension, Fixed):
+        return dimension.value
+    if isinstance(dimension, Choice):
+        return drawn.choice(dimension.declared)
+    return _draw_range(dimension, drawn)
+
+
+def _draw_range(dimension: Range, drawn: random.Random) -> Value:
+    if dimension.log:
+        value = math.exp(drawn.uniform(math.log(dimension.min), math.log(dimension.max)))
+        return round(value) if dimension.is_integer else value
+    options = dimension.options
+    return (
+        drawn.uniform(dimension.min, dimension.max)
+        if options is None
+        else drawn.choice(options)
+    )

@@ -1,0 +1,406 @@
+"""The driver's loop: ask, run, record, tell; and going on where an earlier run left off."""
+
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner import names
+from tuner.curves.store import NUM_BEST, CurveStore
+from tuner.driver.progress import Progress
+from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.study_folder import StudyFolder
+from tuner.errors import ModelError, NoRoom, SearchFailed
+from tuner.executors import Executor
+from tuner.runtime import interrupt
+from tuner.runtime.stopwatch import Stopwatch
+from tuner.tracking.runs import Tracker
+from tuner.trial import (
+    Metrics,
+    Objective,
+    Outcome,
+    Proposal,
+    TrialFailure,
+    TrialRequest,
+    TrialResult,
+    Values,
+    trial_seed,
+)
+from tuner.wording import plural
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILURES = 3
+"""Trials that may fail in a row before the first success; then no values seem to work."""
+
+SAVE_SECONDS = 5.0
+"""How much of a study's counted time a kill may lose."""
+
+
+class Oracle(Protocol):
+    """What a study asks for trials; see `tuner.oracles.oracle.SearchOracle`."""
+
+    @property
+    def values(self) -> Mapping[str, Values]:
+        """The values of every trial proposed before the study started."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, Mapping[str, str]]:
+        """What is recorded of each of these trials beside its values."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The objective of every trial completed before the study started."""
+        ...
+
+    @property
+    def num_told(self) -> int:
+        """How many trials have ended, well or not."""
+        ...
+
+    def ask(self) -> Proposal | None:
+        """Return the next trial, or None: the search is over, or waits for open trials."""
+        ...
+
+    def tell(self, trial_id: str, score: float | None) -> None:
+        """Say how a trial ended; None when it failed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best completed trial of a study.
+
+    Attributes:
+        trial_id: The oracle's name of it.
+        values: One point of the space.
+        score: The objective after its last epoch.
+        metrics: All that was recorded of it.
+        run_id: MLflow's.
+    """
+
+    trial_id: str
+    values: Values
+    score: float
+    metrics: Metrics
+    run_id: str
+
+
+class Study:
+    """One search, from its first trial to its last.
+
+    Args:
+        objective: What it improves.
+        seed: Of everything random in it.
+        folder: Its folder, held by this process.
+        oracle: What proposes the trials.
+        executor: What runs them.
+        tracker: What records them; the study's run is open.
+        progress: What shows them.
+        curves: What keeps their checkpoints.
+        log_models: Whose models are logged: `all`, `best` (those of the ten best) or `none`.
+        deadline: Time (seconds since 1970) at which it stops, or None.
+        rehearsal: What finds out beside the first trial that the study cannot end well.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        seed: int,
+        folder: StudyFolder,
+        oracle: Oracle,
+        executor: Executor,
+        tracker: Tracker,
+        progress: Progress,
+        curves: CurveStore,
+        log_models: str,
+        deadline: float | None,
+        rehearsal: Rehearsal | None = None,
+    ) -> None:
+        self._rehearsal = rehearsal
+        self._objective = objective
+        self._seed = seed
+        self._folder = folder
+        self._oracle = oracle
+        self._executor = executor
+        self._tracker = tracker
+        self._progress = progress
+        self._curves = curves
+        self._log_models = log_models
+        self._deadline = math.inf if deadline is None else deadline
+        self._in_flight: dict[str, Proposal] = {}
+        self._running: set[str] = set()
+        self._failures_in_a_row = 0
+        self._best: tuple[str, Values, float] | None = None
+        self._scores: dict[str, float] = {}
+        self._told = frozenset(oracle.scores)
+        recorded = tracker.finished_trials()
+        for trial_id, score in oracle.scores.items():
+            if trial_id in recorded:
+                self._note_score(trial_id, oracle.values[trial_id], score)
+        self._repairs = self._find_lost()
+        repaired = {proposal.trial_id for proposal in self._repairs}
+        progress.pass_over(
+            [oracle.values[trial_id] for trial_id in self._told - repaired],
+            num_failed=oracle.num_told - len(oracle.scores),
+        )
+        self._clock = self._saved = time.monotonic()
+        self._stopwatch = Stopwatch(folder.state.spent)
+
+    def run(self) -> None:
+        """Run trials until the oracle has no more or time is up.
+
+        Raises:
+            SearchFailed: If three trials in a row fail and none has succeeded.
+            DataError: If the loader returns other data each time.
+            ModelError: If the model function does not return what it must, or nobody could
+                load its model.
+            NoRoom: If a worker cannot write its files.
+            KeyboardInterrupt: As it came, once the open runs are marked KILLED.
+        """
+        try:
+            self._fill()
+            while self._in_flight:
+                interrupt.check()
+                with self._stopwatch.counting("waiting"):
+                    outcomes = self._executor.wait(self._record_epoch, self._rehearsal)
+                if self._rehearsal is not None:
+                    self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
+                for outcome in outcomes:
+                    with self._stopwatch.counting("recording"):
+                        self._record(outcome)
+                self._fill()
+            if self._rehearsal is not None:
+                self._rehearsal.finish()
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._count_time(is_last=True)
+
+    def best(self) -> Best | None:
+        """Return the best completed trial, the earlier of two that tie; None without any."""
+        if self._best is None:
+            return None
+        trial_id, values, score = self._best
+        return Best(
+            trial_id=trial_id,
+            values=values,
+            score=score,
+            metrics=self._tracker.metrics(trial_id),
+            run_id=self._tracker.run_of(trial_id),
+        )
+
+    def finish(self) -> None:
+        """Remove what need not be kept of a search that is over."""
+        # A process that was killed may have told the oracle of the best, and not recorded it.
+        self._log_state()
+        self._curves.finish()
+        if self._log_models == "best":
+            rank = self._objective.rank
+            ranked = sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
+            self._tracker.drop_models(ranked[NUM_BEST:])
+
+    def _find_lost(self) -> deque[Proposal]:
+        """Return the trials that have ended, but of which MLflow has nothing whole any more.
+
+        They are trained once more, from their checkpoints where these are left. What somebody
+        has deleted in MLflow is left alone.
+        """
+        lost = self._told - self._tracker.finished_trials().keys()
+        deleted = sorted(self._tracker.presence(lost).deleted) if lost else []
+        if deleted:
+            logger.warning(
+                "MLflow no longer has the finished trials %s: their runs were deleted, so none "
+                "of them can be the best. To bring them back: mlflow runs restore "
+                "--run-id <id>.",
+                ", ".join(deleted),
+            )
+        if lost := lost.difference(deleted):
+            logger.info(
+                "MLflow has no whole record of %s, which the study had finished: training "
+                "again.",
+                plural(len(lost), "trial"),
+            )
+        oracle = self._oracle
+        return deque(Proposal(i, oracle.values[i], oracle.tags[i]) for i in sorted(lost))
+
+    def _keeps_model(self, score: float) -> bool:
+        """Say whether the model of a trial with this score is logged."""
+        if self._log_models != "best":
+            return self._log_models == "all"
+        better = sum(self._objective.is_better(s, score) for s in self._scores.values())
+        return better < NUM_BEST
+
+    def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
+        """Remember a trial's score, and the trial if it is the best; say whether it is."""
+        self._scores[trial_id] = score
+        self._curves.note_score(trial_id, values, score)
+        if self._best is not None:
+            best_id, _, best_score = self._best
+            rank = self._objective.rank
+            if rank(best_score, best_id) < rank(score, trial_id):
+                return False
+        self._best = (trial_id, values, score)
+        self._progress.show_best(trial_id, score)
+        return True
+
+    def _log_state(self) -> None:
+        """Record which trial is the best so far, if there is one, and where the time went."""
+        state = self._folder.state
+        metrics = {
+            names.SECONDS: state.seconds,
+            names.WORKER_SECONDS: state.worker_seconds,
+        }
+        metrics |= {names.seconds_spent(name): seconds for name, seconds in state.spent.items()}
+        tags = {}
+        if self._best is not None:
+            trial_id, _, score = self._best
+            metrics[names.best_metric(self._objective.name)] = score
+            tags[names.BEST_TRIAL] = trial_id
+        self._tracker.log_study(metrics, tags)
+
+    def _fill(self) -> None:
+        """Submit trials until the executor is full, the oracle has none, or time is up."""
+        self._progress.capacity = self._executor.capacity
+        while self._executor.has_room:
+            # Whatever time there is: a study whose time is up must be whole, too.
+            if self._repairs:
+                self._submit(self._repairs.popleft(), math.inf)
+                continue
+            if time.time() >= self._deadline:
+                break
+            with self._stopwatch.counting("proposing"):
+                proposal = self._oracle.ask()
+            if proposal is None:
+                break
+            self._submit(proposal, self._deadline)
+        with self._stopwatch.counting("recording"):
+            for trial_id in self._executor.running:
+                self._begin(trial_id)
+
+    def _submit(self, proposal: Proposal, deadline: float) -> None:
+        trial_id = proposal.trial_id
+        finished = self._tracker.finished(trial_id, proposal.values)
+        if finished is not None:
+            # An earlier process recorded it and was killed before it could tell the oracle.
+            score = finished[self._objective.name]
+            self._tell(trial_id, score)
+            self._note_score(trial_id, proposal.values, score)
+            self._progress.pass_over([proposal.values])
+            return
+        self._in_flight[trial_id] = proposal
+        seed = trial_seed(self._seed, proposal.values)
+        if self._rehearsal is not None:
+            self._rehearsal.offer(proposal.values, seed)
+        self._executor.submit(
+            TrialRequest(
+                trial_id=trial_id,
+                values=proposal.values,
+                seed=seed,
+                output_dir=str(self._folder.trial_dir(trial_id)),
+                deadline=None if math.isinf(deadline) else deadline,
+                curve_dir=str(self._curves.begin(trial_id, proposal.values)),
+            )
+        )
+
+    def _begin(self, trial_id: str) -> None:
+        """Open the run of a trial that a worker has taken, unless it is open."""
+        if trial_id in self._running:
+            return
+        proposal = self._in_flight[trial_id]
+        self._running.add(trial_id)
+        self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
+        self._progress.start_trial(trial_id, proposal.values)
+
+    def _record_epoch(
+        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+    ) -> None:
+        with self._stopwatch.counting("recording"):
+            self._begin(trial_id)
+            self._tracker.log_epoch(trial_id, epoch, metrics)
+        self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
+
+    def _record(self, outcome: Outcome) -> None:
+        """Record how a trial ended, and only then tell the oracle: either can be done again."""
+        self._folder.check_held()
+        trial_id = outcome.trial_id
+        is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
+        if is_stopped and trial_id not in self._running:
+            # Its time was up before a worker had it: there is nothing to record.
+            self._leave(trial_id)
+            return
+        self._begin(trial_id)
+        if isinstance(outcome, TrialResult):
+            self._record_result(outcome)
+        elif outcome.kind == "storage":
+            # Nothing is wrong with the trial: it goes on once there is room.
+            raise NoRoom(outcome.error)
+        else:
+            self._tracker.fail_trial(outcome)
+        self._leave(trial_id)
+        self._progress.end_trial(outcome)
+        self._count_time()
+        if isinstance(outcome, TrialFailure):
+            self._judge_failure(outcome)
+
+    def _leave(self, trial_id: str) -> None:
+        """Forget a trial that has ended."""
+        del self._in_flight[trial_id]
+        self._running.discard(trial_id)
+        self._curves.end(trial_id)
+        self._folder.drop_trial_dir(trial_id)
+
+    def _record_result(self, result: TrialResult) -> None:
+        score = result.score(self._objective)
+        values = self._in_flight[result.trial_id].values
+        # All of it is on disk before the oracle's journal says that the trial has ended.
+        self._tracker.finish_trial(result, self._keeps_model(score))
+        self._tell(result.trial_id, score)
+        self._failures_in_a_row = 0
+        if self._note_score(result.trial_id, values, score):
+            self._log_state()
+
+    def _tell(self, trial_id: str, score: float | None) -> None:
+        """Tell the oracle, unless it was told of the trial before."""
+        if trial_id not in self._told:
+            self._oracle.tell(trial_id, score)
+
+    def _judge_failure(self, failure: TrialFailure) -> None:
+        if failure.kind == "stopped":
+            return
+        if failure.kind == "fatal":
+            # Not told to the oracle: the trial runs again once the cause is mended.
+            raise ModelError(failure.error)
+        self._tell(failure.trial_id, None)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= MAX_FAILURES and self._best is None:
+            raise SearchFailed(
+                f"The first {self._failures_in_a_row} trials failed, so the search was "
+                f"stopped. The last one: {failure.error} Its run in MLflow has the traceback "
+                f"as error.txt; begin afresh with overwrite=true."
+            )
+
+    def _abandon(self) -> None:
+        """Leave no run RUNNING, and do not hide what went wrong if that fails too."""
+        for trial_id in sorted(self._running):
+            with contextlib.suppress(Exception):
+                self._tracker.kill_trial(trial_id)
+        self._count_time()
+        with contextlib.suppress(Exception):
+            self._log_state()
+
+    def _count_time(self, is_last: bool = False) -> None:
+        now = time.monotonic()
+        self._folder.state.seconds += now - self._clock
+        self._folder.state.worker_seconds += (now - self._clock) * self._executor.capacity
+        self._clock = now
+        if is_last or now - self._saved >= SAVE_SECONDS:
+            self._folder.save_state()
+            self._saved = now

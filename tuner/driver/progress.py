@@ -1,0 +1,230 @@
+"""What a person sees while a study runs: a live view on a terminal, plain lines elsewhere.
+
+Everything that is said goes through `logging`; see `tuner.runtime.logs`. The live view below
+the lines is drawn on terminals only.
+"""
+
+import contextlib
+import datetime
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from tuner.driver.forecast import Forecast
+from tuner.escapes import visible
+from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values, whole
+from tuner.wording import describe, duration
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def shown_while_starting(console: Console) -> Iterator[Status]:
+    """Show on a terminal that a study is starting, which takes seconds without a word.
+
+    Yields:
+        What is shown: to be stopped before anything else is drawn below the lines.
+    """
+    waiting = console.status("Loading the data, importing TensorFlow, starting the workers")
+    if console.is_terminal:
+        waiting.start()
+    try:
+        yield waiting
+    finally:
+        waiting.stop()
+
+
+@dataclass
+class _Running:
+    values: Values
+    new_epochs: int
+    started: float
+    epoch: int = 0
+    score: float | None = None
+
+
+class Progress:
+    """Shows trial k of n, what runs, the best so far, and when it will end.
+
+    Args:
+        console: Where to show it.
+        objective: What the search improves.
+        searched: Names of the hyperparameters that differ between trials; only these are shown.
+        num_trials: Trials of the whole search, or None where nobody knows.
+        forecast: What predicts the time left.
+        deadline: Time (seconds since 1970) at which the study stops, or None.
+        capacity: Trials that run at a time; an attribute, since it may change.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        objective: Objective,
+        searched: frozenset[str],
+        num_trials: int | None,
+        forecast: Forecast,
+        deadline: float | None,
+        capacity: int,
+    ) -> None:
+        self.capacity = capacity
+        self._objective = objective
+        self._searched = searched
+        self._num_trials = num_trials
+        self._forecast = forecast
+        self._deadline = deadline
+        self._started = time.time()
+        self._num_ended = 0
+        self._running: dict[str, _Running] = {}
+        self._best: tuple[str, float] | None = None
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=4, transient=True
+        )
+        self._shows = console.is_terminal
+
+    def __enter__(self) -> "Progress":
+        """Begin to show."""
+        if self._shows:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the screen to what comes after."""
+        self._live.stop()
+
+    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+        """Count trials that earlier runs of the study have done.
+
+        Args:
+            completed: The values of those that went well.
+            num_failed: How many did not.
+        """
+        for values in completed:
+            self._forecast.start(values)
+        self._num_ended += len(completed) + num_failed
+
+    def show_best(self, trial_id: str, score: float) -> None:
+        """Show this trial as the best so far from now on."""
+        self._best = (trial_id, score)
+
+    def start_trial(self, trial_id: str, values: Values) -> None:
+        """Show a trial as running."""
+        self._running[trial_id] = _Running(values, self._forecast.start(values), time.time())
+        logger.debug("trial %s starts: %s", trial_id, describe(values))
+
+    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
+        """Show an epoch as done.
+
+        Args:
+            trial_id: A trial that runs.
+            epoch: Counted from 1.
+            metrics: As Keras names them.
+            is_reused: Whether it had been trained before.
+        """
+        running = self._running[trial_id]
+        running.epoch, running.score = epoch, metrics.get(self._objective.name)
+        shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
+        logger.debug(
+            "trial %s epoch %d/%s %s%s",
+            trial_id,
+            epoch,
+            running.values["epochs"],
+            shown,
+            " (trained before)" if is_reused else "",
+        )
+
+    def end_trial(self, outcome: Outcome) -> None:
+        """Say how a trial ended, in one line."""
+        running = self._running.pop(outcome.trial_id)
+        self._num_ended += 1
+        head = f"trial {outcome.trial_id} ({self._num_ended} of {self._num_trials or '?'})"
+        if isinstance(outcome, TrialFailure):
+            verb = "was stopped" if outcome.kind == "stopped" else "failed"
+            logger.warning(
+                "%s  %s  %s: %s",
+                head,
+                self._describe(running.values),
+                verb,
+                visible(outcome.error),
+            )
+            return
+        # Not since it was submitted: a worker may have had to start first.
+        self._forecast.learn(
+            running.values,
+            len(outcome.epochs) - outcome.epochs_reused,
+            outcome.train_seconds,
+            outcome.seconds - outcome.train_seconds,
+        )
+        is_best = self._best is not None and self._best[0] == outcome.trial_id
+        logger.info(
+            "%s  %s  %s %.4f%s  %.1f s%s",
+            head,
+            self._describe(running.values),
+            self._objective.name,
+            outcome.score(self._objective),
+            "  best so far" if is_best else "",
+            outcome.seconds,
+            self._time_left(", about {} left"),
+        )
+
+    def _describe(self, values: Values) -> str:
+        # `epochs` stays even if the oracle sets it.
+        shown = self._searched | {"epochs"}
+        return visible(describe({n: value for n, value in values.items() if n in shown}))
+
+    def seconds_left(self) -> float | None:
+        """Predict when the study ends, from the trials in flight and those to come."""
+        to_come = self._forecast.seconds_to_come()
+        if to_come is None:
+            return None
+        now = time.time()
+        in_flight = 0.0
+        for running in self._running.values():
+            predicted = self._forecast.trial_seconds(running.values, running.new_epochs) or 0.0
+            in_flight += max(predicted - (now - running.started), 0.0)
+        left = (to_come + in_flight) / self.capacity
+        return left if self._deadline is None else min(left, max(self._deadline - now, 0.0))
+
+    def _time_left(self, form: str) -> str:
+        left = self.seconds_left()
+        return form.format(duration(left)) if left else ""
+
+    def _render(self) -> RenderableType:
+        head = Text(f"{self._num_ended} of {self._num_trials or '?'} trials", style="bold")
+        head.append(f"   {len(self._running)} running", style="dim")
+        if self._best is not None:
+            head.append(f"   best {self._objective.name} {self._best[1]:.4f}", style="green")
+            head.append(f" (trial {self._best[0]})", style="dim")
+        head.append(f"   {duration(time.time() - self._started)} so far", style="dim")
+        left = self.seconds_left()
+        if left is not None:
+            end = datetime.datetime.now() + datetime.timedelta(seconds=left)
+            head.append(f", about {duration(left)} left, until {end:%H:%M}", style="dim")
+        table = Table.grid(padding=(0, 2))
+        for trial_id, running in self._running.items():
+            epochs = whole(running.values["epochs"])
+            score = (
+                "" if running.score is None else f"{self._objective.name} {running.score:.4f}"
+            )
+            table.add_row(
+                Text(trial_id, style="cyan"),
+                ProgressBar(total=epochs, completed=running.epoch, width=20),
+                _phase(running.epoch, epochs),
+                Text(score),
+                Text(self._describe(running.values), style="dim", overflow="ellipsis"),
+            )
+        return Group(Text(), head, table)
+
+
+def _phase(epoch: int, epochs: int) -> str:
+    """Say what a trial does: it compiles before its first epoch, evaluates after its last."""
+    if epoch == 0:
+        return "compiling"
+    return "evaluating" if epoch == epochs else f"epoch {epoch}/{epochs}"

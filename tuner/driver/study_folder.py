@@ -1,0 +1,363 @@
+"""A study's folder: who holds it, with which settings it was made, and how far it is."""
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tuner import passwords
+from tuner.config.compose import flatten, to_dict
+from tuner.config.schema import StudyConfig
+from tuner.curves.identity import NOT_SETTINGS, Identity, differing, plain_store
+from tuner.driver import remains
+from tuner.driver.remains import LOCK, STATE
+from tuner.errors import FolderGone, StudyError
+from tuner.names import CONFIG, OVERRIDES
+from tuner.runtime import files, locks
+
+logger = logging.getLogger(__name__)
+
+EXPERIMENTS_DIR = Path("experiments")
+
+
+@dataclass
+class StudyState:
+    """What a study knows of itself, beside the oracle's journal.
+
+    Attributes:
+        study_id: Tells it from another study of the same name in the tracking store.
+        seconds: Wall time of all its runs so far.
+        worker_seconds: The same, times the workers that there were.
+        spent: What of it the driver spent `waiting` for workers, `recording` and `proposing`.
+        finished: The closing lines, once it is finished.
+        engine: What runs its epochs, once that was chosen: it is chosen once.
+        store: The tracking store that it was begun in, without a password.
+        identity: What it was begun with; it stays, whatever a resumed search is told.
+        accepted: The versions of engine and libraries that the user has agreed to since.
+    """
+
+    study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    seconds: float = 0.0
+    worker_seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    finished: list[str] | None = None
+    engine: str | None = None
+    store: str | None = None
+    identity: dict[str, Any] | None = None
+    accepted: list[dict[str, str]] = field(default_factory=list)
+
+
+class StudyFolder:
+    """The folder `experiments/<study>/`, held by this process.
+
+    Args:
+        path: The folder; it exists.
+        descriptor: Of the folder, open, if this process holds it.
+
+    Attributes:
+        told: Settings that are told otherwise now and may be: before and now, by key.
+
+    Raises:
+        StudyError: If its state cannot be read.
+    """
+
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        self.path = path
+        self.state = _read_state(path / STATE)
+        self.told: dict[str, tuple[Any, Any]] = {}
+        self._descriptor = descriptor
+
+    @property
+    def journal(self) -> Path:
+        """The oracle's questions and answers."""
+        return self.path / "oracle.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """Everything the study says, with timestamps."""
+        return self.path / remains.LOG
+
+    @property
+    def settings(self) -> list[Path]:
+        """The resolved configuration and the overrides it was made with."""
+        return [self.path / CONFIG, self.path / OVERRIDES]
+
+    @property
+    def curves(self) -> Path:
+        """The checkpoints of its curves."""
+        return curves_dir(self.path)
+
+    @property
+    def images(self) -> Path:
+        """The images as its workers map them, while it runs."""
+        return self.path / remains.IMAGES
+
+    def trial_dir(self, trial_id: str) -> Path:
+        """Return an empty folder for a trial's files."""
+        self.check_held()
+        path = self.path / remains.TRIALS / trial_id
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path.resolve()
+
+    def drop_trial_dir(self, trial_id: str) -> None:
+        """Remove a trial's folder, once its files are where they belong."""
+        shutil.rmtree(self.path / remains.TRIALS / trial_id, ignore_errors=True)
+
+    def save_state(self) -> None:
+        """Write the state; a kill or a power cut leaves the one before or the one after."""
+        self.check_held()
+        _write_state(self.path, self.state)
+
+    def check_held(self) -> None:
+        """Find out that somebody has removed the folder, or put another in its place.
+
+        Written on, it would become one that no study can be resumed from.
+
+        Raises:
+            FolderGone: If it is not the folder that this process holds.
+        """
+        if self._descriptor is None:
+            return
+        ours = os.fstat(self._descriptor)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(ours, self.path.stat()) and (self.path / STATE).exists():
+                return
+        raise FolderGone(self.path)
+
+
+def curves_dir(study: Path) -> Path:
+    """Return where a study's curves lie."""
+    return study / remains.CURVES
+
+
+def all_curves() -> list[Path]:
+    """Return where the curves of all studies here lie."""
+    return [curves_dir(study) for study in sorted(EXPERIMENTS_DIR.iterdir())]
+
+
+def make_name(config: StudyConfig) -> str:
+    """Make up a name that no study here has."""
+    now = datetime.datetime.now()
+    name = stem = f"{config.data.name}-{config.search.oracle}-{now:%Y%m%d-%H%M%S}"
+    number = 1
+    while (EXPERIMENTS_DIR / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def find(name: str, config: StudyConfig) -> StudyFolder | None:
+    """Look for a study of that name that can be gone on with; write nothing.
+
+    Args:
+        name: The study's.
+        config: Its configuration.
+
+    Returns:
+        None if there is none, or if `overwrite` asks for it to be thrown away.
+
+    Raises:
+        StudyError: If there is one with other settings, or a folder that is no study's.
+    """
+    path = EXPERIMENTS_DIR / name
+    for part in (EXPERIMENTS_DIR, path):
+        if not part.is_dir() and os.path.lexists(part):
+            raise StudyError(f"{part} must be a folder, but is none: move it away.")
+    if not path.exists():
+        return None
+    state = path / STATE
+    if not (state.is_file() and state.stat().st_size) and remains.is_half_made(path):
+        return None
+    if not state.exists():
+        raise StudyError(
+            f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
+            f"or give another name with study=…."
+        )
+    if config.overwrite:
+        return None
+    found = StudyFolder(path)
+    found.told = _check_same(found, name, config)
+    return found
+
+
+@contextlib.contextmanager
+def hold(
+    name: str,
+    config: StudyConfig,
+    overrides: Sequence[str],
+    identity: Identity | None = None,
+) -> Iterator[StudyFolder]:
+    """Hold a study's folder while its search runs; it is made if it is missing.
+
+    Args:
+        name: The study's.
+        config: Its configuration; `overwrite` empties an older folder first.
+        overrides: The command line's arguments, kept beside the configuration.
+        identity: What the configuration stands for now; None records and compares nothing.
+
+    Raises:
+        StudyError: If another process holds it, it was made with other settings, or what they
+            stand for has changed. Then nothing has been written.
+    """
+    path = EXPERIMENTS_DIR / name
+    find(name, config)
+    files.make_folder(path)
+    with locks.hold_file(path / LOCK, f"study={name}"), _opened(path) as descriptor:
+        found = find(name, config)
+        if found is None:
+            _empty(path)
+            _write_settings(path, config, overrides)
+            # Last, because it is what makes a folder a study's.
+            _write_state(path, _begun(config, identity))
+            yield StudyFolder(path, descriptor)
+            return
+        held = StudyFolder(path, descriptor)
+        held.told = found.told
+        if identity is not None:
+            _check_identity(held, name, config, identity)
+        if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
+            logger.warning(
+                "%s was missing or empty in %s, and is written anew from this command.",
+                " and ".join(missing),
+                path,
+            )
+        _write_settings(path, config, overrides)
+        held.save_state()
+        yield held
+
+
+def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
+    files.write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
+    files.write(path / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+
+
+_WAYS_OUT = (
+    "Give another name, or overwrite=true to throw the earlier study's folder away; its runs "
+    "stay in MLflow."
+)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Keep a folder open, so that no other one can take its inode's number."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _begun(config: StudyConfig, identity: Identity | None) -> StudyState:
+    """Return the state of a study that is about to begin."""
+    return StudyState(
+        store=plain_store(config.tracking.uri),
+        identity=None if identity is None else asdict(identity),
+    )
+
+
+def _write_state(path: Path, state: StudyState) -> None:
+    files.write(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
+
+
+def _read_state(path: Path) -> StudyState:
+    try:
+        state = StudyState(**json.loads(path.read_text(encoding="utf-8")))
+        if not (isinstance(state.study_id, str) and state.seconds + state.worker_seconds >= 0):
+            raise ValueError("it names no study, or no time")
+    except (ValueError, TypeError, OSError) as error:
+        raise StudyError(
+            f"{path} is damaged ({str(error).splitlines()[0].rstrip('.')}). It says which runs "
+            f"in MLflow are the study's (their tag tuner.study_id): put back what was there, "
+            f"or give overwrite=true to throw the study's folder away and start afresh."
+        ) from error
+    return state
+
+
+def _is_blank(path: Path) -> bool:
+    """Say whether a file is missing or has nothing in it."""
+    return not path.is_file() or not path.read_bytes().strip(b"\0 \r\n\t")
+
+
+def _empty(path: Path) -> None:
+    for entry in path.iterdir():
+        if remains.is_lock(entry.name):
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _settings(config: StudyConfig) -> dict[str, Any]:
+    # Hidden here too, so that a study can be resumed when a password has changed.
+    settings: dict[str, Any] = passwords.without(to_dict(config))
+    return {k: v for k, v in settings.items() if k not in NOT_SETTINGS}
+
+
+def _check_same(
+    held: StudyFolder, name: str, config: StudyConfig
+) -> dict[str, tuple[Any, Any]]:
+    """Refuse settings that may not differ, and return those that do and may."""
+    settings = held.path / CONFIG
+    if _is_blank(settings):
+        # Then `hold` writes it; what the trials were made with is known to the journal.
+        return {}
+    try:
+        stored: Any = OmegaConf.to_container(OmegaConf.load(settings))
+        before = flatten(stored)
+    except Exception as error:
+        # Anything: OmegaConf passes on what the YAML parser or its own grammar raises.
+        raise StudyError(
+            f"{settings} is damaged, so nothing tells whether study={name} is the same study: "
+            f"put back what was there (MLflow has a copy among the artifacts of the study's "
+            f"run), or give overwrite=true to throw the study's folder away."
+        ) from error
+    after = flatten(_settings(config))
+    if held.state.store is not None:
+        # What `null` stood for, should MLFLOW_TRACKING_URI have changed.
+        before["tracking.uri"] = held.state.store
+        after["tracking.uri"] = plain_store(config.tracking.uri)
+    refused, allowed = differing(before, after)
+    if refused:
+        said = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in refused.items())
+        raise StudyError(f"study={name} exists with other settings ({said}). {_WAYS_OUT}")
+    return allowed
+
+
+def _check_identity(
+    held: StudyFolder, name: str, config: StudyConfig, identity: Identity
+) -> None:
+    """Refuse to resume a study on other things than it was begun with; take note of consent."""
+    state = held.state
+    if state.identity is None:
+        state.identity = asdict(identity)
+        return
+    begun = Identity(**state.identity)
+    if changed := identity.changes_since(begun):
+        raise StudyError(
+            f"study={name} cannot be resumed, since its trials could not be compared: changed "
+            f"since it was begun: {'; '.join(changed)}. Put back what was there. {_WAYS_OUT}"
+        )
+    if identity.versions in (begun.versions, *state.accepted):
+        return
+    last = state.accepted[-1] if state.accepted else begun.versions
+    said = ", ".join(
+        f"{'the engine of Glassy' if name == 'engine' else name} {last.get(name)} is now {now}"
+        for name, now in identity.versions.items()
+        if last.get(name) != now
+    )
+    if not config.extend:
+        raise StudyError(
+            f"study={name} was begun with other versions ({said}), so its next trials may "
+            f"differ from the earlier ones in more than their values. Give extend=true to "
+            f"resume it with these versions, or install the earlier ones again."
+        )
+    logger.warning("Resuming with other versions, as extend=true allows: %s.", said)
+    state.accepted.append(identity.versions)

@@ -1,0 +1,191 @@
+"""A model from a model function, and what it must take and return, asked of the model itself.
+
+The worker, the rehearsal, the loader and the gate ask the same question in the same way: a few
+raw images in, one row of class probabilities for each out. What Keras makes of a missing or an
+additional axis of channels, or of a batch size that somebody wrote down, is Keras's business.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tuner.errors import InfeasibleTrial, ModelError
+from tuner.evaluation import measures
+from tuner.evaluation.measures import Probabilities
+from tuner.trial import Value, Values, WorkerSetup
+
+Output = npt.NDArray[np.floating[Any]]
+
+
+def build(
+    function: Callable[..., Any],
+    setup: WorkerSetup,
+    given: Values,
+    images: npt.NDArray[np.uint8],
+    num_classes: int,
+) -> tuple[Any, bool]:
+    """Build a model, and check that a study can use it.
+
+    Args:
+        function: The model function.
+        setup: What the trials share.
+        given: One point of the space.
+        images: Some of the training images, uint8 `(n, height, width[, channels])`.
+        num_classes: What it has to tell apart.
+
+    Returns:
+        The model, and whether the function has looked at `epochs`.
+
+    Raises:
+        ModelError: If it is no compiled Keras model from raw images to class probabilities.
+        InfeasibleTrial: If its output is not finite.
+    """
+    values = _WatchedValues(given)
+    model = function(values, images.shape[1:], num_classes, **setup.model_arguments)
+    name = f"model._target_={setup.model_function}"
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"`{name}` must return a compiled keras.Model, but returned {type(model).__name__}."
+        )
+    if not model.compiled:
+        raise ModelError(
+            f"`{name}` must return a compiled keras.Model: call model.compile(…) in it."
+        )
+    # Of a model without an Input, the first call is what builds it from the values.
+    declares_input = bool(model.built)
+    try:
+        _check_probabilities(model, images, num_classes)
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        if not declares_input and not isinstance(error, _WrongForm):
+            raise
+        given_shape = (
+            ""
+            if isinstance(error, _WrongForm)
+            else f" (raw images of shape {images.shape[1:]} were given)"
+        )
+        raise ModelError(f"`{name}`: {reason_of(error)}{given_shape}") from error
+    return model, values.knows_epochs
+
+
+def answer(model: Any, images: npt.NDArray[np.uint8], num_classes: int) -> Output:
+    """Return what a model makes of raw images, `(n, num_classes)`.
+
+    Args:
+        model: A Keras model.
+        images: uint8 `(n, height, width[, channels])`.
+        num_classes: Columns there must be.
+
+    Raises:
+        ValueError: If it returns anything but one array of that shape.
+    """
+    output = model(images, training=False)
+    if isinstance(output, Mapping | list | tuple):
+        parts = (
+            f"a dictionary of {', '.join(map(str, output))}"
+            if isinstance(output, Mapping)
+            else f"a {type(output).__name__} of {len(output)}"
+        )
+        raise _WrongForm(
+            f"The model must return one array, one probability a class, shape (images, "
+            f"{num_classes}), but returns {parts}: end it with the one output that classifies, "
+            f"keras.Model(inputs, outputs)."
+        )
+    array: Output = np.asarray(keras.ops.convert_to_numpy(output))
+    if array.shape != (len(images), num_classes):
+        raise _WrongForm(
+            f"The model must return one probability a class, shape (images, {num_classes}), "
+            f"but returned {array.shape} for {len(images)} images."
+        )
+    return array
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's reason in one line: Keras puts it in bold between what it was given."""
+    text = str(error)
+    inner = re.findall(r"\x1b\[1m(.+?)\x1b\[0m", text, re.S)
+    # Of layers within layers, the innermost one's.
+    reason = " ".join((inner[-1] if inner else text).split())
+    return re.sub(r"\x1b\[\d*m", "", reason)[:500] or type(error).__name__
+
+
+class _WrongForm(ValueError):
+    """An output that no values of the space would mend."""
+
+
+def _check_probabilities(
+    model: Any, images: npt.NDArray[np.uint8], num_classes: int
+) -> Probabilities:
+    output = answer(model, images, num_classes)
+    if not np.isfinite(output).all():
+        raise InfeasibleTrial("The model's output must be finite, but is not from the start.")
+    try:
+        return measures.as_probabilities(output, len(images), num_classes)
+    except ValueError as error:
+        raise _WrongForm(str(error)) from error
+
+
+def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:
+    """Return the error that a study's objective is no metric of its model.
+
+    Args:
+        name: The objective.
+        metrics: Those that the model reports.
+    """
+    close = difflib.get_close_matches(name, metrics, 1)
+    hint = f" Did you mean search.objective={close[0]}?" if close else ""
+    return ModelError(
+        f"`search.objective` must be a metric of the model, but {name} is not among "
+        f"{', '.join(metrics)}.{hint}"
+    )
+
+
+class _WatchedValues(dict[str, Value]):
+    """The values that a model is built from, and whether `epochs` was looked at.
+
+    Whoever takes all values at once has looked: what became of them cannot be known.
+    """
+
+    knows_epochs = False
+
+    def __getitem__(self, name: str) -> Value:
+        self.knows_epochs |= name == "epochs"
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.knows_epochs |= name == "epochs"
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.knows_epochs |= name == "epochs"
+        return super().pop(name, *default)
+
+    def _all(self) -> dict[str, Value]:
+        self.knows_epochs = True
+        return dict(super().items())
+
+    def items(self) -> Any:
+        return self._all().items()
+
+    def values(self) -> Any:
+        return self._all().values()
+
+    def copy(self) -> dict[str, Value]:
+        return self._all()
+
+    def __or__(self, other: Any) -> Any:
+        return self._all() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        # Makes `dict(values)` and `**values` ask for each value.
+        return super().__iter__()

@@ -1,0 +1,133 @@
+"""The oracle in a process of its own.
+
+Keras Tuner imports TensorFlow. In a child of the process that imports it for the workers, the
+oracle is ready as soon as they are, while the driver imports MLflow; and it is the one place
+where a proposal is computed, whatever the executor.
+"""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tuner.config.schema import SearchConfig
+from tuner.config.space import Space
+from tuner.errors import SearchFailed
+from tuner.runtime import forkserver, relay, tensorflow_setup
+from tuner.trial import Objective, Proposal, Values
+
+
+class OracleProcess:
+    """A `SearchOracle` in a child process, and what the driver must know of it.
+
+    Args:
+        search: Which of Keras Tuner's oracles, and its options.
+        space: What is searched, without what the oracle sets itself.
+        objective: What it is to improve.
+        seed: Of its proposals, in `[0, 2**31)`.
+        journal: File of the study's questions and answers so far; made when missing.
+        log_file: Gets all that Keras Tuner prints.
+
+    Attributes:
+        num_trials: See `SearchOracle.num_trials`.
+        rounds: See `SearchOracle.rounds`.
+        num_told: How many trials have ended, well or not.
+        values: Of every trial proposed before the process started.
+        tags: What is recorded of each beside its values.
+        scores: The objective of every trial completed before, in the order they ended.
+
+    Raises:
+        StudyError: If the journal was written by an oracle that answers differently.
+    """
+
+    def __init__(
+        self,
+        search: SearchConfig,
+        space: Space,
+        objective: Objective,
+        seed: int,
+        journal: Path,
+        log_file: Path,
+    ) -> None:
+        self._child = forkserver.start(
+            _serve, search, space, objective, seed, journal, log_file=log_file
+        )
+        begun: dict[str, Any] = self._receive()
+        self.num_trials: int | None = begun["num_trials"]
+        self.rounds: list[tuple[int, int]] | None = begun["rounds"]
+        self.num_told: int = begun["num_told"]
+        self.values: dict[str, Values] = begun["values"]
+        self.tags: dict[str, Mapping[str, str]] = begun["tags"]
+        self.scores: dict[str, float] = begun["scores"]
+
+    def ask(self) -> Proposal | None:
+        """Return the next trial to run, or None: see `SearchOracle.ask`."""
+        proposal: Proposal | None = self._call("ask")
+        return proposal
+
+    def tell(self, trial_id: str, score: float | None) -> None:
+        """Say how a trial ended, once it is written down: see `SearchOracle.tell`."""
+        self._call("tell", trial_id, score)
+        self.num_told += 1
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.connection.close()
+        self._child.process.join()
+
+    def _call(self, *question: Any) -> Any:
+        # An end that is closed already is found when the answer is read.
+        with contextlib.suppress(OSError):
+            self._child.connection.send(question)
+        return self._receive()
+
+    def _receive(self) -> Any:
+        while True:
+            try:
+                kind, content = self._child.connection.recv()
+            except (EOFError, OSError) as error:
+                raise SearchFailed(
+                    "The oracle's process has died; the study's tune.log may say why. Nothing "
+                    "that has ended is lost: the same command goes on."
+                ) from error
+            if kind == "answer":
+                return content
+            if kind == "error":
+                raise content
+            logging.getLogger(content.name).handle(content)
+
+
+def _serve(
+    connection: Connection,
+    search: SearchConfig,
+    space: Space,
+    objective: Objective,
+    seed: int,
+    journal: Path,
+) -> None:
+    """Answer the driver until it hangs up."""
+    relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
+    try:
+        # Keras Tuner imports it; what may be wrong with it is said in one message.
+        tensorflow_setup.import_tensorflow()
+        from tuner.oracles.oracle import SearchOracle
+
+        oracle = SearchOracle(search, space, objective, seed, journal)
+        answer: Any = {
+            "num_trials": oracle.num_trials(),
+            "rounds": oracle.rounds(),
+            "num_told": oracle.num_told,
+            "values": oracle.values,
+            "tags": oracle.tags,
+            "scores": dict(oracle.scores),
+        }
+        while True:
+            connection.send(("answer", answer))
+            name, *arguments = connection.recv()
+            answer = getattr(oracle, name)(*arguments)
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(("error", error))

@@ -1,0 +1,195 @@
+"""Two models of the registry measured on the same test split: what a child does for the gate.
+
+It loads the data itself, so that images need not cross from process to process, and imports
+TensorFlow, which the driver does not.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.config.schema import DataConfig, GateConfig
+from tuner.errors import DataError, ModelError
+from tuner.runtime import files, tensorflow_setup
+
+if TYPE_CHECKING:
+    from tuner.datasets import ImageData
+    from tuner.registry.gate import GateDecision, Measured
+
+NUM_TIMED = 50
+"""Calls with one image, whose median is the latency."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version of the registry, and its file.
+
+    Attributes:
+        version: Its number.
+        path: A copy of its `.keras` file.
+        test_digest: Of the split that it was judged on before; None if it has not been.
+    """
+
+    version: str
+    path: Path
+    test_digest: str | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be judged.
+
+    Attributes:
+        data: Whose test split judges.
+        seed: The study's, which the split of the data may depend on.
+        data_digest: What the data's digest must be.
+        gate: The rule.
+        threads: Threads of one operation.
+        challenger: What wants the champion's place.
+        champion: What has it, if anything that can be measured.
+        incomparable: Why what has it cannot be measured, if that is so.
+        output_dir: Existing folder for the evidence.
+        custom_objects: Modules that the models may hold classes of; the user's command names
+            them.
+    """
+
+    data: DataConfig
+    seed: int
+    data_digest: str
+    gate: GateConfig
+    threads: int
+    challenger: Candidate
+    champion: Candidate | None
+    incomparable: str | None
+    output_dir: Path
+    custom_objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The decision and its evidence.
+
+    Attributes:
+        decision: Whether the challenger takes the place.
+        class_names: One name a class.
+        test_digest: Of the split that has judged.
+        profile: What the data are: shape of an image, and number of images of each split.
+        files: `decision.json`; with a champion `confusion_difference.png` and
+            `changed_predictions.png` too.
+    """
+
+    decision: GateDecision
+    class_names: tuple[str, ...]
+    test_digest: str
+    profile: Mapping[str, Any]
+    files: tuple[Path, ...]
+
+
+def judge(case: Case) -> Judgement:
+    """Measure both models, decide, and write the evidence.
+
+    Raises:
+        DataError: If the data are not those that the challenger was trained on.
+        ModelError: If a file is no model for these data.
+    """
+    # Before the user's loader, which may well start TensorFlow.
+    tensorflow_setup.set_up(case.threads)
+    from tuner import datasets
+
+    data = datasets.load(case.data, case.seed)
+    if data.digest != case.data_digest:
+        raise DataError(
+            f"The data have changed since the challenger was trained on them: their digest "
+            f"was {case.data_digest}, and is {data.digest} now. Put back what was there, or "
+            f"search again."
+        )
+    test_digest = data.test_digest()
+    ours = _measure(case.challenger, data, case.custom_objects)
+    decision = _decide(case, ours, data, test_digest)
+    profile = {
+        "image_shape": list(data.image_shape),
+        "num_train": len(data.train),
+        "num_validation": len(data.validation),
+        "num_test": len(data.test),
+    }
+    written = _write(decision, data, case.output_dir)
+    return Judgement(decision, data.class_names, test_digest, profile, written)
+
+
+def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> GateDecision:
+    from tuner.registry import gate
+
+    if case.incomparable is not None:
+        return gate.GateDecision(False, case.incomparable, ours)
+    if case.champion is None:
+        return gate.decide(case.gate, ours, None, data.class_names)
+    if case.champion.test_digest != test_digest:
+        reason = (
+            f"The champion, version {case.champion.version}, was tested on other images, so "
+            f"the two cannot be compared, and it stays. To replace it all the same, set the "
+            f"alias yourself in MLflow."
+        )
+        return gate.GateDecision(False, reason, ours)
+    theirs = _measure(case.champion, data, case.custom_objects)
+    return gate.decide(case.gate, ours, theirs, data.class_names)
+
+
+def _measure(
+    candidate: Candidate, data: ImageData, custom_objects: tuple[str, ...]
+) -> Measured:
+    from tuner import training
+    from tuner.classifier.safe_loading import load_file
+    from tuner.evaluation import measures
+    from tuner.registry import gate
+
+    what = f"version {candidate.version}"
+    model, test = load_file(candidate.path, what, custom_objects), data.test
+    try:
+        output = training.predict(model, test)
+        probabilities = measures.as_probabilities(output, len(test), len(data.class_names))
+    except ValueError as error:
+        raise ModelError(
+            f"The model of {what} cannot be used on {data.name}: {str(error).splitlines()[0]}"
+        ) from error
+    one = test.images[:1]
+    seconds = []
+    # The first calls compile.
+    for _ in range(5):
+        model.predict_on_batch(one)
+    for _ in range(NUM_TIMED):
+        begin = time.perf_counter()
+        model.predict_on_batch(one)
+        seconds.append(time.perf_counter() - begin)
+    return gate.Measured(
+        version=candidate.version,
+        labels=test.labels,
+        probabilities=probabilities,
+        num_parameters=int(model.count_params()),
+        latency_ms=1000 * statistics.median(seconds),
+    )
+
+
+def _write(decision: GateDecision, data: ImageData, folder: Path) -> tuple[Path, ...]:
+    from tuner.figures.confusion import confusion_difference
+    from tuner.figures.sheets import changed_predictions
+
+    text = json.dumps(decision.to_dict(data.class_names), indent=1)
+    files.write_scratch(table := folder / "decision.json", text)
+    ours, theirs = decision.challenger, decision.champion
+    if theirs is None:
+        return (table,)
+    confusion_difference(
+        theirs.confusion, ours.confusion, data.class_names,
+        difference := folder / "confusion_difference.png",
+    )  # fmt: skip
+    changed_predictions(
+        data.test, theirs.probabilities, ours.probabilities, data.class_names,
+        changed := folder / "changed_predictions.png",
+    )  # fmt: skip
+    return table, difference, changed

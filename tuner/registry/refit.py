@@ -1,0 +1,103 @@
+"""The best values trained once more, on training and validation images together."""
+
+import contextlib
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from tuner import names
+from tuner.config.schema import StudyConfig
+from tuner.errors import SearchFailed
+from tuner.registry.promotion import Challenger
+from tuner.runtime import forkserver, tensorflow_setup
+from tuner.runtime.user_code import find_function
+from tuner.tracking.runs import Tracker
+from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
+
+
+def refit(
+    tracker: Tracker, config: StudyConfig, engine: str, challenger: Challenger
+) -> Challenger:
+    """Train a trial's values for as many epochs on more images, and record it as a run.
+
+    The validation metrics are left out: those images are trained on now. Doing it again finds
+    the run that was made, and ends it if an earlier process has not.
+
+    Args:
+        tracker: What records the trial's study; its run is open.
+        config: How it is trained and tested.
+        engine: The study's; see `tuner.config.engine`.
+        challenger: The trial.
+
+    Returns:
+        The challenger with the new run.
+
+    Raises:
+        SearchFailed: If the training fails.
+        KeyboardInterrupt: As it came, once the run is marked KILLED.
+    """
+    trial_id = names.refit_name(challenger.trial_id)
+    run = tracker.find_run(trial_id)
+    if run is None or run.finished is None:
+        run = tracker.open_trial(trial_id, challenger.values, {}, names.KIND_REFIT)
+        try:
+            outcome = _record(tracker, config, engine, challenger, trial_id)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                tracker.kill_trial(trial_id)
+            raise
+        if isinstance(outcome, TrialFailure):
+            raise SearchFailed(
+                f"The best values could not be trained again (registry.refit=true): "
+                f"{outcome.error} Their run in MLflow, {run.run_id}, has the traceback."
+            )
+    return dataclasses.replace(challenger, run_id=run.run_id, trial_id=trial_id)
+
+
+def _record(
+    tracker: Tracker,
+    config: StudyConfig,
+    engine: str,
+    challenger: Challenger,
+    trial_id: str,
+) -> Outcome:
+    """Have it trained by a child, and record how that ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcome: Outcome = forkserver.call(
+            train, config, engine, challenger.study, trial_id, challenger.values, folder
+        )
+        if isinstance(outcome, TrialFailure):
+            tracker.fail_trial(outcome)
+        else:
+            tracker.finish_trial(outcome)
+    return outcome
+
+
+def train(
+    config: StudyConfig, engine: str, study: str, trial_id: str, values: Values, folder: str
+) -> Outcome:
+    """Train, evaluate and draw it; called in a child, since it imports TensorFlow."""
+    # Before the user's loader, which may well start TensorFlow.
+    tensorflow_setup.set_up(config.executor.threads)
+    from tuner import datasets
+    from tuner.worker.worker import Worker
+
+    # The model's module before the loader runs: it may set what TensorFlow takes only before
+    # its first operation.
+    find_function("model._target_", config.model_function)
+    data = datasets.load(config.data, config.seed)
+    both = dataclasses.replace(data, train=data.train.joined(data.validation))
+    request = TrialRequest(
+        trial_id=trial_id,
+        values=values,
+        seed=trial_seed(config.seed, values),
+        output_dir=str(Path(folder).resolve()),
+    )
+    outcome = Worker(config.worker_setup(study, engine), both).run(request, lambda *_: None)
+    if isinstance(outcome, TrialFailure):
+        return outcome
+    epochs = [
+        {name: value for name, value in epoch.items() if not name.startswith("val_")}
+        for epoch in outcome.epochs
+    ]
+    return dataclasses.replace(outcome, epochs=tuple(epochs))

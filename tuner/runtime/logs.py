@@ -1,0 +1,113 @@
+"""Where what is said goes: to the study's `tune.log` with timestamps, and to the screen."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from tuner import passwords
+from tuner.escapes import message
+from tuner.runtime import streams
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints what is logged on rich's console, which keeps it clear of the live view."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        said = passwords.hide(message(self.format(record)))
+        self._console.print(said, style=style, markup=False, highlight=False, emoji=False)
+
+
+class _Formatter(logging.Formatter):
+    """Writes time and level, and no password: tracebacks of libraries quote addresses."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return passwords.hide(super().format(record))
+
+
+class _FileHandler(logging.FileHandler):
+    """Writes what is logged to a file, or nothing where there is no room.
+
+    What else cannot be written then is said on the screen; a traceback for every line that is
+    missing here would hide it.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
+def logging_to(console: Console, log_file: Path) -> Iterator[None]:
+    """Send what Glassy logs to the console and, with timestamps, to a file.
+
+    What MLflow logs goes to the file alone: it prints whole tracebacks of what is raised too.
+
+    Args:
+        console: Gets the messages from INFO on.
+        log_file: Gets all of them; appended to.
+    """
+    to_file = _FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+    to_file.setFormatter(_Formatter(LOG_FORMAT))
+    passwords.protect(log_file)
+    ours = logging.getLogger("tuner")
+    handlers = [to_file, _ConsoleHandler(console)]
+    level = ours.level
+    ours.setLevel(logging.DEBUG)
+    for handler in handlers:
+        ours.addHandler(handler)
+    theirs = logging.getLogger("mlflow")
+    their_handlers = theirs.handlers[:]
+    theirs.handlers[:] = [to_file]
+    try:
+        yield
+    finally:
+        theirs.handlers[:] = their_handlers
+        ours.setLevel(level)
+        for handler in handlers:
+            ours.removeHandler(handler)
+        to_file.close()
+
+
+@contextlib.contextmanager
+def native_noise_to(log_file: Path) -> Iterator[None]:
+    """Send what C++ libraries write to standard error to a file; Python's own stays.
+
+    TensorFlow's first lines, written before its log level counts, cannot be turned off.
+
+    Args:
+        log_file: Appended to.
+    """
+    python_stderr = sys.stderr
+    # A notebook's has no descriptor, and C++ writes past it.
+    is_descriptor = streams.descriptor_of(python_stderr) == 2
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        python_stderr.flush()
+    screen = os.dup(2)
+    with log_file.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    if is_descriptor:
+        sys.stderr = streams.outlet(screen, python_stderr)
+    try:
+        yield
+    finally:
+        if is_descriptor:
+            sys.stderr.close()
+            sys.stderr = python_stderr
+        os.dup2(screen, 2)
+        os.close(screen)

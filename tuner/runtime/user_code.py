@@ -1,0 +1,143 @@
+"""Functions that the configuration names: data sources and models."""
+
+import contextlib
+import difflib
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from tuner.errors import ConfigError, DataError, GlassyError, wants_memory
+from tuner.runtime import interrupt
+
+OURS = "tuner."
+"""What the dotted names of our own models and loaders begin with."""
+
+
+def is_ours(dotted_name: str) -> bool:
+    """Say whether a model or a loader is one of Glassy's own, which tests hold."""
+    return dotted_name.startswith(OURS)
+
+
+def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
+    """Import what a dotted name of the configuration stands for.
+
+    Args:
+        key: The configuration's key, for the message.
+        dotted_name: Such as `my_package.my_function`.
+
+    Raises:
+        ConfigError: If there is no such module, it fails, or has nothing callable of that
+            name in it.
+    """
+    module_name, _, name = dotted_name.rpartition(".")
+    module = import_module(f"{key}={dotted_name}", module_name)
+    function: Any = getattr(module, name, None)
+    if not callable(function):
+        names = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ConfigError(
+            f"`{key}={dotted_name}` must be a function, but {module_name} has none named "
+            f"{name}; it has {', '.join(names[:20]) or 'none at all'}.{hint}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def call_loader(dotted_name: str, config: Any) -> Any:
+    """Call the function that `data._target_` names.
+
+    Args:
+        dotted_name: The function's.
+        config: The group `data`.
+
+    Raises:
+        ConfigError: If it cannot be found.
+        DataError: If it is the user's own and fails: says where.
+    """
+    load = find_function("data._target_", dotted_name)
+    if is_ours(dotted_name):
+        return load(config)
+    try:
+        with _contained():
+            return load(config)
+    except GlassyError:
+        raise
+    except (Exception, SystemExit) as error:
+        if wants_memory(error) or interrupt.is_cause_of(error):
+            raise
+        raise DataError(
+            f"`data._target_={dotted_name}` fails in {_place(error)}:\n{_worded(error)}"
+        ) from error
+
+
+def import_module(setting: str, name: str) -> ModuleType:
+    """Import a module that the configuration names, whatever it does at its top level.
+
+    Args:
+        setting: The key and its value, for the message.
+        name: The module's.
+
+    Raises:
+        ConfigError: If there is no such module, or it fails: says where.
+    """
+    try:
+        with _contained():
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`{setting}` cannot be imported: {error}. A module of your own must lie in the "
+            f"folder the command is started from, or be installed."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"`{setting}` cannot be imported, since {name} fails in {_place(error)}:\n"
+            f"{_worded(error)}"
+        ) from error
+
+
+def _worded(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).rstrip()
+
+
+def _place(error: BaseException) -> str:
+    """Say where an error was raised; one of the parser's knows it itself."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    # Where the user can do something about it, and not where a library raised it.
+    own = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
+    here = [f for f in own if f.filename.startswith(os.getcwd() + os.sep)] or own or frames
+    here = [f for f in here if not f.filename.startswith(sys.prefix + os.sep)] or here
+    return f"{here[-1].filename}, line {here[-1].lineno}"
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """Let a module do at its top level what it likes, and keep what we rely on.
+
+    Scripts parse their command line, change their folder, take signals and configure logging
+    when they are imported; what they set of TensorFlow, Keras and NumPy is theirs to set.
+    """
+    arguments, folder = sys.argv, os.getcwd()
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = [signal.getsignal(number) for number in interrupt.SIGNALS]
+    root = logging.getLogger()
+    logged_by, level = root.handlers[:], root.level
+    sys.argv = sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        os.chdir(folder)
+        root.handlers[:] = logged_by
+        root.setLevel(level)
+        for number, handler in zip(interrupt.SIGNALS, handlers, strict=True):
+            if is_main and handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)

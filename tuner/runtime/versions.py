@@ -1,0 +1,17 @@
+"""Versions of Python, of Glassy and of the libraries that a study is made with."""
+
+import importlib.metadata
+import platform
+
+from tuner import __version__
+
+LIBRARIES = ("keras", "numpy", "tensorflow")
+"""Those that compute: results may depend on them."""
+
+_TOOLS = ("hydra-core", "keras-tuner", "mlflow", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what a study is made with."""
+    ours = {"python": platform.python_version(), "glassy": __version__}
+    return ours | {p: importlib.metadata.version(p) for p in (*LIBRARIES, *_TOOLS)}

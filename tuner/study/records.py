@@ -1,0 +1,239 @@
+"""What MLflow holds of studies, found again by name: for commands that come after a search."""
+
+import datetime
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from tuner import names, passwords
+from tuner.config.schema import StudyConfig
+from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder
+from tuner.errors import ConfigError, StudyError
+from tuner.study import trust
+from tuner.tracking import history
+from tuner.tracking.history import restore
+from tuner.tracking.runs import Tracker
+
+MIN_ID = 4
+"""Letters of a study's id by which it can be chosen."""
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A study that has been recorded.
+
+    Attributes:
+        run: MLflow's run of it.
+        config: What it was searched with.
+    """
+
+    run: Run
+    config: StudyConfig
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.run.data.tags[names.STUDY])
+
+    @property
+    def engine(self) -> str:
+        """What runs its epochs; see `tuner.config.engine`."""
+        # A study of an earlier version has no tag; every model can be trained by this one.
+        return str(self.run.data.tags.get(names.ENGINE, "graph"))
+
+
+def find_studies(
+    client: mlflow.MlflowClient, experiment: str | None, name: str | None = None
+) -> list[Run]:
+    """Return the runs of studies, the latest first.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment: MLflow's, by name; None for all.
+        name: Of the studies; None for all.
+
+    Raises:
+        ConfigError: If there is no study, or none in that experiment.
+        StudyError: If there is no study of that name.
+    """
+    experiments = history.experiments(client)
+    runs = history.studies(client, experiments)
+    if not runs:
+        raise ConfigError(
+            "There is no study in this tracking store: make one with tuner.search, or give "
+            "`tracking.uri` of another store."
+        )
+    where = "in this tracking store"
+    if experiment is not None:
+        where = f"in experiment {experiment}"
+        holding = {experiments[run.info.experiment_id] for run in runs}
+        if experiment not in holding:
+            raise ConfigError(
+                f"`tracking.experiment={experiment}` holds no study; these do: "
+                f"{', '.join(sorted(holding))}."
+            )
+        runs = [run for run in runs if experiments[run.info.experiment_id] == experiment]
+    if name is None:
+        return runs
+    found = [run for run in runs if run.data.tags[names.STUDY] == name]
+    if not found:
+        experiment_ids = {run.info.experiment_id for run in runs}
+        for run in history.studies(client, experiment_ids, view=ViewType.DELETED_ONLY):
+            if run.data.tags[names.STUDY] == name:
+                raise StudyError(
+                    f"The run of study {name!r} was deleted in MLflow; to bring it back: "
+                    f"{restore(run.info.run_id)}. Or resume its search, which makes another."
+                )
+        known = list(dict.fromkeys(run.data.tags[names.STUDY] for run in runs))
+        close = difflib.get_close_matches(name, known, 3, 0.5)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"The latest: {known[0]}."
+        raise StudyError(f"There is no study {name!r} {where}. {hint}")
+    return found
+
+
+def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> Run:
+    """Return the run of the one study that is meant.
+
+    A study is its id: several people may have one of the same name. The one whose folder is
+    here is meant first; otherwise a name that several have is asked about.
+
+    Args:
+        client: Client of the store that holds it.
+        experiment: MLflow's, by name; None for all.
+        wanted: A study's name, or the beginning of its id.
+
+    Raises:
+        ConfigError: If there is no study at all.
+        StudyError: If there is none of that name, or more than one.
+    """
+    runs = find_studies(client, experiment)
+    named = [run for run in runs if run.data.tags[names.STUDY] == wanted]
+    here = id_of_folder(wanted)
+    if mine := [run for run in named if run.data.tags[names.STUDY_ID] == here]:
+        return mine[0]
+    if named and here is not None:
+        raise StudyError(
+            f"The study {wanted} of this folder has no run in this store. Others have studies "
+            f"of that name:\n{_listed(named)}"
+        )
+    if not named and len(wanted) >= MIN_ID:
+        named = [run for run in runs if run.data.tags[names.STUDY_ID].startswith(wanted)]
+    if len(named) > 1:
+        raise StudyError(
+            f"`study={wanted}` must say which of {len(named)} studies is meant:\n"
+            f"{_listed(named)}"
+        )
+    return named[0] if named else find_studies(client, experiment, wanted)[0]
+
+
+def id_of_folder(name: str) -> str | None:
+    """Return the id of the study of that name whose folder is here, if there is one."""
+    try:
+        return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
+    except StudyError:
+        return None
+
+
+def _listed(runs: Sequence[Run]) -> str:
+    """List studies of one name, each with what chooses it."""
+    lines = []
+    for facts in map(history.read_study, runs):
+        began = f"{datetime.datetime.fromtimestamp(facts.began):%Y-%m-%d %H:%M}"
+        who = " in ".join(text for text in (facts.owner, facts.folder) if text)
+        lines.append(f"  study={facts.study_id[:8]}  begun {began} by {who or 'somebody'}")
+    return "\n".join(lines)
+
+
+def find_study(client: mlflow.MlflowClient, wanted: str) -> StudyRun:
+    """Find a study by its name, or the beginning of its id; see `choose`."""
+    return _with_config(client, choose(client, None, wanted))
+
+
+def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
+    """Find the study that a trial is of.
+
+    Raises:
+        StudyError: If MLflow no longer has its run.
+    """
+    study_id = trial.data.tags[names.STUDY_ID]
+    found = history.studies(client, [trial.info.experiment_id], study_id)
+    if not found:
+        raise StudyError(
+            f"The run of the study of `run={trial.info.run_id}` is no longer in MLflow. If it "
+            f"was deleted: {restore(trial.data.tags.get(names.PARENT, ''))}; "
+            f"or resume its search, which makes another."
+        )
+    return _with_config(client, found[0])
+
+
+def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
+    """Find a trial by its run.
+
+    Raises:
+        StudyError: If there is no such run, or it is of no finished trial.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise StudyError(
+            f"`run={run_id}` must be a run that is recorded in "
+            f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
+            f"`mlflow ui`."
+        ) from error
+    if run.data.tags.get(names.KIND) not in (names.KIND_TRIAL, names.KIND_REFIT):
+        raise StudyError(
+            f"`run={run_id}` must be the run of a trial; for the best trial of a study give "
+            f"study=<name>."
+        )
+    if run.info.status != "FINISHED":
+        raise StudyError(
+            f"`run={run_id}` must be a finished trial, but is {run.info.status.lower()}."
+        )
+    return run
+
+
+def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
+    """Return the run of a study's best trial so far.
+
+    Raises:
+        StudyError: If none has finished.
+    """
+    facts, objective = history.read_study(study.run), study.config.objective
+    finished = [
+        trial
+        for trial in history.trials(client, facts.experiment_id, facts.study_id)
+        if trial.status == "FINISHED" and objective.name in trial.metrics
+    ]
+    if not finished:
+        raise StudyError(f"Study {study.name} has no finished trial yet: resume its search.")
+    best = min(finished, key=lambda t: objective.rank(t.metrics[objective.name], t.trial_id))
+    return client.get_run(best.run_id)
+
+
+def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
+    """Return what records a run more of a study."""
+    facts = history.read_study(study.run)
+    experiment = client.get_experiment(facts.experiment_id).name
+    tracker = Tracker(client, experiment, facts.name, facts.study_id)
+    tracker.join_study(study.run)
+    return tracker
+
+
+def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
+    name = str(run.data.tags[names.STUDY])
+    with TemporaryDirectory() as folder:
+        try:
+            path = Path(client.download_artifacts(run.info.run_id, names.CONFIG, folder))
+            content = path.read_bytes()
+        except (MlflowException, OSError) as error:
+            raise StudyError(
+                f"Study {name} cannot be used: its {names.CONFIG} cannot be read in "
+                f"{passwords.hide(str(run.info.artifact_uri))}. Bring it back."
+            ) from error
+    return StudyRun(run, trust.read_config(content, name))

@@ -1,0 +1,128 @@
+"""Whether a database is one that this version of MLflow can keep its records in."""
+
+import functools
+import shlex
+import stat
+from pathlib import Path
+
+import mlflow
+import sqlalchemy
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from mlflow.store.db import utils
+
+from tuner import passwords
+from tuner.config import printed_commands
+from tuner.errors import ConfigError
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def check_file(path: Path, uri: str, called: str) -> None:
+    """Refuse a file that is no SQLite database of this version of MLflow; write nothing.
+
+    MLflow would take minutes to say so, or make its tables in whatever it is given.
+
+    Args:
+        path: The file; it exists.
+        uri: Its address.
+        called: How a message calls it.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        begins = b""
+        if is_file:
+            with path.open("rb") as file:
+                begins = file.read(len(_SQLITE))
+    except OSError as error:
+        raise ConfigError(f"{called} cannot be read: {error.strerror}.") from error
+    if not is_file:
+        what = "a folder" if path.is_dir() else "no ordinary file"
+    elif not begins:
+        what = "an empty file"
+    elif begins != _SQLITE:
+        what = "no SQLite database"
+    else:
+        check(uri, called)
+        return
+    raise ConfigError(
+        f"{called} must be an SQLite database of MLflow, but is {what}. Move it away to begin "
+        f"anew, bring back what was there, or give another `tracking.uri`."
+    )
+
+
+def check(uri: str, called: str) -> None:
+    """Refuse a database whose tables are not those of this version of MLflow.
+
+    Args:
+        uri: Of a database that is there; it is connected to once, since MLflow would try ten
+            times, for more than a minute.
+        called: How a message calls it.
+
+    Raises:
+        ConfigError: If its tables are another program's, or another version's.
+        sqlalchemy.exc.OperationalError: If it lets nobody in.
+    """
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    is_file = engine.dialect.name == "sqlite"
+    try:
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
+        found = _schema(engine) if "alembic_version" in tables else None
+    except sqlalchemy.exc.DatabaseError as error:
+        if not is_file:
+            raise
+        raise ConfigError(
+            f"{called} cannot be read: {error.orig}. Bring back what was there, or give "
+            f"another `tracking.uri`."
+        ) from error
+    finally:
+        engine.dispose()
+    if not tables and not is_file:
+        # A new database on a server: MLflow makes its tables.
+        return
+    if found is None or "experiments" not in tables:
+        raise ConfigError(
+            f"{called} is a database, but not MLflow's: it has the tables "
+            f"{', '.join(sorted(tables)[:5]) or 'of nobody'}. Give another `tracking.uri`."
+        )
+    expected = _expected_schema()
+    if found == expected:
+        return
+    if _is_known(found):
+        raise ConfigError(
+            f"{called} was made by an older MLflow: its schema is {found}, and MLflow "
+            f"{mlflow.__version__} needs {expected}. Keep a copy of it, then upgrade it:\n"
+            f"  {printed_commands.program('mlflow')} db upgrade "
+            f"{shlex.quote(passwords.hide(uri))}"
+        )
+    raise ConfigError(
+        f"{called} was made by a newer MLflow than {mlflow.__version__}, which does not know "
+        f"its schema {found}: install a newer MLflow (pip install --upgrade mlflow), or give "
+        f"another `tracking.uri`."
+    )
+
+
+@functools.cache
+def _expected_schema() -> str:
+    """Return the schema of this version of MLflow, which takes it 0.2 s to find."""
+    return str(utils._get_latest_schema_revision())  # type: ignore[no-untyped-call]
+
+
+def _schema(engine: sqlalchemy.Engine) -> str | None:
+    with engine.connect() as connection:
+        return connection.execute(
+            sqlalchemy.text("SELECT version_num FROM alembic_version")
+        ).scalar()
+
+
+def _is_known(revision: str) -> bool:
+    """Say whether a schema is one of those that this version of MLflow can upgrade."""
+    config = utils._get_alembic_config(db_url="")  # type: ignore[no-untyped-call]
+    script = ScriptDirectory.from_config(config)
+    try:
+        return script.get_revision(revision) is not None
+    except CommandError:
+        return False

@@ -1,0 +1,71 @@
+"""The MLflow experiment that a study belongs to: what it is called, and where it is made."""
+
+import os
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from tuner import names
+from tuner.errors import ConfigError
+from tuner.tracking import project_folder, tracking_store
+
+
+def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str:
+    """Return the name of the experiment that a study belongs to.
+
+    Args:
+        client: Client of the store.
+        given: `tracking.experiment`; None for what MLflow's own variables say.
+        default: Where they say nothing either.
+
+    Raises:
+        ConfigError: If there is no experiment with the id that `MLFLOW_EXPERIMENT_ID` says.
+    """
+    if given is not None:
+        return given
+    if name := os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip():
+        return name
+    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "").strip()
+    if not experiment_id:
+        return default
+    try:
+        return str(client.get_experiment(experiment_id).name)
+    except MlflowException as error:
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
+            f"{str(error).splitlines()[0]} Set it to another, or give tracking.experiment=…."
+        ) from error
+
+
+def find(client: mlflow.MlflowClient, name: str) -> str:
+    """Return the id of an experiment; it is made when it is missing.
+
+    Raises:
+        ConfigError: If it has been deleted, or MLflow does not take its name.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            made = str(client.create_experiment(name))
+        except MlflowException as error:
+            raise ConfigError(
+                f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        _remember_folder(client, made)
+        return made
+    if found.lifecycle_stage != "active":
+        raise ConfigError(
+            f"`tracking.experiment={name}` has been deleted in MLflow: restore it there "
+            f"(mlflow experiments restore -x {found.experiment_id}), or give another name."
+        )
+    _remember_folder(client, str(found.experiment_id))
+    return str(found.experiment_id)
+
+
+def _remember_folder(client: mlflow.MlflowClient, experiment_id: str) -> None:
+    """Keep with an experiment where its database lies, so that a move can be seen."""
+    path = tracking_store.sqlite_path(client.tracking_uri)
+    if path is not None and names.FOLDER not in client.get_experiment(experiment_id).tags:
+        folder = str(project_folder.folder_of(path))
+        client.set_experiment_tag(experiment_id, names.FOLDER, folder)

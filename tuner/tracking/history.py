@@ -1,0 +1,344 @@
+"""The one reader of a recorded study: its run, its trials, their values, metrics and files.
+
+Resume, report and promotion all read MLflow's records through this module. It writes nothing.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from tuner import names
+from tuner.tracking import json_tags
+from tuner.tracking.manifest import Manifest
+from tuner.trial import Metrics, Values
+
+PAGE = 1000
+"""Runs that are asked for at a time."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data of a study: its name, its digest, and counts and shape as recorded."""
+
+    name: str
+    digest: str
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as MLflow has it.
+
+    Attributes:
+        trial_id: The oracle's name of it; for a refit, `names.refit_name` of that.
+        run_id: MLflow's.
+        status: Of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
+        values: One point of the space, each value of the type that it was trained with.
+        metrics: The last value of each.
+        ended: Time (seconds since 1970) of its end, or of its beginning while it runs.
+        error: What went wrong, in one line; None if nothing did.
+        failure: The kind of that, as `TrialFailure` has it.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        artifact_uri: Where its files are.
+        params: Names of the params that its run has.
+        parent: Id of the run that it is shown under.
+        manifest: Which files it has logged, if that is known.
+        is_bare: Whether nothing at all was logged to the run.
+    """
+
+    trial_id: str
+    run_id: str
+    status: str
+    values: Values
+    metrics: Metrics
+    ended: float
+    error: str | None = None
+    failure: str | None = None
+    kind: str = names.KIND_TRIAL
+    artifact_uri: str = ""
+    params: frozenset[str] = frozenset()
+    parent: str | None = None
+    manifest: Manifest | None = None
+    is_bare: bool = False
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """One study, as its own run tells it.
+
+    Attributes:
+        name: The study's.
+        study_id: What tells it from another study of that name.
+        run_id: MLflow's.
+        experiment_id: MLflow's.
+        status: Of its run.
+        began: Time (seconds since 1970) at which it was begun.
+        owner: The user who began it; empty if that is not known.
+        folder: `<host>:<folder>` it was searched in; empty if that is not known.
+        settings: Its configuration, flat.
+        metrics: Of its run.
+        versions: Of the libraries it was made with.
+        data: What it is searched on; None if that was not recorded.
+        best_trial: The best trial when it was last written down.
+    """
+
+    name: str
+    study_id: str
+    run_id: str
+    experiment_id: str
+    status: str
+    began: float
+    owner: str
+    folder: str
+    settings: Mapping[str, Any]
+    metrics: Metrics
+    versions: Mapping[str, str]
+    data: DataFacts | None
+    best_trial: str | None
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What has become of the records of trials that have finished.
+
+    Attributes:
+        present: MLflow has their finished runs.
+        deleted: Their runs were deleted and can be restored: `mlflow runs restore`.
+        gone: MLflow has no finished run of them at all.
+    """
+
+    present: frozenset[str]
+    deleted: frozenset[str]
+    gone: frozenset[str]
+
+
+def read_study(run: Run) -> StudyFacts:
+    """Read what a study's run says of it."""
+    tags = run.data.tags
+    settings = json_tags.from_tags(tags, names.SETTINGS)
+    return StudyFacts(
+        name=tags[names.STUDY],
+        study_id=tags[names.STUDY_ID],
+        run_id=run.info.run_id,
+        experiment_id=str(run.info.experiment_id),
+        status=run.info.status,
+        began=run.info.start_time / 1000,
+        owner=tags.get(names.USER, ""),
+        folder=tags.get(names.FOLDER, ""),
+        settings=dict(run.data.params) if settings is None else settings,
+        metrics=dict(run.data.metrics),
+        versions=json.loads(tags.get(names.VERSIONS, "{}")),
+        data=_data(run),
+        best_trial=tags.get(names.BEST_TRIAL),
+    )
+
+
+def read_trial(run: Run) -> TrialRecord:
+    """Read what a trial's run says of it."""
+    tags = run.data.tags
+    metrics, params = dict(run.data.metrics), dict(run.data.params)
+    values = json_tags.from_tags(tags, names.VALUES)
+    inputs, outputs = run.inputs, run.outputs
+    has_more = bool((inputs and inputs.dataset_inputs) or (outputs and outputs.model_outputs))
+    return TrialRecord(
+        trial_id=tags[names.TRIAL],
+        run_id=run.info.run_id,
+        status=run.info.status,
+        values=params if values is None else values,
+        metrics=metrics,
+        ended=(run.info.end_time or run.info.start_time) / 1000,
+        error=tags.get(names.ERROR),
+        failure=tags.get(names.FAILURE),
+        kind=tags[names.KIND],
+        artifact_uri=str(run.info.artifact_uri),
+        params=frozenset(params),
+        parent=tags.get(names.PARENT),
+        manifest=Manifest.decode(tags.get(names.FILES)),
+        is_bare=not (metrics or params or has_more),
+    )
+
+
+def studies(
+    client: mlflow.MlflowClient,
+    experiment_ids: Iterable[str],
+    study_id: str | None = None,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[Run]:
+    """Return the runs of studies, one of each, the latest first.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_ids: Where to look.
+        study_id: Of one study; None for all.
+        view: Which of them: the active ones, the deleted ones, or both.
+    """
+    found: dict[str, Run] = {}
+    tags = {names.KIND: names.KIND_STUDY, names.STUDY_ID: study_id}
+    for run in _runs(client, experiment_ids, tags, view):
+        # A request that was sent twice may have made two; what has more was used.
+        other = found.setdefault(run.data.tags[names.STUDY_ID], run)
+        if _amount(run) > _amount(other):
+            found[run.data.tags[names.STUDY_ID]] = run
+    return sorted(found.values(), key=lambda run: -run.info.start_time)
+
+
+def trials(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    study_id: str,
+    kind: str = names.KIND_TRIAL,
+    trial_id: str | None = None,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[TrialRecord]:
+    """Return the trials of a study, found by its id alone, in the order in which they ended.
+
+    Whatever has become of the study's own run, its trials are found.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_id: The study's.
+        study_id: What tells it from another study of its name.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        trial_id: Of one trial; None for all.
+        view: Which of them: the active ones, the deleted ones, or both.
+    """
+    tags = {names.KIND: kind, names.STUDY_ID: study_id, names.TRIAL: trial_id}
+    runs = _runs(client, [experiment_id], tags, view)
+    return sorted(map(read_trial, runs), key=lambda trial: (trial.ended, trial.trial_id))
+
+
+def presence(
+    client: mlflow.MlflowClient, experiment_id: str, study_id: str, trial_ids: Iterable[str]
+) -> Presence:
+    """Say of finished trials which are recorded, which deleted, and which gone altogether.
+
+    Args:
+        client: Client of the store that holds the study.
+        experiment_id: The study's.
+        study_id: The study's.
+        trial_ids: Trials that have finished, as the oracle's journal knows them.
+    """
+    asked = frozenset(trial_ids)
+
+    def finished(view: int) -> frozenset[str]:
+        found = trials(client, experiment_id, study_id, view=view)
+        return asked & {trial.trial_id for trial in found if trial.status == "FINISHED"}
+
+    present = finished(ViewType.ACTIVE_ONLY)
+    deleted = frozenset[str]()
+    if present != asked:
+        deleted = finished(ViewType.DELETED_ONLY) - present
+    return Presence(present, deleted, asked - present - deleted)
+
+
+def experiments(client: mlflow.MlflowClient) -> dict[str, str]:
+    """Return the names of the experiments that are not deleted, by their ids."""
+    found = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY)
+    return {str(experiment.experiment_id): experiment.name for experiment in found}
+
+
+def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
+    """Return a metric after each epoch of a trial."""
+    points = client.get_metric_history(run_id, metric)
+    return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+
+def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
+    """Return the training loss of each epoch of a trial that has been logged."""
+    points = client.get_metric_history(run_id, names.LOSS)
+    return {point.step: point.value for point in points}
+
+
+def decision(
+    client: mlflow.MlflowClient, study: StudyFacts, trial_id: str
+) -> Mapping[str, Any] | None:
+    """Return what the gate decided on a trial, or on its values trained again, if it did."""
+    for run_id in judged_runs(client, study, trial_id):
+        content = read_file(client, run_id, names.DECISION)
+        # Empty or torn, as a power cut leaves files, it is taken for missing.
+        with contextlib.suppress(ValueError):
+            if content is not None:
+                found: dict[str, Any] = json.loads(content)
+                return found
+    return None
+
+
+def judged_runs(
+    client: mlflow.MlflowClient,
+    study: StudyFacts,
+    trial_id: str,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[str]:
+    """Return the runs that a trial may be registered by: its refit's first, then its own."""
+    return [
+        trial.run_id
+        for kind, name in (
+            (names.KIND_REFIT, names.refit_name(trial_id)),
+            (names.KIND_TRIAL, trial_id),
+        )
+        for trial in trials(client, study.experiment_id, study.study_id, kind, name, view)
+    ]
+
+
+def read_file(client: mlflow.MlflowClient, run_id: str, path: str) -> bytes | None:
+    """Return the content of a run's file, or None if it has none of that name."""
+    folder = str(Path(path).parent) if "/" in path else None
+    if path not in {file.path for file in client.list_artifacts(run_id, folder)}:
+        return None
+    with tempfile.TemporaryDirectory() as target:
+        try:
+            return Path(client.download_artifacts(run_id, path, target)).read_bytes()
+        except (OSError, MlflowException):
+            # Removed by hand between two calls, or refused: a report does without.
+            return None
+
+
+def restore(run_id: str) -> str:
+    """Return MLflow's own command that brings a deleted run back."""
+    return f"mlflow runs restore --run-id {run_id}"
+
+
+def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
+    """Return what a search finds, page by page."""
+    token = None
+    while token != "":
+        page = search(**query, page_token=token)
+        yield from page
+        token = page.token or ""
+
+
+def _runs(
+    client: mlflow.MlflowClient,
+    experiment_ids: Iterable[str],
+    tags: Mapping[str, str | None],
+    view: int,
+) -> Iterator[Run]:
+    """Return the runs that have these tags; one that is None may be anything."""
+    query = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None]
+    return pages(
+        client.search_runs,
+        experiment_ids=list(experiment_ids),
+        filter_string=" and ".join(query),
+        run_view_type=view,
+        max_results=PAGE,
+    )
+
+
+def _amount(run: Run) -> tuple[int, int, int]:
+    return len(run.data.metrics), len(run.data.params), run.info.start_time
+
+
+def _data(run: Run) -> DataFacts | None:
+    for given in run.inputs.dataset_inputs if run.inputs else ():
+        dataset = given.dataset
+        profile = json.loads(run.data.tags.get(names.DATA_PROFILE, "{}"))
+        return DataFacts(dataset.name, dataset.digest, profile)
+    return None

@@ -1,0 +1,547 @@
+"""MLflow runs: the study as a parent, its trials as children, written by the driver alone.
+
+Everything goes through `MlflowClient` with explicit run ids, never through the stack of active
+runs. A run is found again by the study's id and the trial's, so recording twice does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+
+from tuner import names
+from tuner.errors import StudyError
+from tuner.runtime import files
+from tuner.runtime.versions import versions
+from tuner.tracking import experiment, history, json_tags, project_folder
+from tuner.tracking.history import TrialRecord
+from tuner.tracking.logged_models import LoggedModels, artifacts
+from tuner.tracking.manifest import Manifest
+from tuner.tracking.stored_files import StoredFiles
+from tuner.trial import Metrics, TrialFailure, TrialResult, Values
+
+logger = logging.getLogger(__name__)
+
+LIVE_SECONDS = 1.0
+"""How far a running trial's curve in MLflow may be behind its training."""
+
+_BATCH_PARAMS = 100
+_BATCH_METRICS = 1000
+_MAX_PARAM = 6000
+"""Characters that MLflow takes in a param; what must come back whole is in a tag."""
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What MLflow is told of the data: a dataset input's fields."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+    @classmethod
+    def of(cls, run: Run) -> DataRecord:
+        """Return what a run of a study or a trial was recorded with."""
+        assert run.inputs is not None
+        dataset = run.inputs.dataset_inputs[0].dataset
+        return cls(dataset.name, dataset.digest, dataset.source, str(dataset.profile))
+
+
+@dataclass
+class TrialRun:
+    """The run of one trial, or of its values trained again.
+
+    Attributes:
+        run_id: MLflow's.
+        artifact_uri: Where its files go.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        values: Those it was recorded with, if an earlier process has made it.
+        params: Names of the params that it has.
+        recorded: Names of the metrics that an earlier process has recorded.
+        finished: The metrics last logged, if the trial has been recorded to its end and its
+            files are whole.
+        manifest: What it has logged, if that is known.
+        num_epochs: Epochs whose metrics it has, or has pending.
+        losses: The loss after each of them, by epoch.
+        came: The metrics that this process has been told, by epoch.
+        model_id: Of the model that it has logged, if any.
+        pending: Metrics not written yet: one call for several epochs costs no more than for
+            one.
+        written: Monotonic time of the last call.
+    """
+
+    run_id: str
+    artifact_uri: str
+    kind: str = names.KIND_TRIAL
+    values: Values | None = None
+    params: frozenset[str] = frozenset()
+    recorded: frozenset[str] = frozenset()
+    finished: Metrics | None = None
+    manifest: Manifest | None = None
+    num_epochs: int = 0
+    losses: dict[int, float] = field(default_factory=dict)
+    came: dict[int, Metrics] = field(default_factory=dict)
+    model_id: str | None = None
+    pending: list[Metric] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+
+class Tracker:
+    """The records of one study.
+
+    Args:
+        client: Of the store they are kept in.
+        experiment_name: MLflow's group of runs; made when missing.
+        study: The study's name.
+        study_id: What tells it from another study of that name.
+
+    Raises:
+        ConfigError: If the experiment has been deleted.
+    """
+
+    def __init__(
+        self, client: mlflow.MlflowClient, experiment_name: str, study: str, study_id: str
+    ) -> None:
+        self.client = client
+        self._study = study
+        self._study_id = study_id
+        self._tags = {names.STUDY: study, names.STUDY_ID: study_id}
+        self._experiment_id = self._find_experiment(experiment_name)
+        found = client.get_experiment(self._experiment_id)
+        self._models = LoggedModels(client, self._experiment_id, self._tags)
+        self._files = StoredFiles(found.artifact_location, self._models.by_run)
+        self._data: DataRecord | None = None
+        self._trials: dict[str, TrialRun] = {}
+        self.run_id = ""
+
+    def open_study(
+        self,
+        params: Mapping[str, Any],
+        data: DataRecord,
+        artifacts: Sequence[Path],
+        identity: str | None = None,
+    ) -> None:
+        """Find the study's run and those of its trials, or make it.
+
+        Trials whose study's run was deleted are put under the new one: they are the study's.
+
+        Args:
+            params: The resolved configuration, flat.
+            data: What is searched on.
+            artifacts: Files to keep with the run; of settings, those that were told last.
+            identity: What the study is begun with, for a tag.
+        """
+        self._data = data
+        found = history.studies(self.client, [self._experiment_id], self._study_id)
+        tags = {
+            **json_tags.as_tags(names.SETTINGS, params),
+            names.FOLDER: project_folder.shown_here(),
+        }
+        if found:
+            self.run_id = found[0].info.run_id
+            self.client.update_run(self.run_id, status="RUNNING")
+            self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            self._describe(self.run_id, params, found[0].data.params)
+        else:
+            tags |= resolve_tags() | self._tags | {names.KIND: names.KIND_STUDY}
+            tags[names.VERSIONS] = json.dumps(versions())
+            # MLflow keeps one profile of a data set, whatever share of it a study takes.
+            tags[names.DATA_PROFILE] = data.profile
+            if identity is not None:
+                tags[names.IDENTITY] = identity
+            self.run_id = self._create_run(self._study, tags, params).info.run_id
+        self._find_trials()
+        self._take_for_unfinished_what_is_damaged(self._trials)
+        kept = {f.path: f.file_size for f in self.client.list_artifacts(self.run_id)}
+        for path in artifacts:
+            if kept.get(path.name) != path.stat().st_size or path.suffix == ".yaml":
+                files.uninterrupted(self.client.log_artifact, self.run_id, str(path))
+        run = self.client.get_run(self.run_id)
+        # The experiment's own folder and those above it are new, too, the first time.
+        self._files.sync([run.info.artifact_uri], is_first=True)
+
+    def join_study(self, run: Run) -> None:
+        """Take a study's run as it is, to record something more under it."""
+        self.run_id = run.info.run_id
+        self._data = DataRecord.of(run)
+        self._find_trials()
+
+    def find_run(self, trial_id: str) -> TrialRun | None:
+        """Return the run of a trial, or of its values trained again, if it has been made.
+
+        One whose files are damaged or gone counts as one that has not finished.
+        """
+        found = self._trials.get(trial_id)
+        if found is not None:
+            self._take_for_unfinished_what_is_damaged({trial_id: found})
+        return found
+
+    def _take_for_unfinished_what_is_damaged(self, trials: Mapping[str, TrialRun]) -> None:
+        """Look at the files of those that have finished: that takes a read of each of them."""
+        finished = {i: trial for i, trial in trials.items() if trial.finished is not None}
+        for trial_id in self._files.damaged(finished):
+            trials[trial_id].finished = None
+
+    def _find_trials(self) -> None:
+        """Take up the runs that earlier processes have made, wherever MLflow shows them."""
+        for record in self._recorded():
+            if record.parent != self.run_id:
+                self.client.set_tag(record.run_id, names.PARENT, self.run_id)
+            self._trials[record.trial_id] = _found_run(record)
+
+    def _recorded(self) -> list[TrialRecord]:
+        """Return all runs of the study; of two of one trial, the one that counts comes last."""
+        found = [
+            record
+            for kind in (names.KIND_TRIAL, names.KIND_REFIT)
+            for record in history.trials(self.client, self._experiment_id, self._study_id, kind)
+        ]
+        return sorted(found, key=lambda r: (r.status == "FINISHED", len(r.metrics)))
+
+    def presence(self, trial_ids: Iterable[str]) -> history.Presence:
+        """Say what has become of the records of trials that have finished."""
+        return history.presence(self.client, self._experiment_id, self._study_id, trial_ids)
+
+    def finished(self, trial_id: str, values: Values) -> Metrics | None:
+        """Return the metrics of a trial that an earlier process has recorded to its end.
+
+        Raises:
+            StudyError: If it was recorded with other values.
+        """
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            return None
+        if trial.values is not None and _texts(trial.values) != _texts(values):
+            raise StudyError(
+                f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
+                f"values than the study's folder now gives it: its oracle.jsonl has been "
+                f"altered. Put back what was there, or start afresh with overwrite=true."
+            )
+        return trial.finished
+
+    def open_trial(
+        self,
+        trial_id: str,
+        values: Values,
+        tags: Mapping[str, str],
+        kind: str = names.KIND_TRIAL,
+    ) -> TrialRun:
+        """Find a trial's run, or make it; it is RUNNING then.
+
+        Args:
+            trial_id: The oracle's name of it, or what a refit of it is called.
+            values: What it is trained with.
+            tags: What else there is to know about it.
+            kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        """
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            run = self._create_run(
+                # The trial first: MLflow's tables cut long names at their end.
+                f"{trial_id} {self._study}",
+                {
+                    **tags,
+                    **json_tags.as_tags(names.VALUES, values),
+                    **self._tags,
+                    names.KIND: kind,
+                    names.TRIAL: trial_id,
+                    names.PARENT: self.run_id,
+                },
+                values,
+            )
+            trial = TrialRun(run.info.run_id, run.info.artifact_uri, kind)
+            self._trials[trial_id] = trial
+        else:
+            self._describe(trial.run_id, values, trial.params)
+            # The epochs an interrupted process logged should be the same ones that come again.
+            trial.losses = history.losses(self.client, trial.run_id)
+            trial.num_epochs = max(trial.losses, default=0)
+            trial.model_id = self._models.whole_of(trial.run_id)
+            self.client.update_run(trial.run_id, status="RUNNING")
+        return trial
+
+    def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+        """Record one epoch's metrics, unless an interrupted process has done so before.
+
+        Args:
+            trial_id: A trial that is open.
+            epoch: Counted from 1.
+            metrics: As Keras names them.
+        """
+        trial = self._trials[trial_id]
+        trial.came[epoch] = metrics
+        if epoch <= trial.num_epochs:
+            known, loss = trial.losses.get(epoch), metrics.get("loss")
+            if known is not None and loss is not None and not _is_same(known, loss):
+                self._start_over(trial_id)
+            return
+        trial.pending += _metrics(metrics, step=epoch)
+        trial.num_epochs = epoch
+        trial.losses[epoch] = metrics.get("loss", math.nan)
+        if time.monotonic() - trial.written >= LIVE_SECONDS:
+            self._write_pending(trial)
+
+    def _start_over(self, trial_id: str) -> None:
+        """Give a trial a new run, since what its run has recorded is of another training.
+
+        A metric that MLflow has recorded cannot be taken back. The training can differ after
+        its checkpoints were removed or damaged, on another machine or with other versions.
+        """
+        trial = self._trials[trial_id]
+        logger.warning(
+            "Trial %s was trained anew with other results than an interrupted process had "
+            "recorded; run %s is deleted, and another one takes its place.",
+            trial_id,
+            trial.run_id,
+        )
+        old = self.client.get_run(trial.run_id)
+        tags = {
+            key: value
+            for key, value in old.data.tags.items()
+            if key.startswith("tuner.") or key == names.PARENT
+        }
+        new = self._create_run(str(old.info.run_name), tags, old.data.params)
+        self._models.drop({trial.run_id})
+        self.client.delete_run(trial.run_id)
+        trial.run_id, trial.artifact_uri = new.info.run_id, new.info.artifact_uri
+        trial.recorded, trial.model_id = frozenset(), None
+        trial.pending, trial.num_epochs, trial.losses = [], 0, {}
+        for epoch, metrics in sorted(trial.came.items()):
+            self.log_epoch(trial_id, epoch, metrics)
+
+    def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
+        run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
+        # Tags go with the metrics, or alone.
+        for i in range(0, max(len(trial.pending), bool(tags)), _BATCH_METRICS):
+            batch = trial.pending[i : i + _BATCH_METRICS]
+            self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
+        trial.pending = []
+        trial.written = time.monotonic()
+
+    def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
+        """Record a trial's result and its files, and end its run as FINISHED.
+
+        Args:
+            result: Of a trial that is open.
+            with_model: Whether its model is logged.
+        """
+        trial = self._trials[result.trial_id]
+        for epoch, metrics in enumerate(result.epochs, 1):
+            self.log_epoch(result.trial_id, epoch, metrics)
+        if trial.num_epochs > len(result.epochs):
+            trial.came = dict(enumerate(result.epochs, 1))
+            self._start_over(result.trial_id)
+        num_epochs = len(result.epochs)
+        tags = {names.CURVE: result.curve}
+        if result.continued_from is not None:
+            tags[names.CONTINUED_FROM] = result.continued_from
+        model_dir = Path(result.files.model_dir) if with_model else None
+        model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
+        final = {
+            **result.test,
+            names.TRAIN_SECONDS: result.train_seconds,
+            names.COMPILE_SECONDS: result.compile_seconds,
+            names.EVALUATE_SECONDS: result.evaluate_seconds,
+            names.TRIAL_SECONDS: result.seconds,
+            names.NUM_PARAMETERS: result.num_parameters,
+            names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
+            names.EPOCHS_REUSED: result.epochs_reused,
+        }
+        # A process that was killed just before it ended the run has recorded them.
+        new = {name: value for name, value in final.items() if name not in trial.recorded}
+        trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
+        self._write_pending(trial, tags)
+        self.client.set_terminated(trial.run_id, "FINISHED")
+        trial.finished = {**result.epochs[-1], **final}
+
+    def _store_files(
+        self,
+        trial: TrialRun,
+        paths: Sequence[str],
+        model_dir: Path | None,
+        num_epochs: int,
+        tags: dict[str, str],
+    ) -> str | None:
+        """Copy a trial's files to the store and put them on disk; return the model's id.
+
+        What an interrupted process has copied may not be on disk, so all is copied again.
+
+        Args:
+            trial: Whose they are.
+            paths: The artifacts.
+            model_dir: The model, if it is logged.
+            num_epochs: The step that the model is of.
+            tags: Gets the one that tells whole files from damaged ones.
+        """
+        store = artifacts(self.client, trial.artifact_uri)
+        for path in paths:
+            files.uninterrupted(store.log_artifact, path)
+        logged = None
+        if model_dir is not None:
+            logged = self._models.begin(trial.run_id, model_dir, trial.model_id)
+        tags[names.FILES] = Manifest.of(paths, model_dir).encode()
+        uris = [trial.artifact_uri]
+        if logged is not None and model_dir is not None:
+            self._models.upload(logged, model_dir)
+            uris.append(logged.artifact_location)
+        self._files.sync(uris)
+        if logged is None:
+            return None
+        if trial.model_id is None:
+            self._models.complete(logged, trial.run_id, num_epochs)
+        return str(logged.model_id)
+
+    def fail_trial(self, failure: TrialFailure) -> None:
+        """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
+        trial = self._trials[failure.trial_id]
+        run_id = trial.run_id
+        self._write_pending(trial)
+        self.client.set_tag(run_id, names.ERROR, failure.error[:5000])
+        self.client.set_tag(run_id, names.FAILURE, failure.kind)
+        if failure.kind == "stopped":
+            self.client.set_terminated(run_id, "KILLED")
+            return
+        self.client.log_text(run_id, failure.traceback, names.TRACEBACK)
+        self.client.set_terminated(run_id, "FAILED")
+
+    def kill_trial(self, trial_id: str) -> None:
+        """End the run of a trial that was interrupted, unless all of it is recorded."""
+        trial = self._trials[trial_id]
+        if trial.finished is not None:
+            return
+        self._write_pending(trial)
+        self.client.set_terminated(trial.run_id, "KILLED")
+
+    def drop_models(self, trial_ids: Iterable[str]) -> None:
+        """Remove the logged models of some trials, except those that the registry has."""
+        self._models.drop({self._trials[trial_id].run_id for trial_id in trial_ids})
+
+    def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
+        """Record on the study's run how far it is: its best trial, its time."""
+        self.client.log_batch(
+            self.run_id,
+            _metrics(metrics, step=len(self._trials)),
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+
+    def close_study(self, status: str) -> None:
+        """End the study's run as FINISHED, FAILED or KILLED.
+
+        A request that was sent again, because a server went away before it had answered, may
+        have made a trial's run twice. The twin that nothing was logged to is deleted, and
+        nothing else ever is.
+        """
+        for record in self._recorded():
+            known = self._trials.get(record.trial_id)
+            is_twin = known is not None and known.run_id != record.run_id
+            is_bare = record.is_bare and record.status == "RUNNING"
+            if is_twin and is_bare and not self.client.list_artifacts(record.run_id):
+                self.client.delete_run(record.run_id)
+        self.client.set_terminated(self.run_id, status)
+
+    def sync_study(self) -> None:
+        """Put what was logged with the study's run since it was opened on disk."""
+        self._files.sync([self.client.get_run(self.run_id).info.artifact_uri])
+
+    def finished_trials(self) -> dict[str, Metrics]:
+        """Return the metrics of all finished trials, by trial id."""
+        return {
+            trial_id: trial.finished
+            for trial_id, trial in self._trials.items()
+            if trial.finished is not None and trial.kind == names.KIND_TRIAL
+        }
+
+    def metrics(self, trial_id: str) -> Metrics:
+        """Return the metrics of a finished trial.
+
+        Raises:
+            KeyError: If the trial has no finished run.
+        """
+        finished = self._trials[trial_id].finished
+        if finished is None:
+            raise KeyError(trial_id)
+        return finished
+
+    def run_of(self, trial_id: str) -> str:
+        """Return the id of a trial's run."""
+        return self._trials[trial_id].run_id
+
+    def _find_experiment(self, name: str) -> str:
+        """Return the experiment that holds the study, else the one of that name; it is made."""
+        # Whatever the experiment of new studies is called now, a study stays where it is.
+        ids = history.experiments(self.client)
+        if found := history.studies(self.client, ids, self._study_id):
+            return str(found[0].info.experiment_id)
+        return experiment.find(self.client, name)
+
+    def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
+        run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+        self._describe(run.info.run_id, params, ())
+        return run
+
+    def _describe(
+        self, run_id: str, params: Mapping[str, Any], recorded: Container[str]
+    ) -> None:
+        """Record what a run is of, as far as a process that was killed has not done so."""
+        items = [Param(key, _text(v)) for key, v in params.items() if key not in recorded]
+        for i in range(0, len(items), _BATCH_PARAMS):
+            self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
+        if self._data is not None:
+            dataset = Dataset(
+                name=self._data.name,
+                digest=self._data.digest,
+                source_type="code",
+                source=self._data.source,
+                profile=self._data.profile,
+            )
+            context = [InputTag(names.DATASET_CONTEXT, "training")]
+            # What is there already stays as it is.
+            self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
+
+
+def _found_run(record: TrialRecord) -> TrialRun:
+    return TrialRun(
+        record.run_id,
+        record.artifact_uri,
+        record.kind,
+        values=record.values,
+        params=record.params,
+        recorded=frozenset(record.metrics),
+        finished=record.metrics if record.status == "FINISHED" else None,
+        manifest=record.manifest,
+    )
+
+
+def _text(value: Any) -> str:
+    """Return what MLflow shows of a value."""
+    text = str(value)
+    return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 1]}…"
+
+
+def _texts(values: Values) -> dict[str, str]:
+    return {name: _text(value) for name, value in values.items()}
+
+
+def _is_same(recorded: float, value: float) -> bool:
+    """Say whether a store has recorded a value: databases hold no infinity."""
+    if math.isnan(recorded) or math.isnan(value):
+        return math.isnan(recorded) and math.isnan(value)
+    most = sys.float_info.max
+    return math.isclose(recorded, max(-most, min(value, most)), rel_tol=1e-9)
+
+
+def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()]

@@ -1,0 +1,144 @@
+"""What there is now of a study that has ended: its runs, its version, the aliases that it has.
+
+What was true when the study ended may not be so any more: runs are deleted, versions removed,
+aliases moved. So nothing is repeated of it that has not been looked up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import mlflow
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from tuner.errors import UnavailableError, UserError
+from tuner.tracking import history, tracking_store
+from tuner.tracking.history import StudyFacts, restore
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial's version in the registry, as it is now.
+
+    Attributes:
+        name: Of the registered model.
+        version: The trial's.
+        aliases: All that name this version.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        return f"{self.name} version {self.version}, {self.role}"
+
+    @property
+    def role(self) -> str:
+        """What it is now, such as `champion`."""
+        return " and ".join(self.aliases) or "without an alias"
+
+
+def registered_as(name: str, version: str, alias: str, has_it: bool) -> str:
+    """Word what became of a challenger."""
+    return f"Registered as {name} version {version}, {'now' if has_it else 'not'} {alias}."
+
+
+def find(client: mlflow.MlflowClient, run_ids: Iterable[str]) -> Standing | None:
+    """Return where the version of a trial stands now; None if the registry has none.
+
+    Args:
+        client: Client of the store.
+        run_ids: Runs that it may have been registered by, the one that counts first.
+    """
+    try:
+        for run_id in run_ids:
+            if found := list(client.search_model_versions(f"run_id = '{run_id}'")):
+                latest = max(found, key=lambda version: int(version.version))
+                aliases = client.get_model_version(latest.name, latest.version).aliases
+                return Standing(latest.name, str(latest.version), tuple(sorted(aliases)))
+    except MlflowException:
+        # A store without a registry, or a version that is removed just now.
+        return None
+    return None
+
+
+def summary(uri: str | None, study_id: str, alias: str, lines: Sequence[str]) -> list[str]:
+    """Return what a finished study said at its end, or what is different now.
+
+    Args:
+        uri: Of its store, as configured.
+        study_id: The study's.
+        alias: That its best model was to get.
+        lines: What it said.
+    """
+    try:
+        client = tracking_store.connect_to_existing(uri)
+    except (UserError, UnavailableError) as error:
+        return [f"Its summary cannot be checked, and is not repeated: {error}"]
+    said = next((line for line in lines if line.startswith("Registered as ")), None)
+    changes, before = _changes(client, study_id, alias, said), list(lines)
+    if not changes:
+        return ["Its summary:", *before]
+    return ["Since it ended, its records have changed:", *(f"  {line}" for line in changes)]
+
+
+def _changes(
+    client: mlflow.MlflowClient, study_id: str, alias: str, said: str | None
+) -> list[str]:
+    """Return what is no longer as a study said."""
+    found = history.studies(client, history.experiments(client), study_id, ViewType.ALL)
+    if not found:
+        return [
+            "MLflow has no record of this study any more. To search again: the same command "
+            "with overwrite=true."
+        ]
+    changes = []
+    run, facts = found[0], history.read_study(found[0])
+    if run.info.lifecycle_stage != "active":
+        changes.append(_restored_by("The study's run", facts.run_id))
+    if facts.best_trial is not None:
+        changes += _of_best(client, facts, facts.best_trial, alias, said)
+    return changes
+
+
+def _of_best(
+    client: mlflow.MlflowClient, facts: StudyFacts, trial_id: str, alias: str, said: str | None
+) -> list[str]:
+    changes = []
+    place = facts.experiment_id, facts.study_id
+    if not history.trials(client, *place, trial_id=trial_id):
+        deleted = history.trials(client, *place, trial_id=trial_id, view=ViewType.DELETED_ONLY)
+        what = f"The run of trial {trial_id}, its best,"
+        gone = f"{what} is gone from MLflow."
+        changes.append(_restored_by(what, deleted[-1].run_id) if deleted else gone)
+    if said is None:
+        return changes
+    standing = find(client, history.judged_runs(client, facts, trial_id, ViewType.ALL))
+    if standing is None:
+        changes.append(f"It said: {said} That version is no longer in the registry.")
+    elif said != registered_as(
+        standing.name, standing.version, alias, alias in standing.aliases
+    ):
+        changes.append(f"Its best model is {standing}.")
+    if changes and (holder := _holder(client, standing, alias)):
+        changes.append(holder)
+    return changes
+
+
+def _holder(client: mlflow.MlflowClient, standing: Standing | None, alias: str) -> str | None:
+    """Say which other version has an alias now."""
+    if standing is None or alias in standing.aliases:
+        return None
+    try:
+        version = client.get_model_version_by_alias(standing.name, alias)
+    except MlflowException:
+        return f"No version of {standing.name} is {alias}."
+    return f"Version {version.version} of {standing.name} is {alias}."
+
+
+def _restored_by(what: str, run_id: str) -> str:
+    return f"{what} was deleted in MLflow; to bring it back: {restore(run_id)}"

@@ -1,0 +1,86 @@
+"""The files of a study's runs where they are stored: put on disk, and looked at for damage.
+
+Only what lies on this machine: the word of a server, or of a bucket, counts as disk.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mlflow.entities import LoggedModel
+
+from tuner.runtime import files
+from tuner.tracking.manifest import Manifest, damage, local_folder
+from tuner.wording import plural
+
+logger = logging.getLogger(__name__)
+
+
+class _Run(Protocol):
+    """What there is to know of a run's files."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def artifact_uri(self) -> str: ...
+    @property
+    def manifest(self) -> Manifest | None: ...
+
+
+class StoredFiles:
+    """The files of the runs of one experiment.
+
+    Args:
+        uri: Where the experiment keeps its artifacts.
+        models: Returns the models that are there, by the runs that logged them.
+    """
+
+    def __init__(self, uri: str, models: Callable[[], Mapping[str, LoggedModel]]) -> None:
+        self._folder = local_folder(uri)
+        self._models = models
+
+    def sync(self, uris: Sequence[str], is_first: bool = False) -> None:
+        """Put all that lies at some addresses on disk, with the folders that were made for it.
+
+        Args:
+            uris: Of artifacts.
+            is_first: Whether the experiment's folder may be new, and those above it.
+        """
+        folders = [folder for uri in uris if (folder := local_folder(uri)) is not None]
+        for top in dict.fromkeys(self._top(folder, is_first) for folder in folders):
+            files.sync_trees([f for f in folders if self._top(f, is_first) == top], top)
+
+    def _top(self, folder: Path, is_first: bool) -> Path:
+        if is_first:
+            return Path(folder.anchor)
+        if self._folder is not None and folder.is_relative_to(self._folder):
+            return self._folder
+        return folder.parent.parent
+
+    def damaged(self, finished: Mapping[str, _Run]) -> list[str]:
+        """Return which of some finished trials have files that are damaged or gone.
+
+        Args:
+            finished: Their runs, by the trials' ids.
+        """
+        if self._folder is None or not finished:
+            return []
+        models = self._models()
+        found = {}
+        for trial_id, run in finished.items():
+            artifacts = local_folder(run.artifact_uri)
+            logged = models.get(run.run_id)
+            # A model that was not kept has no record any more, and is not missed.
+            model = None if logged is None else local_folder(logged.artifact_location)
+            if artifacts is not None:
+                found[trial_id] = damage(run.manifest, artifacts, model)
+        said = [f"{trial_id}: {what}" for trial_id, what in found.items() if what is not None]
+        if said:
+            logger.warning(
+                "The files of %s are damaged or gone, so the same training makes them again: "
+                "%s.",
+                plural(len(said), "finished trial"),
+                "; ".join(said[:5]) + ("; …" if len(said) > 5 else ""),
+            )
+        return [trial_id for trial_id, what in found.items() if what is not None]

@@ -1,0 +1,238 @@
+"""One trial, from its values to its files: all that computes, and nothing that records."""
+
+import functools
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner import drawings, names, training
+from tuner.curves.checkpoints import Curve, CurveWriter, curve_of
+from tuner.datasets import ImageData
+from tuner.drawings import Form
+from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
+from tuner.evaluation import measures
+from tuner.models import custom_objects
+from tuner.models.building import build, no_such_objective
+from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
+from tuner.runtime.user_code import find_function, is_ours
+from tuner.trial import (
+    TIME_IS_UP,
+    Metrics,
+    OnEpoch,
+    Outcome,
+    TrialFailure,
+    TrialFiles,
+    TrialRequest,
+    TrialResult,
+    WorkerSetup,
+    all_finite,
+    whole,
+)
+from tuner.worker import trial_files
+
+
+class Worker:
+    """Runs trials, one at a time, in the process it is made in.
+
+    Args:
+        setup: What the trials share.
+        data: The images.
+
+    Raises:
+        ConfigError: If there is no such model function.
+    """
+
+    def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
+        self._setup = setup
+        self._data = data
+        # Before any code of the user's, which may well start TensorFlow.
+        tensorflow_setup.set_up(setup.threads)
+        if is_ours(setup.model_function):
+            tensorflow_setup.use_keras_as_it_comes()
+        custom_objects.permitted(setup.custom_objects)
+        self._build = find_function("model._target_", setup.model_function)
+        # Keras asks for a full collection to forget a model, after every trial.
+        gc_pauses.keep_all()
+
+    def run(self, request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+        """Train, evaluate and draw one trial.
+
+        Whatever goes wrong in it comes back as a `TrialFailure`; only an interrupt from the
+        keyboard is raised.
+        """
+        try:
+            return self._run(request, on_epoch)
+        except TrialStopped as error:
+            return _failure(request, error, "stopped")
+        except (InfeasibleTrial, MemoryError, tf.errors.ResourceExhaustedError) as error:
+            return _failure(request, error, "infeasible")
+        except ModelError as error:
+            return _failure(request, error, "fatal")
+        except OSError as error:
+            return _failure(request, error, "storage" if refusal_to_write(error) else "error")
+        except Exception as error:
+            # An interrupt that comes while a module is imported is another error.
+            interrupt.check()
+            return _failure(request, error, "error")
+        finally:
+            training.forget_models()
+
+    def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
+        begin = time.perf_counter()
+        output_dir = Path(request.output_dir)
+        _empty(output_dir)
+        training.seed_everything(request.seed)
+        epochs = whole(request.values["epochs"])
+        model, curve = self._model(request)
+        found = None if curve is None else curve.find(epochs)
+        trial = f"{self._setup.study}/{request.trial_id}"
+        writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
+        for number, epoch in enumerate(writer.epochs, 1):
+            on_epoch(request.trial_id, number, epoch.metrics, True)
+        watch = _Watch(
+            writer, self._setup.objective.name, functools.partial(on_epoch, request.trial_id)
+        )
+        built = time.perf_counter()
+        training.fit(
+            model,
+            self._data.train,
+            self._data.validation,
+            epochs=epochs,
+            batch_size=whole(request.values["batch_size"]),
+            seed=request.seed,
+            callbacks=[watch],
+            initial_epoch=len(writer.epochs),
+            engine=self._setup.engine,
+            falls_back=self._setup.falls_back,
+            check=lambda: _check_time(request.deadline),
+            state=None if found is None else found.state,
+            on_state=writer.offer,
+        )
+        trained = time.perf_counter()
+        test, files = self._evaluate(model, output_dir)
+        end = time.perf_counter()
+        reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
+        return TrialResult(
+            trial_id=request.trial_id,
+            epochs=tuple(epoch.metrics for epoch in writer.epochs),
+            test=test,
+            files=files,
+            num_parameters=int(model.count_params()),
+            train_seconds=sum(e.seconds for e in writer.epochs if e.trial == trial),
+            seconds=end - begin,
+            compile_seconds=0.0 if writer.began is None else writer.began - built,
+            evaluate_seconds=end - trained,
+            epochs_reused=len(reused),
+            continued_from=reused[-1].trial if reused else None,
+            curve=_name(request, curve),
+        )
+
+    def _model(self, request: TrialRequest) -> tuple[Any, Curve | None]:
+        """Build the model, check that the study can use it, and find its curve."""
+        model, knows_epochs = build(
+            self._build,
+            self._setup,
+            request.values,
+            self._data.train.images[:2],
+            len(self._data.class_names),
+        )
+        if request.curve_dir is None:
+            return model, None
+        epochs = whole(request.values["epochs"]) if knows_epochs else None
+        return model, curve_of(Path(request.curve_dir), epochs)
+
+    @functools.cached_property
+    def _form(self) -> Form | None:
+        """How drawings look in these data, measured once."""
+        return drawings.measure(self._data.train.images)
+
+    def _evaluate(self, model: Any, output_dir: Path) -> tuple[Metrics, TrialFiles]:
+        """Measure the model on the test split, and write what is logged of it."""
+        test, class_names = self._data.test, self._data.class_names
+        probabilities = measures.as_probabilities(
+            training.predict(model, test), len(test), len(class_names)
+        )
+        result = measures.evaluate(probabilities, test.labels)
+        written = trial_files.write(result, probabilities, test, class_names, output_dir)
+        # Not at the top: MLflow takes 0.8 s to import, and the first trial can begin without.
+        from tuner.worker import packaging
+
+        packaging.save(
+            model, self._data, self._form, output_dir / "model", self._setup.custom_objects
+        )
+        metrics = {
+            names.TEST_LOSS: result.loss,
+            names.TEST_ACCURACY: result.accuracy,
+            names.TEST_CALIBRATION_ERROR: result.calibration.error,
+            names.TEST_RIGHT: float(result.num_right),
+            names.TEST_WRONG: float(result.num_wrong),
+        }
+        files = TrialFiles(tuple(map(str, written)), str(output_dir / "model"))
+        return metrics, files
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports every epoch, and ends a training that is hopeless.
+
+    It keeps nothing of its own: a callback's attributes are part of a checkpoint.
+    """
+
+    def __init__(
+        self, writer: CurveWriter, objective: str, report: Callable[[int, Metrics], None]
+    ) -> None:
+        super().__init__()
+        self._writer = writer
+        self._objective = objective
+        self._report = report
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._writer.begin_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        # The shortest number that is the same float32: 0.973, not 0.9729999899864197.
+        metrics = {name: float(str(np.float32(value))) for name, value in (logs or {}).items()}
+        if self._objective not in metrics:
+            raise no_such_objective(self._objective, list(metrics))
+        if not all_finite(metrics):
+            raise InfeasibleTrial(
+                f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."
+            )
+        self._writer.end_epoch(metrics)
+        self._report(epoch + 1, metrics)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier try has left: MLflow saves no model over another one."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _check_time(deadline: float | None) -> None:
+    """End a trial that has been interrupted, or whose time is up."""
+    interrupt.check()
+    if deadline is not None and time.time() > deadline:
+        raise TrialStopped(TIME_IS_UP)
+
+
+def _name(request: TrialRequest, curve: Curve | None) -> str:
+    """Name a curve by its key, and by what comes below that."""
+    if curve is None or request.curve_dir is None:
+        return ""
+    return str(curve.folder.relative_to(Path(request.curve_dir).parent))
+
+
+def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:
+    summary = " ".join(str(error).split()) or type(error).__name__
+    if kind == "error":
+        summary = f"{type(error).__name__}: {summary}"
+    return TrialFailure(request.trial_id, summary, traceback.format_exc(), kind)
