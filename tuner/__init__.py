@@ -1,19 +1,32 @@
 """Glassy: an experiment-tracking hyperparameter tuner for Keras image classifiers."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier, load
+    from tuner.datasets import LabelledImages
+    from tuner.drawings import measure, prepare
 
-__all__ = ["Classifier", "load"]
+__all__ = ["Classifier", "LabelledImages", "load", "measure", "prepare"]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Classifier": "tuner.classifier.safe_loading",
+    "LabelledImages": "tuner.datasets",
+    "load": "tuner.classifier.safe_loading",
+    "measure": "tuner.drawings",
+    "prepare": "tuner.drawings",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is public only when it is asked for: MLflow and TensorFlow take seconds."""
-    if name in __all__:
-        from tuner.classifier import safe_loading
-
-        return getattr(safe_loading, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -41,7 +41,11 @@ from tuner.runtime import gc_pauses, interrupt, streams, surroundings, terminal
 INTERRUPTED = 130
 """Exit status after Ctrl-C, SIGTERM or SIGHUP, as shells have it (128 + SIGINT)."""
 
-CONF_DIR = Path(__file__).parents[2] / "conf"
+_PACKAGE = Path(__file__).parents[1]
+# In a wheel it lies inside the package, in a clone beside it.
+CONF_DIR = next(
+    folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir()
+)
 
 _WHICH_CONFIG = ("config_path", "config_dir", "config_name")
 """Hydra's options that say which configuration a command is about."""
