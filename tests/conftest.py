@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +28,7 @@ from tuner.config.hydra_patches import replace_hyperparameters_whole
 from tuner.config.schema import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.runtime import tensorflow_setup
+from tuner.runtime.logs import native_noise_to
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import DataRecord, Tracker
 from tuner.tracking.tracking_store import connect
@@ -35,8 +37,12 @@ from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, Worker
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 
 replace_hyperparameters_whole()
-# Before any test starts TensorFlow, which then cannot be told any more.
-tensorflow_setup.set_threads(1)
+# `make test &` in a script has it ignored, and every command that a test starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# Before any test starts TensorFlow, which then cannot be told any more. What it says meanwhile
+# would follow pytest's last line.
+with native_noise_to(Path(os.devnull)):
+    tensorflow_setup.set_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
