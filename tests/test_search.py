@@ -312,6 +312,23 @@ def test_champion_that_was_trained_again_is_kept_among_the_best_models(tmp_path:
 
 
 @pytest.mark.slow
+def test_finished_study_gets_the_files_back_that_it_names(tmp_path: Path) -> None:
+    given = ("study=first", "search.max_trials=1", "space.epochs=1", "executor=serial")
+    assert command(tmp_path, "search", *given).returncode == 0
+    folder = tmp_path / "experiments" / "first"
+    (folder / "report.html").unlink()
+    os.truncate(folder / "overrides.yaml", 0)
+    done = command(tmp_path, "search", *given)
+    assert done.returncode == 0, done.stderr
+    assert "overrides.yaml and report.html are missing or empty" in done.stdout
+    assert "search.max_trials=1" in (folder / "overrides.yaml").read_text()
+    assert (folder / "report.html").stat().st_size > 0
+    [trial] = runs(tmp_path, "trial")
+    assert trial.info.status == "FINISHED"
+    assert "It is finished" in command(tmp_path, "search", *given).stdout
+
+
+@pytest.mark.slow
 def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
     done = command(
         tmp_path, "search", "search=hyperband", "search.max_epochs=4", "search.factor=2",

@@ -327,10 +327,14 @@ def _missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str
         return "the tracking store that it was recorded in is gone"
     try:
         client = tracking_store.connect_to_existing(uri)
-        return checkup.find_missing(client, config, existing.state.study_id)
+        missing = checkup.find_missing(client, config, existing.state.study_id)
     except GlassyError as error:
         logger.debug("Whether all of it is still there could not be seen: %s", error)
         return None
+    if missing is None and (blank := existing.blank):
+        verb = "is" if len(blank) == 1 else "are"
+        return f"its {' and '.join(blank)} {verb} missing or empty in {existing.path}"
+    return missing
 
 
 def _settle(held: StudyFolder, chosen: Engine) -> None:

@@ -21,7 +21,7 @@ from tuner.curves.identity import NOT_SETTINGS, Identity, differing, plain_store
 from tuner.driver import remains
 from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
-from tuner.names import CONFIG, OVERRIDES
+from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,14 @@ class StudyFolder:
     def settings(self) -> list[Path]:
         """The resolved configuration and the overrides it was made with."""
         return [self.path / CONFIG, self.path / OVERRIDES]
+
+    @property
+    def blank(self) -> list[str]:
+        """Names of files that a finished study must have, but that are missing or empty."""
+        # A study whose report could not be made names none.
+        claims_report = any(line.startswith("Report:") for line in self.state.finished or ())
+        claimed = [CONFIG, OVERRIDES, *([REPORT] if claims_report else [])]
+        return [name for name in claimed if _is_blank(self.path / name)]
 
     @property
     def curves(self) -> Path:
