@@ -215,7 +215,7 @@ def test_champion_that_moves_meanwhile_is_judged_again(
 
 DIES = """
 import os, sys
-from tuner.registry import Registry
+from tuner.registry.versions import Registry
 from tuner.tracking.tracking_store import connect
 
 client, left = connect(None), int(sys.argv[1])
