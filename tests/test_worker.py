@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ARTIFACTS, VALUES
 from mlflow.models import Model
 from PIL import Image
@@ -30,7 +31,7 @@ from tuner.trial import (
     TrialResult,
     WorkerSetup,
 )
-from tuner.worker.worker import Worker
+from tuner.worker.worker import Worker, _failure
 
 MLP = "tuner.models.mlp.build"
 
@@ -424,6 +425,32 @@ def test_run_loss_that_is_no_number(few_digits: ImageData, tmp_path: Path, engin
     assert "All metrics must be finite, but after epoch 1 they are" in failure.error
     # Not one epoch more, and none of it reported.
     assert reported == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyError(), "KeyError"),
+        (
+            tf.errors.InvalidArgumentError(
+                None,
+                None,
+                "Graph execution error:\n\n"
+                "Detected at node MatrixInverse defined at (most recent call last):\n"
+                '  File "my_models.py", line 12, in call\n\n'
+                "Detected at node Other defined at (most recent call last):\n"
+                "<stack traces unavailable>\n"
+                "Input is not invertible.\n"
+                "\t [[{{node MatrixInverse}}]] [Op:__inference_g_45]",
+            ),
+            "Input is not invertible.",
+        ),
+    ],
+)
+def test_failure_says_what_is_wrong_in_one_line(error: Exception, expected: str) -> None:
+    request = TrialRequest("0000", VALUES, 0, "unused")
+    assert _failure(request, error, "infeasible").error == expected
 
 
 def test_run_output_that_is_no_number(few_digits: ImageData, tmp_path: Path) -> None:

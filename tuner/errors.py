@@ -139,6 +139,8 @@ def wants_memory(error: BaseException) -> bool:
 _WANTS_OF_MEMORY = (
     r"OOM when allocating|[Oo]ut of memory|[Uu]nable to allocate|[Cc]annot allocate memory"
     r"|[Cc]an't start new thread|failed to map segment|std::bad_alloc|RESOURCE_EXHAUSTED"
+    # How oneDNN says it.
+    r"|could not create a (primitive|memory)"
 )
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _REFUSALS_IN_WORDS = (

@@ -283,7 +283,11 @@ def _run(
             waiting.start()
         best = study.best()
         if best is None:
-            raise SearchFailed("The search ended without a trial that succeeded.")
+            raise SearchFailed(
+                "The search ended without a trial that succeeded. The failed runs in MLflow "
+                "say why, in error.txt: mend the cause, then give another name, or "
+                "overwrite=true to begin this study anew."
+            )
         promoted = None
         if config.registry.name is not None:
             challenger = promotion.Challenger(

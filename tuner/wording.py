@@ -8,6 +8,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, to be put into a sentence of ours.
+
+    Without its full stop; the error's kind if it says nothing.
+    """
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(" .")
+
+
 def describe(values: Values) -> str:
     """Write values as they are given on the command line."""
     return " ".join(f"{name}={_written(value)}" for name, value in values.items())

@@ -14,6 +14,7 @@ from tuner.config import aliases
 from tuner.errors import UserError
 from tuner.tracking import model_files
 from tuner.tracking.logged_models import logged_model_id
+from tuner.wording import first_line
 
 FORMS = (
     "<name>",
@@ -131,13 +132,13 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
     if error.error_code not in _NOT_FOUND:
         raise UserError(
             f"{intro} {_shown(client)} does not answer as a registry of models "
-            f"({_first_line(error)}). Set `tracking.uri` to a store with a registry, or give a "
+            f"({first_line(error)}). Set `tracking.uri` to a store with a registry, or give a "
             f"trial's model as runs:/<run>/model."
         ) from error
     match = _ALIAS.fullmatch(reference) or _VERSION.fullmatch(reference)
     if match is None:
         raise UserError(
-            f"{intro} {_first_line(error)}. `mlflow ui` shows the runs and their models."
+            f"{intro} {first_line(error)}. `mlflow ui` shows the runs and their models."
         ) from error
     name, wanted = match.groups()
     try:
@@ -167,10 +168,6 @@ def _shown(client: mlflow.MlflowClient) -> str:
 
 def _registered(client: mlflow.MlflowClient) -> list[str]:
     return sorted(model.name for model in client.search_registered_models())
-
-
-def _first_line(error: MlflowException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
 
 
 def _either(forms: tuple[str, ...]) -> str:

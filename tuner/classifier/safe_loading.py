@@ -29,6 +29,7 @@ from tuner.images.image_files import ImageFiles
 from tuner.models.custom_objects import CustomObjects, permitted
 from tuner.runtime import tensorflow_setup
 from tuner.tracking import checksums, plain_yaml, tracking_store
+from tuner.wording import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -296,7 +297,7 @@ def _why_not(error: Exception, path: Path) -> str:
     """Say why Keras does not load a file, in words that follow "because"."""
     text = str(error)
     if wants_memory(error):
-        return f"it needs more memory than there is ({_first_line(error)})"
+        return f"it needs more memory than there is ({first_line(error)})"
     if "`Lambda` layer" in text:
         return (
             "it holds a Lambda layer, whose code could do anything. Only Keras's own layers "
@@ -312,9 +313,9 @@ def _why_not(error: Exception, path: Path) -> str:
     if not zipfile.is_zipfile(path):
         return f"its file is damaged: it is no .keras archive ({path.stat().st_size} bytes)"
     if isinstance(error, zipfile.BadZipFile | EOFError | OSError | KeyError | zlib.error):
-        return f"its file is damaged ({_first_line(error)})"
+        return f"its file is damaged ({first_line(error)})"
     return (
-        f"it holds what Keras's safe mode does not know ({_first_line(error)}). Only Keras's "
+        f"it holds what Keras's safe mode does not know ({first_line(error)}). Only Keras's "
         f"own layers are loaded, and no code beside them"
     )
 
@@ -336,7 +337,7 @@ def _check_form(classifier: Classifier) -> None:
         if wants_memory(error):
             raise _unusable(
                 classifier.source.reference,
-                f"it needs more memory than there is ({_first_line(error)})",
+                f"it needs more memory than there is ({first_line(error)})",
             ) from error
         expected = f"{(None, *shape)} and {(None, num_classes)}"
         raise _unusable(
@@ -348,7 +349,3 @@ def _check_form(classifier: Classifier) -> None:
 
 def _unusable(what: str, why: str) -> ModelError:
     return ModelError(f"The model {what} cannot be loaded: {why}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

@@ -25,6 +25,7 @@ from tuner.errors import DataError, GlassyError, ModelError, wants_memory
 from tuner.runtime import forkserver
 from tuner.runtime.user_code import is_ours
 from tuner.trial import Values, WorkerSetup
+from tuner.wording import first_line
 
 MAX_TRIES = 3
 """Values from which a model may fail to be built: whether none work, the trials will say."""
@@ -214,7 +215,7 @@ def _save(part: _Part) -> _Saved | None:
             return None
         raise ModelError(
             f"`model._target_={part.setup.model_function}` returns a model that cannot be "
-            f"saved ({type(error).__name__}: {_first_line(error)}). A class of your own needs "
+            f"saved ({type(error).__name__}: {first_line(error)}). A class of your own needs "
             f"get_config() and keras.saving.register_keras_serializable()."
         ) from error
     return _Saved(part.folder, split.images, answer)
@@ -252,7 +253,3 @@ def _check_model(setup: WorkerSetup, saved: _Saved) -> None:
             f"differs by {difference:.2g}. What a class of your own is made with must be in "
             f"its get_config(), and its weights in attributes that Keras tracks."
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(".")

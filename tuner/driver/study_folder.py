@@ -23,6 +23,7 @@ from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
 from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
+from tuner.wording import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +285,7 @@ def _read_state(path: Path) -> StudyState:
             raise ValueError("it names no study, or no time")
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(
-            f"{path} is damaged ({str(error).splitlines()[0].rstrip('.')}). It says which runs "
+            f"{path} is damaged ({first_line(error)}). It says which runs "
             f"in MLflow are the study's (their tag tuner.study_id): put back what was there, "
             f"or give overwrite=true to throw the study's folder away and start afresh."
         ) from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.config.schema import DataConfig, GateConfig
 from tuner.errors import DataError, ModelError
 from tuner.runtime import files, tensorflow_setup
+from tuner.wording import first_line
 
 if TYPE_CHECKING:
     from tuner.datasets import ImageData
@@ -155,7 +156,7 @@ def _measure(
         probabilities = measures.as_probabilities(output, len(test), len(data.class_names))
     except ValueError as error:
         raise ModelError(
-            f"The model of {what} cannot be used on {data.name}: {str(error).splitlines()[0]}"
+            f"The model of {what} cannot be used on {data.name}: {first_line(error)}."
         ) from error
     one = test.images[:1]
     seconds = []

@@ -25,6 +25,7 @@ from tuner.runtime import locks
 from tuner.tracking import checksums, model_check, model_files, tracking_store
 from tuner.tracking.checksums import DESCRIPTION_FILE, DESCRIPTION_TAG, MODEL_FILE, TAG
 from tuner.tracking.logged_models import logged_model_id
+from tuner.wording import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Registry:
         except (MlflowException, OSError) as error:
             raise ConfigError(
                 f"`registry.name={self.name}` needs a model registry that answers, but: "
-                f"{str(error).splitlines()[0]} Give a store that has one "
+                f"{first_line(error)}. Give a store that has one "
                 f"(MLFLOW_REGISTRY_URI, else tracking.uri); registry.name=null does without."
             ) from error
 
@@ -164,8 +165,7 @@ class Registry:
             source = self.client.get_model_version_download_uri(self.name, version.version)
         except MlflowException as error:
             raise ModelError(
-                f"{what} is gone: MLflow's record of it has been deleted "
-                f"({str(error).splitlines()[0]})."
+                f"{what} is gone: MLflow's record of it has been deleted ({first_line(error)})."
             ) from error
         try:
             return [model_files.fetch(self.client, source, file, folder) for file in wanted]

@@ -8,6 +8,7 @@ from mlflow.exceptions import MlflowException
 from tuner import names
 from tuner.errors import ConfigError
 from tuner.tracking import project_folder, tracking_store
+from tuner.wording import first_line
 
 
 def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str:
@@ -33,7 +34,7 @@ def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str
     except MlflowException as error:
         raise ConfigError(
             f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
-            f"{str(error).splitlines()[0]} Set it to another, or give tracking.experiment=…."
+            f"{first_line(error)}. Set it to another, or give tracking.experiment=…."
         ) from error
 
 
@@ -50,7 +51,7 @@ def find(client: mlflow.MlflowClient, name: str) -> str:
         except MlflowException as error:
             raise ConfigError(
                 f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
-                f"{str(error).splitlines()[0]}"
+                f"{first_line(error)}."
             ) from error
         _remember_folder(client, made)
         return made

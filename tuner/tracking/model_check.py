@@ -12,6 +12,7 @@ from tuner.tracking import manifest
 from tuner.tracking.checksums import MODEL_FILE, sha256_of
 from tuner.tracking.logged_models import artifacts, logged_model_id
 from tuner.tracking.manifest import Manifest
+from tuner.wording import first_line
 
 
 def digest_of_model(client: mlflow.MlflowClient, run_id: str, registered: str | None) -> str:
@@ -45,7 +46,7 @@ def digest_of_model(client: mlflow.MlflowClient, run_id: str, registered: str | 
             if what is None:
                 return sha256_of(path)
         except (MlflowException, OSError) as error:
-            what = str(error).splitlines()[0].rstrip(".")
+            what = first_line(error)
     raise ModelError(
         f"The model of run {run_id} is damaged or gone ({what}), so nothing is registered of "
         f"it. Give the study's own tuner.search command again: it makes the model again."

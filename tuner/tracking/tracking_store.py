@@ -19,6 +19,7 @@ from tuner import passwords
 from tuner.errors import ConfigError, UnavailableError, UserError
 from tuner.runtime import files, interrupt
 from tuner.tracking import database, project_folder
+from tuner.wording import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +238,7 @@ def _cause(error: BaseException) -> str:
     """Return the first line of what an error comes from."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error).strip().splitlines()[0].rstrip(".")
+    return first_line(error)
 
 
 def _make_whole(path: Path) -> None:

@@ -1,6 +1,7 @@
 """One trial, from its values to its files: all that computes, and nothing that records."""
 
 import functools
+import re
 import shutil
 import time
 import traceback
@@ -231,8 +232,25 @@ def _name(request: TrialRequest, curve: Curve | None) -> str:
     return str(curve.folder.relative_to(Path(request.curve_dir).parent))
 
 
+_OF_A_NODE = re.compile(
+    r"Graph execution error:|Detected at node |  File |<stack traces unavailable>"
+    r"|\s*\[\[\{\{node "
+)
+
+
 def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:
-    summary = " ".join(str(error).split()) or type(error).__name__
+    summary = _summary(str(error)) or type(error).__name__
     if kind == "error":
         summary = f"{type(error).__name__}: {summary}"
     return TrialFailure(request.trial_id, summary, traceback.format_exc(), kind)
+
+
+def _summary(text: str) -> str:
+    """Write what an error says in one line, without TensorFlow's traces of where.
+
+    An error in a compiled program says where each of its nodes was defined, which takes
+    thousands of characters; the reason comes last. The trial's `error.txt` has all of it.
+    """
+    if text.startswith("Graph execution error:"):
+        text = "\n".join(line for line in text.splitlines() if not _OF_A_NODE.match(line))
+    return " ".join(text.split())
