@@ -130,6 +130,41 @@ def test_loader_takes_what_the_worker_takes(
     np.testing.assert_allclose(np.asarray(served, np.float32), expected, atol=1e-3)
 
 
+AUGMENT = keras.Sequential([layers.RandomFlip()])
+FROZEN = layers.Dense(4, trainable=False)
+DENSE = layers.Dense(10, activation="softmax")
+INNER = keras.Sequential([layers.Dense(4)])
+ADAM = keras.optimizers.Adam()
+
+
+@pytest.mark.parametrize(
+    ("parts", "optimizer", "shared"),
+    [
+        (lambda: [AUGMENT, *_dense()], "adam", None),
+        (lambda: [layers.Flatten(), FROZEN, *_dense()], "adam", None),
+        (lambda: [layers.Flatten(), DENSE], "adam", "the layer dense"),
+        (lambda: [layers.Flatten(), INNER, *_dense()], "adam", "the layer dense"),
+        (lambda: [keras.Input((8, 8, 1)), *_dense()], ADAM, "the optimizer"),
+    ],
+)
+def test_build_refuses_what_all_trials_would_train(
+    parts: Callable[[], list[Any]], optimizer: Any, shared: str | None, few_digits: ImageData
+) -> None:
+    def make(values: Any, image_shape: tuple[int, ...], num_classes: int) -> Any:
+        model = keras.Sequential([layers.Reshape((8, 8, 1)), *parts()])
+        if optimizer is ADAM:
+            model = keras.Sequential(parts())
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    images = few_digits.train.images[:8]
+    if shared is None:
+        building.build(make, SETUP, {}, images, 10)
+        return
+    with pytest.raises(ModelError, match=rf"{shared}.* is made at the top of its module"):
+        building.build(make, SETUP, {}, images, 10)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match")
 def test_worker_and_loader_refuse_alike(

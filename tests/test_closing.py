@@ -54,6 +54,19 @@ def test_next_command_names_the_model_for_a_shell(name: str, alias: str) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("modules", "expected"),
+    [
+        (["mods"], "custom_objects=mods"),
+        (["mods", "my.layers"], "custom_objects=[mods,my.layers]"),
+    ],
+)
+def test_next_command_permits_what_the_search_did(modules: list[str], expected: str) -> None:
+    config = loaded()
+    config = dataclasses.replace(config, model={**config.model, "custom_objects": modules})
+    assert shlex.split(said(config, promotion("digits"))[-1])[-1] == expected
+
+
 def test_next_command_uses_no_model_that_cannot_be_used() -> None:
     assert not any(
         "tuner.predict" in line for line in said(loaded(), promotion("x", is_loadable=False))

@@ -635,6 +635,8 @@ FRACTIONS = np.linspace(0, 1, 160).reshape(8, 4, 5)
         ({"x_test": np.ones((4, 4, 5), np.uint8)}, "`x_test` .* its brightest is 1"),
         ({"y_train": np.arange(8) % 2 * 1.0}, "`y_train` must hold whole numbers, but is f"),
         ({"y_test": np.array(["a"] * 4)}, "`y_test` must hold whole numbers, but is <U1"),
+        ({"y_train": np.arange(8) % 2 == 1}, r"is bool\. Convert it: .*'uint8'\)\.$"),
+        ({"x_test": np.ones((4, 4, 5), bool)}, r"Convert it: array\.astype\('uint8'\) \* 255"),
         ({"y_train": np.eye(2, dtype=int)[np.arange(8) % 2]}, r"is of shape \(8, 2\)"),
         ({"y_train": np.full(8, 2**63, np.uint64)}, "but holds 9223372036854775808"),
         ({"x_train": np.zeros((8, 20), np.uint8)}, r"`x_train` must be of shape .*\(8, 20\)"),

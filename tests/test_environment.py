@@ -1,5 +1,6 @@
 """What tells the trainings of two studies apart, beside data, values and seed."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuner.config.engine import ENGINE_VERSION
-from tuner.curves.fingerprint import environment
+from tuner.curves.fingerprint import changed_on_disk, environment
 from tuner.errors import ConfigError
 
 DIGEST = """
@@ -91,3 +92,18 @@ def test_environment_is_plain_data_and_complete() -> None:
 def test_environment_of_a_function_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"model\._target_=tuner\.models\.mlp\.nothing"):
         environment("tuner.models.mlp.nothing")
+
+
+def test_changed_on_disk_names_what_has_another_content(
+    own_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("beside.py", "mine/models.py", "mine/parts.py")
+    sources = {
+        name: hashlib.sha256((own_package / name).read_bytes()).hexdigest()[:32]
+        for name in names
+    }
+    monkeypatch.syspath_prepend(own_package)
+    assert changed_on_disk(sources) == []
+    (own_package / "mine" / "parts.py").write_text("WIDTH = 4\n")
+    # One that is found nowhere says nothing.
+    assert changed_on_disk({**sources, "gone.py": "0" * 32}) == ["mine/parts.py"]

@@ -86,7 +86,9 @@ def test_load_splits_one_root(root: Path) -> None:
 
 
 def test_load_one_root_that_is_too_small(root: Path) -> None:
-    with pytest.raises(DataError, match=r"`data\.test_split=0\.05` cannot be taken from 12"):
+    with pytest.raises(
+        DataError, match=r"`data\.test_split=0\.05` must give each of the 2 classes"
+    ):
         load(root / "train", test_split=0.05)
 
 

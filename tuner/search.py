@@ -89,6 +89,13 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
             from tuner.tracking import standing
 
             console.print("It is finished: there is nothing left to train.")
+            if changed := _changed_sources(existing):
+                console.print(
+                    f"The model's sources have changed since ({', '.join(changed)}); what "
+                    f"follows is of those it was searched with. Another study=… searches with "
+                    f"them as they are now.",
+                    markup=False,
+                )
             state, alias = existing.state, config.registry.alias
             for line in standing.summary(uri, state.study_id, alias, state.finished or ()):
                 console.print(line)
@@ -339,6 +346,13 @@ def _missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str
         verb = "is" if len(blank) == 1 else "are"
         return f"its {' and '.join(blank)} {verb} missing or empty in {existing.path}"
     return missing
+
+
+def _changed_sources(existing: StudyFolder) -> list[str]:
+    from tuner.curves.fingerprint import changed_on_disk
+
+    environment = (existing.state.identity or {}).get("environment", {})
+    return changed_on_disk(environment.get("sources", {}))
 
 
 def _settle(held: StudyFolder, chosen: Engine) -> None:

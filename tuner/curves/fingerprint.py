@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -84,9 +85,29 @@ def own_sources(model_function: str) -> dict[str, str]:
         root = name.partition(".")[0]
         if root != "tuner" and (root == package or _is_own(path)):
             parts = name.split(".") + (["__init__"] if hasattr(module, "__path__") else [])
-            content = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
-            found["/".join(parts) + path.suffix] = content
+            found["/".join(parts) + path.suffix] = _digest(path)
     return dict(sorted(found.items()))
+
+
+def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
+    """Return which of the recorded sources lie on Python's path with another content.
+
+    Nothing is imported; a file that is found nowhere is left out.
+
+    Args:
+        sources: Digests by name, as `own_sources` returns them.
+    """
+    changed = []
+    for name, digest in sources.items():
+        places = (Path(folder or ".") / name for folder in sys.path)
+        path = next((place for place in places if place.is_file()), None)
+        if path is not None and _digest(path) != digest:
+            changed.append(name)
+    return changed
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _is_own(path: Path) -> bool:

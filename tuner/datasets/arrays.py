@@ -39,7 +39,7 @@ def checked_images(name: str, given: Any) -> Images:
     if not np.issubdtype(array.dtype, np.integer):
         raise DataError(
             f"`{name}` must be uint8, raw pixels from 0 to 255 (the model rescales them "
-            f"itself), but is {_described(array)}."
+            f"itself), but is {_described(array)}.{_from_booleans(array, 255)}"
         )
     if array.dtype != np.uint8 and array.size:
         low, high = int(array.min()), int(array.max())
@@ -85,10 +85,20 @@ def checked_labels(name: str, given: Any) -> Labels:
             f"{array.shape}."
         )
     if not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"`{name}` must hold whole numbers, but is {array.dtype}.")
+        raise DataError(
+            f"`{name}` must hold whole numbers, but is {array.dtype}.{_from_booleans(array, 1)}"
+        )
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise DataError(f"`{name}` must number the classes from 0, but holds {array.max()}.")
     return array.astype(np.int64, copy=False)
+
+
+def _from_booleans(array: npt.NDArray[Any], true: int) -> str:
+    """Say how booleans become numbers, where that is what an array holds."""
+    if array.dtype != np.bool_:
+        return ""
+    factor = "" if true == 1 else f" * {true}"
+    return f" Convert it: array.astype('uint8'){factor}."
 
 
 def _described(array: npt.NDArray[Any]) -> str:

@@ -201,8 +201,10 @@ def _labelled(
             )
         except ValueError as error:
             raise DataError(
-                f"`data.test_split={test_split}` cannot be taken from {len(of['train'])} "
-                f"images in {len(names)} classes: {error}"
+                f"`data.test_split={test_split}` must give each of the {len(names)} classes an "
+                f"image to train with and one to test with, but there are "
+                f"{len(of['train'])} images in all: add images, change the share, or give "
+                f"test images of their own in test/."
             ) from error
         of |= {"train": np.sort(train), "test": np.sort(test)}
     return LabelledImages(

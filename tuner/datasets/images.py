@@ -161,9 +161,11 @@ class LabelledImages:
         counts = np.bincount(self.train.labels, minlength=len(self.class_names))
         short = int(counts.argmin())
         if counts[short] < least:
+            # The first class of all is missing where somebody counts from 1.
+            hint = " Classes are numbered from 0." if counts[0] == 0 else ""
             raise DataError(
                 f"`y_train` must hold at least {least} image{use}, but has {counts[short]} of "
-                f"class {self.class_names[short]!r}."
+                f"class {self.class_names[short]!r}.{hint}"
             )
 
     def digest(self) -> str:

@@ -91,4 +91,8 @@ def _predict(config: StudyConfig, best: Best, promoted: Promotion | None) -> lis
     given = [f"images={FILES}", f"model={model}"]
     if config.tracking.uri:
         given.append(f"tracking.uri={config.tracking.uri}")
+    if modules := config.custom_objects:
+        # It is for the user's own command, and not for the store, to name modules.
+        named = modules[0] if len(modules) == 1 else f"[{','.join(modules)}]"
+        given.append(f"custom_objects={named}")
     return [of_module("tuner.predict", given)]

@@ -7,6 +7,7 @@ additional axis of channels, or of a batch size that somebody wrote down, is Ker
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,37 @@ def build(
             else f" (raw images of shape {images.shape[1:]} were given)"
         )
         raise ModelError(f"`{name}`: {reason_of(error)}{given_shape}") from error
+    if shared := _made_outside(function, model):
+        raise ModelError(
+            f"`{name}` must make what it trains anew for every trial, but "
+            f"{' and '.join(shared)} "
+            f"is made at the top of its module, so that trials would go on with each other's "
+            f"weights. Make it inside the function."
+        )
     return model, values.knows_epochs
+
+
+def _made_outside(function: Callable[..., Any], model: Any) -> list[str]:
+    """Return what a model trains that its function's module holds: layers, the optimiser.
+
+    What is not trained may lie there: augmentation, rescaling, metrics, a frozen backbone.
+    """
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    values = list(vars(module).values()) if module is not None else []
+    held = {id(inner) for v in values if isinstance(v, keras.Layer) for inner in _layers(v)}
+    shared = [
+        f"the layer {layer.name}"
+        for layer in _layers(model)
+        if id(layer) in held and layer.trainable_weights
+    ]
+    if any(value is model.optimizer for value in values):
+        shared.append("the optimizer")
+    return shared
+
+
+def _layers(layer: Any) -> list[Any]:
+    """Return a layer and all that are inside it."""
+    return list(layer._flatten_layers())
 
 
 def answer(model: Any, images: npt.NDArray[np.uint8], num_classes: int) -> Output:

@@ -78,8 +78,9 @@ class Worker:
             return _failure(request, error, "fatal")
         except OSError as error:
             return _failure(request, error, "storage" if refusal_to_write(error) else "error")
-        except Exception as error:
-            # An interrupt that comes while a module is imported is another error.
+        except (Exception, SystemExit) as error:
+            # A user's function may exit as a script does: that ends its trial, and not the
+            # worker. An interrupt that comes while a module is imported is another error.
             interrupt.check()
             return _failure(request, error, "error")
         finally:
