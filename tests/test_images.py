@@ -309,6 +309,9 @@ def test_check_reads_the_beginning_only(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         read([path], GREY)
     good = write_image(tmp_path / "good.png")
+    left = check(chosen(path, good), decode=True)
+    assert left.paths == (good,)
+    assert "a.png cannot be read as an image" in left.left_out[0]
     files = read([path, good], GREY, may_leave_out=True)
     assert files.paths == (good,)
     assert len(files.images) == len(files.has_ink) == 1

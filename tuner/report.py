@@ -32,7 +32,9 @@ def main(composed: DictConfig) -> None:
 
     drawings = None
     if config.drawings is not None:
-        drawings = image_files.check(image_files.find(Path(config.drawings), "drawings"))
+        # All of each file, since every model is shown them, and what is torn is said once.
+        chosen = image_files.find(Path(config.drawings), "drawings")
+        drawings = image_files.check(chosen, decode=True)
         folders.judge_left_out(drawings.left_out, drawings.num_files, drawings.root)
     client = tracking_store.connect_to_existing(config.tracking.uri)
     experiment = config.tracking.experiment

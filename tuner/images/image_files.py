@@ -107,8 +107,12 @@ def find(root: Path, key: str = "images") -> Chosen:
     return Chosen(root, tuple(image.path for image in found.images), found.left_out)
 
 
-def check(chosen: Chosen) -> Chosen:
+def check(chosen: Chosen, decode: bool = False) -> Chosen:
     """Leave out files that are no images by their first bytes: a quick look before long work.
+
+    Args:
+        chosen: The files.
+        decode: Whether to read all of each file, so that torn ones are left out too.
 
     Returns:
         The others, with a sentence for each that is left out.
@@ -117,7 +121,7 @@ def check(chosen: Chosen) -> Chosen:
         DataError: If there is no image among them, naming all that are none, or if more than
             `folders.refuse_left_out` lets pass are none.
     """
-    good, faults = _for_each(chosen.paths, lambda image: None)
+    good, faults = _for_each(chosen.paths, lambda image: image.load() if decode else None)
     if not good:
         raise _cannot_be_read(faults)
     left = Chosen(chosen.root, tuple(path for path, _ in good), (*chosen.left_out, *faults))
