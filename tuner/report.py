@@ -14,6 +14,7 @@ from tuner.config.compose import load_report
 from tuner.config.schema import ReportConfig
 from tuner.escapes import visible
 from tuner.runtime import terminal
+from tuner.wording import REPORT_AT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,7 +53,7 @@ def main(composed: DictConfig) -> None:
             compared = reports.report_studies(client, runs, where, path, drawings)
     if compared is not None:
         _print_models(compared)
-    print(f"Report: {visible(str(path))}")
+    print(f"{REPORT_AT}{visible(str(path))}")
 
 
 def _path(config: ReportConfig, run: Run | None) -> Path:

@@ -2,6 +2,9 @@
 
 from tuner.trial import Value, Values
 
+REPORT_AT = "Report: "
+"""What the line begins with that says where a report lies."""
+
 
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: `1 trial`, `2 trials`, `1,200 trials`."""

@@ -3,7 +3,6 @@
 The driver calls this in a child process: only there may TensorFlow be imported.
 """
 
-import hashlib
 import importlib.metadata
 import sys
 import sysconfig
@@ -15,6 +14,7 @@ from tuner.config.engine import ENGINE_VERSION
 from tuner.runtime import tensorflow_setup
 from tuner.runtime.user_code import find_function
 from tuner.runtime.versions import LIBRARIES
+from tuner.tracking.checksums import sha256_of
 
 
 class Environment(TypedDict):
@@ -85,7 +85,7 @@ def own_sources(model_function: str) -> dict[str, str]:
         root = name.partition(".")[0]
         if root != "tuner" and (root == package or _is_own(path)):
             parts = name.split(".") + (["__init__"] if hasattr(module, "__path__") else [])
-            found["/".join(parts) + path.suffix] = _digest(path)
+            found["/".join(parts) + path.suffix] = sha256_of(path)[:32]
     return dict(sorted(found.items()))
 
 
@@ -101,13 +101,9 @@ def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
     for name, digest in sources.items():
         places = (Path(folder or ".") / name for folder in sys.path)
         path = next((place for place in places if place.is_file()), None)
-        if path is not None and _digest(path) != digest:
+        if path is not None and sha256_of(path)[:32] != digest:
             changed.append(name)
     return changed
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _is_own(path: Path) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tuner import passwords
 from tuner.config.printed_commands import of_module, program, word
 from tuner.escapes import visible
-from tuner.wording import plural
+from tuner.wording import REPORT_AT, plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def lines(
         said += str(promoted).split("\n  ", 1)
         said[-1] = f"  {said[-1]}"
     if report is not None:
-        said.append(f"Report: {report}")
+        said.append(f"{REPORT_AT}{report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     said += [*look_at(uri), *(f"  {step}" for step in _predict(config, best, promoted))]
     shown = [passwords.hide(visible(line)) for line in said]

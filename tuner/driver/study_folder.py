@@ -23,7 +23,7 @@ from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
 from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
-from tuner.wording import first_line
+from tuner.wording import REPORT_AT, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class StudyFolder:
     def blank(self) -> list[str]:
         """Names of files that a finished study must have, but that are missing or empty."""
         # A study whose report could not be made names none.
-        claims_report = any(line.startswith("Report:") for line in self.state.finished or ())
+        claims_report = any(line.startswith(REPORT_AT) for line in self.state.finished or ())
         claimed = [CONFIG, OVERRIDES, *([REPORT] if claims_report else [])]
         return [name for name in claimed if _is_blank(self.path / name)]
 
