@@ -21,15 +21,12 @@ from typing import Any
 
 from rich.console import Console
 
-from tuner.config.schema import CurvesConfig, DataConfig, RandomConfig, StudyConfig
-from tuner.config.space import Space
+from tuner.config.schema import CurvesConfig, DataConfig, StudyConfig, TrackingConfig
+from tuner.config.searches import RandomConfig
 from tuner.curves.store import CurveStore
 from tuner.driver import study_folder
-from tuner.driver.forecast import Forecast
-from tuner.driver.loop import Study
-from tuner.driver.progress import Progress
+from tuner.driver.assembly import make_loop, make_parts, start_oracle
 from tuner.executors.serial import SerialExecutor
-from tuner.oracles.process import OracleProcess
 from tuner.runtime import forkserver, gc_pauses
 from tuner.runtime.logs import logging_to
 from tuner.tracking import tracking_store
@@ -98,39 +95,29 @@ def main(num_trials: int) -> None:
         returned.append(time.perf_counter())
         return TrialResult(request.trial_id, epochs, test, files, 1, 0.1, 0.1)
 
-    search = RandomConfig("random", max_trials=num_trials)
-    config = StudyConfig(study="many", space=SPACE, search=search, curves=CurvesConfig())
-    space = Space.parse(SPACE, "my.build")
+    config = StudyConfig(
+        study="many",
+        space=SPACE,
+        model={"_target_": "my.build"},
+        search=RandomConfig("random", max_trials=num_trials),
+        curves=CurvesConfig(),
+        tracking=TrackingConfig(),
+    )
     client = tracking_store.connect(None)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    console = Console(quiet=True)
     with (
         study_folder.hold("many", config, []) as held,
-        logging_to(Console(quiet=True), held.log_file),
-        contextlib.closing(
-            OracleProcess(search, space, OBJECTIVE, 0, held.journal, held.log_file)
-        ) as oracle,
+        logging_to(console, held.log_file),
+        contextlib.closing(start_oracle(config, held)) as oracle,
     ):
         tracker = Tracker(client, "many", "many", held.state.study_id)
         data: Any = DataRecord("digits", "0", "{}", "{}")
         tracker.open_study({"seed": 0}, data, [])
-        forecast = Forecast(space, num_trials, None, False, True)
-        progress = Progress(
-            Console(quiet=True), OBJECTIVE, space.searched, num_trials, forecast, None, 1
-        )
         curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
-        study = Study(
-            curves=curves,
-            log_models="all",
-            objective=OBJECTIVE,
-            seed=0,
-            folder=held,
-            oracle=oracle,
-            executor=SerialExecutor(lambda: run),
-            tracker=tracker,
-            progress=progress,
-            deadline=None,
-        )
-        study.run()
+        executor = SerialExecutor(lambda: run)
+        parts = make_parts(config, held, oracle, executor, tracker, curves, console)
+        make_loop(config, parts).run()
         tracker.close_study("FINISHED")
     costs = [
         1000 * (after - before) for before, after in zip(returned, handed[1:], strict=False)

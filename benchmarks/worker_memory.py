@@ -20,7 +20,7 @@ import psutil
 
 from tuner.config.schema import DataConfig
 from tuner.datasets import images
-from tuner.executors import make_run_trial
+from tuner.executors import Workplace, make_run_trial
 from tuner.executors.processes import ProcessExecutor
 from tuner.runtime import forkserver
 from tuner.trial import Objective, TrialRequest, TrialResult, Value, WorkerSetup
@@ -36,13 +36,12 @@ def main(num_trials: int) -> None:
     make = functools.partial(make_run_trial, setup)
     folder = Path(tempfile.mkdtemp(prefix="glassy-memory-"))
     drawn = random.Random(0)
-    executor = ProcessExecutor(
-        make, data, 1, retries=0, log_file=folder / "log", folder=folder / "images"
-    )
+    workplace = Workplace(make, data, folder / "log", folder / "images")
+    executor = ProcessExecutor(workplace, workers=1, retries=0)
     sizes: list[float] = []
 
     def look(*_: object) -> None:
-        sizes.append(_resident_mb(executor._workers[0].process.pid))
+        sizes.append(_resident_mb(executor._workers[0].process.pid or 0))
 
     with contextlib.closing(executor):
         for trial in range(1, num_trials + 1):

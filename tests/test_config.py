@@ -11,7 +11,6 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from tuner.config import compose as config_module
 from tuner.config.checks import check_name
 from tuner.config.compose import (
     flatten,
@@ -24,16 +23,16 @@ from tuner.config.compose import (
     unknown_key,
     with_settings,
 )
+from tuner.config.executors import EXECUTORS, RayConfig
 from tuner.config.hyperparameters import Range
-from tuner.config.schema import (
+from tuner.config.schema import StudyConfig
+from tuner.config.searches import (
+    SEARCHES,
     BayesianConfig,
     GridConfig,
     HyperbandConfig,
     RandomConfig,
-    RayConfig,
     SearchConfig,
-    StudyConfig,
-    hyperband_epochs,
 )
 from tuner.errors import ConfigError
 from tuner.trial import Objective
@@ -440,7 +439,8 @@ def test_hyperband_epochs_are_those_of_keras_tuner(max_epochs: int, factor: int)
         for bracket in range(oracle._get_num_brackets())
         for number in range(oracle._get_num_rounds(bracket))
     }
-    assert hyperband_epochs(max_epochs, factor) == sorted(trained)
+    search = HyperbandConfig("hyperband", max_epochs=max_epochs, factor=factor)
+    assert search.epochs == sorted(trained)
 
 
 def test_load_promote_wants_one_thing() -> None:
@@ -515,7 +515,7 @@ def test_comment_of_defaults_list_names_every_option(group: str) -> None:
 
 @pytest.mark.parametrize(
     ("group", "schemas"),
-    [("search", config_module.SEARCHES), ("executor", config_module.EXECUTORS)],
+    [("search", SEARCHES), ("executor", EXECUTORS)],
 )
 def test_every_schema_has_its_file(group: str, schemas: dict[str, type]) -> None:
     assert sorted(schemas) == options(group)

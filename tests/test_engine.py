@@ -17,9 +17,9 @@ from tuner.config import engine
 from tuner.config.checks import ENGINES
 from tuner.config.schema import TrainingConfig
 from tuner.datasets import ImageData
+from tuner.driver.assembly import settle_engine
 from tuner.errors import ConfigError
 from tuner.models import LIMITS, RANDOM, SPACES
-from tuner.search import _settle
 from tuner.trial import Values
 
 CPU, GPU = ("CPU",), ("CPU", "GPU")
@@ -166,7 +166,7 @@ def test_engine_is_settled_once(few_digits: ImageData) -> None:
 
     folder: Any = Folder()
     for name in ("graph", "xla"):
-        _settle(folder, engine.Engine(name, "of a test"))
+        settle_engine(folder, engine.Engine(name, "of a test"))
     assert (folder.state.engine, folder.num_saved) == ("graph", 1)
 
 

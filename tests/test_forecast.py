@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tuner.config.schema import HyperbandConfig
+from tuner.config.searches import HyperbandConfig
 from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
-from tuner.oracles.oracle import SearchOracle
+from tuner.oracles.journal import JournaledOracle
 from tuner.trial import Objective, Values
 
 Coefficients = tuple[float, float, float, float]
@@ -209,12 +209,12 @@ def test_seconds_to_come_of_grid_with_layers() -> None:
 def test_seconds_to_come_of_hyperband_has_its_rounds(tmp_path: Path, shares: bool) -> None:
     search = HyperbandConfig("hyperband", max_epochs=3, factor=3)
     space = parse(width=[1, 2, 3, 4, 5, 6]).without("epochs")
-    oracle = SearchOracle(
+    oracle = JournaledOracle(
         search, space, Objective("val_loss", "min"), 0, tmp_path / "oracle.jsonl"
     )
     # 3 x 1 + 1 x 3 + 2 x 3 epochs in 6 trials; of those of the second round, 1 is there.
     mean = (3 * 1 + 1 * (3 - shares) + 2 * 3) / 6
-    forecast = Forecast(space, oracle.num_trials(), oracle.rounds(), False, shares)
+    forecast = Forecast(space, oracle.num_trials, oracle.rounds, False, shares)
     for epochs in (1, 3):
         forecast.start({"epochs": epochs, "batch_size": 32})
         forecast.learn({"batch_size": 32}, epochs, 4.0 * epochs, 1.0)

@@ -3,8 +3,6 @@
 import pytest
 from test_config import loaded
 
-from tuner.driver.notices import notices
-
 
 @pytest.mark.parametrize(
     ("overrides", "num_trials", "expected"),
@@ -29,6 +27,7 @@ from tuner.driver.notices import notices
 def test_notices_say_what_limits_a_search(
     overrides: list[str], num_trials: int, expected: list[str]
 ) -> None:
-    said = " ".join(notices(loaded(*overrides), num_trials))
+    config = loaded(*overrides)
+    said = " ".join(config.search.notices(config.whole_space(), num_trials))
     assert [part for part in expected if part not in said] == []
     assert bool(said) == bool(expected)

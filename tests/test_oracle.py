@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tuner.config.schema import (
+from tuner.config.searches import (
     BayesianConfig,
     GridConfig,
     HyperbandConfig,
@@ -19,8 +19,8 @@ from tuner.config.schema import (
 )
 from tuner.config.space import Space
 from tuner.errors import StudyError
-from tuner.oracles.oracle import Proposal, SearchOracle
-from tuner.trial import Objective, Values
+from tuner.oracles.journal import JournaledOracle
+from tuner.trial import Objective, Proposal, Values
 
 OBJECTIVE = Objective("val_accuracy", "max")
 
@@ -45,7 +45,7 @@ ONE_DIMENSION = {"epochs": 1, "batch_size": list(range(1, 41))}
 # Bracket 1 tries 3 for 1 epoch and goes on with the best to 3; bracket 0 tries 2 for 3.
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
 
-MakeOracle = Callable[..., SearchOracle]
+MakeOracle = Callable[..., JournaledOracle]
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def make_oracle(tmp_path: Path) -> MakeOracle:
         seed: int = 0,
         journal: str = "oracle.jsonl",
         objective: Objective = OBJECTIVE,
-    ) -> SearchOracle:
+    ) -> JournaledOracle:
         parsed = Space.parse(space, "my_package.my_function")
         if isinstance(search, HyperbandConfig):
             parsed = parsed.without("epochs")
-        return SearchOracle(search, parsed, objective, seed, tmp_path / journal)
+        return JournaledOracle(search, parsed, objective, seed, tmp_path / journal)
 
     return make
 
@@ -74,7 +74,7 @@ def score(proposal: Proposal) -> float:
 
 
 def drive(
-    oracle: SearchOracle, num_workers: int = 1, fail: int | None = None
+    oracle: JournaledOracle, num_workers: int = 1, fail: int | None = None
 ) -> list[Proposal]:
     """Run a search to its end with trials that end in the order they began.
 
@@ -137,7 +137,7 @@ def test_ask_returns_none_at_the_end(
 ) -> None:
     oracle = make_oracle(search, LISTED)
     proposals = drive(oracle, num_workers)
-    assert len(proposals) == oracle.num_trials() == oracle.num_asked == oracle.num_told
+    assert len(proposals) == oracle.num_trials == oracle.num_asked == oracle.num_told
     assert oracle.ask() is None
     assert oracle.num_asked == len(proposals)
 
@@ -162,7 +162,7 @@ def test_ask_depends_on_seed(search: SearchConfig, make_oracle: MakeOracle) -> N
 def test_ask_counts_max_trials(search: SearchConfig, make_oracle: MakeOracle) -> None:
     limited = type(search)(**{**vars(search), "max_trials": 2})
     oracle = make_oracle(limited, LISTED)
-    assert oracle.num_trials() == 2
+    assert oracle.num_trials == 2
     assert len(drive(oracle)) == 2
 
 
@@ -188,7 +188,7 @@ def test_ask_random_ends_with_small_space(make_oracle: MakeOracle) -> None:
 )
 def test_ask_proposes_fixed_space_once(search: SearchConfig, make_oracle: MakeOracle) -> None:
     oracle = make_oracle(search, {"epochs": 2, "batch_size": 8})
-    assert oracle.num_trials() == 1
+    assert oracle.num_trials == 1
     assert points(drive(oracle)) == [{"epochs": 2, "batch_size": 8}]
 
 
@@ -249,7 +249,7 @@ def test_grid_tries_every_point_once(
     tried = points(drive(oracle))
     assert len(tried) == expected
     assert len({tuple(values.items()) for values in tried}) == expected
-    assert oracle.num_trials() == expected
+    assert oracle.num_trials == expected
     assert Space.parse(whole, "my_package.my_function").size() == expected
 
 
@@ -270,7 +270,7 @@ def test_grid_of_unlisted_range_ends_as_announced(
         GRID, {"epochs": 1, "batch_size": 8, "kind": ["a", "b"], "size": given}
     )
     tried = points(drive(oracle, num_workers))
-    assert len(tried) == oracle.num_trials()
+    assert len(tried) == oracle.num_trials
     sizes = {float(values["size"]) for values in tried}
     assert len(tried) == 2 * len(sizes)
     # Keras Tuner takes 10 points, and its default besides.
@@ -307,14 +307,14 @@ def test_grid_goes_through_space_in_order(make_oracle: MakeOracle) -> None:
 def test_num_trials(
     search: SearchConfig, space: Mapping[str, Any], expected: int, make_oracle: MakeOracle
 ) -> None:
-    assert make_oracle(search, space).num_trials() == expected
+    assert make_oracle(search, space).num_trials == expected
 
 
 def test_num_trials_of_hyperband_knows_small_space(make_oracle: MakeOracle) -> None:
     """A space of 2 points cannot fill a first round of 12 trials."""
     search = HyperbandConfig("hyperband", max_epochs=10, factor=3)
     oracle = make_oracle(search, {"epochs": 1, "batch_size": [8, 16]})
-    announced = oracle.num_trials()
+    announced = oracle.num_trials
     assert announced is None or announced == len(drive(oracle))
 
 
@@ -330,7 +330,7 @@ def test_num_trials_of_small_space_is_upper_bound(
     search: SearchConfig, make_oracle: MakeOracle
 ) -> None:
     oracle = make_oracle(search, {"epochs": 1, "batch_size": [8, 16, 32, 64]})
-    assert oracle.num_trials() == 4
+    assert oracle.num_trials == 4
     assert len(drive(oracle)) <= 4
 
 
@@ -354,7 +354,7 @@ def test_num_trials_of_small_space_is_upper_bound(
 def test_rounds(
     search: SearchConfig, expected: list[tuple[int, int]] | None, make_oracle: MakeOracle
 ) -> None:
-    assert make_oracle(search).rounds() == expected
+    assert make_oracle(search).rounds == expected
 
 
 # Hyperband.
@@ -582,7 +582,7 @@ def test_resume_drops_torn_line(
     first, second = oracle.ask(), oracle.ask()
     whole = journal.read_bytes()
     journal.write_bytes(whole + torn)
-    with caplog.at_level(logging.WARNING, "tuner.oracles.oracle"):
+    with caplog.at_level(logging.WARNING, "tuner.oracles.journal"):
         resumed = make_oracle(RANDOM)
     assert "torn" in caplog.text
     assert journal.read_bytes() == whole

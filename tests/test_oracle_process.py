@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tuner.config.schema import GridConfig
+from tuner.config.searches import GridConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed, StudyError
-from tuner.oracles.oracle import SearchOracle
+from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.process import OracleProcess
 from tuner.trial import Objective
 
@@ -29,7 +29,7 @@ def oracle_in_process(folder: Path) -> Iterator[OracleProcess]:
 
 @pytest.mark.slow
 def test_answers_as_the_oracle_itself_and_goes_on(tmp_path: Path) -> None:
-    direct = SearchOracle(GridConfig("grid"), SPACE, OBJECTIVE, 3, tmp_path / "direct.jsonl")
+    direct = JournaledOracle(GridConfig("grid"), SPACE, OBJECTIVE, 3, tmp_path / "direct.jsonl")
     with oracle_in_process(tmp_path) as oracle:
         assert (oracle.num_trials, oracle.rounds, oracle.num_told) == (4, None, 0)
         for i in range(2):

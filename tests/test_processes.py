@@ -17,7 +17,7 @@ from test_search import runs, start, wait_for
 
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
-from tuner.executors import MakeRunTrial
+from tuner.executors import MakeRunTrial, Workplace
 from tuner.executors.processes import ProcessExecutor
 from tuner.runtime import forkserver
 from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
@@ -37,7 +37,7 @@ def executor(
 ) -> Iterator[ProcessExecutor]:
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images")
-        made = ProcessExecutor(make, data, workers, retries, NOWHERE, images)
+        made = ProcessExecutor(Workplace(make, data, NOWHERE, images), workers, retries)
         with contextlib.closing(made):
             yield made
         assert not images.exists()
@@ -199,15 +199,16 @@ import sys, pathlib
 import workers_for_tests
 from tuner.config.schema import DataConfig
 from tuner.datasets import images
+from tuner.executors import Workplace
 from tuner.executors.processes import ProcessExecutor
 from tuner.trial import TrialRequest
 
 if __name__ == "__main__":
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
-    executor = ProcessExecutor(
-        workers_for_tests.sleeping, data, 1, 0, pathlib.Path("/dev/null"),
-        pathlib.Path("images"),
+    workplace = Workplace(
+        workers_for_tests.sleeping, data, pathlib.Path("/dev/null"), pathlib.Path("images")
     )
+    executor = ProcessExecutor(workplace, 1, 0)
     executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
     executor.wait(lambda trial_id, epoch, metrics, _: print(int(metrics["pid"]), flush=True))
 """

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from support.clocks import SetClock
 
 from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
@@ -25,7 +26,7 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
     console = Console(width=120, file=io.StringIO())
     forecast = Forecast(SPACE, 4, None, is_exhaustive=True, shares=True)
     objective = Objective("val_accuracy", "max")
-    progress = Progress(console, objective, SPACE.searched, 4, forecast, None, 2)
+    progress = Progress(console, objective, SPACE.searched, 4, forecast, None, 2, SetClock())
     progress.pass_over([{**VALUES, "width": 4}])
     progress.start_trial("0001", VALUES)
     text = shown(progress, console)

@@ -27,11 +27,11 @@ from conftest import VALUES, command
 from test_processes import is_alive
 from test_search import runs, start, wait_for
 
-from tuner.config.schema import RayConfig
+from tuner.config.executors import RayConfig
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, SearchFailed, UnavailableError
-from tuner.executors import MakeRunTrial, cluster, make_run_trial
-from tuner.executors.ray import RayExecutor
+from tuner.executors import MakeRunTrial, Workplace, cluster, make_run_trial
+from tuner.executors.ray_executor import RayExecutor
 from tuner.trial import (
     Metrics,
     Objective,
@@ -90,7 +90,7 @@ class Nodes:
             pid
             for raylet in raylets
             for pid, name in descendants(raylet).items()
-            if "ray::_Worker" in name
+            if "ray::RayWorker" in name
         ]
 
     def kill_head(self) -> None:
@@ -125,7 +125,8 @@ def executor(
 ) -> Iterator[RayExecutor]:
     config = RayConfig("ray", address=nodes.address, **options)
     cluster.connect(config, MODEL)
-    with contextlib.closing(RayExecutor(make, data, config)) as made:
+    workplace = Workplace(make, data, Path(os.devnull), Path("images"))
+    with contextlib.closing(RayExecutor(config, workplace)) as made:
         yield made
 
 

@@ -11,18 +11,13 @@ from pathlib import Path
 import mlflow
 import pytest
 from conftest import MakeResult, command
-from test_study import StartRun, start_run  # noqa: F401
+from test_loop import StartRun, start_run  # noqa: F401
 
-from tuner.config.schema import (
-    DataConfig,
-    RandomConfig,
-    RegistryConfig,
-    StudyConfig,
-    TrackingConfig,
-)
+from tuner.config.schema import DataConfig, RegistryConfig, StudyConfig, TrackingConfig
+from tuner.config.searches import RandomConfig
 from tuner.driver import checkup
 from tuner.errors import ModelError
-from tuner.oracles.oracle import SearchOracle
+from tuner.oracles.journal import JournaledOracle
 from tuner.registry.versions import Registry
 from tuner.tracking import tracking_store
 from tuner.tracking.checksums import MODEL_FILE, TAG, sha256_of
@@ -73,26 +68,26 @@ def test_finished_trial_with_damaged_files_is_made_whole(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = start_run()
-    first.study.run()
-    tracker, told = first.study._tracker, _told(tmp_path)
+    first.loop.run()
+    tracker, told = first.loop._tracker, _told(tmp_path)
     run_id = tracker.run_of("0001")
     before = client.get_run(run_id).data.metrics
     artifacts = client.get_run(run_id).info.artifact_uri
     harm(_model(client, run_id), Path(artifacts.removeprefix("file://")))
     second = start_run()
     assert "0001" in caplog.text
-    assert second.study.best() is None or second.study.best().trial_id != "0001"  # type: ignore[union-attr]
-    second.study.run()
+    assert second.loop.best() is None or second.loop.best().trial_id != "0001"  # type: ignore[union-attr]
+    second.loop.run()
     assert second.trained == [2]
     assert _told(tmp_path) == told
-    assert second.study._tracker.run_of("0001") == run_id
+    assert second.loop._tracker.run_of("0001") == run_id
     assert client.get_run(run_id).data.metrics == before
     assert _whole(client, run_id, tracker)
-    best = second.study.best()
+    best = second.loop.best()
     assert best is not None
     assert best.trial_id == "0001"
     third = start_run()
-    third.study.run()
+    third.loop.run()
     assert third.trained == []
 
 
@@ -102,15 +97,15 @@ def test_damaged_trial_of_which_the_oracle_was_not_told_is_trained_and_told(
     tmp_path: Path,
 ) -> None:
     first = start_run()
-    first.study.run()
-    run_id = first.study._tracker.run_of("0004")
+    first.loop.run()
+    run_id = first.loop._tracker.run_of("0004")
     os.truncate(_model(client, run_id) / MODEL_FILE, 0)
     journal = tmp_path / "experiments" / "first" / "oracle.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     told = next(i for i, line in enumerate(lines) if '"tell": "0004"' in line)
     journal.write_text("".join(lines[:told]))
     second = start_run()
-    second.study.run()
+    second.loop.run()
     assert second.trained == [5]
     assert second.oracle.scores == first.oracle.scores
     assert len(_told(tmp_path)) == 5
@@ -122,15 +117,15 @@ def test_trials_whose_store_is_gone_are_recorded_anew(
     tmp_path: Path,
 ) -> None:
     first = start_run()
-    first.study.run()
+    first.loop.run()
     told = _told(tmp_path)
     for run in client.search_runs(["1"]):
         # As `mlflow gc` and a removed database do; deleted alone, it could be restored.
         client.delete_run(run.info.run_id)
         client._tracking_client.store._hard_delete_run(run.info.run_id)
     shutil.rmtree(tmp_path / "mlruns")
-    deadline_is_over = start_run(deadline=0.0)
-    deadline_is_over.study.run()
+    deadline_is_over = start_run(max_minutes=0.0)
+    deadline_is_over.loop.run()
     assert deadline_is_over.trained == [1, 2, 3, 4, 5]
     assert _told(tmp_path) == told
     runs = client.search_runs(["1"], "tags.`tuner.kind` = 'trial'")
@@ -143,20 +138,20 @@ def test_failed_repair_is_told_to_nobody(
     client: mlflow.MlflowClient,
     tmp_path: Path,
 ) -> None:
-    from test_study import failing
+    from test_loop import failing
 
     first = start_run()
-    first.study.run()
+    first.loop.run()
     told = _told(tmp_path)
-    os.truncate(_model(client, first.study._tracker.run_of("0001")) / MODEL_FILE, 0)
+    os.truncate(_model(client, first.loop._tracker.run_of("0001")) / MODEL_FILE, 0)
     second = start_run(failing("error"))
-    second.study.run()
-    best = second.study.best()
+    second.loop.run()
+    best = second.loop.best()
     assert best is not None
     assert best.trial_id == "0003"
     assert _told(tmp_path) == told
     third = start_run()
-    third.study.run()
+    third.loop.run()
     assert third.trained == [2]
 
 
@@ -167,8 +162,8 @@ def test_nothing_is_registered_of_a_damaged_model(
     length: int,
 ) -> None:
     run = start_run()
-    run.study.run()
-    run_id = run.study._tracker.run_of("0001")
+    run.loop.run()
+    run_id = run.loop._tracker.run_of("0001")
     os.truncate(_model(client, run_id) / MODEL_FILE, length)
     registry = Registry(client, NAME)
     with pytest.raises(ModelError, match=rf"{run_id} is damaged or gone.*command again"):
@@ -181,8 +176,8 @@ def test_version_of_a_model_made_again_has_its_checksum(
     client: mlflow.MlflowClient,
 ) -> None:
     first = start_run()
-    first.study.run()
-    run_id = first.study._tracker.run_of("0001")
+    first.loop.run()
+    run_id = first.loop._tracker.run_of("0001")
     file = _model(client, run_id) / MODEL_FILE
     registry = Registry(client, NAME)
     version = registry.register(run_id)
@@ -190,7 +185,7 @@ def test_version_of_a_model_made_again_has_its_checksum(
     # What a worker makes again differs in the time that Keras writes into it.
     file.write_bytes(b"")
     second = start_run()
-    second.study.run()
+    second.loop.run()
     again = registry.register(run_id)
     assert again.version == version.version
     assert again.tags[TAG] == sha256_of(file)
@@ -233,9 +228,9 @@ def test_finished_study_is_compared_with_what_is_there(
     said: str,
 ) -> None:
     run = start_run()
-    run.study.run()
-    run.study.finish()
-    run_id = run.study._tracker.run_of("0001")
+    run.loop.run()
+    run.loop.finish()
+    run_id = run.loop._tracker.run_of("0001")
     Registry(client, NAME).register(run_id)
     lose(client, run_id)
     found = checkup.find_missing(client, _config(), "id-1")
@@ -252,7 +247,7 @@ def test_trial_is_on_disk_before_the_oracle_is_told(
     """Files, then folders, then the database, then the journal, then what is said."""
     run = start_run()
     done: list[str] = []
-    fsync, terminated, tell = os.fsync, Tracker.finish_trial, SearchOracle.tell
+    fsync, terminated, tell = os.fsync, Tracker.finish_trial, JournaledOracle.tell
 
     def record(descriptor: int) -> None:
         fsync(descriptor)
@@ -267,23 +262,23 @@ def test_trial_is_on_disk_before_the_oracle_is_told(
         terminated(tracker, *args)  # type: ignore[arg-type]
         done.append("database")
 
-    def say(oracle: SearchOracle, trial_id: str, score: float | None) -> None:
+    def say(oracle: JournaledOracle, trial_id: str, score: float | None) -> None:
         tell(oracle, trial_id, score)
         done.append("told")
 
     monkeypatch.setattr(os, "fsync", record)
     monkeypatch.setattr(Tracker, "finish_trial", finish)
-    monkeypatch.setattr(SearchOracle, "tell", say)
+    monkeypatch.setattr(JournaledOracle, "tell", say)
     proposal = run.oracle.ask()
     assert proposal is not None
-    run.study._submit(proposal, 1e12)
-    [outcome] = run.study._executor.wait(run.study._record_epoch)
+    run.loop._submit(proposal, 1e12)
+    [outcome] = run.loop._executor.wait(run.loop._record_epoch)
     done.clear()
-    run.study._record(outcome)
+    run.loop._record(outcome)
     order = list(dict.fromkeys(done))
     assert order == ["file", "folder", "database", "journal", "told"]
     # Every file of the trial, each once; no file after a folder.
-    run_id = run.study._tracker.run_of("0000")
+    run_id = run.loop._tracker.run_of("0000")
     logged = [_model(client, run_id), Path(client.get_run(run_id).info.artifact_uri)]
     num_files = sum(path.is_file() for folder in logged for path in folder.rglob("*"))
     assert done.count("file") == num_files

@@ -16,10 +16,11 @@ import pytest
 from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
-from tuner import reports, search
+from tuner import reports
 from tuner.config.space import Space
 from tuner.datasets import ImageData
 from tuner.driver import study_folder
+from tuner.driver.conclusion import make_report
 from tuner.errors import ConfigError, StudyError
 from tuner.evaluation.ties import Ties, accuracy_on_test, find_ties
 from tuner.images import image_files
@@ -691,7 +692,7 @@ def test_search_does_not_fail_for_want_of_a_report(
 ) -> None:
     files.write(tmp_path / "study.json", '{"study_id": "id-1"}')
     uri = "sqlite:///my runs.db"
-    assert search._report(client, tracker, study_folder.StudyFolder(tmp_path), uri) is None
+    assert make_report(tracker, study_folder.StudyFolder(tmp_path), uri) is None
     assert "The report could not be made (Study 'first' has no finished trial" in caplog.text
     again = f"-m tuner.report study={tmp_path.name} 'tracking.uri={uri}'"
     assert again in caplog.text

@@ -1,38 +1,31 @@
 """What time is counted for."""
 
 import pytest
+from support.clocks import SetClock
 
-from tuner.runtime import stopwatch
-from tuner.runtime.stopwatch import Stopwatch
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that shows what its only entry says."""
-    now = [0.0]
-    monkeypatch.setattr(stopwatch.time, "monotonic", lambda: now[0])
-    return now
+from tuner.driver.stopwatch import Stopwatch
 
 
-def test_each_moment_is_counted_once(clock: list[float]) -> None:
-    seconds = {"waiting": 10.0}
-    watch = Stopwatch(seconds)
-    clock[0] = 1.0
+def test_each_moment_is_counted_once() -> None:
+    clock, seconds = SetClock(), {"waiting": 10.0}
+    watch = Stopwatch(seconds, clock)
+    clock.time = 1.0
     with watch.counting("waiting"):
-        clock[0] = 3.0
+        clock.time = 3.0
         with watch.counting("recording"):
-            clock[0] = 7.0
-        clock[0] = 8.0
-    clock[0] = 20.0
+            clock.time = 7.0
+        clock.time = 8.0
+    clock.time = 20.0
     assert seconds == {"waiting": 13.0, "recording": 4.0}
 
 
-def test_time_is_counted_of_what_fails(clock: list[float]) -> None:
+def test_time_is_counted_of_what_fails() -> None:
+    clock = SetClock()
     seconds: dict[str, float] = {}
 
     def fail() -> None:
-        with Stopwatch(seconds).counting("waiting"):
-            clock[0] = 2.0
+        with Stopwatch(seconds, clock).counting("waiting"):
+            clock.time = 2.0
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011

@@ -57,7 +57,7 @@ class Form:
     stroke_width: float
     is_centred_by_mass: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float]:
         """Return it as a model's metadata hold it."""
         return asdict(self)
 

@@ -3,15 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 Value = int | float | str | bool | None
 Values = Mapping[str, Value]
 """One point of the space, such as `{"epochs": 6, "units_1": 128}`; None is `null` there."""
 
 Metrics = Mapping[str, float]
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+"""What a JSON file or a file of the configuration can hold."""
 
 
 class OnEpoch(Protocol):
@@ -105,7 +108,7 @@ class WorkerSetup:
     """
 
     model_function: str
-    model_arguments: Mapping[str, Any]
+    model_arguments: Mapping[str, object]
     objective: Objective
     threads: int
     engine: str = "graph"
@@ -191,6 +194,9 @@ class TrialResult:
         return self.epochs[-1][objective.name]
 
 
+FailureKind = Literal["infeasible", "error", "fatal", "storage", "stopped"]
+
+
 @dataclass(frozen=True)
 class TrialFailure:
     """A trial that did not end with a result.
@@ -207,7 +213,7 @@ class TrialFailure:
     trial_id: str
     error: str
     traceback: str
-    kind: Literal["infeasible", "error", "fatal", "storage", "stopped"]
+    kind: FailureKind
 
 
 Outcome = TrialResult | TrialFailure

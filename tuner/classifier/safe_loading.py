@@ -5,6 +5,8 @@ read as data alone: MLflow's description of the model, and the `.keras` file in 
 it was compared with the checksum that the registry has of it.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 import tempfile
@@ -13,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,9 @@ from tuner.models.custom_objects import CustomObjects, permitted
 from tuner.runtime import tensorflow_setup
 from tuner.tracking import checksums, plain_yaml, tracking_store
 from tuner.wording import first_line
+
+if TYPE_CHECKING:
+    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +88,7 @@ class Classifier:
     form: Form | None
     data: str
     data_digest: str
-    model: Any
+    model: keras.Model
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Return the most probable class of each image, int64 `(n,)`.
@@ -267,7 +272,7 @@ def _check_files(found: FoundModel, file: Path, description: Path) -> None:
         )
 
 
-def load_file(path: Path, what: str, custom_objects: CustomObjects = None) -> Any:
+def load_file(path: Path, what: str, custom_objects: CustomObjects = None) -> keras.Model:
     """Load a `.keras` file in Keras's safe mode, not compiled.
 
     Args:

@@ -4,25 +4,17 @@ Each raises a `ConfigError` at the first thing wrong, which names the key, the v
 allowed.
 """
 
-import math
 import re
-from collections.abc import Sequence
-from typing import Any
 
 from tuner.config import aliases
+from tuner.config.bounds import check_at_least, check_between, check_one_of
 from tuner.config.schema import (
     DIRECTIONS,
-    BayesianConfig,
     CurvesConfig,
     DataConfig,
-    GridConfig,
-    HyperbandConfig,
-    ProcessesConfig,
-    RayConfig,
     RegistryConfig,
     StudyConfig,
 )
-from tuner.config.space import Space
 from tuner.errors import ConfigError
 
 ENGINES = ("auto", "xla", "graph", "keras")
@@ -30,7 +22,6 @@ KEPT = ("all", "best", "none")
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
 MAX_SEED = 2**31 - 1
 MAX_PORT = 2**16 - 1
-ADDRESS_PATTERN = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
 
@@ -64,17 +55,11 @@ def check_study(config: StudyConfig) -> None:
         )
     check_custom_objects("model.custom_objects", config.model.get("custom_objects"))
     check_data(config.data)
-    _check_search(config)
-    check_at_least("executor.threads", config.executor.threads, 1)
-    if isinstance(config.executor, ProcessesConfig | RayConfig):
-        if config.executor.workers is not None:
-            check_at_least("executor.workers", config.executor.workers, 1)
-        check_at_least("executor.retries", config.executor.retries, 0)
-    if isinstance(config.executor, RayConfig):
-        _check_ray(config.executor)
-    _check_one_of("training.engine", config.training.engine, ENGINES)
+    _check_objective(config)
+    config.executor.check()
+    check_one_of("training.engine", config.training.engine, ENGINES)
     _check_curves(config.curves)
-    _check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
+    check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
     if config.tracking.log_models == "none" and config.registry.name is not None:
         raise ConfigError(
             "`tracking.log_models=none` leaves no model to register: set registry.name=null "
@@ -94,9 +79,8 @@ def check_study(config: StudyConfig) -> None:
             f"data's name, but got {experiment!r}."
         )
     space = config.searched_space()
-    if isinstance(config.search, HyperbandConfig):
-        _check_hyperband(config.search, space)
-    if "epochs" not in space.dimensions and not isinstance(config.search, HyperbandConfig):
+    config.search.check(space)
+    if "epochs" not in space.dimensions and not config.search.sets_epochs:
         raise ConfigError(
             "`space.epochs` is missing: give a number, a list of choices or a range "
             "{min: …, max: …}."
@@ -133,7 +117,7 @@ def _check_registry(registry: RegistryConfig) -> None:
         aliases.check_model_name(registry.name)
     aliases.check_alias(registry.alias)
     gate = registry.gate
-    _check_one_of("registry.gate.metric", gate.metric, GATE_METRICS)
+    check_one_of("registry.gate.metric", gate.metric, GATE_METRICS)
     check_at_least("registry.gate.min_improvement", gate.min_improvement, 0)
     if not 0 <= gate.confidence < 1:
         raise ConfigError(
@@ -159,7 +143,7 @@ def _check_registry(registry: RegistryConfig) -> None:
 
 
 def _check_curves(curves: CurvesConfig) -> None:
-    _check_one_of("curves.keep", curves.keep, KEPT)
+    check_one_of("curves.keep", curves.keep, KEPT)
     check_at_least("curves.every_seconds", curves.every_seconds, 0)
     if curves.max_mb is not None:
         check_at_least("curves.max_mb", curves.max_mb, 0)
@@ -170,22 +154,8 @@ def _check_curves(curves: CurvesConfig) -> None:
         )
 
 
-def _check_search(config: StudyConfig) -> None:
+def _check_objective(config: StudyConfig) -> None:
     search = config.search
-    for key in ("max_trials", "max_minutes", "num_initial_points", "max_epochs", "iterations"):
-        value = getattr(search, key, None)
-        if value is not None and not value > 0:
-            raise ConfigError(f"`search.{key}` must be above 0, but got {value}.")
-    if isinstance(search, HyperbandConfig):
-        check_at_least("search.factor", search.factor, 2)
-    elif not isinstance(search, GridConfig) and search.max_trials is None:
-        raise ConfigError(
-            f"`search.max_trials` must be a whole number for the {search.oracle} oracle, which "
-            f"never ends by itself, but got null."
-        )
-    if isinstance(search, BayesianConfig):
-        for key, value in (("alpha", search.alpha), ("beta", search.beta)):
-            check_at_least(f"search.{key}", value, 0)
     if search.direction not in (None, "min", "max"):
         raise ConfigError(
             f"`search.direction` must be min, max or null, but got {search.direction!r}."
@@ -208,73 +178,7 @@ def _check_search(config: StudyConfig) -> None:
         )
 
 
-def _check_ray(executor: RayConfig) -> None:
-    address = executor.address
-    if address not in (None, "auto") and not ADDRESS_PATTERN.fullmatch(str(address)):
-        raise ConfigError(
-            f"`executor.address` must be null (a cluster on this machine, for this study "
-            f"alone), auto, or the host:port of a cluster's head, but got {address!r}."
-        )
-    # What Ray itself allows: it counts in ten-thousandths, and hands out no GPU and a half.
-    for key, value in (("cpus", executor.cpus), ("gpus", executor.gpus)):
-        if not 0 <= value < math.inf or round(value, 4) != value:
-            raise ConfigError(
-                f"`executor.{key}` must be at least 0, with 4 decimals at most, but got "
-                f"{value}."
-            )
-    if executor.gpus > 1 and not executor.gpus.is_integer():
-        raise ConfigError(
-            f"`executor.gpus` must be a whole number or a part of one GPU, but got "
-            f"{executor.gpus}."
-        )
-    if executor.cpus == executor.gpus == 0:
-        raise ConfigError(
-            "`executor.cpus` or `executor.gpus` must be above 0, or any number of trials would "
-            "fit on a node."
-        )
-
-
-def _check_hyperband(search: HyperbandConfig, space: Space) -> None:
-    """Refuse a space that cannot fill a first round, after which nothing could be promoted."""
-    num_brackets = 1 + math.floor(math.log(search.max_epochs, search.factor) + 1e-9)
-    end_size = math.ceil(1 + math.log(search.max_epochs, search.factor)) / num_brackets
-    needed = math.ceil(end_size * search.factor ** (num_brackets - 1))
-    size = space.size()
-    if size is not None and size < needed:
-        raise ConfigError(
-            f"`search=hyperband` must find at least {needed} points in `space`, beside "
-            f"`epochs`, for its first round with max_epochs={search.max_epochs} and "
-            f"factor={search.factor}, but there are {size}: search more hyperparameters, or "
-            f"use search=grid."
-        )
-
-
-def check_at_least(key: str, value: float, least: float) -> None:
-    """Refuse a number below the least one, and what is no number.
-
-    Raises:
-        ConfigError: It names the key.
-    """
-    if not value >= least:
-        raise ConfigError(f"`{key}` must be at least {least}, but got {value}.")
-
-
-def _check_one_of(key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"`{key}` must be one of {', '.join(allowed)}, but got {value!r}.")
-
-
-def check_between(key: str, value: int, low: int, high: int) -> None:
-    """Refuse a number that is not from `low` to `high`.
-
-    Raises:
-        ConfigError: It names the key.
-    """
-    if not low <= value <= high:
-        raise ConfigError(f"`{key}` must lie between {low} and {high}, but got {value}.")
-
-
-def check_custom_objects(key: str, value: Any) -> None:
+def check_custom_objects(key: str, value: object) -> None:
     """Refuse what names no modules.
 
     Raises:
@@ -289,5 +193,5 @@ def check_custom_objects(key: str, value: Any) -> None:
         )
 
 
-def _is_dotted_name(name: Any) -> bool:
+def _is_dotted_name(name: object) -> bool:
     return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)+", name))

@@ -15,21 +15,19 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf, errors
 
 from tuner.config import aliases
+from tuner.config.bounds import check_at_least, check_between
 from tuner.config.checks import (
     MAX_PORT,
     MAX_SEED,
-    check_at_least,
-    check_between,
     check_custom_objects,
     check_data,
     check_name,
     check_study,
 )
+from tuner.config.executors import EXECUTORS, ExecutorConfig
 from tuner.config.overrides import expanded, text_keys
 from tuner.config.printed_commands import word
 from tuner.config.schema import (
-    EXECUTORS,
-    SEARCHES,
     DemoConfig,
     ExploreConfig,
     PredictConfig,
@@ -37,7 +35,9 @@ from tuner.config.schema import (
     ReportConfig,
     StudyConfig,
 )
+from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
+from tuner.runtime.user_code import find_function
 
 
 def load(composed: DictConfig) -> StudyConfig:
@@ -50,22 +50,36 @@ def load(composed: DictConfig) -> StudyConfig:
         ConfigError: At the first thing wrong, naming the key, the value and what is allowed.
     """
     schema = OmegaConf.structured(StudyConfig)
-    for group, key, schemas in (
-        ("search", "oracle", SEARCHES),
-        ("executor", "name", EXECUTORS),
+    for key, entries, base in (
+        ("search.oracle", SEARCHES, SearchConfig),
+        ("executor.name", EXECUTORS, ExecutorConfig),
     ):
-        kind = OmegaConf.select(composed, f"{group}.{key}")
-        if kind not in schemas:
-            raise ConfigError(
-                f"`{group}.{key}` must be one of {', '.join(schemas)}, but got {kind!r}."
-            )
-        schema[group] = OmegaConf.structured(schemas[kind])
+        entry = _find_entry(key, OmegaConf.select(composed, key), entries, base)
+        schema[key.partition(".")[0]] = OmegaConf.structured(entry)
     config: StudyConfig = typed(composed, schema)
     check_study(config)
     if config.model.get("custom_objects") is None:
         # Asked for or not: nothing is permitted.
         config.model.pop("custom_objects", None)
     return config
+
+
+def _find_entry(key: str, name: object, entries: Mapping[str, type], base: type) -> type:
+    """Return the dataclass of an oracle or executor: from its table, or of the user's own."""
+    if isinstance(name, str) and name in entries:
+        return entries[name]
+    if not isinstance(name, str) or "." not in name:
+        raise ConfigError(
+            f"`{key}` must be one of {', '.join(entries)}, or the dotted name of a class of "
+            f"your own derived from {base.__name__}, but got {name!r}."
+        )
+    found: Any = find_function(key, name)
+    if not (isinstance(found, type) and issubclass(found, base) and is_dataclass(found)):
+        raise ConfigError(
+            f"`{key}={name}` must be a dataclass derived from "
+            f"{base.__module__}.{base.__name__}, but is {found!r}."
+        )
+    return found
 
 
 def load_predict(composed: DictConfig) -> PredictConfig:
@@ -128,7 +142,7 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
     return config
 
 
-def with_settings(config: StudyConfig, settings: Mapping[str, Any]) -> StudyConfig:
+def with_settings(config: StudyConfig, settings: Mapping[str, object]) -> StudyConfig:
     """Return a study's configuration with some settings changed, and checked again.
 
     Args:

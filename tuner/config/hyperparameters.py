@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ class Fixed:
     def options(self) -> tuple[Value, ...]:
         """All values it can take."""
         return (self.value,)
+
+    def draw(self, drawn: random.Random) -> Value:
+        """Return its value."""
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Choice:
         """Return the option that Keras Tuner has chosen: it turns `true` into 1."""
         by_declared: dict[Value, Value] = dict(zip(self.declared, self.options, strict=True))
         return by_declared.get(declared, declared)
+
+    def draw(self, drawn: random.Random) -> Value:
+        """Draw an option, as `declared`; each is equally likely."""
+        return drawn.choice(self.declared)
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,19 @@ class Range:
         # Rounded to what a person would write: 0.9, not 0.8999999999999999.
         return tuple(float(f"{self.min + i * self.step:.12g}") for i in range(count))
 
+    def draw(self, drawn: random.Random) -> Value:
+        """Draw a value; each is equally likely, or each order of magnitude if `log`."""
+        if self.log:
+            value = math.exp(drawn.uniform(math.log(self.min), math.log(self.max)))
+            return round(value) if self.is_integer else value
+        options = self.options
+        return drawn.uniform(self.min, self.max) if options is None else drawn.choice(options)
+
 
 Dimension = Fixed | Choice | Range
 
 
-def parse_dimension(key: str, given: Any) -> Dimension:
+def parse_dimension(key: str, given: object) -> Dimension:
     """Read one hyperparameter as it stands in the configuration.
 
     Args:
@@ -105,7 +122,7 @@ def parse_dimension(key: str, given: Any) -> Dimension:
     return Fixed(_scalar(key, given))
 
 
-def _scalar(key: str, given: Any) -> Value:
+def _scalar(key: str, given: object) -> Value:
     if isinstance(given, float) and not math.isfinite(given):
         raise ConfigError(f"`{key}` must be finite, but got {given}.")
     if given is None or isinstance(given, int | float | str | bool):
@@ -116,7 +133,7 @@ def _scalar(key: str, given: Any) -> Value:
     )
 
 
-def _parse_choice(key: str, given: Sequence[Any]) -> Dimension:
+def _parse_choice(key: str, given: Sequence[object]) -> Dimension:
     options = tuple(_scalar(key, option) for option in given)
     if not options:
         raise ConfigError(f"`{key}` is an empty choice: list at least one value.")
@@ -165,7 +182,7 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
     return Range(low, high, step, log)
 
 
-def _is_number(given: Any) -> bool:
+def _is_number(given: object) -> bool:
     return (
         isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
     )

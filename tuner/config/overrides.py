@@ -106,7 +106,7 @@ def _home(path: str) -> str:
 
 def _text_keys(schema: type, prefix: str = "") -> Iterator[str]:
     # What an alternative adds, as `executor.address`, is a key of the command too.
-    for kind in (schema, *schema.__subclasses__()):
+    for kind in _alternatives(schema):
         for name, hint in typing.get_type_hints(kind).items():
             is_union = isinstance(hint, types.UnionType)
             group = hint if is_dataclass(hint) else _GROUPS.get(name)
@@ -114,6 +114,13 @@ def _text_keys(schema: type, prefix: str = "") -> Iterator[str]:
                 yield f"{prefix}{name}"
             elif isinstance(group, type):
                 yield from _text_keys(group, f"{prefix}{name}.")
+
+
+def _alternatives(schema: type[Any]) -> Iterator[type[Any]]:
+    yield schema
+    derived: type[Any]
+    for derived in schema.__subclasses__():
+        yield from _alternatives(derived)
 
 
 _GROUPS: dict[str, Any] = {

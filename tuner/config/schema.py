@@ -1,33 +1,24 @@
 """The configuration as typed dataclasses that mirror `conf/`, one for each group."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 from omegaconf import MISSING
 
 from tuner.config import aliases
+from tuner.config.executors import ExecutorConfig
+from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
+
+Kept = Literal["all", "best", "none"]
+"""Of which trials something is kept: all, the ten best, or none."""
 
 IS_PATH = {"is_path": True}
 """Marks a key at whose beginning `~` stands for the user's home."""
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 """The validation metrics that every built-in model reports, and which way they are better."""
-
-
-def hyperband_epochs(max_epochs: int, factor: int) -> list[int]:
-    """Return the numbers of epochs that Hyperband's rounds train for, in ascending order.
-
-    Keras Tuner's rule: `hyperband_epochs(10, 3)` is `[2, 4, 10]`.
-    """
-    epochs, divisor = [], 1
-    while max_epochs >= divisor:
-        epochs.append(math.ceil(max_epochs / divisor))
-        divisor *= factor
-    return sorted(set(epochs))
 
 
 @dataclass
@@ -41,96 +32,6 @@ class DataConfig:
     validation_split: float = 0.1
     image_size: Any = None
     test_split: float = 0.2
-
-
-@dataclass
-class SearchConfig:
-    """What every oracle takes; group `search`."""
-
-    oracle: str = MISSING
-    objective: str = "val_accuracy"
-    direction: str | None = None
-    max_trials: int | None = None
-    max_minutes: float | None = None
-
-
-@dataclass
-class RandomConfig(SearchConfig):
-    """`search=random`."""
-
-
-@dataclass
-class GridConfig(SearchConfig):
-    """`search=grid`."""
-
-
-@dataclass
-class BayesianConfig(SearchConfig):
-    """`search=bayesian`."""
-
-    num_initial_points: int | None = None
-    alpha: float = 1e-4
-    beta: float = 2.6
-
-    def initial_points(self, num_searched: int) -> int:
-        """Return how many trials are random before the model proposes any.
-
-        Never derived from the budget, so that a study given more trials later is the one that
-        had them at once. Keras Tuner's own default, three for each hyperparameter, would make
-        a search of 20 trials over seven hyperparameters random throughout.
-
-        Args:
-            num_searched: Hyperparameters that are searched.
-        """
-        if self.num_initial_points is not None:
-            return self.num_initial_points
-        return max(num_searched, 3)
-
-
-@dataclass
-class HyperbandConfig(SearchConfig):
-    """`search=hyperband`."""
-
-    max_epochs: int = 10
-    factor: int = 3
-    iterations: int = 1
-
-    @property
-    def epochs(self) -> list[int]:
-        """The numbers of epochs that its trials are trained for."""
-        return hyperband_epochs(self.max_epochs, self.factor)
-
-
-@dataclass
-class ExecutorConfig:
-    """What every executor takes; group `executor`."""
-
-    name: str = MISSING
-    threads: int = 1
-
-
-@dataclass
-class SerialConfig(ExecutorConfig):
-    """`executor=serial`."""
-
-
-@dataclass
-class ProcessesConfig(ExecutorConfig):
-    """`executor=processes`."""
-
-    workers: int | None = None
-    retries: int = 2
-
-
-@dataclass
-class RayConfig(ExecutorConfig):
-    """`executor=ray`."""
-
-    address: str | None = None
-    cpus: float = 1
-    gpus: float = 0
-    workers: int | None = None
-    retries: int = 2
 
 
 @dataclass
@@ -158,6 +59,11 @@ class TrackingConfig:
     uri: str | None = field(default=None, metadata=IS_PATH)
     experiment: str | None = None
     log_models: str = "all"
+
+    @property
+    def models_kept(self) -> Kept:
+        """Of which trials the models are logged; checked."""
+        return cast(Kept, self.log_models)
 
 
 @dataclass
@@ -223,10 +129,14 @@ class StudyConfig:
         """Modules whose classes and functions its models may hold; checked."""
         return module_names(self.model.get("custom_objects"))
 
+    def whole_space(self) -> Space:
+        """Return the space as it is configured."""
+        return Space.parse(self.space, self.model_function)
+
     def searched_space(self) -> Space:
-        """Return the space that the oracle searches: Hyperband sets `epochs` itself."""
-        space = Space.parse(self.space, self.model_function)
-        return space.without("epochs") if isinstance(self.search, HyperbandConfig) else space
+        """Return the space that the oracle searches: without `epochs` where it sets them."""
+        space = self.whole_space()
+        return space.without("epochs") if self.search.sets_epochs else space
 
     def worker_setup(self, study: str, engine: str) -> WorkerSetup:
         """Return what all trials of a study share.
@@ -321,16 +231,3 @@ class DemoConfig:
 def module_names(value: Any) -> tuple[str, ...]:
     """Return the modules that a key `custom_objects` names: one, a list of them, or none."""
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
-
-
-SEARCHES: Mapping[str, type[SearchConfig]] = {
-    "random": RandomConfig,
-    "grid": GridConfig,
-    "bayesian": BayesianConfig,
-    "hyperband": HyperbandConfig,
-}
-EXECUTORS: Mapping[str, type[ExecutorConfig]] = {
-    "serial": SerialConfig,
-    "processes": ProcessesConfig,
-    "ray": RayConfig,
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ class Space:
     dimensions: Mapping[str, Dimension]
 
     @classmethod
-    def parse(cls, space: Mapping[str, Any], model: str) -> Space:
+    def parse(cls, space: Mapping[str, object], model: str) -> Space:
         """Read the space as it stands in the configuration.
 
         Args:
@@ -138,6 +139,16 @@ class Space:
             if layer <= num_layers and name in values
         }
 
+    def sample(self, drawn: random.Random) -> dict[str, Value]:
+        """Draw a point, each hyperparameter by itself.
+
+        Args:
+            drawn: Source of the randomness.
+        """
+        return self.complete(
+            {name: dimension.draw(drawn) for name, dimension in self.expanded()}
+        )
+
     def size(self) -> int | None:
         """Count the points of the space, or return None where it is continuous."""
         layers = self._layer_options or (0,)
@@ -177,7 +188,9 @@ class Space:
         return declared
 
 
-def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
+def _declare(
+    declared: keras_tuner.HyperParameters, name: str, dimension: Choice | Range
+) -> None:
     options = dimension.options
     # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
     if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
@@ -189,7 +202,7 @@ def _declare(declared: Any, name: str, dimension: Choice | Range) -> None:
     kind(name, dimension.min, dimension.max, step=dimension.step, sampling=sampling)
 
 
-def _flattened(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _flattened(space: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
     """Yield key, name and what is given of every hyperparameter, the group's as well."""
     for name, given in space.items():
         if isinstance(given, Mapping) and name == GROUP:

@@ -34,7 +34,7 @@ def _any(_: object) -> None:
     return None
 
 
-def _is_some(value: Any) -> bool:
+def _is_some(value: object) -> bool:
     return bool(value)
 
 
@@ -74,6 +74,9 @@ def _from_here(path: str) -> str:
     return str(real.relative_to(here) if real.is_relative_to(here) else real)
 
 
+Change = tuple[object, object]
+"""A setting as it was, and as it is now."""
+
 MAY_CHANGE: Mapping[str, tuple[Callable[[Any], object], str]] = {
     "study": (_any, "the study was found by it"),
     "model.custom_objects": (_any, "a permission to load changes no training"),
@@ -98,8 +101,8 @@ All others may not. `<group>.*` stands for every key of a group.
 
 
 def differing(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]]]:
+    before: Mapping[str, object], after: Mapping[str, object]
+) -> tuple[dict[str, Change], dict[str, Change]]:
     """Compare the settings of a study with those it is to be resumed with.
 
     Args:

@@ -8,7 +8,6 @@ import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tuner.config.schema import CurvesConfig
 from tuner.curves.checkpoints import Curve, curves_in
@@ -34,7 +33,7 @@ class CurveStore:
     def __init__(
         self,
         folder: Path,
-        common: Mapping[str, Any],
+        common: Mapping[str, object],
         config: CurvesConfig,
         objective: Objective,
         others: Iterable[Path] = (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ _LOOKED_AT = 256
 """Images whose brightest pixel is looked for at a time: mostly the first of them tell."""
 
 
-def checked_images(name: str, given: Any) -> Images:
+def checked_images(name: str, given: object) -> Images:
     """Return images as uint8, as they are if they are that.
 
     Args:
@@ -28,7 +28,7 @@ def checked_images(name: str, given: Any) -> Images:
         DataError: If they are anything else.
     """
     # `asanyarray`, since `asarray` would make a plain array of one that is mapped from a file.
-    array: npt.NDArray[Any] = np.asanyarray(given)
+    array: npt.NDArray[np.generic] = np.asanyarray(given)
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise DataError(
             f"`{name}` must be of shape (images, height, width) or (images, height, width, 1 "
@@ -70,13 +70,13 @@ def check_brightness(name: str, images: Images) -> None:
         )
 
 
-def checked_labels(name: str, given: Any) -> Labels:
+def checked_labels(name: str, given: object) -> Labels:
     """Return labels as int64 of shape `(images,)`.
 
     Raises:
         DataError: If they are no whole numbers, or not one for each image.
     """
-    array: npt.NDArray[Any] = np.asarray(given)
+    array: npt.NDArray[np.generic] = np.asarray(given)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -93,7 +93,7 @@ def checked_labels(name: str, given: Any) -> Labels:
     return array.astype(np.int64, copy=False)
 
 
-def _from_booleans(array: npt.NDArray[Any], true: int) -> str:
+def _from_booleans(array: npt.NDArray[np.generic], true: int) -> str:
     """Say how booleans become numbers, where that is what an array holds."""
     if array.dtype != np.bool_:
         return ""
@@ -101,7 +101,7 @@ def _from_booleans(array: npt.NDArray[Any], true: int) -> str:
     return f" Convert it: array.astype('uint8'){factor}."
 
 
-def _described(array: npt.NDArray[Any]) -> str:
+def _described(array: npt.NDArray[np.generic]) -> str:
     """Say of what type an array is and, of fractions, what they are and what makes pixels."""
     if not np.issubdtype(array.dtype, np.floating) or not array.size:
         return f"{array.dtype}"

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import psutil
+from numpy.lib.npyio import NpzFile
 
 from tuner.datasets.images import LabelledImages
 from tuner.errors import DataError
@@ -90,7 +91,7 @@ def read(path: Path) -> LabelledImages:
         raise DataError(f"{path}: {error}") from error
 
 
-def _class_names(names: npt.NDArray[Any]) -> tuple[str, ...]:
+def _class_names(names: npt.NDArray[np.generic]) -> tuple[str, ...]:
     if names.ndim != 1:
         raise DataError(
             f"`class_names` must be of shape (classes,), but is of shape {names.shape}."
@@ -103,7 +104,7 @@ def _class_names(names: npt.NDArray[Any]) -> tuple[str, ...]:
         ) from error
 
 
-def _validation_names(path: Path, archive: Any) -> tuple[str, ...]:
+def _validation_names(path: Path, archive: NpzFile) -> tuple[str, ...]:
     """Return the names of the arrays that validate, images and labels; none without any."""
     found = [
         (f"x_{end}", f"y_{end}")
@@ -225,9 +226,9 @@ def check_file(path: Path) -> None:
         raise DataError(f"`data.path` must be {what}, but {name} is of another format.")
 
 
-def _array(path: Path, archive: Any, name: str) -> npt.NDArray[Any]:
+def _array(path: Path, archive: NpzFile, name: str) -> npt.NDArray[np.generic]:
     try:
-        array: npt.NDArray[Any] = archive[name]
+        array: npt.NDArray[np.generic] = archive[name]
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise

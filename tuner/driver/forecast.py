@@ -12,15 +12,13 @@ import math
 import random
 from collections import deque
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from tuner.config.hyperparameters import Choice, Dimension, Fixed, Range
 from tuner.config.space import Space
-from tuner.trial import Value, Values, whole
+from tuner.trial import Values, whole
 
 _SAMPLES = 2000
 
@@ -60,10 +58,10 @@ class Forecast:
             # The longest trains all that the shorter ones take.
             options = [whole(option) for option in space.dimensions["epochs"].options or ()]
             mean_epochs = max(options) / len(options)
-        points = [_sample(space, drawn) for _ in range(_SAMPLES)]
+        points = [space.sample(drawn) for _ in range(_SAMPLES)]
         # A grid has more points of many layers than of few; an oracle draws the number evenly.
         weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
-        features = [_features(p, mean_epochs or p["epochs"]) for p in points]
+        features = [_features(p, mean_epochs or whole(p["epochs"])) for p in points]
         self._mean = np.average(features, axis=0, weights=weights)
         self._seen: deque[tuple[npt.NDArray[np.float64], float, float]] = deque(
             maxlen=_REMEMBERED
@@ -171,35 +169,7 @@ def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
     return np.array([1.0, epochs, epochs * size, epochs * num_steps])
 
 
-def _sample(space: Space, drawn: random.Random) -> dict[str, Any]:
-    """Draw a point of the space, every hyperparameter by itself."""
-    values: dict[str, Any] = space.complete(
-        {name: _draw(dimension, drawn) for name, dimension in space.expanded()}
-    )
-    return values
-
-
 def _num_widths(space: Space, values: Values) -> int:
     """Count the points that differ from this one in the widths of its layers alone."""
     options = {name: dimension.options or () for name, dimension in space.expanded()}
     return math.prod(len(options[n]) or 1 for n in values if n.startswith("units"))
-
-
-def _draw(dimension: Dimension, drawn: random.Random) -> Value:
-    if isinstance(dimension, Fixed):
-        return dimension.value
-    if isinstance(dimension, Choice):
-        return drawn.choice(dimension.declared)
-    return _draw_range(dimension, drawn)
-
-
-def _draw_range(dimension: Range, drawn: random.Random) -> Value:
-    if dimension.log:
-        value = math.exp(drawn.uniform(math.log(dimension.min), math.log(dimension.max)))
-        return round(value) if dimension.is_integer else value
-    options = dimension.options
-    return (
-        drawn.uniform(dimension.min, dimension.max)
-        if options is None
-        else drawn.choice(options)
-    )

@@ -1,23 +1,24 @@
-"""The driver's loop: ask, run, record, tell; and going on where an earlier run left off."""
+"""The driver's loop: ask, run, record, tell; and resume where an earlier process left off."""
 
 import contextlib
 import logging
 import math
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tuner import names
+from tuner.config.schema import Kept
 from tuner.curves.store import NUM_BEST, CurveStore
+from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.stopwatch import Stopwatch
 from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
 from tuner.runtime import interrupt
-from tuner.runtime.stopwatch import Stopwatch
 from tuner.tracking.runs import Tracker
 from tuner.trial import (
     Metrics,
@@ -41,12 +42,12 @@ SAVE_SECONDS = 5.0
 """How much of a study's counted time a kill may lose."""
 
 
-class Oracle(Protocol):
-    """What a study asks for trials; see `tuner.oracles.oracle.SearchOracle`."""
+class TrialSource(Protocol):
+    """What the loop asks for trials; see `tuner.oracles.journal.JournaledOracle`."""
 
     @property
     def values(self) -> Mapping[str, Values]:
-        """The values of every trial proposed before the study started."""
+        """The values of every trial proposed before the search started."""
         ...
 
     @property
@@ -56,12 +57,22 @@ class Oracle(Protocol):
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The objective of every trial completed before the study started."""
+        """The objective of every trial completed before the search started."""
         ...
 
     @property
     def num_told(self) -> int:
         """How many trials have ended, well or not."""
+        ...
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials of the whole search, or None where nobody knows."""
+        ...
+
+    @property
+    def rounds(self) -> list[tuple[int, int]] | None:
+        """(Trials, epochs of each) of every round where the oracle sets the epochs."""
         ...
 
     def ask(self) -> Proposal | None:
@@ -92,66 +103,71 @@ class Best:
     run_id: str
 
 
-class Study:
-    """One search, from its first trial to its last.
+@dataclass(frozen=True)
+class Parts:
+    """What the loop drives; each part can be another, as in a simulation.
 
-    Args:
-        objective: What it improves.
-        seed: Of everything random in it.
-        folder: Its folder, held by this process.
+    Attributes:
+        folder: The study's, held by this process.
         oracle: What proposes the trials.
         executor: What runs them.
         tracker: What records them; the study's run is open.
-        progress: What shows them.
         curves: What keeps their checkpoints.
-        log_models: Whose models are logged: `all`, `best` (those of the ten best) or `none`.
-        deadline: Time (seconds since 1970) at which it stops, or None.
+        progress: What shows them.
+        clock: What tells the time.
         rehearsal: What finds out beside the first trial that the study cannot end well.
+    """
+
+    folder: StudyFolder
+    oracle: TrialSource
+    executor: Executor
+    tracker: Tracker
+    curves: CurveStore
+    progress: Progress
+    clock: Clock
+    rehearsal: Rehearsal | None = None
+
+
+class TrialLoop:
+    """One search, from its first trial to its last.
+
+    Args:
+        parts: What it drives.
+        objective: What is improved.
+        seed: Seed of everything random in the trials.
+        log_models: Which trials' models are logged.
+        deadline: Time (seconds since 1970) at which it stops, or None.
     """
 
     def __init__(
         self,
+        parts: Parts,
         objective: Objective,
         seed: int,
-        folder: StudyFolder,
-        oracle: Oracle,
-        executor: Executor,
-        tracker: Tracker,
-        progress: Progress,
-        curves: CurveStore,
-        log_models: str,
-        deadline: float | None,
-        rehearsal: Rehearsal | None = None,
+        log_models: Kept,
+        deadline: float | None = None,
     ) -> None:
-        self._rehearsal = rehearsal
+        self._rehearsal = parts.rehearsal
+        self._folder = parts.folder
+        self._oracle = parts.oracle
+        self._executor = parts.executor
+        self._tracker = parts.tracker
+        self._progress = parts.progress
+        self._curves = parts.curves
+        self._clock = parts.clock
         self._objective = objective
         self._seed = seed
-        self._folder = folder
-        self._oracle = oracle
-        self._executor = executor
-        self._tracker = tracker
-        self._progress = progress
-        self._curves = curves
         self._log_models = log_models
         self._deadline = math.inf if deadline is None else deadline
         self._in_flight: dict[str, Proposal] = {}
         self._running: set[str] = set()
+        self._repairs: deque[Proposal] = deque()
         self._failures_in_a_row = 0
         self._best: tuple[str, Values, float] | None = None
         self._scores: dict[str, float] = {}
-        self._told = frozenset(oracle.scores)
-        recorded = tracker.finished_trials()
-        for trial_id, score in oracle.scores.items():
-            if trial_id in recorded:
-                self._note_score(trial_id, oracle.values[trial_id], score)
-        self._repairs = self._find_lost()
-        repaired = {proposal.trial_id for proposal in self._repairs}
-        progress.pass_over(
-            [oracle.values[trial_id] for trial_id in self._told - repaired],
-            num_failed=oracle.num_told - len(oracle.scores),
-        )
-        self._clock = self._saved = time.monotonic()
-        self._stopwatch = Stopwatch(folder.state.spent)
+        self._told: frozenset[str] = frozenset()
+        self._counted = self._saved = parts.clock.monotonic()
+        self._stopwatch = Stopwatch(parts.folder.state.spent, parts.clock)
 
     def run(self) -> None:
         """Run trials until the oracle has no more or time is up.
@@ -164,6 +180,11 @@ class Study:
             NoRoom: If a worker cannot write its files.
             KeyboardInterrupt: As it came, once the open runs are marked KILLED.
         """
+        with self._progress:
+            self._resume()
+            self._run()
+
+    def _run(self) -> None:
         try:
             self._fill()
             while self._in_flight:
@@ -206,6 +227,21 @@ class Study:
             rank = self._objective.rank
             ranked = sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
             self._tracker.drop_models(ranked[NUM_BEST:])
+
+    def _resume(self) -> None:
+        """Take up what earlier processes have recorded of the study."""
+        oracle = self._oracle
+        self._told = frozenset(oracle.scores)
+        recorded = self._tracker.finished_trials()
+        for trial_id, score in oracle.scores.items():
+            if trial_id in recorded:
+                self._note_score(trial_id, oracle.values[trial_id], score)
+        self._repairs = self._find_lost()
+        repaired = {proposal.trial_id for proposal in self._repairs}
+        self._progress.pass_over(
+            [oracle.values[trial_id] for trial_id in self._told - repaired],
+            num_failed=oracle.num_told - len(oracle.scores),
+        )
 
     def _find_lost(self) -> deque[Proposal]:
         """Return the trials that have ended, but of which MLflow has nothing whole any more.
@@ -274,7 +310,7 @@ class Study:
             if self._repairs:
                 self._submit(self._repairs.popleft(), math.inf)
                 continue
-            if time.time() >= self._deadline:
+            if self._clock.now() >= self._deadline:
                 break
             with self._stopwatch.counting("proposing"):
                 proposal = self._oracle.ask()
@@ -397,10 +433,10 @@ class Study:
             self._log_state()
 
     def _count_time(self, is_last: bool = False) -> None:
-        now = time.monotonic()
-        self._folder.state.seconds += now - self._clock
-        self._folder.state.worker_seconds += (now - self._clock) * self._executor.capacity
-        self._clock = now
+        now = self._clock.monotonic()
+        passed, self._counted = now - self._counted, now
+        self._folder.state.seconds += passed
+        self._folder.state.worker_seconds += passed * self._executor.capacity
         if is_last or now - self._saved >= SAVE_SECONDS:
             self._folder.save_state()
             self._saved = now

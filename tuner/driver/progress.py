@@ -7,7 +7,6 @@ the lines is drawn on terminals only.
 import contextlib
 import datetime
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values, whole
@@ -62,6 +62,7 @@ class Progress:
         forecast: What predicts the time left.
         deadline: Time (seconds since 1970) at which the study stops, or None.
         capacity: Trials that run at a time; an attribute, since it may change.
+        clock: What tells the time.
     """
 
     def __init__(
@@ -73,14 +74,16 @@ class Progress:
         forecast: Forecast,
         deadline: float | None,
         capacity: int,
+        clock: Clock,
     ) -> None:
         self.capacity = capacity
+        self._clock = clock
         self._objective = objective
         self._searched = searched
         self._num_trials = num_trials
         self._forecast = forecast
         self._deadline = deadline
-        self._started = time.time()
+        self._started = clock.now()
         self._num_ended = 0
         self._running: dict[str, _Running] = {}
         self._best: tuple[str, float] | None = None
@@ -116,7 +119,9 @@ class Progress:
 
     def start_trial(self, trial_id: str, values: Values) -> None:
         """Show a trial as running."""
-        self._running[trial_id] = _Running(values, self._forecast.start(values), time.time())
+        self._running[trial_id] = _Running(
+            values, self._forecast.start(values), self._clock.now()
+        )
         logger.debug("trial %s starts: %s", trial_id, describe(values))
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
@@ -184,7 +189,7 @@ class Progress:
         to_come = self._forecast.seconds_to_come()
         if to_come is None:
             return None
-        now = time.time()
+        now = self._clock.now()
         in_flight = 0.0
         for running in self._running.values():
             predicted = self._forecast.trial_seconds(running.values, running.new_epochs) or 0.0
@@ -202,7 +207,7 @@ class Progress:
         if self._best is not None:
             head.append(f"   best {self._objective.name} {self._best[1]:.4f}", style="green")
             head.append(f" (trial {self._best[0]})", style="dim")
-        head.append(f"   {duration(time.time() - self._started)} so far", style="dim")
+        head.append(f"   {duration(self._clock.now() - self._started)} so far", style="dim")
         left = self.seconds_left()
         if left is not None:
             end = datetime.datetime.now() + datetime.timedelta(seconds=left)

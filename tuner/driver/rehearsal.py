@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +29,7 @@ from tuner.wording import first_line
 MAX_TRIES = 3
 """Values from which a model may fail to be built: whether none work, the trials will say."""
 
-_Step = Callable[..., Any]
+_Step = Callable[..., object]
 _NUM_IMAGES = 2
 _TOLERANCE = 1e-3
 """How far a probability may be another after loading; the same model's differ by 1e-6."""
@@ -53,7 +52,7 @@ class _Saved:
 
     folder: Path
     images: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[Any]
+    probabilities: npt.NDArray[np.floating]
 
 
 class Rehearsal:
@@ -147,7 +146,7 @@ class Rehearsal:
     def _is_at_model(self) -> bool:
         return bool(self._children.keys() - {_check_data})
 
-    def _start(self, step: _Step, *arguments: Any) -> None:
+    def _start(self, step: _Step, *arguments: object) -> None:
         self._children[step] = forkserver.start(
             _answer, step, arguments, log_file=self._log_file
         )
@@ -170,9 +169,9 @@ class Rehearsal:
             self._start(_check_model, self._setup, said)
 
 
-def _answer(connection: Connection, step: _Step, arguments: Sequence[Any]) -> None:
+def _answer(connection: Connection, step: _Step, arguments: Sequence[object]) -> None:
     """Send what a step returns, or what it finds wrong; None for what says nothing of it."""
-    answer: Any = None
+    answer: object = None
     try:
         answer = step(*arguments)
     except (DataError, ModelError) as error:

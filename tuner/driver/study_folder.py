@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from tuner import passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
-from tuner.curves.identity import NOT_SETTINGS, Identity, differing, plain_store
+from tuner.curves.identity import NOT_SETTINGS, Change, Identity, differing, plain_store
 from tuner.driver import remains
 from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
@@ -74,7 +74,7 @@ class StudyFolder:
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
         self.state = _read_state(path / STATE)
-        self.told: dict[str, tuple[Any, Any]] = {}
+        self.told: dict[str, Change] = {}
         self._descriptor = descriptor
 
     @property
@@ -310,9 +310,7 @@ def _settings(config: StudyConfig) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if k not in NOT_SETTINGS}
 
 
-def _check_same(
-    held: StudyFolder, name: str, config: StudyConfig
-) -> dict[str, tuple[Any, Any]]:
+def _check_same(held: StudyFolder, name: str, config: StudyConfig) -> dict[str, Change]:
     """Refuse settings that may not differ, and return those that do and may."""
     settings = held.path / CONFIG
     if _is_blank(settings):

@@ -1,7 +1,6 @@
 """What predictions are worth: NumPy in, NumPy out."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,7 +179,7 @@ def confusion_matrix(
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def as_probabilities(output: Any, num_images: int, num_classes: int) -> Probabilities:
+def as_probabilities(output: npt.ArrayLike, num_images: int, num_classes: int) -> Probabilities:
     """Check that a model's output is class probabilities.
 
     Args:

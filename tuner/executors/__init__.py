@@ -1,11 +1,19 @@
-"""Where trials run: one interface for this process, worker processes and a cluster."""
+"""Where trials run: one interface for this process, worker processes and a cluster.
+
+The table of executors is `tuner.config.executors`.
+"""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tuner.config.executors import ExecutorConfig
+from tuner.runtime.user_code import find_function
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
 
 if TYPE_CHECKING:
@@ -40,28 +48,39 @@ class Beside(Protocol):
         ...
 
 
-class Executor(Protocol):
-    """Runs trials somewhere; the driver is its only caller, from one thread."""
+class Executor(abc.ABC):
+    """Runs trials somewhere; the driver is its only caller, from one thread.
+
+    To write one, derive from this class, and:
+
+    1. Call what `Workplace.make_run_trial` returns for each request: it trains the trial, says
+       every epoch, and returns the outcome, whatever happens in it.
+    2. Run no trial twice at a time, and lose none: each submitted request comes out of `wait`
+       once. A trial whose worker died may be run again, and gives the same outcome.
+    3. Hand the driver a trial's files where its request wants them (`output_dir`, `curve_dir`).
+    4. Write a `Prepare` that checks whether trials can run there, and returns what starts it.
+    """
 
     @property
+    @abc.abstractmethod
     def capacity(self) -> int:
         """How many trials can run at a time, at least 1; it may change in `wait`."""
-        ...
 
     @property
+    @abc.abstractmethod
     def has_room(self) -> bool:
         """Whether one trial more would be of use."""
-        ...
 
     @property
+    @abc.abstractmethod
     def running(self) -> Collection[str]:
         """The trials that run, of all that have been submitted."""
-        ...
 
+    @abc.abstractmethod
     def submit(self, request: TrialRequest) -> None:
         """Take a trial, without waiting for it."""
-        ...
 
+    @abc.abstractmethod
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until trials have ended or the capacity has changed.
 
@@ -72,8 +91,54 @@ class Executor(Protocol):
         Returns:
             How the trials that have ended did; empty if only the capacity has changed.
         """
-        ...
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Stop everything that was started; trials in flight are lost."""
-        ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What an executor is started with.
+
+    Attributes:
+        make_run_trial: Called once in each worker, with the images: returns what runs trials.
+        data: The study's images.
+        log_file: Gets all that workers print.
+        images_dir: A folder for the images, where workers map them from files; made and
+            removed by the executor.
+        looks_ahead: Whether proposals depend on no results, so that workers may be given trials
+            ahead of time.
+    """
+
+    make_run_trial: MakeRunTrial
+    data: ImageData
+    log_file: Path
+    images_dir: Path
+    looks_ahead: bool = False
+
+
+Start = Callable[[Workplace], Executor]
+"""Starts an executor, once the study's folder is held."""
+
+Prepare = Callable[[Any, str], Start]
+"""Finds out, before anything is written, whether trials can run somewhere.
+
+It is given the executor's entry and the dotted name of the model function, and raises what a
+user must know (`ConfigError`, `UnavailableError`).
+"""
+
+
+def prepare(config: ExecutorConfig, model_function: str) -> Start:
+    """Find out whether trials can run where a configuration wants them to.
+
+    Args:
+        config: The executor's entry, with its options.
+        model_function: Dotted name of the function that builds a model.
+
+    Raises:
+        ConfigError: If they cannot, or the entry names no function.
+        UnavailableError: If what they would run on does not answer.
+    """
+    start: Start = find_function("prepare", config.prepare)(config, model_function)
+    return start

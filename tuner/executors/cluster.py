@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tuner
 from tuner.errors import ConfigError, UnavailableError
@@ -18,7 +18,7 @@ from tuner.runtime import forkserver, tensorflow_setup
 from tuner.runtime.user_code import find_function
 
 if TYPE_CHECKING:
-    from tuner.config.schema import RayConfig
+    from tuner.config.executors import RayConfig
 
 _CONNECT_SECONDS = 5
 
@@ -156,7 +156,7 @@ def own_modules(model_function: str) -> list[str]:
     return sorted(map(str, paths))
 
 
-def _init(config: "RayConfig", **arguments: Any) -> None:
+def _init(config: "RayConfig", **arguments: object) -> None:
     import ray
 
     try:

@@ -7,17 +7,21 @@ pipes close and the workers end by themselves.
 """
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+import numpy.typing as npt
 import psutil
 
+from tuner.config.executors import ProcessesConfig
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
-from tuner.executors import Beside, MakeRunTrial
+from tuner.executors import Beside, Executor, MakeRunTrial, Start, Workplace
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.runtime import files, forkserver, relay
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
@@ -27,41 +31,42 @@ _MAX_GROWTH = 1.15
 has ever run and XLA 10 more; a new process is there at once, being forked."""
 
 
-class ProcessExecutor:
+def prepare(config: ProcessesConfig, model_function: str) -> Start:
+    """Choose the number of workers; see `Prepare`."""
+    workers = config.workers or joblib.cpu_count(only_physical_cores=True)
+
+    def start(workplace: Workplace) -> Executor:
+        return ProcessExecutor(workplace, workers, config.retries)
+
+    return start
+
+
+class ProcessExecutor(Executor):
     """Runs trials in worker processes; see `Executor`.
 
     Args:
-        make_run_trial: What a worker calls to be able to run trials.
-        data: The study's images, which every worker maps from files.
+        workplace: What the trials need; every worker maps the images from files.
         workers: How many processes, at least 1.
-        retries: How often a trial is tried again whose worker died.
-        log_file: Gets all that the workers print.
-        folder: Made for the images, emptied before and removed at the end.
-        looks_ahead: See `TrialQueue`.
+        retries: How many times to retry a trial whose worker died.
     """
 
-    def __init__(
-        self,
-        make_run_trial: MakeRunTrial,
-        data: ImageData,
-        workers: int,
-        retries: int,
-        log_file: Path,
-        folder: Path,
-        looks_ahead: bool = False,
-    ) -> None:
-        self.capacity = workers
-        self._log_file = log_file
-        self._make_run_trial = make_run_trial
+    def __init__(self, workplace: Workplace, workers: int, retries: int) -> None:
+        self._log_file = workplace.log_file
+        self._make_run_trial = workplace.make_run_trial
         # Not among the system's temporary files, where those of a killed study would stay.
-        self._folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self._files = _save(data, folder.resolve())
-        self._queue = TrialQueue(retries, looks_ahead)
+        self._folder = workplace.images_dir
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._files = _save(workplace.data, self._folder.resolve())
+        self._queue = TrialQueue(retries, workplace.looks_ahead)
         self._relay = relay.Relay()
         self._num_lost_starts = 0
         self._workers = [self._start() for _ in range(workers)]
+
+    @property
+    def capacity(self) -> int:
+        """How many worker processes there are."""
+        return len(self._workers)
 
     @property
     def has_room(self) -> bool:
@@ -86,7 +91,7 @@ class ProcessExecutor:
         """
         outcomes: list[Outcome] = []
         while not outcomes:
-            connections: list[Any] = [worker.connection for worker in self._workers]
+            connections: list[Connection] = [worker.connection for worker in self._workers]
             others = [] if beside is None else beside.connections
             for connection in wait([*connections, *others]):
                 worker = next((w for w in self._workers if w.connection is connection), None)
@@ -113,7 +118,7 @@ class ProcessExecutor:
         self._queue.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _receive(self, worker: "_Worker", on_epoch: OnEpoch) -> list[Outcome]:
+    def _receive(self, worker: "_WorkerProcess", on_epoch: OnEpoch) -> list[Outcome]:
         """Take what a worker has sent so far, up to the end of its trial.
 
         What comes after that is that it has died, and must not take the outcome with it.
@@ -137,7 +142,7 @@ class ProcessExecutor:
                 return [outcome]
         return []
 
-    def _replace(self, worker: "_Worker") -> list[Outcome]:
+    def _replace(self, worker: "_WorkerProcess") -> list[Outcome]:
         """Start another worker in place of one that died, and try its trial again."""
         worker.process.join()
         how = forkserver.how_it_ended(worker.process.exitcode)
@@ -165,23 +170,23 @@ class ProcessExecutor:
                 # It died a moment ago; `wait` sees that and tries the trial again.
                 return
 
-    def _put_another_in_place_of(self, worker: "_Worker") -> None:
+    def _put_another_in_place_of(self, worker: "_WorkerProcess") -> None:
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
         self._workers.append(self._start())
 
-    def _start(self) -> "_Worker":
+    def _start(self) -> "_WorkerProcess":
         child = forkserver.start(
             _serve, self._make_run_trial, self._files, log_file=self._log_file
         )
-        return _Worker(child.process, child.connection)
+        return _WorkerProcess(child.process, child.connection)
 
 
-class _Worker(Slot):
+class _WorkerProcess(Slot):
     """The driver's view of one worker process."""
 
-    def __init__(self, process: Any, connection: Connection) -> None:
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
         super().__init__(_MAX_GROWTH)
         self.process = process
         self.connection = connection
@@ -209,7 +214,7 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
 class _Files:
     """Where the images lie, and all else there is to know of them."""
 
-    def __init__(self, folder: Path, rest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, rest: Mapping[str, Any]) -> None:
         self._folder = folder
         self._rest = rest
 
@@ -225,8 +230,9 @@ class _Files:
         return ImageData(**self._rest, **splits)
 
 
-def _mapped(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _save(data: ImageData, folder: Path) -> _Files:

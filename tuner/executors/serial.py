@@ -3,24 +3,37 @@
 from collections import deque
 from collections.abc import Callable, Collection
 
+from tuner.config.executors import SerialConfig
 from tuner.errors import TrialStopped
-from tuner.executors import Beside
+from tuner.executors import Beside, Executor, Start, Workplace
 from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialRequest
 
 
-class SerialExecutor:
+def prepare(config: SerialConfig, model_function: str) -> Start:
+    """Take any study; see `Prepare`."""
+
+    def start(workplace: Workplace) -> Executor:
+        return SerialExecutor(lambda: workplace.make_run_trial(workplace.data))
+
+    return start
+
+
+class SerialExecutor(Executor):
     """Runs each trial when it is waited for; see `Executor`.
 
     Args:
         make_worker: Makes what runs a trial; called once, at the first trial.
     """
 
-    capacity = 1
-
     def __init__(self, make_worker: Callable[[], RunTrial]) -> None:
         self._make_worker = make_worker
         self._run_trial: RunTrial | None = None
         self._requests: deque[TrialRequest] = deque()
+
+    @property
+    def capacity(self) -> int:
+        """One trial at a time."""
+        return 1
 
     @property
     def has_room(self) -> bool:

@@ -3,8 +3,8 @@
 import io
 import warnings
 from pathlib import Path
-from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -14,7 +14,7 @@ from tuner.runtime import files
 
 def new_figure(
     width: float, height: float, margins: tuple[float, float, float, float] | None = None
-) -> tuple[Figure, Any]:
+) -> tuple[Figure, Axes]:
     """Return a figure of so many inches, and axes in it with these margins.
 
     Matplotlib's own layouts draw everything twice, and a trial of a second should not spend a

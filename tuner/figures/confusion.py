@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tuner.evaluation.measures import Counts
@@ -86,7 +86,7 @@ def confusion_difference(
     save(figure, path)
 
 
-def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Any]:
+def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Axes]:
     """Return a figure with axes for a matrix of true classes against predicted ones."""
     num_classes = len(class_names)
     # Names would run into each other where there are many.

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner.config.schema import SearchConfig
+from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed
 from tuner.runtime import forkserver, relay, tensorflow_setup
@@ -20,19 +20,19 @@ from tuner.trial import Objective, Proposal, Values
 
 
 class OracleProcess:
-    """A `SearchOracle` in a child process, and what the driver must know of it.
+    """A `JournaledOracle` in a child process, and what the driver must know of it.
 
     Args:
-        search: Which of Keras Tuner's oracles, and its options.
+        search: Entry of the oracle, with its options.
         space: What is searched, without what the oracle sets itself.
         objective: What it is to improve.
         seed: Of its proposals, in `[0, 2**31)`.
         journal: File of the study's questions and answers so far; made when missing.
-        log_file: Gets all that Keras Tuner prints.
+        log_file: Gets all that the oracle prints.
 
     Attributes:
-        num_trials: See `SearchOracle.num_trials`.
-        rounds: See `SearchOracle.rounds`.
+        num_trials: See `JournaledOracle.num_trials`.
+        rounds: See `JournaledOracle.rounds`.
         num_told: How many trials have ended, well or not.
         values: Of every trial proposed before the process started.
         tags: What is recorded of each beside its values.
@@ -63,12 +63,12 @@ class OracleProcess:
         self.scores: dict[str, float] = begun["scores"]
 
     def ask(self) -> Proposal | None:
-        """Return the next trial to run, or None: see `SearchOracle.ask`."""
+        """Return the next trial to run, or None: see `JournaledOracle.ask`."""
         proposal: Proposal | None = self._call("ask")
         return proposal
 
     def tell(self, trial_id: str, score: float | None) -> None:
-        """Say how a trial ended, once it is written down: see `SearchOracle.tell`."""
+        """Say how a trial ended, once it is written down: see `JournaledOracle.tell`."""
         self._call("tell", trial_id, score)
         self.num_told += 1
 
@@ -77,7 +77,7 @@ class OracleProcess:
         self._child.connection.close()
         self._child.process.join()
 
-    def _call(self, *question: Any) -> Any:
+    def _call(self, *question: object) -> Any:
         # An end that is closed already is found when the answer is read.
         with contextlib.suppress(OSError):
             self._child.connection.send(question)
@@ -112,12 +112,12 @@ def _serve(
     try:
         # Keras Tuner imports it; what may be wrong with it is said in one message.
         tensorflow_setup.import_tensorflow()
-        from tuner.oracles.oracle import SearchOracle
+        from tuner.oracles.journal import JournaledOracle
 
-        oracle = SearchOracle(search, space, objective, seed, journal)
-        answer: Any = {
-            "num_trials": oracle.num_trials(),
-            "rounds": oracle.rounds(),
+        oracle = JournaledOracle(search, space, objective, seed, journal)
+        answer: object = {
+            "num_trials": oracle.num_trials,
+            "rounds": oracle.rounds,
             "num_told": oracle.num_told,
             "values": oracle.values,
             "tags": oracle.tags,

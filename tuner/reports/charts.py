@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from tuner.evaluation.ties import Ties
 from tuner.names import TEST_ACCURACY, TRIAL_SECONDS
@@ -194,7 +193,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
     values = [trial.values[name] for trial in having]
     numbers, called = numbers_of(values), categories(values)
 
-    def axis_value(value: Value) -> Any:
+    def axis_value(value: Value) -> Value:
         return plain(called[key_of(value)]) if numbers is None else rounded(number(value))
 
     for group, members, colour, size, symbol in _groups(study, ties):
@@ -226,7 +225,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
     return drawn
 
 
-def _apart(options: Sequence[Any]) -> Sequence[Any]:
+def _apart(options: Sequence[Value]) -> Sequence[Value]:
     """Leave out values whose labels would run into each other in a slice, but not the last."""
     longest = max(len(shown(option)) for option in options)
     every = math.ceil(len(options) * (longest + 2) / MAX_TICK_LETTERS)

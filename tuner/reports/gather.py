@@ -12,7 +12,7 @@ import mlflow
 from mlflow.entities import Run
 
 from tuner import names
-from tuner.config.schema import DIRECTIONS, hyperband_epochs
+from tuner.config.schema import DIRECTIONS
 from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
 from tuner.tracking import history, plain_yaml, standing
@@ -122,13 +122,9 @@ def _overrides(content: bytes | None) -> list[str]:
 
 
 def _searched(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space of a study as it was searched: Hyperband sets the epochs itself."""
-    space = {
+    """Return the space of a study as it was searched."""
+    return {
         key.removeprefix("space."): given
         for key, given in settings.items()
         if key.startswith("space.")
     }
-    if settings.get("search.oracle") == "hyperband":
-        most, factor = settings["search.max_epochs"], settings["search.factor"]
-        space["epochs"] = hyperband_epochs(most, factor)
-    return space

@@ -59,7 +59,7 @@ def begin_imports(modules: Sequence[str]) -> None:
         forkserver.ensure_running()
 
 
-def start(serve: Callable[..., None], *args: Any, log_file: Path) -> Child:
+def start(serve: Callable[..., None], *args: object, log_file: Path) -> Child:
     """Start a child process; waits for the imports that have begun.
 
     Args:
@@ -92,7 +92,7 @@ def start(serve: Callable[..., None], *args: Any, log_file: Path) -> Child:
     return Child(process, ours)
 
 
-def call(function: Callable[..., Any], *args: Any) -> Any:
+def call(function: Callable[..., Any], *args: object) -> Any:
     """Call a function in a child process and return, or raise, what it does.
 
     Args:
@@ -136,8 +136,10 @@ def how_it_ended(exitcode: int | None) -> str:
     return f"was killed by {signal.Signals(-exitcode).name}"
 
 
-def _answer(connection: Connection, function: Callable[..., Any], args: Sequence[Any]) -> None:
-    answer: tuple[Any, Exception | None]
+def _answer(
+    connection: Connection, function: Callable[..., Any], args: Sequence[object]
+) -> None:
+    answer: tuple[object, Exception | None]
     try:
         answer = (function(*args), None)
     except Exception as error:
@@ -146,7 +148,7 @@ def _answer(connection: Connection, function: Callable[..., Any], args: Sequence
 
 
 def _run(
-    serve: Callable[..., None], connection: Connection, args: Sequence[Any], log_file: str
+    serve: Callable[..., None], connection: Connection, args: Sequence[object], log_file: str
 ) -> None:
     # A signal may go to the whole process group; what happens then is the driver's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -33,7 +33,7 @@ def descriptor_of(stream: Any) -> int | None:
     """Return a stream's file descriptor; None where it has none, as in a notebook.
 
     Args:
-        stream: Anything that stands in the place of `sys.stderr`, None too.
+        stream: objectthing that stands in the place of `sys.stderr`, None too.
     """
     try:
         return int(stream.fileno())

@@ -9,10 +9,10 @@ import importlib.resources
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image, UnidentifiedImageError
@@ -23,6 +23,7 @@ from tuner.drawings import Pixels
 from tuner.errors import DataError
 from tuner.images import image_files
 from tuner.server.work import Busy, Work
+from tuner.trial import Json
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """What is read, by its first bytes. Pillow knows more, some by starting other programs."""
@@ -61,7 +62,7 @@ class Seen:
 
     preview: Pixels
     prepared: Pixels
-    probabilities: np.ndarray[Any, np.dtype[np.float32]] | None
+    probabilities: npt.NDArray[np.float32] | None
 
 
 def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
@@ -165,7 +166,7 @@ def _opened(content: bytes) -> Image.Image:
         raise DataError(f"This cannot be read as an image: {reason}.") from error
 
 
-def _facts(classifier: Classifier) -> Mapping[str, Any]:
+def _facts(classifier: Classifier) -> Mapping[str, Json]:
     """Say which model it is, of what data, and how good."""
     version = classifier.source.version
     facts = [f"trained on {classifier.data} ({classifier.data_digest[:8]})"]
@@ -183,7 +184,7 @@ def _facts(classifier: Classifier) -> Mapping[str, Any]:
     }
 
 
-def _answer(classifier: Classifier, seen: Seen) -> dict[str, Any]:
+def _answer(classifier: Classifier, seen: Seen) -> dict[str, Json]:
     top: list[tuple[str, float]] = []
     if seen.probabilities is not None:
         order = np.argsort(-seen.probabilities, kind="stable")[:MAX_CLASSES]

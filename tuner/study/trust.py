@@ -66,7 +66,7 @@ def read_config(content: bytes, study: str) -> StudyConfig:
 
 
 def check_code(
-    settings: StudyConfig, told: Mapping[str, Any], study: str, study_id: str
+    settings: StudyConfig, told: Mapping[str, object], study: str, study_id: str
 ) -> None:
     """Refuse to import what a tracking store names and the user does not.
 
@@ -112,5 +112,5 @@ def _own_settings(study: str, study_id: str) -> dict[str, Any]:
         return {}
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(nested: Mapping[str, object]) -> dict[str, Any]:
     return configuration.flatten(nested)

@@ -306,7 +306,7 @@ def restore(run_id: str) -> str:
     return f"mlflow runs restore --run-id {run_id}"
 
 
-def pages(search: Callable[..., Any], **query: Any) -> Iterator[Any]:
+def pages(search: Callable[..., Any], **query: object) -> Iterator[Any]:
     """Return what a search finds, page by page."""
     token = None
     while token != "":

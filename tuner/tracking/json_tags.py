@@ -13,7 +13,7 @@ MAX_TAG = 5000
 """Characters that every version of MLflow takes in a tag; 3.17 takes 8,000."""
 
 
-def as_tags(name: str, content: Any) -> dict[str, str]:
+def as_tags(name: str, content: object) -> dict[str, str]:
     """Return content as JSON in tags: `name`, and `name.1`, `name.2`, … where it is long."""
     text = json.dumps(content, default=str)
     parts = [text[i : i + MAX_TAG] for i in range(0, len(text), MAX_TAG)]

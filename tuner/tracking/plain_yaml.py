@@ -49,7 +49,7 @@ def read(content: bytes) -> Any:
         raise NotPlain(f"it is no plain YAML: {first[0] if first else 'damaged'}") from error
 
 
-def texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def texts(data: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield every text in plain data, names of keys included, with the key it stands under."""
     if isinstance(data, str):
         yield key, data

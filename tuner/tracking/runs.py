@@ -14,7 +14,6 @@ import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -128,7 +127,7 @@ class Tracker:
 
     def open_study(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         data: DataRecord,
         artifacts: Sequence[Path],
         identity: str | None = None,
@@ -451,6 +450,15 @@ class Tracker:
                 self.client.delete_run(record.run_id)
         self.client.set_terminated(self.run_id, status)
 
+    def withdraw(self) -> None:
+        """Delete the runs of a study in which nothing has ended (`mlflow runs restore` undoes).
+
+        Does nothing if no run has been made.
+        """
+        runs = [record.run_id for record in self._recorded()]
+        for run_id in [*runs, self.run_id] if self.run_id else ():
+            self.client.delete_run(run_id)
+
     def sync_study(self) -> None:
         """Put what was logged with the study's run since it was opened on disk."""
         self._files.sync([self.client.get_run(self.run_id).info.artifact_uri])
@@ -486,13 +494,15 @@ class Tracker:
             return str(found[0].info.experiment_id)
         return experiment.find(self.client, name)
 
-    def _create_run(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> Run:
+    def _create_run(
+        self, name: str, tags: Mapping[str, str], params: Mapping[str, object]
+    ) -> Run:
         run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
         self._describe(run.info.run_id, params, ())
         return run
 
     def _describe(
-        self, run_id: str, params: Mapping[str, Any], recorded: Container[str]
+        self, run_id: str, params: Mapping[str, object], recorded: Container[str]
     ) -> None:
         """Record what a run is of, as far as a process that was killed has not done so."""
         items = [Param(key, _text(v)) for key, v in params.items() if key not in recorded]
@@ -524,7 +534,7 @@ def _found_run(record: TrialRecord) -> TrialRun:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return what MLflow shows of a value."""
     text = str(value)
     return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 1]}…"

@@ -264,7 +264,7 @@ def _make_whole(path: Path) -> None:
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-def _sync_commits(connection: Any, _: object) -> None:
+def _sync_commits(connection: object, _: object) -> None:
     """Have SQLite put every commit on disk before it says that it is done.
 
     Its default, FULL, syncs the rollback journal and the database, and then removes the journal

@@ -4,11 +4,13 @@ Written by the worker, so that the driver only has to upload it. This is the one
 on the worker's side, and it touches no tracking store.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mlflow.tensorflow
 import numpy as np
@@ -18,11 +20,14 @@ from mlflow.types import Schema, TensorSpec
 from tuner.datasets import ImageData
 from tuner.drawings import Form
 
+if TYPE_CHECKING:
+    import keras
+
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
 def save(
-    model: Any,
+    model: keras.Model,
     data: ImageData,
     form: Form | None,
     model_dir: Path,

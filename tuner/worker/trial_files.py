@@ -9,7 +9,6 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from tuner.figures.calibration import calibration_diagram
 from tuner.figures.confusion import confusion_matrix
 from tuner.figures.sheets import wrong_predictions
 from tuner.runtime import files
+from tuner.trial import Json
 
 
 def write(
@@ -68,7 +68,7 @@ def write(
     return matrix, counts, numbers, diagram, sheet, table
 
 
-def _numbers(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
+def _numbers(result: Evaluation, class_names: Sequence[str]) -> dict[str, Json]:
     precision, recall, f1 = result.of_classes()
     totals = result.confusion.sum(axis=1)
     return {
@@ -109,6 +109,6 @@ def _write_mistakes(
     files.write_scratch(path, text.getvalue())
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> Path:
+def _write_json(path: Path, content: dict[str, Json]) -> Path:
     files.write_scratch(path, json.dumps(content))
     return path

@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -23,8 +22,10 @@ from tuner.models import custom_objects
 from tuner.models.building import build, no_such_objective
 from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
 from tuner.runtime.user_code import find_function, is_ours
+from tuner.training.keras_loop import Logs
 from tuner.trial import (
     TIME_IS_UP,
+    FailureKind,
     Metrics,
     OnEpoch,
     Outcome,
@@ -136,7 +137,7 @@ class Worker:
             curve=_name(request, curve),
         )
 
-    def _model(self, request: TrialRequest) -> tuple[Any, Curve | None]:
+    def _model(self, request: TrialRequest) -> tuple[keras.Model, Curve | None]:
         """Build the model, check that the study can use it, and find its curve."""
         model, knows_epochs = build(
             self._build,
@@ -155,7 +156,7 @@ class Worker:
         """How drawings look in these data, measured once."""
         return drawings.measure(self._data.train.images)
 
-    def _evaluate(self, model: Any, output_dir: Path) -> tuple[Metrics, TrialFiles]:
+    def _evaluate(self, model: keras.Model, output_dir: Path) -> tuple[Metrics, TrialFiles]:
         """Measure the model on the test split, and write what is logged of it."""
         test, class_names = self._data.test, self._data.class_names
         probabilities = measures.as_probabilities(
@@ -194,10 +195,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._objective = objective
         self._report = report
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._writer.begin_epoch()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The shortest number that is the same float32: 0.973, not 0.9729999899864197.
         metrics = {name: float(str(np.float32(value))) for name, value in (logs or {}).items()}
         if self._objective not in metrics:
@@ -239,7 +240,7 @@ _OF_A_NODE = re.compile(
 )
 
 
-def _failure(request: TrialRequest, error: BaseException, kind: Any) -> TrialFailure:
+def _failure(request: TrialRequest, error: BaseException, kind: FailureKind) -> TrialFailure:
     summary = _summary(str(error)) or type(error).__name__
     if kind == "error":
         summary = f"{type(error).__name__}: {summary}"

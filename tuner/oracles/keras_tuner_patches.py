@@ -8,13 +8,9 @@ from typing import Any
 import keras_tuner
 import numpy as np
 from keras_tuner.oracles import BayesianOptimizationOracle
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.src.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
-
-from tuner.config.schema import BayesianConfig, GridConfig, HyperbandConfig, SearchConfig
-from tuner.config.space import Space
-from tuner.trial import Objective
 
 
 class _Driven:
@@ -23,7 +19,7 @@ class _Driven:
     def save(self) -> None:
         """Write nothing."""
 
-    def _save_trial(self, trial: Any) -> None:
+    def _save_trial(self, trial: Trial) -> None:
         """Write nothing."""
 
     def _check_consecutive_failures(self) -> None:
@@ -33,11 +29,11 @@ class _Driven:
         """
 
 
-class RandomOracle(_Driven, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
+class RandomSearch(_Driven, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
     """Points drawn at random, none twice."""
 
 
-class GridOracle(_Driven, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
+class GridSearch(_Driven, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
     """Every point, one after another."""
 
     def populate_space(self, trial_id: str) -> Any:
@@ -50,11 +46,11 @@ class GridOracle(_Driven, keras_tuner.oracles.GridSearchOracle):  # type: ignore
         return response
 
 
-class HyperbandOracle(_Driven, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
+class Hyperband(_Driven, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
     """Many points for few epochs, of which the best go on."""
 
 
-class BayesianOracle(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
+class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
     """Points that a Gaussian process fitted to the trials so far expects most of.
 
     Attributes:
@@ -64,8 +60,8 @@ class BayesianOracle(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
     # A proposal takes 0.8 s from 50 trials on, so a resumed study is told what was proposed
     # before instead of having it computed again.
     recorded: Mapping[str, Any] | None = None
-    trials: dict[str, Any]
-    ongoing_trials: dict[str, Any]
+    trials: dict[str, Trial]
+    ongoing_trials: dict[str, Trial]
 
     def populate_space(self, trial_id: str) -> Any:
         """Propose a point that has not been tried."""
@@ -105,50 +101,7 @@ class BayesianOracle(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
             self.trials, self.ongoing_trials = trials, ongoing
 
 
-def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: int) -> Any:
-    """Make the oracle that a search is configured with.
-
-    Args:
-        search: Which one, and its options.
-        space: What it searches.
-        objective: What it is to improve.
-        seed: In `[0, 2**31)`.
-    """
-    common: dict[str, Any] = {
-        "objective": keras_tuner.Objective(objective.name, objective.direction),
-        "hyperparameters": space.hyperparameters(),
-        "allow_new_entries": False,
-        "tune_new_entries": True,
-        # Keras Tuner takes seed 0 for "none given".
-        "seed": seed + 1,
-    }
-    oracle: Any
-    # Without a `max_trials` of its own, which `ask` counts instead, Keras Tuner names trials
-    # by four digits whatever the budget.
-    if isinstance(search, HyperbandConfig):
-        oracle = HyperbandOracle(
-            max_epochs=search.max_epochs,
-            factor=search.factor,
-            hyperband_iterations=search.iterations,
-            **common,
-        )
-    elif isinstance(search, GridConfig):
-        oracle = GridOracle(max_trials=None, **common)
-    elif isinstance(search, BayesianConfig):
-        oracle = BayesianOracle(
-            max_trials=None,
-            num_initial_points=search.initial_points(len(space.searched)),
-            alpha=search.alpha,
-            beta=search.beta,
-            **common,
-        )
-    else:
-        oracle = RandomOracle(max_trials=None, **common)
-    oracle.verbose = 0
-    return oracle
-
-
-def grid_size(declared: Any) -> int:
+def grid_size(declared: keras_tuner.HyperParameters) -> int:
     """Count the points of Keras Tuner's grid, which takes 10 of a continuous range."""
     counts = {hp.name: len(set(hp.values) | {hp.default}) for hp in declared.space}
     layers: Any = next((hp for hp in declared.space if hp.name == "layers"), None)

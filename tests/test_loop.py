@@ -2,8 +2,6 @@
 
 import dataclasses
 import itertools
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,19 @@ import mlflow
 import pytest
 from conftest import MakeResult
 from rich.console import Console
+from support.clocks import SetClock
 
-from tuner.config.schema import CurvesConfig, GridConfig
-from tuner.config.space import Space
+from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
+from tuner.config.searches import GridConfig
 from tuner.curves.store import CurveStore
-from tuner.driver.forecast import Forecast
-from tuner.driver.loop import Study
-from tuner.driver.progress import Progress
+from tuner.driver.assembly import make_loop, make_parts
+from tuner.driver.clock import Clock
+from tuner.driver.loop import TrialLoop
 from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
 from tuner.executors import Beside, Executor
 from tuner.executors.serial import SerialExecutor
-from tuner.oracles.oracle import SearchOracle
+from tuner.oracles.journal import JournaledOracle
 from tuner.registry.versions import Registry
 from tuner.runtime import files
 from tuner.tracking.runs import DataRecord, Tracker
@@ -38,7 +37,6 @@ from tuner.trial import (
 )
 
 OBJECTIVE = Objective("val_accuracy", "max")
-SPACE = Space.parse({"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]}, "my.build")
 SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
 
 
@@ -46,8 +44,8 @@ SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
 class Run:
     """One process's part of a study, and what it had to train."""
 
-    study: Study
-    oracle: SearchOracle
+    loop: TrialLoop
+    oracle: JournaledOracle
     trained: list[int]
 
 
@@ -62,16 +60,26 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
 
     def start(
         run_trial: RunTrial | None = None,
-        deadline: float | None = None,
+        max_minutes: float | None = None,
         make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
         curves_config: CurvesConfig | None = None,
         log_models: str = "all",
+        clock: Clock | None = None,
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
             files.write(held_path / "study.json", '{"study_id": "id-1"}')
         held = StudyFolder(held_path)
-        oracle = SearchOracle(GridConfig("grid"), SPACE, OBJECTIVE, 0, held.journal)
+        config = StudyConfig(
+            study="first",
+            space={"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
+            model={"_target_": "my.build"},
+            search=GridConfig("grid", max_minutes=max_minutes),
+            curves=curves_config or CurvesConfig(),
+            tracking=TrackingConfig(log_models=log_models),
+        )
+        space = config.searched_space()
+        oracle = JournaledOracle(config.search, space, OBJECTIVE, 0, held.journal)
         tracker = Tracker(client, "digits", "first", held.state.study_id)
         tracker.open_study({}, DataRecord("digits", "d1", "{}", "{}"), [])
         trained: list[int] = []
@@ -85,24 +93,12 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
                 on_epoch(request.trial_id, i + 1, metrics)
             return dataclasses.replace(result, epochs=epochs)
 
-        forecast = Forecast(SPACE, oracle.num_trials(), None, is_exhaustive=True, shares=True)
-        progress = Progress(
-            Console(), OBJECTIVE, SPACE.searched, oracle.num_trials(), forecast, deadline, 1
+        curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
+        executor = make_executor(lambda: run_trial or succeed)
+        parts = make_parts(
+            config, held, oracle, executor, tracker, curves, Console(), clock=clock
         )
-        curves = CurveStore(held.curves, {}, curves_config or CurvesConfig(), OBJECTIVE)
-        study = Study(
-            curves=curves,
-            log_models=log_models,
-            objective=OBJECTIVE,
-            seed=0,
-            folder=held,
-            oracle=oracle,
-            executor=make_executor(lambda: run_trial or succeed),
-            tracker=tracker,
-            progress=progress,
-            deadline=deadline,
-        )
-        return Run(study, oracle, trained)
+        return Run(make_loop(config, parts), oracle, trained)
 
     return start
 
@@ -138,7 +134,7 @@ def test_run_records_every_trial(
     start_run: StartRun, statuses: Callable[[], Statuses], tmp_path: Path
 ) -> None:
     run = start_run()
-    run.study.run()
+    run.loop.run()
     assert run.trained == [1, 2, 3, 4, 5]
     assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
     assert run.oracle.scores == {f"000{i}": SCORES[i + 1] for i in range(5)}
@@ -147,6 +143,8 @@ def test_run_records_every_trial(
 
 class GrowingExecutor(SerialExecutor):
     """Has room for two trials more once it has been waited for."""
+
+    capacity = 1
 
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         if self.capacity == 1:
@@ -161,16 +159,16 @@ def test_run_uses_room_that_comes_later(
     start_run: StartRun, statuses: Callable[[], Statuses]
 ) -> None:
     run = start_run(make_executor=GrowingExecutor)
-    run.study.run()
-    assert run.study._executor.largest == 3
-    assert run.study._progress.capacity == 3
+    run.loop.run()
+    assert run.loop._executor.largest == 3
+    assert run.loop._progress.capacity == 3
     assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
 
 
 def test_best_is_the_earlier_of_two_that_tie(start_run: StartRun) -> None:
     run = start_run()
-    run.study.run()
-    best = run.study.best()
+    run.loop.run()
+    best = run.loop.best()
     assert best is not None
     assert (best.trial_id, best.score, best.values["width"]) == ("0001", 0.75, 2)
     assert "test_accuracy" in best.metrics
@@ -181,13 +179,13 @@ def test_time_is_recorded_by_what_it_was_spent_on(
 ) -> None:
     first = start_run(run_trial=_raise_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        first.study.run()
+        first.loop.run()
     [run] = client.search_runs(["1"], "tags.`tuner.kind` = 'study'")
     before = run.data.metrics
     assert before["waiting_seconds"] > 0
     second = start_run()
-    second.study.run()
-    second.study.finish()
+    second.loop.run()
+    second.loop.finish()
     times = client.get_run(run.info.run_id).data.metrics
     spent = [times[f"{name}_seconds"] for name in ("waiting", "recording", "proposing")]
     # What the first process spent is among it.
@@ -196,13 +194,13 @@ def test_time_is_recorded_by_what_it_was_spent_on(
 
 
 def test_best_without_a_trial_is_none(start_run: StartRun) -> None:
-    assert start_run().study.best() is None
+    assert start_run().loop.best() is None
 
 
 def test_run_again_trains_nothing(start_run: StartRun) -> None:
-    start_run().study.run()
+    start_run().loop.run()
     again = start_run()
-    again.study.run()
+    again.loop.run()
     assert again.trained == []
     assert again.oracle.num_told == 5
 
@@ -211,7 +209,7 @@ def test_interrupt_kills_the_open_run_and_resume_goes_on(
     start_run: StartRun, statuses: Callable[[], Statuses]
 ) -> None:
     first = start_run()
-    inner, count = first.study._executor, itertools.count()
+    inner, count = first.loop._executor, itertools.count()
 
     def interrupted(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
         if next(count) == 2:
@@ -222,11 +220,11 @@ def test_interrupt_kills_the_open_run_and_resume_goes_on(
     succeed = inner._make_worker()
     inner._run_trial = interrupted
     with pytest.raises(KeyboardInterrupt):
-        first.study.run()
+        first.loop.run()
     assert statuses() == {"0000": "FINISHED", "0001": "FINISHED", "0002": "KILLED"}
 
     second = start_run()
-    second.study.run()
+    second.loop.run()
     assert second.trained == [3, 4, 5]
     assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
 
@@ -235,10 +233,10 @@ def test_trial_recorded_but_not_told_is_not_trained_again(
     start_run: StartRun, tmp_path: Path
 ) -> None:
     first = start_run()
-    first.study.run()
+    first.loop.run()
     forget_from(tmp_path, "0004")
     second = start_run()
-    second.study.run()
+    second.loop.run()
     assert second.trained == []
     assert second.oracle.scores == first.oracle.scores
 
@@ -249,14 +247,14 @@ def test_trial_recorded_but_not_told_is_counted(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    start_run().study.run()
+    start_run().loop.run()
     forget_from(tmp_path, "0003")
     (last,) = client.search_runs(["1"], "tags.`tuner.trial` = '0004'")
     client.delete_run(last.info.run_id)
     second = start_run()
     caplog.clear()
     with caplog.at_level("INFO", "tuner.driver.progress"):
-        second.study.run()
+        second.loop.run()
     assert [line.split("  ")[0] for line in caplog.messages] == ["trial 0004 (5 of 5)"]
 
 
@@ -269,13 +267,13 @@ def test_curve_of_a_trial_recorded_but_not_told_is_as_good_as_the_trial(
         (curve / "checkpoint").write_text(str(request.values["width"]))
         return good(request, on_epoch)
 
-    good = start_run().study._executor._make_worker()
-    start_run(with_checkpoint).study.run()
+    good = start_run().loop._executor._make_worker()
+    start_run(with_checkpoint).loop.run()
     forget_from(tmp_path, "0001")
     second = start_run()
-    second.study.run()
+    second.loop.run()
     monkeypatch.setattr("tuner.curves.store.NUM_BEST", 2)
-    second.study.finish()
+    second.loop.finish()
     assert second.trained == []
     curves = tmp_path / "experiments" / "first" / "curves"
     assert {path.read_text() for path in curves.glob("*/checkpoint")} == {"2", "4"}
@@ -285,13 +283,13 @@ def test_trial_whose_run_was_deleted_is_not_the_best(
     start_run: StartRun, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = start_run()
-    first.study.run()
-    client.delete_run(first.study._tracker.run_of("0001"))
+    first.loop.run()
+    client.delete_run(first.loop._tracker.run_of("0001"))
     second = start_run(log_models="best")
-    second.study.run()
-    second.study.finish()
+    second.loop.run()
+    second.loop.finish()
     assert "MLflow no longer has the finished trials 0001: their runs were" in caplog.text
-    best = second.study.best()
+    best = second.loop.best()
     assert best is not None
     assert best.trial_id == "0003"
     assert second.trained == []
@@ -310,7 +308,7 @@ def test_best_trial_is_recorded_though_the_process_was_killed_before(
 
     first = start_run()
     # The best trial is the second: it is in MLflow by then, and the oracle knows or does not.
-    where, what = (Tracker, "log_study") if told else (SearchOracle, "tell")
+    where, what = (Tracker, "log_study") if told else (JournaledOracle, "tell")
     with monkeypatch.context() as patched:
         original = getattr(where, what)
         calls = itertools.count()
@@ -320,13 +318,13 @@ def test_best_trial_is_recorded_though_the_process_was_killed_before(
             lambda *args: killed() if next(calls) >= 1 else original(*args),
         )
         with pytest.raises(KeyboardInterrupt):
-            first.study.run()
+            first.loop.run()
     assert statuses() == {"0000": "FINISHED", "0001": "FINISHED"}
     second = start_run()
-    second.study.run()
-    second.study.finish()
+    second.loop.run()
+    second.loop.finish()
     assert second.trained == [3, 4, 5]
-    run = client.get_run(second.study._tracker.run_id)
+    run = client.get_run(second.loop._tracker.run_id)
     assert run.data.tags["tuner.best_trial"] == "0001"
     assert run.data.metrics["best_val_accuracy"] == 0.75
 
@@ -339,9 +337,9 @@ def test_failed_trials_do_not_stop_a_search(
             return failing("infeasible")(request, on_epoch)
         return good(request, on_epoch)
 
-    good = start_run().study._executor._make_worker()
+    good = start_run().loop._executor._make_worker()
     run = start_run(every_second)
-    run.study.run()
+    run.loop.run()
     assert run.oracle.num_told == 5
     assert list(run.oracle.scores) == ["0001", "0003"]
     assert statuses() == {f"000{i}": "FINISHED" if i % 2 else "FAILED" for i in range(5)}
@@ -352,19 +350,19 @@ def test_three_failures_before_any_success_stop_the_search(
 ) -> None:
     run = start_run(failing("error", "ValueError: width must be even"))
     with pytest.raises(SearchFailed, match=r"first 3 trials failed.*width must be even"):
-        run.study.run()
+        run.loop.run()
     assert statuses() == {f"000{i}": "FAILED" for i in range(3)}
 
 
 def test_three_failures_after_a_success_do_not(start_run: StartRun) -> None:
-    good = start_run().study._executor._make_worker()
+    good = start_run().loop._executor._make_worker()
 
     def only_first(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
         worker = good if request.values["width"] == 1 else failing("error")
         return worker(request, on_epoch)
 
     run = start_run(only_first)
-    run.study.run()
+    run.loop.run()
     assert run.oracle.num_told == 5
 
 
@@ -373,10 +371,10 @@ def test_fatal_failure_stops_at_once_and_is_tried_again(
 ) -> None:
     run = start_run(failing("fatal", "`model._target_=x` must return a model"))
     with pytest.raises(ModelError, match="must return a model"):
-        run.study.run()
+        run.loop.run()
     assert statuses() == {"0000": "FAILED"}
     mended = start_run()
-    mended.study.run()
+    mended.loop.run()
     assert mended.trained == [1, 2, 3, 4, 5]
     assert set(statuses().values()) == {"FINISHED"}
 
@@ -386,11 +384,11 @@ def test_storage_failure_stops_the_search_and_the_trial_runs_again(
 ) -> None:
     run = start_run(failing("storage", "OSError: [Errno 28] No space left on device"))
     with pytest.raises(NoRoom, match=r"No space left on device.*Make room.*same command"):
-        run.study.run()
+        run.loop.run()
     assert statuses() == {"0000": "KILLED"}
     assert run.oracle.num_told == 0
     again = start_run()
-    again.study.run()
+    again.loop.run()
     assert again.trained == [1, 2, 3, 4, 5]
     assert set(statuses().values()) == {"FINISHED"}
 
@@ -399,10 +397,10 @@ def test_emptied_journal_is_found_out_by_the_record(
     start_run: StartRun, tmp_path: Path
 ) -> None:
     first = start_run()
-    first.study.run()
+    first.loop.run()
     (tmp_path / "experiments" / "first" / "oracle.jsonl").write_text("")
     second = start_run()
-    second.study.run()
+    second.loop.run()
     assert second.trained == []
     assert second.oracle.scores == first.oracle.scores
 
@@ -411,10 +409,10 @@ def test_record_of_other_values_is_refused(
     start_run: StartRun, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
     first = start_run()
-    tracker = first.study._tracker
+    tracker = first.loop._tracker
     tracker.open_trial("0000", {"epochs": 2, "batch_size": 32, "width": 99}, {})
     with pytest.raises(StudyError, match=r"0000.*other values.*oracle\.jsonl has been altered"):
-        start_run().study.run()
+        start_run().loop.run()
 
 
 def test_best_models_alone_are_kept(
@@ -424,12 +422,12 @@ def test_best_models_alone_are_kept(
 ) -> None:
     monkeypatch.setattr("tuner.driver.loop.NUM_BEST", 2)
     run = start_run(log_models="best")
-    run.study.run()
+    run.loop.run()
     logged = {m.source_run_id: Path(m.artifact_location) for m in _models(client)}
     # 0.5, 0.75, 0.75 and 0.625 were among the two best when they came, or the first.
-    tracker = run.study._tracker
+    tracker = run.loop._tracker
     assert set(logged) == {tracker.run_of(f"000{i}") for i in (0, 1, 3)}
-    run.study.finish()
+    run.loop.finish()
     kept = {m.source_run_id for m in _models(client)}
     assert kept == {tracker.run_of("0001"), tracker.run_of("0003")}
     assert {r for r, path in logged.items() if any(path.rglob("MLmodel"))} == kept
@@ -452,18 +450,18 @@ def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
         monkeypatch.setattr(f"tuner.{module}.NUM_BEST", 1)
     directories: dict[str, Path] = {}
     run = start_run(make_executor=BackwardExecutor, log_models="best")
-    begin = run.study._curves.begin
+    begin = run.loop._curves.begin
 
     def begin_and_train(trial_id: str, values: Values) -> Path:
         directories[trial_id] = begin(trial_id, values)
         directories[trial_id].mkdir(parents=True)
         return directories[trial_id]
 
-    monkeypatch.setattr(run.study._curves, "begin", begin_and_train)
-    run.study.run()
+    monkeypatch.setattr(run.loop._curves, "begin", begin_and_train)
+    run.loop.run()
     assert run.trained == [5, 4, 3, 2, 1]
-    run.study.finish()
-    best = run.study.best()
+    run.loop.finish()
+    best = run.loop.best()
     assert best is not None
     assert best.trial_id == "0001"
     assert [m.source_run_id for m in _models(client)] == [best.run_id]
@@ -478,12 +476,12 @@ def test_models_in_use_are_kept(
 ) -> None:
     monkeypatch.setattr("tuner.driver.loop.NUM_BEST", 2)
     run = start_run(log_models="best")
-    run.study.run()
-    tracker = run.study._tracker
+    run.loop.run()
+    tracker = run.loop._tracker
     registered = Registry(client, "digits-classifier").register(tracker.run_of("0000"))
     tracker.open_trial("0001-refit", {"width": 2}, {"tuner.kind": "refit"})
     tracker.finish_trial(make_result("0001-refit"))
-    run.study.finish()
+    run.loop.finish()
     kept = {m.source_run_id for m in _models(client)}
     assert kept == {tracker.run_of(trial) for trial in ("0000", "0001", "0003", "0001-refit")}
     files = Path(client.get_model_version_download_uri("digits-classifier", registered.version))
@@ -494,7 +492,7 @@ def test_no_models_are_logged_if_none_are_wanted(
     start_run: StartRun, client: mlflow.MlflowClient
 ) -> None:
     run = start_run(log_models="none")
-    run.study.run()
+    run.loop.run()
     assert _models(client) == []
 
 
@@ -503,22 +501,22 @@ def _models(client: mlflow.MlflowClient) -> list[Any]:
 
 
 def test_no_trial_starts_after_the_deadline(start_run: StartRun) -> None:
-    run = start_run(deadline=time.time() - 1)
-    run.study.run()
+    run = start_run(max_minutes=0.0)
+    run.loop.run()
     assert run.trained == []
 
 
 def test_trial_out_of_time_is_killed(
     start_run: StartRun, statuses: Callable[[], Statuses]
 ) -> None:
-    deadline = time.time() + 3600
+    clock = SetClock(1000.0)
 
     def stop(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
-        assert request.deadline == deadline
-        run.study._deadline = -math.inf
+        assert request.deadline == 1000 + 2 * 60
+        clock.time = request.deadline
         return failing("stopped")(request, on_epoch)
 
-    run = start_run(stop, deadline)
-    run.study.run()
+    run = start_run(stop, max_minutes=2.0, clock=clock)
+    run.loop.run()
     assert statuses() == {"0000": "KILLED"}
     assert run.oracle.num_told == 0

@@ -1,8 +1,9 @@
 """Where a process's time goes: every moment is counted for one thing it does."""
 
 import contextlib
-import time
 from collections.abc import Iterator, MutableMapping
+
+from tuner.driver.clock import Clock
 
 
 class Stopwatch:
@@ -11,12 +12,14 @@ class Stopwatch:
     Args:
         seconds: What has been counted before; what is counted now is added to it. What is
             measured under no name is not counted.
+        clock: What measures it.
     """
 
-    def __init__(self, seconds: MutableMapping[str, float]) -> None:
+    def __init__(self, seconds: MutableMapping[str, float], clock: Clock) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._doing: str | None = None
-        self._since = time.monotonic()
+        self._since = clock.monotonic()
 
     @contextlib.contextmanager
     def counting(self, name: str) -> Iterator[None]:
@@ -29,7 +32,7 @@ class Stopwatch:
             self._turn_to(before)
 
     def _turn_to(self, name: str | None) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self._doing is not None:
             passed = now - self._since
             self._seconds[self._doing] = self._seconds.get(self._doing, 0.0) + passed

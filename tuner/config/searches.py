@@ -1,0 +1,238 @@
+"""The oracles that `search=…` chooses from: one entry each, in one table.
+
+An entry is a dataclass. Its fields are the keys of `conf/search/<name>.yaml`; its class
+attributes and methods are all that the rest of Glassy needs to know about the oracle, which is
+imported only in the process that asks it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from tuner.config.bounds import check_above, check_at_least
+from tuner.config.space import Space
+from tuner.errors import ConfigError
+from tuner.wording import plural
+
+
+@dataclass
+class SearchConfig:
+    """What every oracle takes (group `search`), and the base of an entry.
+
+    To add an oracle:
+
+    1. Write its class, derived from `tuner.oracles.oracle.Oracle`, whose docstring says what
+       the class must do.
+    2. Derive a dataclass from this one, with the oracle's own keys as fields, each with a
+       default, and with the class's dotted name as `oracle_class`. Override the class
+       attributes, properties and methods below where the oracle differs from what they say.
+       Commands import this dataclass before anything else, so its module imports nothing heavy
+       at its top level.
+    3. Write `conf/search/<name>.yaml` with every key. Its `oracle` is the entry's name in
+       `SEARCHES` or, for an oracle outside this package, the dotted name of the dataclass.
+
+    Attributes:
+        oracle: The entry's name in `SEARCHES`, or its own dotted name.
+        objective: The validation metric to improve.
+        direction: `min`, `max`, or None for the metric's own.
+        max_trials: Trials after which the search ends, or None.
+        max_minutes: Minutes after which the study ends, or None.
+        oracle_class: Dotted name of what proposes the trials.
+        learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
+            workers are given trials ahead of time.
+        ends_by_itself: Whether it has a last trial; otherwise `max_trials` must be given.
+        sets_epochs: Whether it says how long a trial trains; otherwise the space does.
+    """
+
+    oracle: str = MISSING
+    objective: str = "val_accuracy"
+    direction: str | None = None
+    max_trials: int | None = None
+    max_minutes: float | None = None
+
+    oracle_class: ClassVar[str]
+    learns_from_results: ClassVar[bool] = True
+    ends_by_itself: ClassVar[bool] = False
+    sets_epochs: ClassVar[bool] = False
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that trials train for, where the oracle sets them; checked."""
+        return []
+
+    @property
+    def tries_every_point(self) -> bool:
+        """Whether every point of the space is tried once."""
+        return False
+
+    def check(self, space: Space) -> None:
+        """Refuse options that cannot work.
+
+        Args:
+            space: What is searched; without `epochs` where the oracle sets them.
+
+        Raises:
+            ConfigError: At the first thing wrong.
+        """
+        for key in ("max_trials", "max_minutes"):
+            if (value := getattr(self, key)) is not None:
+                check_above(f"search.{key}", value, 0)
+        if self.max_trials is None and not self.ends_by_itself:
+            raise ConfigError(
+                f"`search.max_trials` must be a whole number for the {self.oracle} oracle, "
+                f"which never ends by itself, but got null."
+            )
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """Yield what a user should know before the first trial, a sentence or two each.
+
+        Args:
+            space: As it is configured, `epochs` included.
+            num_trials: Trials of the whole search, or None where nobody knows.
+        """
+        if None not in (self.max_trials, num_trials) and num_trials != self.max_trials:
+            yield (
+                f"{self._holds(num_trials or 0)}, so the search ends before "
+                f"search.max_trials={self.max_trials}."
+            )
+
+    def _holds(self, num_trials: int) -> str:
+        """Say what has fewer trials than the budget."""
+        return f"The space has {plural(num_trials, 'point')}"
+
+
+@dataclass
+class RandomConfig(SearchConfig):
+    """`search=random`."""
+
+    oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.RandomOracle"
+    learns_from_results: ClassVar[bool] = False
+
+
+@dataclass
+class GridConfig(SearchConfig):
+    """`search=grid`."""
+
+    oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.GridOracle"
+    learns_from_results: ClassVar[bool] = False
+    ends_by_itself: ClassVar[bool] = True
+
+    @property
+    def tries_every_point(self) -> bool:
+        """Whether no budget ends it earlier."""
+        return self.max_trials is None
+
+
+@dataclass
+class BayesianConfig(SearchConfig):
+    """`search=bayesian`."""
+
+    num_initial_points: int | None = None
+    alpha: float = 1e-4
+    beta: float = 2.6
+
+    oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.BayesianOracle"
+
+    def initial_points(self, num_searched: int) -> int:
+        """Return how many trials are random before the model proposes any.
+
+        Never derived from the budget, so that a study given more trials later is the one that
+        had them at once. Keras Tuner's own default, three for each hyperparameter, would make
+        a search of 20 trials over seven hyperparameters random throughout.
+
+        Args:
+            num_searched: Hyperparameters that are searched.
+        """
+        if self.num_initial_points is not None:
+            return self.num_initial_points
+        return max(num_searched, 3)
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        if self.num_initial_points is not None:
+            check_above("search.num_initial_points", self.num_initial_points, 0)
+        super().check(space)
+        check_at_least("search.alpha", self.alpha, 0)
+        check_at_least("search.beta", self.beta, 0)
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """See `SearchConfig.notices`."""
+        yield from super().notices(space, num_trials)
+        num_random = self.initial_points(len(space.searched))
+        if num_trials is not None and num_trials <= num_random:
+            yield (
+                f"All trials of this search ({num_trials:,}) are random: search=bayesian "
+                f"begins with {num_random:,} random ones before its model proposes any. Give "
+                f"search.max_trials above {num_random:,}, or fewer search.num_initial_points."
+            )
+
+
+@dataclass
+class HyperbandConfig(SearchConfig):
+    """`search=hyperband`."""
+
+    max_epochs: int = 10
+    factor: int = 3
+    iterations: int = 1
+
+    oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.HyperbandOracle"
+    ends_by_itself: ClassVar[bool] = True
+    sets_epochs: ClassVar[bool] = True
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that its rounds train for, in ascending order.
+
+        Keras Tuner's rule: `max_epochs=10` and `factor=3` give `[2, 4, 10]`.
+        """
+        epochs, divisor = [], 1
+        while self.max_epochs >= divisor:
+            epochs.append(math.ceil(self.max_epochs / divisor))
+            divisor *= self.factor
+        return sorted(set(epochs))
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        check_above("search.max_epochs", self.max_epochs, 0)
+        check_above("search.iterations", self.iterations, 0)
+        super().check(space)
+        check_at_least("search.factor", self.factor, 2)
+        self._check_first_round(space)
+
+    def _check_first_round(self, space: Space) -> None:
+        """Refuse a space that cannot fill a first round: nothing could be promoted then."""
+        num_brackets = 1 + math.floor(math.log(self.max_epochs, self.factor) + 1e-9)
+        end_size = math.ceil(1 + math.log(self.max_epochs, self.factor)) / num_brackets
+        needed = math.ceil(end_size * self.factor ** (num_brackets - 1))
+        size = space.size()
+        if size is not None and size < needed:
+            raise ConfigError(
+                f"`search=hyperband` must find at least {needed} points in `space`, beside "
+                f"`epochs`, for its first round with max_epochs={self.max_epochs} and "
+                f"factor={self.factor}, but there are {size}: search more hyperparameters, or "
+                f"use search=grid."
+            )
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """See `SearchConfig.notices`."""
+        if "epochs" in space.dimensions:
+            yield (
+                f"Hyperband sets the epochs itself ({', '.join(map(str, self.epochs))}; "
+                f"search.max_epochs={self.max_epochs}): space.epochs is not searched."
+            )
+        yield from super().notices(space, num_trials)
+
+    def _holds(self, num_trials: int) -> str:
+        return f"Hyperband's brackets hold {plural(num_trials, 'trial')}"
+
+
+SEARCHES: Mapping[str, type[SearchConfig]] = {
+    "random": RandomConfig,
+    "grid": GridConfig,
+    "bayesian": BayesianConfig,
+    "hyperband": HyperbandConfig,
+}
+"""Every oracle of Glassy's own, by its name in the configuration."""

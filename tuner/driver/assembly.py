@@ -1,0 +1,226 @@
+"""A search put together: its oracle, executor, curves and records, and the loop over them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tuner import names, passwords
+from tuner.config.compose import flatten, to_dict
+from tuner.config.schema import StudyConfig
+from tuner.curves.store import CurveStore
+from tuner.datasets import exploration
+from tuner.driver import study_folder
+from tuner.driver.clock import Clock, SystemClock
+from tuner.driver.forecast import Forecast
+from tuner.driver.loop import Parts, TrialLoop, TrialSource
+from tuner.driver.progress import Progress
+from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.study_folder import StudyFolder
+from tuner.escapes import encodable
+from tuner.executors import Executor, Workplace, make_run_trial
+from tuner.oracles.process import OracleProcess
+from tuner.tracking.runs import DataRecord, Tracker
+
+if TYPE_CHECKING:
+    from tuner.config.engine import Engine
+    from tuner.datasets import ImageData
+    from tuner.driver.preflight import Ready
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def assembled(
+    config: StudyConfig, ready: Ready, held: StudyFolder, console: Console
+) -> Iterator[Parts]:
+    """Start all that a search runs on, and end it afterwards.
+
+    Args:
+        config: The study's.
+        ready: What the preflight has found.
+        held: The study's folder.
+        console: Where progress is shown.
+    """
+    settle_engine(held, ready.engine)
+    name, data = held.path.name, ready.data
+    setup = config.worker_setup(name, str(held.state.engine))
+    workplace = Workplace(
+        functools.partial(make_run_trial, setup),
+        data,
+        held.log_file,
+        held.images,
+        looks_ahead=not config.search.learns_from_results,
+    )
+    with (
+        contextlib.closing(start_oracle(config, held)) as oracle,
+        contextlib.closing(ready.start_executor(workplace)) as executor,
+        contextlib.closing(Rehearsal(config, setup, data, held.log_file)) as rehearsal,
+    ):
+        tracker = Tracker(ready.client, ready.experiment, name, held.state.study_id)
+        curves = _make_curves(config, ready, held)
+        yield make_parts(config, held, oracle, executor, tracker, curves, console, rehearsal)
+
+
+def make_parts(
+    config: StudyConfig,
+    held: StudyFolder,
+    oracle: TrialSource,
+    executor: Executor,
+    tracker: Tracker,
+    curves: CurveStore,
+    console: Console,
+    rehearsal: Rehearsal | None = None,
+    clock: Clock | None = None,
+) -> Parts:
+    """Put together what a loop drives, with what shows it.
+
+    Args:
+        config: The study's.
+        held: Its folder.
+        oracle: What proposes the trials.
+        executor: What runs them.
+        tracker: What records them.
+        curves: What keeps their checkpoints.
+        console: Where progress is shown.
+        rehearsal: What finds out beside the first trial that the study cannot end well.
+        clock: What tells the time; this machine's if None.
+    """
+    clock = clock or SystemClock()
+    space, num_trials = config.searched_space(), oracle.num_trials
+    forecast = Forecast(
+        space, num_trials, oracle.rounds, config.search.tries_every_point, config.curves.reuse
+    )
+    progress = Progress(
+        console,
+        config.objective,
+        space.searched,
+        num_trials,
+        forecast,
+        _deadline(config, held, clock),
+        executor.capacity,
+        clock,
+    )
+    return Parts(held, oracle, executor, tracker, curves, progress, clock, rehearsal)
+
+
+def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
+    """Make the loop of a search.
+
+    Args:
+        config: The study's.
+        parts: What it drives.
+    """
+    return TrialLoop(
+        parts,
+        config.objective,
+        config.seed,
+        config.tracking.models_kept,
+        _deadline(config, parts.folder, parts.clock),
+    )
+
+
+def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
+    """Find or make the study's run, with its configuration and a picture of its data.
+
+    Args:
+        config: The study's.
+        ready: What the preflight has found.
+        parts: Its tracker and folder.
+    """
+    held, data = parts.folder, ready.data
+    picture = held.path / "data.png"
+    if not picture.exists() or not picture.stat().st_size:
+        exploration.draw(data, exploration.explore(data), picture)
+    parts.tracker.open_study(
+        recorded_params(config),
+        _data_record(config, data),
+        [*held.settings, picture],
+        ready.identity.tag(),
+    )
+    parts.tracker.log_study({}, {names.ENGINE: str(held.state.engine)})
+
+
+def recorded_params(config: StudyConfig) -> dict[str, object]:
+    """Return what is recorded of a configuration, flat: the space as it is searched."""
+    # A byte of a path that is not UTF-8 is nothing that a database takes.
+    params = {
+        key: encodable(value) if isinstance(value, str) else value
+        for key, value in passwords.without(flatten(to_dict(config))).items()
+    }
+    if config.search.sets_epochs:
+        params["space.epochs"] = config.search.epochs
+    return params
+
+
+def settle_engine(held: StudyFolder, chosen: Engine) -> None:
+    """Record the study's engine, unless an earlier process has: all trials share one.
+
+    Args:
+        held: The study's folder.
+        chosen: What a new study would use.
+    """
+    if held.state.engine is None:
+        held.state.engine = chosen.name
+        held.save_state()
+        # For the study's log alone: most users need not know.
+        logger.debug("%s", chosen)
+
+
+def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
+    """Start a study's oracle, at where its journal ends.
+
+    Args:
+        config: The study's.
+        held: Its folder.
+
+    Raises:
+        StudyError: If the journal was written by an oracle that answers differently.
+    """
+    return OracleProcess(
+        config.search,
+        config.searched_space(),
+        config.objective,
+        config.seed,
+        held.journal,
+        held.log_file,
+    )
+
+
+def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
+    common = {
+        # The split follows from these.
+        "data": [ready.identity.data, config.data.train_size, config.data.validation_split],
+        "seed": config.seed,
+        "arguments": {**config.model_arguments, "_target_": config.model_function},
+        "engine": held.state.engine,
+        "threads": config.executor.threads,
+        "environment": ready.identity.environment,
+    }
+    others = study_folder.all_curves() if config.curves.shared else ()
+    return CurveStore(held.curves, common, config.curves, config.objective, others)
+
+
+def _deadline(config: StudyConfig, held: StudyFolder, clock: Clock) -> float | None:
+    """Return when the study's time is up: what earlier processes took counts, too."""
+    minutes = config.search.max_minutes
+    return None if minutes is None else clock.now() + minutes * 60 - held.state.seconds
+
+
+def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
+    path = config.data.path
+    source = {"loader": config.data._target_, "path": path and passwords.hide(path)}
+    profile = {
+        "image_shape": list(data.image_shape),
+        "num_classes": len(data.class_names),
+        "num_train": len(data.train),
+        "num_validation": len(data.validation),
+        "num_test": len(data.test),
+    }
+    return DataRecord(data.name, data.digest, json.dumps(source), json.dumps(profile))

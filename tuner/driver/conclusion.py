@@ -1,0 +1,120 @@
+"""The end of a search: its best model before the gate, its report, its closing lines."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.config import printed_commands
+from tuner.driver import closing
+from tuner.errors import SearchFailed
+from tuner.evaluation.ties import find_ties
+from tuner.registry import promotion, refit
+
+if TYPE_CHECKING:
+    from tuner.config.schema import StudyConfig
+    from tuner.driver.loop import Best, Parts, TrialLoop
+    from tuner.driver.preflight import Ready
+    from tuner.driver.study_folder import StudyFolder
+    from tuner.registry.promotion import Promotion
+    from tuner.tracking.runs import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+def best_of(loop: TrialLoop) -> Best:
+    """Return the best trial of a search that is over.
+
+    Raises:
+        SearchFailed: If no trial has succeeded.
+    """
+    best = loop.best()
+    if best is None:
+        raise SearchFailed(
+            "The search ended without a trial that succeeded. The failed runs in MLflow "
+            "say why, in error.txt: mend the cause, then give another name, or "
+            "overwrite=true to begin this study anew."
+        )
+    return best
+
+
+def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promotion | None:
+    """Let the gate judge the best model; return None where the study registers none.
+
+    Args:
+        config: The study's.
+        ready: What the preflight has found.
+        parts: What the search ran on.
+        best: Its best trial.
+
+    Raises:
+        SearchFailed: If the refit fails.
+    """
+    if config.registry.name is None:
+        return None
+    challenger = promotion.Challenger(
+        run_id=best.run_id,
+        study=parts.folder.path.name,
+        trial_id=best.trial_id,
+        values=best.values,
+        data_digest=ready.data.digest,
+        validation={config.objective.name: best.score},
+    )
+    if config.registry.refit:
+        engine = str(parts.folder.state.engine)
+        challenger = refit.refit(parts.tracker, config, engine, challenger)
+    return promotion.promote(ready.client, config, challenger)
+
+
+def closing_lines(
+    config: StudyConfig, ready: Ready, parts: Parts, best: Best, promoted: Promotion | None
+) -> list[str]:
+    """Make the report, and word what a user wants to know at the end.
+
+    Args:
+        config: The study's.
+        ready: What the preflight has found.
+        parts: What the search ran on; its study's run is closed.
+        best: Its best trial.
+        promoted: What the registry made of it, if it was registered.
+    """
+    report = make_report(parts.tracker, parts.folder, config.tracking.uri)
+    tied = find_ties(
+        best.trial_id,
+        parts.tracker.finished_trials(),
+        config.objective,
+        len(ready.data.validation),
+    )
+    return closing.lines(config, best, promoted, parts.oracle.num_told, tied, report)
+
+
+def make_report(tracker: Tracker, held: StudyFolder, uri: str | None) -> Path | None:
+    """Make the study's report; a search that has ended well does not fail for want of one.
+
+    Args:
+        tracker: What has recorded the study.
+        held: The study's folder.
+        uri: The tracking store's address, for the command that tries again.
+
+    Returns:
+        Where the report lies, or None if it could not be made.
+    """
+    from tuner import reports
+
+    path = held.path / reports.REPORT
+    try:
+        reports.report_study(tracker.client, tracker.client.get_run(tracker.run_id), path)
+        tracker.sync_study()
+    except Exception as error:
+        logger.debug("The report failed.", exc_info=True)
+        given = [f"study={held.path.name}"]
+        if uri is not None:
+            given.append(f"tracking.uri={uri}")
+        logger.warning(
+            "The report could not be made (%s); to try again: %s",
+            error,
+            printed_commands.of_module("tuner.report", given),
+        )
+        return None
+    return path

@@ -1,0 +1,87 @@
+"""A study that is finished, asked to run once more: what is so now, and what was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tuner.config import printed_commands
+from tuner.errors import GlassyError
+
+if TYPE_CHECKING:
+    from tuner.config.schema import StudyConfig
+    from tuner.driver.study_folder import StudyFolder
+
+logger = logging.getLogger(__name__)
+
+
+def find_missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str | None:
+    """Say what a finished study claims that is gone or damaged, if that can be seen.
+
+    Args:
+        config: The study's.
+        uri: The tracking store's address, with its password.
+        existing: Its folder.
+    """
+    from tuner.driver import checkup
+    from tuner.tracking import tracking_store
+
+    try:
+        tracking_store.check_is_there(uri)
+    except GlassyError:
+        return "the tracking store that it was recorded in is gone"
+    try:
+        client = tracking_store.connect_to_existing(uri)
+        missing = checkup.find_missing(client, config, existing.state.study_id)
+    except GlassyError as error:
+        logger.debug("Whether all of it is still there could not be seen: %s", error)
+        return None
+    if missing is None and (blank := existing.blank):
+        verb = "is" if len(blank) == 1 else "are"
+        return f"its {' and '.join(blank)} {verb} missing or empty in {existing.path}"
+    return missing
+
+
+def lines(config: StudyConfig, uri: str | None, existing: StudyFolder) -> Iterator[str]:
+    """Yield what to say of a finished study of which nothing is missing, line by line.
+
+    Args:
+        config: The study's, as it is told now.
+        uri: The tracking store's address, with its password.
+        existing: Its folder.
+    """
+    from tuner.tracking import standing
+
+    yield "It is finished: there is nothing left to train."
+    if changed := _changed_sources(existing):
+        yield (
+            f"The model's sources have changed since ({', '.join(changed)}); what follows is "
+            f"of those it was searched with. Another study=… searches with them as they are "
+            f"now."
+        )
+    state = existing.state
+    yield from standing.summary(
+        uri, state.study_id, config.registry.alias, state.finished or ()
+    )
+    if existing.told:
+        yield _not_applied(existing)
+
+
+def _changed_sources(existing: StudyFolder) -> list[str]:
+    from tuner.curves.fingerprint import changed_on_disk
+
+    environment = (existing.state.identity or {}).get("environment", {})
+    return changed_on_disk(environment.get("sources", {}))
+
+
+def _not_applied(existing: StudyFolder) -> str:
+    """Say which settings a finished study has not been told before, and how to apply them."""
+    told = existing.told.items()
+    said = ", ".join(f"{key} (was {old}, now {new})" for key, (old, new) in told)
+    given = [f"study={existing.path.name}"]
+    return (
+        f"Not applied, since the study is finished: {said}. To register its best trial in "
+        f"another way: {printed_commands.of_module('tuner.promote', given)}, with the keys of "
+        f"registry."
+    )

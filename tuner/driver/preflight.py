@@ -1,0 +1,96 @@
+"""All that can be wrong with a search, found before anything is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.runtime import forkserver, gc_pauses
+from tuner.runtime.logs import native_noise_to
+
+if TYPE_CHECKING:
+    import mlflow
+    from rich.console import Console
+
+    from tuner.config.engine import Engine
+    from tuner.config.schema import StudyConfig
+    from tuner.curves.identity import Identity
+    from tuner.datasets import ImageData
+    from tuner.executors import Start
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a search has been found to need, and to have.
+
+    Attributes:
+        data: The images.
+        identity: What makes the study the same study when it is resumed.
+        engine: What trains its epochs, if it has not begun with another.
+        client: Client of the tracking store.
+        experiment: MLflow's group of runs that new studies go to.
+        start_executor: Starts what runs the trials.
+    """
+
+    data: ImageData
+    identity: Identity
+    engine: Engine
+    client: mlflow.MlflowClient
+    experiment: str
+    start_executor: Start
+
+
+def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
+    """Load the data, connect to everything, and find out that the search can begin.
+
+    Args:
+        config: The study's.
+        uri: The tracking store's address, with its password.
+        console: Is told if the tracking store had to be moved.
+
+    Raises:
+        ConfigError: If something that the configuration names is not there, or cannot be used.
+        DataError: If the data cannot be loaded.
+        UnavailableError: If the tracking store or the cluster does not answer.
+    """
+    with native_noise_to(Path(os.devnull)), gc_pauses.kept():
+        # First, because it takes longest, and all else here goes on beside it.
+        forkserver.begin_imports(["tuner.worker.preload"])
+        from tuner import executors
+        from tuner.config.engine import choose
+        from tuner.curves.fingerprint import environment
+        from tuner.curves.identity import Identity
+        from tuner.registry.versions import Registry
+        from tuner.runtime import tensorflow_setup
+        from tuner.tracking import experiment, tracking_store
+
+        tensorflow_setup.check_flags()
+        data = _load(config)
+        start_executor = executors.prepare(config.executor, config.model_function)
+        # In a child, because a model's module imports TensorFlow.
+        facts = forkserver.call(environment, config.model_function)
+        identity = Identity.of(data, facts)
+        engine = choose(config, data.num_bytes, facts["devices"])
+        # Last, because it makes the database.
+        if moved := tracking_store.bring_here(uri):
+            console.print(moved, markup=False)
+        client = tracking_store.connect(uri)
+        experiment_name = experiment.name_of(
+            client, config.tracking.experiment, config.data.name
+        )
+        if config.registry.name is not None:
+            Registry(client, config.registry.name).check()
+    return Ready(data, identity, engine, client, experiment_name, start_executor)
+
+
+def _load(config: StudyConfig) -> ImageData:
+    from tuner import datasets
+    from tuner.runtime.user_code import is_ours
+
+    if config.executor.trains_in_driver and not is_ours(config.data._target_):
+        # In a child, because a loader may start TensorFlow, which trials set up here.
+        loaded: ImageData = forkserver.call(datasets.load, config.data, config.seed)
+        return loaded
+    return datasets.load(config.data, config.seed)

@@ -1,0 +1,97 @@
+"""A worker's side of trials on Ray: what runs in an actor, and what it sends."""
+
+import concurrent.futures
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import psutil
+
+from tuner.datasets import ImageData
+from tuner.executors import MakeRunTrial
+from tuner.executors.transfer import CheckpointParcel, FileParcel, moved
+from tuner.runtime import relay
+from tuner.trial import Metrics, Outcome, TrialRequest
+
+_BATCH_SECONDS = 0.5
+"""How often a worker sends the epochs that have ended."""
+
+_Epoch = tuple[int, Metrics, bool]
+_T = TypeVar("_T")
+
+
+class RayWorker:
+    """What runs in an actor."""
+
+    def start(self, make_run_trial: MakeRunTrial, data: ImageData) -> None:
+        """Import all that trials need, which takes seconds."""
+        # All trials in one thread, since Keras keeps state by thread; and not in this one,
+        # which sends the epochs meanwhile.
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        relay.log_to(self._records.put)
+        self._run_trial = self._thread.submit(make_run_trial, data).result()
+
+    def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["News"]:
+        """Run a trial and stream what becomes of it, the files it made last.
+
+        Args:
+            request: The trial; its folders are the driver's.
+            checkpoint: What it goes on from, if there is anything.
+        """
+        yield News()
+        epochs: SimpleQueue[_Epoch] = SimpleQueue()
+        with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
+            here = moved(request, Path(folder))
+            checkpoint.unpack(here)
+            sent = set(checkpoint.contents)
+            trial = self._thread.submit(
+                self._run_trial,
+                here,
+                lambda _, epoch, metrics, is_reused=False: epochs.put(
+                    (epoch, metrics, is_reused)
+                ),
+            )
+            while not trial.done():
+                concurrent.futures.wait([trial], timeout=_BATCH_SECONDS)
+                some, made = _taken(epochs), CheckpointParcel.since(here, sent)
+                said = _taken(self._records)
+                if some or made.contents or made.dropped or said:
+                    yield News(some, made, records=said)
+            outcome = trial.result()
+            files = FileParcel.packed(Path(here.output_dir))
+            made = CheckpointParcel.since(here, sent)
+        # With its folder gone: whoever has the outcome may end this process at once.
+        resident = psutil.Process().memory_info().rss
+        said = _taken(self._records)
+        yield News(_taken(epochs), made, outcome, files, resident, said)
+
+
+@dataclasses.dataclass(frozen=True)
+class News:
+    """What a worker sends of its trial: epochs that have ended, and at last the outcome.
+
+    Attributes:
+        epochs: Their numbers, counted from 1, their metrics, and whether they are reused.
+        checkpoints: Those written since the last news.
+        outcome: None while the trial runs.
+        files: What it made.
+        resident: The worker's size (bytes) at its end.
+        records: What it has logged.
+    """
+
+    epochs: tuple[_Epoch, ...] = ()
+    checkpoints: CheckpointParcel = dataclasses.field(default_factory=CheckpointParcel)
+    outcome: Outcome | None = None
+    files: FileParcel = dataclasses.field(default_factory=FileParcel)
+    resident: int = 0
+    records: tuple[logging.LogRecord, ...] = ()
+
+
+def _taken(queue: "SimpleQueue[_T]") -> tuple[_T, ...]:
+    """Empty a queue that one other thread fills."""
+    return tuple(queue.get() for _ in range(queue.qsize()))
