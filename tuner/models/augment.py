@@ -7,7 +7,6 @@ which are loaded anywhere.
 """
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -56,17 +55,17 @@ def augment(image_shape: tuple[int, ...], values: Values) -> keras.Model | None:
     return keras.Model(images, changed, name="augment")
 
 
-def _normal(zeros: Any) -> Any:
+def _normal(zeros: keras.KerasTensor) -> keras.KerasTensor:
     """Return what is drawn from the standard normal distribution in training, else zeros."""
     return keras.layers.GaussianNoise(1.0)(zeros)
 
 
-def _uniform(zeros: Any) -> Any:
+def _uniform(zeros: keras.KerasTensor) -> keras.KerasTensor:
     """Return what is drawn evenly from -1 to 1 in training, else zeros."""
     return ops.erf(_normal(zeros) / math.sqrt(2))
 
 
-def _stroked(images: Any, strength: float) -> Any:
+def _stroked(images: keras.KerasTensor, strength: float) -> keras.KerasTensor:
     """Mix each image with itself dilated (or eroded) by a pixel."""
     amount = strength * _uniform(ops.zeros_like(images[:, :1, :1, :1]))
     wider = ops.maximum(amount, 0) * (_dilated(images) - images)
@@ -74,7 +73,7 @@ def _stroked(images: Any, strength: float) -> Any:
     return images + wider + thinner
 
 
-def _dilated(images: Any) -> Any:
+def _dilated(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return the largest of each pixel and its neighbours above, below and at the sides."""
     height, width = images.shape[1:3]
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
@@ -84,7 +83,7 @@ def _dilated(images: Any) -> Any:
     return most
 
 
-def _warped(images: Any, strengths: dict[str, float]) -> Any:
+def _warped(images: keras.KerasTensor, strengths: dict[str, float]) -> keras.KerasTensor:
     """Sample each image once, bilinearly, where its displacements say.
 
     Beyond the border are the border's pixels.
@@ -100,7 +99,7 @@ def _warped(images: Any, strengths: dict[str, float]) -> Any:
     bottom, beside = ops.minimum(top + 1, height - 1), ops.minimum(left + 1, width - 1)
     pixels = ops.reshape(images, (-1, height * width, channels))
 
-    def at(row: Any, column: Any) -> Any:
+    def at(row: keras.KerasTensor, column: keras.KerasTensor) -> keras.KerasTensor:
         index = ops.reshape(row * width + column, (-1, height * width, 1))
         return ops.reshape(
             ops.take_along_axis(pixels, index, axis=1), (-1, height, width, channels)
@@ -111,7 +110,9 @@ def _warped(images: Any, strengths: dict[str, float]) -> Any:
     return (1 - share_y) * upper + share_y * lower
 
 
-def _displacements(images: Any, strengths: dict[str, float]) -> tuple[Any, Any]:
+def _displacements(
+    images: keras.KerasTensor, strengths: dict[str, float]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return how far off each pixel is sampled, downwards and to the right, in pixels."""
     height, width = images.shape[1:3]
     zeros = ops.zeros_like(images[:, :, :, :1])

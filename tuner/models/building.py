@@ -8,8 +8,7 @@ additional axis of channels, or of a batch size that somebody wrote down, is Ker
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -19,18 +18,19 @@ import tensorflow as tf
 from tuner.errors import InfeasibleTrial, ModelError
 from tuner.evaluation import measures
 from tuner.evaluation.measures import Probabilities
-from tuner.trial import Value, Values, WorkerSetup
+from tuner.models.watched_values import WatchedValues
+from tuner.trial import Values, WorkerSetup
 
-Output = npt.NDArray[np.floating[Any]]
+Output = npt.NDArray[np.floating]
 
 
 def build(
-    function: Callable[..., Any],
+    function: Callable[..., object],
     setup: WorkerSetup,
     given: Values,
     images: npt.NDArray[np.uint8],
     num_classes: int,
-) -> tuple[Any, bool]:
+) -> tuple[keras.Model, bool]:
     """Build a model, and check that a study can use it.
 
     Args:
@@ -47,7 +47,7 @@ def build(
         ModelError: If it is no compiled Keras model from raw images to class probabilities.
         InfeasibleTrial: If its output is not finite.
     """
-    values = _WatchedValues(given)
+    values = WatchedValues(given)
     model = function(values, images.shape[1:], num_classes, **setup.model_arguments)
     name = f"model._target_={setup.model_function}"
     if not isinstance(model, keras.Model):
@@ -83,7 +83,7 @@ def build(
     return model, values.knows_epochs
 
 
-def _made_outside(function: Callable[..., Any], model: Any) -> list[str]:
+def _made_outside(function: Callable[..., object], model: keras.Model) -> list[str]:
     """Return what a model trains that its function's module holds: layers, the optimiser.
 
     What is not trained may lie there: augmentation, rescaling, metrics, a frozen backbone.
@@ -101,12 +101,12 @@ def _made_outside(function: Callable[..., Any], model: Any) -> list[str]:
     return shared
 
 
-def _layers(layer: Any) -> list[Any]:
+def _layers(layer: keras.Layer) -> list[keras.Layer]:
     """Return a layer and all that are inside it."""
     return list(layer._flatten_layers())
 
 
-def answer(model: Any, images: npt.NDArray[np.uint8], num_classes: int) -> Output:
+def answer(model: keras.Model, images: npt.NDArray[np.uint8], num_classes: int) -> Output:
     """Return what a model makes of raw images, `(n, num_classes)`.
 
     Args:
@@ -152,7 +152,7 @@ class _WrongForm(ValueError):
 
 
 def _check_probabilities(
-    model: Any, images: npt.NDArray[np.uint8], num_classes: int
+    model: keras.Model, images: npt.NDArray[np.uint8], num_classes: int
 ) -> Probabilities:
     output = answer(model, images, num_classes)
     if not np.isfinite(output).all():
@@ -176,47 +176,3 @@ def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:
         f"`search.objective` must be a metric of the model, but {name} is not among "
         f"{', '.join(metrics)}.{hint}"
     )
-
-
-class _WatchedValues(dict[str, Value]):
-    """The values that a model is built from, and whether `epochs` was looked at.
-
-    Whoever takes all values at once has looked: what became of them cannot be known.
-    """
-
-    knows_epochs = False
-
-    def __getitem__(self, name: str) -> Value:
-        self.knows_epochs |= name == "epochs"
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.knows_epochs |= name == "epochs"
-        return super().get(name, default)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        self.knows_epochs |= name == "epochs"
-        return super().pop(name, *default)
-
-    def _all(self) -> dict[str, Value]:
-        self.knows_epochs = True
-        return dict(super().items())
-
-    def items(self) -> Any:
-        return self._all().items()
-
-    def values(self) -> Any:
-        return self._all().values()
-
-    def copy(self) -> dict[str, Value]:
-        return self._all()
-
-    def __or__(self, other: Any) -> Any:
-        return self._all() | other
-
-    def __ror__(self, other: Any) -> Any:
-        return other | self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        # Makes `dict(values)` and `**values` ask for each value.
-        return super().__iter__()

@@ -1,14 +1,12 @@
 """A small convolutional network."""
 
-from typing import Any
-
 import keras
 
 from tuner.models.parts import activated, classifier, dense, dropped, prepared, regularizer
 from tuner.trial import Values, whole
 
 
-def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """Build and compile a convolutional network: blocks that halve the image, a dense layer.
 
     Args:

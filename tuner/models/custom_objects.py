@@ -8,17 +8,16 @@ never imported.
 import inspect
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 from tuner.runtime.user_code import import_module
 
-CustomObjects = str | ModuleType | Sequence[str | ModuleType] | Mapping[str, Any] | None
+CustomObjects = str | ModuleType | Sequence[str | ModuleType] | Mapping[str, object] | None
 """Modules, by name or as they are, or what Keras calls so: things by their names."""
 
 KEY = "custom_objects"
 
 
-def permitted(given: CustomObjects) -> dict[str, Any]:
+def permitted(given: CustomObjects) -> dict[str, object]:
     """Return what may be loaded beside Keras's own, by its name; modules are imported.
 
     A module permits what it defines, registered with Keras or not, and what a package defines
@@ -32,7 +31,7 @@ def permitted(given: CustomObjects) -> dict[str, Any]:
     """
     if isinstance(given, Mapping):
         return dict(given)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for module in _listed(given):
         if isinstance(module, str):
             module = import_module(f"{KEY}={module}", module)
@@ -40,13 +39,13 @@ def permitted(given: CustomObjects) -> dict[str, Any]:
     return found
 
 
-def _listed(given: Any) -> Sequence[str | ModuleType]:
+def _listed(given: CustomObjects) -> Sequence[str | ModuleType]:
     if given is None:
         return ()
     return (given,) if isinstance(given, str | ModuleType) else tuple(given)
 
 
-def _is_of(value: Any, module: ModuleType) -> bool:
+def _is_of(value: object, module: ModuleType) -> bool:
     if not (inspect.isclass(value) or inspect.isfunction(value)):
         return False
     home = str(getattr(value, "__module__", ""))

@@ -1,14 +1,12 @@
 """A dense network over the flattened image."""
 
-from typing import Any
-
 import keras
 
 from tuner.models.parts import classifier, dense, prepared
 from tuner.trial import Values, whole
 
 
-def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> Any:
+def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """Build and compile a multi-layer perceptron.
 
     Args:

@@ -1,18 +1,18 @@
 """What the built-in models have in common: how they begin and end, and their hidden layers."""
 
-from typing import Any
-
 import keras
 
 from tuner.models.augment import augment
 from tuner.models.transforms import transform
-from tuner.trial import Values
+from tuner.trial import Value, Values
 
 DECAY_STEPS = 1000
 """Training steps in which the learning rate falls to `learning_rate_decay` of what it was."""
 
 
-def prepared(values: Values, image_shape: tuple[int, ...]) -> tuple[Any, Any]:
+def prepared(
+    values: Values, image_shape: tuple[int, ...]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the model's input, and the images as its first layer with weights takes them.
 
     Args:
@@ -34,7 +34,7 @@ def regularizer(values: Values) -> keras.regularizers.Regularizer | None:
     return keras.regularizers.L2(values["l2"]) if values["l2"] else None
 
 
-def dense(values: Values, units: Any, features: Any) -> Any:
+def dense(values: Values, units: Value, features: keras.KerasTensor) -> keras.KerasTensor:
     """Add a hidden dense layer of so many units, with what follows it."""
     layer = keras.layers.Dense(
         units, use_bias=not values["batch_norm"], kernel_regularizer=regularizer(values)
@@ -42,19 +42,25 @@ def dense(values: Values, units: Any, features: Any) -> Any:
     return dropped(activated(layer(features), values), values)
 
 
-def activated(x: Any, values: Values) -> Any:
+def activated(x: keras.KerasTensor, values: Values) -> keras.KerasTensor:
     """Add what follows the sums of a layer: `batch_norm`, if it is true, and `activation`."""
     if values["batch_norm"]:
         x = keras.layers.BatchNormalization()(x)
     return keras.layers.Activation(values["activation"])(x)
 
 
-def dropped(x: Any, values: Values) -> Any:
+def dropped(x: keras.KerasTensor, values: Values) -> keras.KerasTensor:
     """Add dropout at the rate `dropout`, unless that is 0."""
     return keras.layers.Dropout(values["dropout"])(x) if values["dropout"] else x
 
 
-def classifier(values: Values, images: Any, features: Any, num_classes: int, name: str) -> Any:
+def classifier(
+    values: Values,
+    images: keras.KerasTensor,
+    features: keras.KerasTensor,
+    num_classes: int,
+    name: str,
+) -> keras.Model:
     """End a model with class probabilities, and compile it.
 
     Args:

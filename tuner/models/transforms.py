@@ -7,7 +7,6 @@ none has anything to learn.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -50,17 +49,17 @@ def transform(name: str, image_shape: tuple[int, ...]) -> keras.Model:
     return keras.Model(images, TRANSFORMS[name](with_channels(images)), name=name)
 
 
-def with_channels(images: Any) -> Any:
+def with_channels(images: keras.KerasTensor) -> keras.KerasTensor:
     """Give images `(n, height, width)` a channel; others are returned as they are."""
     return images if len(images.shape) == 4 else ops.expand_dims(images, -1)
 
 
-def rescale(images: Any) -> Any:
+def rescale(images: keras.KerasTensor) -> keras.KerasTensor:
     """Bring pixels from `[0, 255]` to `[0, 1]`."""
     return keras.layers.Rescaling(1 / 255)(images)
 
 
-def standardize(images: Any) -> Any:
+def standardize(images: keras.KerasTensor) -> keras.KerasTensor:
     """Bring each image to mean 0 and standard deviation 1; one of a single grey becomes 0."""
     normalize = keras.layers.LayerNormalization(
         axis=(1, 2, 3), epsilon=1e-6, center=False, scale=False
@@ -68,7 +67,7 @@ def standardize(images: Any) -> Any:
     return normalize(rescale(images))
 
 
-def l2_columns(images: Any) -> Any:
+def l2_columns(images: keras.KerasTensor) -> keras.KerasTensor:
     """Give every column of pixels an L2 norm of 1; a column of zeros stays zero.
 
     What `keras.utils.normalize(images, axis=1)` does.
@@ -76,7 +75,7 @@ def l2_columns(images: Any) -> Any:
     return keras.layers.UnitNormalization(axis=1)(rescale(images))
 
 
-def thin(images: Any) -> Any:
+def thin(images: keras.KerasTensor) -> keras.KerasTensor:
     """Make strokes one pixel wide: 1 on their middle lines, else 0, each channel by itself.
 
     Zhang and Suen, "A fast parallel algorithm for thinning digital patterns", CACM 27 (3),
@@ -122,7 +121,7 @@ def _tables() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     return kept[0], kept[1]
 
 
-def deslant(images: Any) -> Any:
+def deslant(images: keras.KerasTensor) -> keras.KerasTensor:
     """Shear each image so that its strokes stand upright, and bring pixels to `[0, 1]`.
 
     Every row is moved sideways, in proportion to its distance from the centre of mass, by which
@@ -136,7 +135,7 @@ def deslant(images: Any) -> Any:
     )
     mass = ops.sum(scaled, axis=3)
 
-    def mean(of: Any) -> Any:
+    def mean(of: keras.KerasTensor) -> keras.KerasTensor:
         total = ops.sum(mass * of, axis=(1, 2), keepdims=True)
         return total / ops.maximum(ops.sum(mass, axis=(1, 2), keepdims=True), 1e-6)
 
@@ -153,7 +152,7 @@ def deslant(images: Any) -> Any:
     )
 
 
-TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
+TRANSFORMS: Mapping[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "rescale": rescale,
     "standardize": standardize,
     "l2_columns": l2_columns,

@@ -14,7 +14,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -41,8 +40,8 @@ class _Resident:
     """A split, in TensorFlow's memory."""
 
     split: Split
-    images: Any
-    labels: Any
+    images: tf.Tensor
+    labels: tf.Tensor
 
 
 class Program:
@@ -59,7 +58,7 @@ class Program:
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model,
         train: Split,
         validation: Split,
         batch_size: int,
@@ -166,18 +165,18 @@ class Program:
                 f"{', '.join(known)}"
             )
 
-    def _steps(self, batches: Any, first: Any, last: Any) -> None:
-        def step(i: Any) -> Any:
+    def _steps(self, batches: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
+        def step(i: tf.Tensor) -> tf.Tensor:
             logs = self.model.train_step(self._batch(batches[i]))
             self._returned = _names(logs)
             return i + 1
 
         tf.while_loop(lambda i: i < last, step, [first], parallel_iterations=1)
 
-    def _last_step(self, chosen: Any) -> None:
+    def _last_step(self, chosen: tf.Tensor) -> None:
         self.model.train_step(self._batch(chosen))
 
-    def _batch(self, chosen: Any) -> Any:
+    def _batch(self, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
         labels = tf.gather(self._train.labels, chosen)
         batch = tf.gather(self._train.images, chosen), labels
         return batch if self._weights is None else (*batch, tf.gather(self._weights, labels))
@@ -187,7 +186,7 @@ class Program:
         num_images = len(self._validation.split)
         num_in_full = num_images - num_images % EVALUATION_BATCH
 
-        def step(i: Any) -> Any:
+        def step(i: tf.Tensor) -> tf.Tensor:
             # Of a size that is known when traced, as a model may want it.
             batch = (
                 tf.slice(
@@ -210,7 +209,7 @@ _residents: OrderedDict[int, _Resident] = OrderedDict()
 
 
 def program_for(
-    model: Any,
+    model: keras.Model,
     train: Split,
     validation: Split,
     batch_size: int,
@@ -256,21 +255,21 @@ def program_for(
 
 def fit(
     program: Program,
-    model: Any,
+    model: keras.Model,
     *,
     epochs: int,
     seed: int,
-    callbacks: list[Any],
+    callbacks: list[keras.callbacks.Callback],
     initial_epoch: int,
     check: Callable[[], None],
-) -> Any:
+) -> keras.callbacks.History:
     """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
     hooks = keras.callbacks.CallbackList(
         callbacks, add_history=True, model=model, epochs=epochs, verbose=0
     )
     model.stop_training = False
     hooks.on_train_begin()
-    logs: dict[str, Any] = {}
+    logs: dict[str, float] = {}
     for epoch in range(initial_epoch, epochs):
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
@@ -292,19 +291,19 @@ def fit(
     return model.history
 
 
-def _names(logs: Any) -> list[str]:
+def _names(logs: object) -> list[str]:
     """Return the names of the metrics that a training step has returned."""
     return sorted(logs) if isinstance(logs, Mapping) else []
 
 
-def _results(model: Any) -> dict[str, Any]:
+def _results(model: keras.Model) -> dict[str, float]:
     return {name: float(value) for name, value in model.get_metrics_result().items()}
 
 
 class _lent:
     """Lends a model's variables to the program for one epoch, and takes them back after it."""
 
-    def __init__(self, model: Any, program: Program) -> None:
+    def __init__(self, model: keras.Model, program: Program) -> None:
         self._pairs = (
             []
             if model is program.model

@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import psutil
 
 from tuner.config.engine import SLOW_ON_CPU
 from tuner.datasets import Split
 from tuner.errors import ModelError
 from tuner.training import compiled, keras_loop, slow
+from tuner.training.keras_loop import Logs
 from tuner.training.state import (
     TrainingState,
     capture,
@@ -42,14 +45,14 @@ _said: set[str] = set()
 
 
 def fit(
-    model: Any,
+    model: keras.Model,
     train: Split,
     validation: Split,
     *,
     epochs: int,
     batch_size: int,
     seed: int,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     initial_epoch: int = 0,
     class_weight: Mapping[int, float] | None = None,
     engine: str = "graph",
@@ -57,7 +60,7 @@ def fit(
     check: Callable[[], None] = lambda: None,
     state: TrainingState | None = None,
     on_state: OnState | None = None,
-) -> Any:
+) -> keras.callbacks.History:
     """Train a model and validate it after every epoch, as `model.fit` does.
 
     The order of the images in an epoch follows from `seed` and the epoch's number alone, so
@@ -127,12 +130,12 @@ def fit(
 
 
 def _program(
-    model: Any,
+    model: keras.Model,
     train: Split,
     validation: Split,
     batch_size: int,
     class_weight: Mapping[int, float] | None,
-    callbacks: Sequence[Any],
+    callbacks: Sequence[keras.callbacks.Callback],
     engine: str,
     falls_back: bool,
 ) -> compiled.Program | None:
@@ -178,7 +181,7 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        others: Sequence[Any],
+        others: Sequence[keras.callbacks.Callback],
         epochs: int,
         state: TrainingState | None,
         on_state: OnState | None,
@@ -189,17 +192,19 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
         self._state = state
         self._on_state = on_state
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         if self._state is not None:
             restore_callbacks(self._others, self._state)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self._on_state is not None:
             is_last = self.model.stop_training or epoch + 1 == self._epochs
             self._on_state(is_last, lambda: capture(self.model, self._others))
 
 
-def _finish(model: Any, callbacks: Sequence[Any]) -> Any:
+def _finish(
+    model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
+) -> keras.callbacks.History:
     """Do what is done after the last epoch of a training, all of which lies behind."""
     hooks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, verbose=0)
     hooks.on_train_begin()
@@ -208,11 +213,16 @@ def _finish(model: Any, callbacks: Sequence[Any]) -> Any:
     return model.history
 
 
-def predict(model: Any, split: Split, batch_size: int = 1024) -> Any:
+def predict(
+    model: keras.Model, split: Split, batch_size: int = 1024
+) -> npt.NDArray[np.float32]:
     """Return the model's output for every image, a NumPy array `(num_images, classes)`."""
     batches = range(0, len(split), batch_size)
     outputs = [model(split.images[i : i + batch_size], training=False) for i in batches]
-    return keras.ops.convert_to_numpy(keras.ops.concatenate(outputs))
+    probabilities: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(
+        keras.ops.concatenate(outputs)
+    )
+    return probabilities
 
 
 def seed_everything(seed: int) -> None:
@@ -232,7 +242,7 @@ def forget_models() -> None:
     keras.config.set_dtype_policy(policy)
 
 
-def _obstacle(model: Any, callbacks: Sequence[Any]) -> str | None:
+def _obstacle(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
     """Say what only Keras's loop would call, or return None if there is nothing."""
     for callback in callbacks:
         for hook in _BATCH_HOOKS:
@@ -253,7 +263,7 @@ def _obstacle(model: Any, callbacks: Sequence[Any]) -> str | None:
     return None
 
 
-def _is_own(thing: Any, name: str, base: Any) -> bool:
+def _is_own(thing: object, name: str, base: type) -> bool:
     """Say whether a method is another than the base class's, on the class or the instance."""
     return name in vars(thing) or getattr(type(thing), name) is not getattr(base, name)
 

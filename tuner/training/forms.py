@@ -13,7 +13,7 @@ _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
 
 
-def form_of(model: Any) -> str | None:
+def form_of(model: keras.Model) -> str | None:
     """Describe all of a model that its program depends on; None if it cannot be told.
 
     Two models whose layers are Keras's own and whose configurations are equal run the same
@@ -49,7 +49,7 @@ def _without_rate(compiled: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**compiled, "optimizer": {**optimizer, "config": config}}
 
 
-def _modules(config: Any) -> Iterator[str]:
+def _modules(config: object) -> Iterator[str]:
     """Yield the module of every class and function that a serialised configuration names."""
     if isinstance(config, Mapping):
         module = config.get("module")

@@ -1,30 +1,32 @@
 """Training by `model.fit`, fed batch by batch: works with everything, and takes its time."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
 
 from tuner.datasets import Split
 
+Logs = Mapping[str, float] | None
+"""What Keras tells a callback."""
+
 EVALUATION_BATCH = 1024
 """Images at a time where nothing is learnt: there are no gradients to keep."""
 
 
 def fit(
-    model: Any,
+    model: keras.Model,
     train: Split,
     validation: Split,
     *,
     epochs: int,
     batch_size: int,
     seed: int,
-    callbacks: list[Any],
+    callbacks: list[keras.callbacks.Callback],
     initial_epoch: int,
     class_weight: dict[int, float] | None,
     check: Callable[[], None],
-) -> Any:
+) -> keras.callbacks.History:
     """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
     return model.fit(
         batches(train, epochs, batch_size, seed, initial_epoch),
@@ -44,11 +46,11 @@ class _Check(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._check = check
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._check()
 
 
-def order(num_images: int, seed: int, epoch: Any) -> Any:
+def order(num_images: int, seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     """Return the order of the images in an epoch, int32 `(num_images,)`.
 
     Args:
@@ -60,13 +62,15 @@ def order(num_images: int, seed: int, epoch: Any) -> Any:
     return tf.random.experimental.stateless_shuffle(indices, seed=[seed, epoch])
 
 
-def batches(train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int) -> Any:
+def batches(
+    train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int
+) -> tf.data.Dataset:
     """Yield the batches of all epochs still to come, one after another.
 
     Images are read when they are needed: they may lie in a file that is larger than memory.
     """
 
-    def one_epoch(epoch: Any) -> Any:
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         shuffled = order(len(train), seed, epoch)
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
 
@@ -74,16 +78,16 @@ def batches(train: Split, epochs: int, batch_size: int, seed: int, initial_epoch
     return _read(train, epoch_numbers.flat_map(one_epoch))
 
 
-def _in_order(split: Split) -> Any:
+def _in_order(split: Split) -> tf.data.Dataset:
     """Yield a split in batches for evaluation."""
     indices = tf.data.Dataset.range(len(split), output_type=tf.int32)
     return _read(split, indices.batch(EVALUATION_BATCH))
 
 
-def _read(split: Split, chosen: Any) -> Any:
+def _read(split: Split, chosen: tf.data.Dataset) -> tf.data.Dataset:
     """Turn batches of indices into batches of images and labels."""
 
-    def gather(indices: Any) -> Any:
+    def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = tf.numpy_function(
             lambda i: (split.images[i], split.labels[i]), [indices], (tf.uint8, tf.int64)
         )

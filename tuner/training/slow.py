@@ -1,7 +1,6 @@
 """What XLA makes many times slower on a CPU, found in a program before it is compiled."""
 
 import itertools
-from typing import Any
 
 import tensorflow as tf
 
@@ -15,7 +14,7 @@ class SlowInXla(Exception):
     """XLA would make the model's training many times slower, on this machine."""
 
 
-def check_speed(traced: Any) -> None:
+def check_speed(traced: tf.types.experimental.ConcreteFunction) -> None:
     """Refuse a program that XLA would make slow, unless it runs on a GPU.
 
     The operations tell, whoever made them: a layer of Keras's, of the user's, or a training

@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import global_seed_generator
+
+from tuner.trial import Json
+
+Array = npt.NDArray[np.generic]
 
 # What Keras gives a callback; and `min_delta`, whose sign Keras turns at the first epoch.
 _NOT_OWN = ("params", "validation_data", "min_delta")
@@ -27,12 +33,12 @@ class TrainingState:
         is_stopped: Whether a callback has ended the training: more epochs change nothing.
     """
 
-    arrays: Mapping[str, npt.NDArray[Any]]
-    callbacks: Sequence[Mapping[str, Any]]
+    arrays: Mapping[str, Array]
+    callbacks: Sequence[Mapping[str, Json]]
     is_stopped: bool
 
 
-def variables(model: Any) -> list[Any]:
+def variables(model: keras.Model) -> list[keras.Variable]:
     """Return all state of a training, in an order that depends on the model's form alone."""
     metrics = [variable for metric in model.metrics for variable in metric.variables]
     unique = {
@@ -42,7 +48,9 @@ def variables(model: Any) -> list[Any]:
     return list(unique.values())
 
 
-def make_variables(model: Any, images: Any, labels: Any) -> Any:
+def make_variables(
+    model: keras.Model, images: Array | tf.Tensor, labels: Array | tf.Tensor
+) -> object:
     """Make the variables of loss, metrics and optimiser, as Keras does at the first step.
 
     Args:
@@ -60,7 +68,7 @@ def make_variables(model: Any, images: Any, labels: Any) -> Any:
     return logs
 
 
-def capture(model: Any, callbacks: Sequence[Any]) -> TrainingState:
+def capture(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> TrainingState:
     """Copy the state of a training between two epochs.
 
     Args:
@@ -75,7 +83,7 @@ def capture(model: Any, callbacks: Sequence[Any]) -> TrainingState:
     return TrainingState(arrays, kept, bool(model.stop_training))
 
 
-def restore(model: Any, state: TrainingState) -> None:
+def restore(model: keras.Model, state: TrainingState) -> None:
     """Give a model the variables of a training of the same form.
 
     Args:
@@ -94,14 +102,16 @@ def restore(model: Any, state: TrainingState) -> None:
         variable.assign(of_model[name])
 
 
-def restore_callbacks(callbacks: Sequence[Any], state: TrainingState) -> None:
+def restore_callbacks(
+    callbacks: Sequence[keras.callbacks.Callback], state: TrainingState
+) -> None:
     """Give callbacks what those in their places kept; after their `on_train_begin`."""
     for callback, kept in zip(callbacks, state.callbacks, strict=True):
         for name, value in kept.items():
             setattr(callback, name, _decoded(value, state.arrays))
 
 
-def _with_global_seed(model: Any, make: bool) -> dict[str, Any]:
+def _with_global_seed(model: keras.Model, make: bool) -> dict[str, keras.Variable]:
     """Name a training's variables; also that of Keras's random numbers without a seed."""
     named = {f"{i:04d}": variable for i, variable in enumerate(variables(model))}
     if make or global_state.get_global_attribute(_GLOBAL_SEED) is not None:
@@ -109,12 +119,14 @@ def _with_global_seed(model: Any, make: bool) -> dict[str, Any]:
     return named
 
 
-def _taken(callback: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+def _taken(
+    callback: keras.callbacks.Callback, prefix: str, arrays: dict[str, Array]
+) -> dict[str, Json]:
     kept = {}
     for name, value in vars(callback).items():
         if name in _NOT_OWN or name.endswith("model"):
             continue
-        found: dict[str, Any] = {}
+        found: dict[str, Array] = {}
         try:
             kept[name] = _encoded(value, f"{prefix}{name}", found)
         except TypeError:
@@ -124,7 +136,7 @@ def _taken(callback: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]
     return kept
 
 
-def _encoded(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def _encoded(value: object, name: str, arrays: dict[str, Array]) -> Json:
     """Return a value as JSON can hold it, the arrays in it put aside.
 
     Raises:
@@ -133,7 +145,8 @@ def _encoded(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        plain: Json = value.item()
+        return plain
     if isinstance(value, np.ndarray):
         arrays[name] = value.copy()
         return {"array": name}
@@ -145,7 +158,7 @@ def _encoded(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     raise TypeError(f"{name} is {type(value).__name__}.")
 
 
-def _decoded(value: Any, arrays: Mapping[str, Any]) -> Any:
+def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
     if isinstance(value, list):
         return [_decoded(item, arrays) for item in value]
     if not isinstance(value, Mapping):
