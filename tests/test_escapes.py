@@ -15,6 +15,7 @@ from rich.table import Table
 from tuner.datasets import ImageData, exploration
 from tuner.escapes import csv_cell, encodable, markdown_cell, message, visible
 from tuner.evaluation.measures import evaluate
+from tuner.figures import draw_overview
 from tuner.reports.page import Card, Page, Section, render
 from tuner.reports.page import Table as PageTable
 from tuner.runtime import terminal
@@ -120,7 +121,8 @@ def test_files_of_a_trial_take_any_names(few_digits: ImageData, tmp_path: Path) 
             evaluate(probabilities, labels), probabilities, test, NAMES, tmp_path
         )
         data = ImageData("a\nb\udcfc", NAMES, "d", test, test, test)
-        exploration.draw(data, exploration.explore(data), tmp_path / "data.png")
+        found = exploration.explore(data)
+        draw_overview(exploration.overview(data, found), tmp_path / "data.png")
     assert all(path.stat().st_size for path in paths)
     with (tmp_path / "wrong_predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))

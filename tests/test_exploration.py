@@ -8,7 +8,8 @@ from conftest import command
 from PIL import Image
 
 from tuner.datasets import ImageData, Split
-from tuner.datasets.exploration import MAX_ROWS, draw, explore, table
+from tuner.datasets.exploration import MAX_ROWS, explore, overview, table
+from tuner.figures import draw_overview
 
 
 def made_up(
@@ -83,7 +84,7 @@ def test_draw_is_of_bounded_size(
 ) -> None:
     names = [f"a very long name of the class number {i} 日本" for i in range(num_classes)]
     data = made_up(num_classes, shape, names)
-    draw(data, explore(data), tmp_path / "data.png")
+    draw_overview(overview(data, explore(data)), tmp_path / "data.png")
     with Image.open(tmp_path / "data.png") as image:
         assert image.size[0] < 1600
         assert image.size[1] < 4000
@@ -93,9 +94,9 @@ def test_draw_shows_the_mean_and_the_first_images(tmp_path: Path) -> None:
     data = made_up(2, (8, 8, 3))
     data.train.images[::2] = (255, 0, 0)
     data.train.images[0] = (0, 255, 0)
-    draw(data, explore(data), tmp_path / "data.png")
+    draw_overview(overview(data, explore(data)), tmp_path / "data.png")
     with Image.open(tmp_path / "data.png") as image:
-        colours = {colour: count for count, colour in image.getcolors(100_000) or []}
+        colours = {colour: count for count, colour in image.convert("RGB").getcolors(100_000) or []}
     tile = 32 * 32
     assert colours[255, 0, 0] == 3 * tile
     assert colours[0, 255, 0] == tile

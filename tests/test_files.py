@@ -36,8 +36,7 @@ WRITERS = {
 """Methods and functions that write to the file they are given, or change its name."""
 
 IN_MEMORY = {
-    ("datasets/exploration.py", "save"),
-    ("figures/canvas.py", "savefig"),
+    ("figures/drawing.py", "savefig"),
     ("curves/checkpoints.py", "savez"),
     ("executors/processes.py", "save"),
     ("server/draw.py", "save"),

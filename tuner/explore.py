@@ -17,6 +17,7 @@ def main(composed: DictConfig) -> None:
     config = load_explore(composed)
     from tuner import datasets
     from tuner.datasets import exploration
+    from tuner.figures import draw_overview
 
     data = datasets.load(config.data, config.seed)
     if not config.data._target_.startswith("tuner.datasets."):
@@ -31,7 +32,7 @@ def main(composed: DictConfig) -> None:
     console.print(table)
     console.print(f"\n{found.said_of_duplicates}\n{found.said_of_pixels}")
     picture = Path(config.picture)
-    exploration.draw(data, found, picture)
+    draw_overview(exploration.overview(data, found), picture)
     console.print(f"Mean and first images of each class: {visible(str(picture))}")
 
 

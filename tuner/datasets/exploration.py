@@ -1,28 +1,18 @@
-"""What is in a data set: counts, duplicates, and a picture of its classes.
-
-Drawn by Pillow alone, since every study draws it while its workers start: matplotlib would take
-longer to import than the picture takes.
-"""
+"""What is in a data set: counts, duplicates, and what its classes look like."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import io
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
 from tuner.escapes import visible
 from tuner.images.image_files import tile
-from tuner.runtime import files
 
 if TYPE_CHECKING:
     from tuner.datasets import ImageData, Split
@@ -35,8 +25,9 @@ MAX_ROWS = 100
 
 SPLITS = ("train", "validation", "test")
 
-_TILE = 32
-_GAP = 3
+TILE = 32
+"""Side of an image in the picture, in pixels."""
+
 _CHUNK = 1024
 _DARK = 64
 
@@ -109,61 +100,53 @@ def _look_at(split: Split) -> tuple[list[bytes], tuple[int, int]]:
     return digests, (low, high)
 
 
-def draw(data: ImageData, found: Exploration, path: Path) -> None:
-    """Draw a row for each class: its counts, its mean image, its first images; as a PNG.
+@dataclass(frozen=True)
+class Overview:
+    """What a picture of a data set shows; `tuner.figures.draw_overview` draws it.
+
+    Attributes:
+        title: What the data set is, and how large.
+        note: What is noteworthy about it.
+        names: The classes, a row each, the first `MAX_ROWS`.
+        counts: Their images by split, int64 `(3, rows)`, in the order of `SPLITS`.
+        tiles: For each row the mean image and the first training images, at most `NUM_SHOWN`,
+            uint8 `(rows, images, TILE, TILE, 3)`; white where there is none.
+    """
+
+    title: str
+    note: str
+    names: Sequence[str]
+    counts: npt.NDArray[np.int64]
+    tiles: npt.NDArray[np.uint8]
+
+
+def overview(data: ImageData, found: Exploration) -> Overview:
+    """Gather what the picture of a data set shows.
 
     Args:
         data: The images.
         found: What `explore` has found.
-        path: File to write.
     """
     num_rows = min(len(data.class_names), MAX_ROWS)
-    font, small = _font(13), _font(10)
-    names = [visible(name) for name in data.class_names[:num_rows]]
-    margin = min(math.ceil(max(font.getlength(name) for name in names)), 160) + 6 * _GAP
-    bars = margin + 120
-    top, height = 58, _TILE + 2 * _GAP
-    width = bars + (NUM_SHOWN + 1) * (_TILE + _GAP) + 4 * _GAP
-    canvas = Image.new("RGB", (width, top + num_rows * height + _GAP), "white")
-    pen = ImageDraw.Draw(canvas)
     totals = found.counts.sum(axis=1)
     sums = ", ".join(f"{total:,} {name}" for name, total in zip(SPLITS, totals, strict=True))
+    shape = " x ".join(map(str, data.image_shape))
     left_out = len(data.class_names) - num_rows
     more = f" The last {left_out} classes are not drawn." if left_out else ""
-    shape = " x ".join(map(str, data.image_shape))
-    pen.text((_GAP, _GAP), f"{visible(data.name)}: {sums}; {shape}", "black", font)
-    pen.text((_GAP, 22), found.said_of_duplicates + more, "#666666", small)
-    pen.text((margin, 40), " / ".join(SPLITS), "#666666", small)
-    pen.text((bars, 40), "mean", "#666666", small)
-    pen.text((bars + _TILE + 4 * _GAP, 40), "training images", "#666666", small)
-    most = int(found.counts.sum(axis=0).max())
-    for label, name in enumerate(names):
-        y = top + label * height
-        pen.text((_GAP, y + 8), _fitting(name, font, margin - 4 * _GAP), "black", font)
-        _draw_counts(pen, found.counts[:, label], most, margin, y, small)
-        x = bars
-        for image in (_mean(data.train, label), *_first(data.train, label)):
-            shown = Image.fromarray(tile(image, _TILE))
-            canvas.paste(shown, (x, y + _GAP))
-            x += _TILE + (4 * _GAP if x == bars else _GAP)
-    canvas.save(picture := io.BytesIO(), format="PNG")
-    files.write(path, picture.getvalue())
-
-
-def _draw_counts(
-    pen: ImageDraw.ImageDraw,
-    counts: npt.NDArray[np.int64],
-    most: int,
-    x: int,
-    y: int,
-    font: ImageFont.FreeTypeFont,
-) -> None:
-    pen.text((x, y + 4), " / ".join(f"{count:,}" for count in counts), "#333333", font)
-    left = float(x)
-    for count, colour in zip(counts, ("#3182bd", "#9ecae1", "#e6550d"), strict=True):
-        right = left + 108 * count / most
-        pen.rectangle((left, y + 20, right, y + 27), fill=colour)
-        left = right
+    num_shown = min(int(found.counts[0].max()), NUM_SHOWN)
+    tiles = np.full((num_rows, 1 + num_shown, TILE, TILE, 3), 255, np.uint8)
+    for label in range(num_rows):
+        images = [_mean(data.train, label), *_first(data.train, label)]
+        for place, image in enumerate(images):
+            shown = tile(image, TILE)
+            tiles[label, place, : shown.shape[0], : shown.shape[1]] = shown
+    return Overview(
+        title=f"{visible(data.name)}: {sums}; {shape}",
+        note=found.said_of_duplicates + more,
+        names=[visible(name) for name in data.class_names[:num_rows]],
+        counts=found.counts[:, :num_rows],
+        tiles=tiles,
+    )
 
 
 def _first(split: Split, label: int) -> list[npt.NDArray[np.uint8]]:
@@ -177,25 +160,6 @@ def _mean(split: Split, label: int) -> npt.NDArray[np.uint8]:
         total += split.images[chosen[i : i + _CHUNK]].sum(axis=0, dtype=np.float64)
     mean: npt.NDArray[np.uint8] = np.rint(total / len(chosen)).astype(np.uint8)
     return mean
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font that comes with matplotlib, which has more signs than Pillow's own."""
-    spec = importlib.util.find_spec("matplotlib")
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(path, size)
-
-
-def _fitting(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Shorten a name until it is no wider than so many pixels."""
-    if font.getlength(name) <= width:
-        return name
-    for length in range(len(name), 0, -1):
-        if font.getlength(shortened := f"{name[:length]}…") <= width:
-            return shortened
-    return "…"
 
 
 def table(data: ImageData, found: Exploration) -> Sequence[tuple[str, ...]]:

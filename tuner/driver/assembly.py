@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tuner import names, passwords
+from tuner import figures, names, passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
 from tuner.curves.store import CurveStore
@@ -26,6 +26,7 @@ from tuner.driver.study_folder import StudyFolder
 from tuner.escapes import encodable
 from tuner.executors import Executor, Workplace, make_run_trial
 from tuner.oracles.process import OracleProcess
+from tuner.runtime import forkserver
 from tuner.tracking.runs import DataRecord, Tracker
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
     held, data = parts.folder, ready.data
     picture = held.path / "data.png"
     if not picture.exists() or not picture.stat().st_size:
-        exploration.draw(data, exploration.explore(data), picture)
+        shown = exploration.overview(data, exploration.explore(data))
+        # In a child, which has imported matplotlib beside TensorFlow.
+        forkserver.call(figures.draw_overview, shown, picture)
     parts.tracker.open_study(
         recorded_params(config),
         _data_record(config, data),

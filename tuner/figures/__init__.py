@@ -1,1 +1,19 @@
-"""Pictures of trials, promotions and predictions: the only import of matplotlib."""
+"""Pictures of data, trials, promotions and predictions: the home of matplotlib and seaborn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.datasets.exploration import Overview
+
+
+def draw_overview(overview: Overview, path: Path) -> None:
+    """Draw the classes of a data set; see `tuner.figures.class_overview.draw`.
+
+    Here so that a process can have another one draw without importing matplotlib itself.
+    """
+    from tuner.figures import class_overview
+
+    class_overview.draw(overview, path)

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import seaborn
 
 from tuner.evaluation.measures import NUM_BINS, Calibration
-from tuner.figures.canvas import new_figure, save
+from tuner.figures.drawing import new_figure, save
 
 
 def calibration_diagram(found: Calibration, path: Path) -> None:
@@ -19,17 +20,18 @@ def calibration_diagram(found: Calibration, path: Path) -> None:
     edges = np.linspace(0, 1, NUM_BINS + 1)
     share = found.counts / found.counts.sum()
     axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
-    filled = found.counts > 0
-    axes.bar(
-        edges[:-1][filled], found.accuracies[filled], 1 / NUM_BINS, align="edge",
-        color="#9ecae1", edgecolor="white", label="accuracy",
+    seaborn.histplot(
+        x=(edges[:-1] + edges[1:]) / 2, weights=found.accuracies, bins=NUM_BINS, binrange=(0, 1),
+        color="#9ecae1", edgecolor="white", alpha=1, label="accuracy", ax=axes,
     )  # fmt: skip
-    axes.plot(
-        found.confidences[filled], found.accuracies[filled], "o", color="#08519c", markersize=4
-    )
-    axes.step(
-        edges, np.append(share, share[-1]), where="post", color="#e6550d", linewidth=1.2,
-        label="share of the images",
+    filled = found.counts > 0
+    seaborn.scatterplot(
+        x=found.confidences[filled], y=found.accuracies[filled], color="#08519c", s=20,
+        linewidth=0, ax=axes,
+    )  # fmt: skip
+    seaborn.lineplot(
+        x=edges, y=np.append(share, share[-1]), drawstyle="steps-post", color="#e6550d",
+        linewidth=1.2, label="share of the images", ax=axes,
     )  # fmt: skip
     axes.set_title(f"expected calibration error {found.error:.4f}")
     axes.set_xlabel("confidence: probability of the predicted class")

@@ -4,17 +4,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import seaborn
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from tuner.evaluation.measures import Counts
-from tuner.figures.canvas import new_figure, save, shortened
+from tuner.figures.drawing import new_figure, save, shortened
 
 MAX_ANNOTATED = 20
 """Classes up to which every cell has its count written in it."""
 
 MAX_GRID = 100
 """Classes up to which cells are told apart by lines, which would hide smaller ones."""
+
+_MAX_NAMES = 40
+"""Classes up to which each row has its name."""
+
+_MAX_UPRIGHT = 3
+"""Letters up to which names fit side by side below the columns."""
+
+_PALE = 1.6
+"""How many times the largest value a scale ends at: numbers must be readable on its cells."""
+
+_FOR_THE_WORSE, _FOR_THE_BETTER = (
+    colormaps[name](np.linspace(0, 1, 128)) for name in ("Oranges", "Blues")
+)
+_PALETTE = ListedColormap(np.vstack([_FOR_THE_WORSE[::-1], _FOR_THE_BETTER]))
+"""From -1 to 1: two scales that meet at white."""
 
 
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
@@ -28,29 +47,23 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
         class_names: One name a class.
         path: File to write.
     """
-    num_classes = len(class_names)
-    totals = confusion.sum(axis=1, keepdims=True)
-    shares = confusion / np.maximum(totals, 1)
-    hits = np.where(np.eye(num_classes, dtype=bool), shares, np.nan)
-    faults = np.where(np.isnan(hits) & (confusion > 0), shares, np.nan)
+    is_hit = np.eye(len(class_names), dtype=bool)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    is_fault = ~is_hit & (confusion > 0)
+    worst = float(shares[is_fault].max()) if is_fault.any() else 1.0
     figure, axes = _class_pairs(class_names)
-    axes.imshow(hits, cmap="Blues", vmin=0, vmax=1.6)
-    worst = float(np.nanmax(faults)) if np.isfinite(faults).any() else 1.0
-    axes.imshow(faults, cmap="Oranges", vmin=0, vmax=1.6 * worst)
-
+    _heatmap(
+        axes,
+        np.where(is_hit, shares, -shares / worst),
+        is_hit | is_fault,
+        _written(confusion, "{:,}"),
+    )
+    _name_classes(axes, class_names)
     num_right, total = int(np.trace(confusion)), int(confusion.sum())
     axes.set_title(
         f"{num_right:,} of {total:,} right ({num_right / max(total, 1):.2%}), "
         f"{total - num_right:,} wrong"
     )
-    if num_classes <= MAX_ANNOTATED:
-        for row, column in np.argwhere(confusion > 0):
-            count = int(confusion[row, column])
-            axes.text(
-                column, row, f"{count:,}", ha="center", va="center",
-                fontsize=8 if count > 999 else 9,
-                color="white" if row == column and shares[row, column] > 0.85 else "0.15",
-            )  # fmt: skip
     save(figure, path)
 
 
@@ -70,52 +83,78 @@ def confusion_difference(
     change = after - before
     is_hit = np.eye(len(class_names), dtype=bool)
     gain = np.where(is_hit, change, -change).astype(np.float64)
-    figure, axes = _class_pairs(class_names)
     most = max(float(np.abs(gain).max()), 1.0)
-    # Pale enough for the numbers to be read on it.
-    axes.imshow(np.where(gain > 0, gain, np.nan), cmap="Blues", vmin=0, vmax=1.6 * most)
-    axes.imshow(np.where(gain < 0, -gain, np.nan), cmap="Oranges", vmin=0, vmax=1.6 * most)
+    figure, axes = _class_pairs(class_names)
+    _heatmap(axes, gain / most, change != 0, _written(change, "{:+,}"))
+    _name_classes(axes, class_names)
     total = int(np.trace(change))
     axes.set_title(f"{total:+,} right; blue: better than before, orange: worse", fontsize=10)
-    if len(class_names) <= MAX_ANNOTATED:
-        for row, column in np.argwhere(change):
-            axes.text(
-                column, row, f"{int(change[row, column]):+,}", ha="center", va="center",
-                fontsize=9, color="0.15",
-            )  # fmt: skip
     save(figure, path)
+
+
+def _heatmap(
+    axes: Axes,
+    values: npt.NDArray[np.float64],
+    drawn: npt.NDArray[np.bool_],
+    said: npt.NDArray[np.str_],
+) -> None:
+    """Draw some cells of a matrix of values from -1 to 1, with what is said in them."""
+    num_classes = len(values)
+    is_annotated = num_classes <= MAX_ANNOTATED
+    # Before the labels: seaborn draws the figure once, to see whether any overlap.
+    seaborn.heatmap(
+        values,
+        mask=~drawn,
+        vmin=-_PALE,
+        vmax=_PALE,
+        cmap=_PALETTE,
+        annot=said if is_annotated else None,
+        fmt="",
+        annot_kws={"fontsize": 8 if max(map(len, said.ravel())) > 4 else 9},
+        cbar=False,
+        xticklabels=False,
+        yticklabels=False,
+        ax=axes,
+    )
+
+
+def _written(counts: Counts, form: str) -> npt.NDArray[np.str_]:
+    """Return what is written in each cell: nothing where the count is 0."""
+    texts = [[form.format(count) if count else "" for count in row] for row in counts.tolist()]
+    return np.array(texts)
 
 
 def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Axes]:
     """Return a figure with axes for a matrix of true classes against predicted ones."""
-    num_classes = len(class_names)
-    # Names would run into each other where there are many.
-    every = -(-num_classes // 40)
-    ticks = list(range(0, num_classes, every))
-    names = [shortened(class_names[i]) for i in ticks]
-    longest = max(len(name) for name in names)
-    is_long = longest > 3
-
-    side = float(np.clip(0.5 * num_classes + 1.6, 4.5, 14))
+    longest = max(map(len, _names(class_names).values()))
+    side = float(np.clip(0.5 * len(class_names) + 1.6, 4.5, 14))
     # Room for the names, in inches.
     text = 0.1 * longest
-    left, right, bottom, top = 0.5 + text, 0.15, 0.55 + (text if is_long else 0.15), 0.45
+    below = 0.55 + (text if longest > _MAX_UPRIGHT else 0.15)
+    left, right, bottom, top = 0.5 + text, 0.15, below, 0.45
     width = side - max(left + right, bottom + top)
-    figure, axes = new_figure(
-        side, side, (left, bottom, side - left - width, side - bottom - width)
-    )
+    return new_figure(side, side, (left, bottom, side - left - width, side - bottom - width))
+
+
+def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
+    """Label the rows and columns of a matrix, and draw lines between its cells."""
+    num_classes, names = len(class_names), _names(class_names)
+    ticks = [number + 0.5 for number in names]
+    is_long = max(map(len, names.values())) > _MAX_UPRIGHT
     axes.set_box_aspect(1)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     # A name is text, even if it has the dollars of a formula.
-    axes.set_xticks(ticks, names, rotation=90 if is_long else 0, parse_math=False)
-    axes.set_yticks(ticks, names, parse_math=False)
-    axes.set_xlim(-0.5, num_classes - 0.5)
-    axes.set_ylim(num_classes - 0.5, -0.5)
+    axes.set_xticks(ticks, [*names.values()], rotation=90 if is_long else 0, parse_math=False)
+    axes.set_yticks(ticks, [*names.values()], rotation=0, parse_math=False)
     if num_classes <= MAX_GRID:
-        axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+        axes.set_xticks(np.arange(num_classes + 1), minor=True)
+        axes.set_yticks(np.arange(num_classes + 1), minor=True)
         axes.grid(which="minor", color="0.92", linewidth=0.6)
     axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    return figure, axes
+
+
+def _names(class_names: Sequence[str]) -> dict[int, str]:
+    """Return the names that are written, by class: all would run into each other if many."""
+    every = -(-len(class_names) // _MAX_NAMES)
+    return {i: shortened(class_names[i]) for i in range(0, len(class_names), every)}

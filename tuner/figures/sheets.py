@@ -8,7 +8,7 @@ import numpy as np
 from tuner.datasets import Split
 from tuner.drawings import NO_INK
 from tuner.evaluation.measures import Probabilities
-from tuner.figures.canvas import new_figure, save, shortened
+from tuner.figures.drawing import new_figure, save, shortened
 from tuner.images import image_files
 from tuner.images.image_files import ImageFiles
 

@@ -1,32 +1,25 @@
 """The tracking store: its address, and whether it answers."""
 
 import contextlib
-import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
 import psutil
 import sqlalchemy
-from mlflow.exceptions import MlflowException
 
 from tuner import passwords
 from tuner.errors import ConfigError, UnavailableError, UserError
-from tuner.runtime import files, interrupt
+from tuner.runtime import files
 from tuner.tracking import database, project_folder
+from tuner.tracking.patient_client import PatientClient
 from tuner.wording import first_line
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_STORE = "mlflow.db"
-
-_MAX_TRIES = 3
-"""Each waits 20 s for another process that writes to SQLite's file: MLflow's own patience."""
 
 _PROBE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -89,7 +82,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
                 return _connect_to_file(resolved, path, uri)
             if kind in _DATABASES:
                 database.check(resolved, f"`tracking.uri={shown}`")
-            client = _PatientClient(tracking_uri=resolved)
+            client = PatientClient(tracking_uri=resolved)
             client.search_experiments(max_results=1)
         except UserError:
             raise
@@ -160,7 +153,7 @@ def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.Mlflo
         _make_whole(path)
         database.check_file(path, resolved, _called(uri, path))
         project_folder.follow(path)
-        client = _PatientClient(tracking_uri=resolved)
+        client = PatientClient(tracking_uri=resolved)
         client.search_experiments(max_results=1)
     return client
 
@@ -273,28 +266,3 @@ def _sync_commits(connection: object, _: object) -> None:
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = EXTRA")
-
-
-class _PatientClient(mlflow.MlflowClient):
-    """Tries again what SQLite has refused, unchanged, because another process was writing.
-
-    No interrupt breaks a call off.
-    """
-
-    def __getattribute__(self, name: str) -> Any:
-        attribute = super().__getattribute__(name)
-        if name.startswith("_") or not callable(attribute):
-            return attribute
-        return functools.partial(_patiently, attribute)
-
-
-def _patiently(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    for tries in range(1, _MAX_TRIES + 1):
-        try:
-            with interrupt.deferred():
-                return method(*args, **kwargs)
-        except MlflowException as error:
-            if "database is locked" not in str(error) or tries == _MAX_TRIES:
-                raise
-            logger.warning("Another process is writing to the tracking store; waiting for it.")
-    raise AssertionError

@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from tuner.escapes import visible
 from tuner.runtime import files
 
+DPI = 100
+"""Pixels in an inch of every picture."""
+
 
 def new_figure(
     width: float, height: float, margins: tuple[float, float, float, float] | None = None
@@ -20,7 +23,7 @@ def new_figure(
     Matplotlib's own layouts draw everything twice, and a trial of a second should not spend a
     third of one on its pictures.
     """
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     left, bottom, right, top = margins or (0.6, 0.6, 0.2, 0.45)
     axes = figure.add_axes(
