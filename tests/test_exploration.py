@@ -96,7 +96,9 @@ def test_draw_shows_the_mean_and_the_first_images(tmp_path: Path) -> None:
     data.train.images[0] = (0, 255, 0)
     draw_overview(overview(data, explore(data)), tmp_path / "data.png")
     with Image.open(tmp_path / "data.png") as image:
-        colours = {colour: count for count, colour in image.convert("RGB").getcolors(100_000) or []}
+        colours = {
+            colour: count for count, colour in image.convert("RGB").getcolors(100_000) or []
+        }
     tile = 32 * 32
     assert colours[255, 0, 0] == 3 * tile
     assert colours[0, 255, 0] == tile

@@ -1,9 +1,25 @@
 """Small parts of sentences that are said in many places."""
 
+from tuner.escapes import visible
 from tuner.trial import Value, Values
 
 REPORT_AT = "Report: "
 """What the line begins with that says where a report lies."""
+
+
+def shortened(name: str, length: int = 14) -> str:
+    """Return a name of at most so many characters, in one line, without its middle."""
+    name = visible(name)
+    if len(name) <= length:
+        return name
+    # The end often tells names apart.
+    end = length // 3
+    return f"{name[: length - end - 1]}…{name[-end:]}"
+
+
+def beginning(text: str, length: int) -> str:
+    """Return the beginning of a sentence, of at most so many characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def plural(count: int, noun: str) -> str:

@@ -21,7 +21,8 @@ def calibration_diagram(found: Calibration, path: Path) -> None:
     share = found.counts / found.counts.sum()
     axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
     seaborn.histplot(
-        x=(edges[:-1] + edges[1:]) / 2, weights=found.accuracies, bins=NUM_BINS, binrange=(0, 1),
+        x=(edges[:-1] + edges[1:]) / 2, weights=found.accuracies,
+        bins=NUM_BINS, binrange=(0, 1),
         color="#9ecae1", edgecolor="white", alpha=1, label="accuracy", ax=axes,
     )  # fmt: skip
     filled = found.counts > 0

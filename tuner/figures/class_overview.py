@@ -10,7 +10,8 @@ import seaborn
 from matplotlib.axes import Axes
 
 from tuner.datasets.exploration import SPLITS, TILE, Overview
-from tuner.figures.drawing import DPI, new_figure, save, shortened
+from tuner.figures.drawing import DPI, new_figure, save
+from tuner.wording import shortened
 
 _GAP = 3
 """Pixels between two images."""

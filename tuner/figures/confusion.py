@@ -12,7 +12,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from tuner.evaluation.measures import Counts
-from tuner.figures.drawing import new_figure, save, shortened
+from tuner.figures.drawing import new_figure, save
+from tuner.wording import shortened
 
 MAX_ANNOTATED = 20
 """Classes up to which every cell has its count written in it."""

@@ -1,4 +1,4 @@
-"""What all pictures are made with: a figure, its file, and names that fit."""
+"""What all pictures are made with: a figure, and its file."""
 
 import io
 import warnings
@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tuner.escapes import visible
 from tuner.runtime import files
 
 DPI = 100
@@ -45,13 +44,3 @@ def save(figure: Figure, path: Path) -> None:
         warnings.filterwarnings("ignore", "Matplotlib currently does not support")
         figure.savefig(picture := io.BytesIO(), format="png")
     files.write_scratch(path, picture.getvalue())
-
-
-def shortened(name: str, length: int = 14) -> str:
-    """Return a name of at most so many characters, in one line."""
-    name = visible(name)
-    if len(name) <= length:
-        return name
-    # The end often tells names apart.
-    end = length // 3
-    return f"{name[: length - end - 1]}…{name[-end:]}"

@@ -46,11 +46,6 @@ def shown(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def shortened(name: str, length: int) -> str:
-    """Return a name's beginning, of so many letters."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
-
-
 def rounded(number: float | None, digits: int = 6) -> float | None:
     """Return a number as a page needs it: with few digits, and None if it is not finite."""
     if number is None or not math.isfinite(number):

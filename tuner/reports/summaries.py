@@ -15,9 +15,9 @@ from tuner.reports.plotting import (
     plain,
     round_all,
     rounded,
-    shortened,
 )
 from tuner.reports.records import Confusion
+from tuner.wording import beginning, shortened
 
 MAX_CLASSES = 200
 """Classes up to which a confusion matrix is drawn; it grows with their square."""
@@ -67,7 +67,7 @@ def failures(found: Sequence[Reason]) -> Figure:
             "type": "bar",
             "orientation": "h",
             "x": counts,
-            "y": [f"{i}. {plain(shortened(reason.text, 30))}" for i, reason in upwards],
+            "y": [f"{i}. {plain(beginning(reason.text, 30))}" for i, reason in upwards],
             "marker": {"color": BAD},
             "customdata": [plain(reason.text) for _, reason in upwards],
             "hovertemplate": "%{x}: %{customdata}<extra></extra>",
