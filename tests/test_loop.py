@@ -61,6 +61,9 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
     def start(
         run_trial: RunTrial | None = None,
         max_minutes: float | None = None,
+        max_trials: int | None = None,
+        patience: int | None = None,
+        target: float | None = None,
         make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
         curves_config: CurvesConfig | None = None,
         log_models: str = "all",
@@ -74,7 +77,13 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
             study="first",
             space={"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
             model={"_target_": "my.build"},
-            search=GridConfig("grid", max_minutes=max_minutes),
+            search=GridConfig(
+                "grid",
+                max_minutes=max_minutes,
+                max_trials=max_trials,
+                patience=patience,
+                target=target,
+            ),
             curves=curves_config or CurvesConfig(),
             tracking=TrackingConfig(log_models=log_models),
         )

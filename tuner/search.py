@@ -52,6 +52,7 @@ def main(composed: DictConfig) -> None:
 
 def _search(config: StudyConfig, name: str, arguments: list[str], console: Console) -> None:
     """Run a study, unless it is finished."""
+    from tuner.curves import identity
     from tuner.driver import finished, preflight, study_folder
     from tuner.driver.progress import shown_while_starting
     from tuner.runtime.logs import logging_to, native_noise_to
@@ -63,12 +64,16 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
     )
     existing = study_folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        missing = finished.find_missing(config, uri, existing)
-        if missing is None:
+        if identity.reopens(existing.told):
+            console.print(
+                f"It was finished, and is resumed with {existing.said_of_told}.", markup=False
+            )
+        elif missing := finished.find_missing(config, uri, existing):
+            console.print(f"It was finished, but {missing}: it is made whole.", markup=False)
+        else:
             for line in finished.lines(config, uri, existing):
                 console.print(line, markup=False)
             return
-        console.print(f"It was finished, but {missing}: it is made whole.", markup=False)
     with shown_while_starting(console) as waiting:
         ready = preflight.check(config, uri, console)
         with (

@@ -40,6 +40,8 @@ class SearchConfig:
         direction: `min`, `max`, or None for the metric's own.
         max_trials: Trials after which the search ends, or None.
         max_minutes: Minutes after which the study ends, or None.
+        patience: Trials in a row without a gain after which the search ends, or None.
+        target: Score of the objective at which the search ends, or None.
         oracle_class: Dotted name of what proposes the trials.
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
             workers are given trials ahead of time.
@@ -52,6 +54,8 @@ class SearchConfig:
     direction: str | None = None
     max_trials: int | None = None
     max_minutes: float | None = None
+    patience: int | None = None
+    target: float | None = None
 
     oracle_class: ClassVar[str]
     learns_from_results: ClassVar[bool] = True
@@ -77,9 +81,13 @@ class SearchConfig:
         Raises:
             ConfigError: At the first thing wrong.
         """
-        for key in ("max_trials", "max_minutes"):
+        for key in ("max_trials", "max_minutes", "patience"):
             if (value := getattr(self, key)) is not None:
                 check_above(f"search.{key}", value, 0)
+        if self.target is not None and not math.isfinite(self.target):
+            raise ConfigError(
+                f"`search.target` must be a finite number, but got {self.target}."
+            )
         if self.max_trials is None and not self.ends_by_itself:
             raise ConfigError(
                 f"`search.max_trials` must be a whole number for the {self.oracle} oracle, "

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,26 +77,60 @@ def _from_here(path: str) -> str:
 Change = tuple[object, object]
 """A setting as it was, and as it is now."""
 
-MAY_CHANGE: Mapping[str, tuple[Callable[[Any], object], str]] = {
-    "study": (_any, "the study was found by it"),
-    "model.custom_objects": (_any, "a permission to load changes no training"),
-    "data.path": (_any, "a folder may be named in many ways; the digest of the images decides"),
-    "executor.name": (_any, "a trial computes the same wherever it runs"),
-    "executor.workers": (_any, "order never changes a result, nor does how many run at once"),
-    "executor.retries": (_any, "a trial that is retried computes the same"),
-    "executor.address": (_any, "a trial computes the same on any cluster"),
-    "executor.cpus": (_any, "it places trials; the threads that compute are executor.threads"),
-    "executor.gpus": (_is_some, "how many is of no account, but not whether there is one"),
-    "curves.keep": (_any, "it says what is kept once all is over"),
-    "curves.max_mb": (_any, "a curve that was removed is trained again, to the same bits"),
-    "curves.every_seconds": (_any, "a training that was resumed equals one that never stopped"),
-    "registry.*": (_any, "it says what becomes of the best model, not how one is trained"),
-    "tracking.log_models": (_any, "it says which models are kept"),
-    "tracking.uri": (plain_store, "one store may be written in many ways"),
-}
-"""Settings that may differ when a study is resumed: what of each is compared, and why no more.
 
-All others may not. `<group>.*` stands for every key of a group.
+@dataclass(frozen=True)
+class MayChange:
+    """A setting that may differ when a study is resumed.
+
+    Attributes:
+        why: Why a study with another value is the same study.
+        compared_by: What of the value may not differ; `_any` where all of it may.
+        reopens: Whether a finished study that is given another value has something to do.
+    """
+
+    why: str
+    compared_by: Callable[[Any], object] = _any
+    reopens: bool = False
+
+
+_BUDGET = MayChange("a budget says when a study ends, not what its trials are", reopens=True)
+
+MAY_CHANGE: Mapping[str, MayChange] = {
+    "study": MayChange("the study was found by it"),
+    "search.max_trials": _BUDGET,
+    "search.max_minutes": _BUDGET,
+    "search.patience": _BUDGET,
+    "search.target": _BUDGET,
+    "model.custom_objects": MayChange("a permission to load changes no training"),
+    "data.path": MayChange(
+        "a folder may be named in many ways; the digest of the images decides"
+    ),
+    "executor.name": MayChange("a trial computes the same wherever it runs"),
+    "executor.workers": MayChange(
+        "order never changes a result, nor does how many run at once"
+    ),
+    "executor.retries": MayChange("a trial that is retried computes the same"),
+    "executor.address": MayChange("a trial computes the same on any cluster"),
+    "executor.cpus": MayChange(
+        "it places trials; the threads that compute are executor.threads"
+    ),
+    "executor.gpus": MayChange(
+        "how many is of no account, but not whether there is one", _is_some
+    ),
+    "curves.keep": MayChange("it says what is kept once all is over", reopens=True),
+    "curves.max_mb": MayChange("a curve that was removed is trained again, to the same bits"),
+    "curves.every_seconds": MayChange(
+        "a training that was resumed equals one that never stopped"
+    ),
+    "registry.*": MayChange(
+        "it says what becomes of the best model, not how one is trained", reopens=True
+    ),
+    "tracking.log_models": MayChange("it says which models are kept", reopens=True),
+    "tracking.uri": MayChange("one store may be written in many ways", plain_store),
+}
+"""Settings that may differ when a study is resumed. All others may not.
+
+`<group>.*` stands for every key of a group.
 """
 
 
@@ -117,17 +151,26 @@ def differing(
         values = (before.get(key, "not set"), after.get(key, "not set"))
         if values[0] == values[1]:
             continue
-        compare = _compared_by(key)
-        if compare is None or compare(before.get(key)) != compare(after.get(key)):
+        entry = _entry(key)
+        before_and_now = before.get(key), after.get(key)
+        if entry is None or len(set(map(entry.compared_by, before_and_now))) > 1:
             refused[key] = values
         else:
             allowed[key] = values
     return refused, allowed
 
 
-def _compared_by(key: str) -> Callable[[Any], object] | None:
-    entry = MAY_CHANGE.get(key) or MAY_CHANGE.get(f"{key.partition('.')[0]}.*")
-    return entry and entry[0]
+def reopens(changed: Iterable[str]) -> bool:
+    """Say whether a finished study has something to do when these settings have changed.
+
+    Args:
+        changed: Keys of settings that may change, and have.
+    """
+    return any((entry := _entry(key)) is not None and entry.reopens for key in changed)
+
+
+def _entry(key: str) -> MayChange | None:
+    return MAY_CHANGE.get(key) or MAY_CHANGE.get(f"{key.partition('.')[0]}.*")
 
 
 @dataclass(frozen=True)

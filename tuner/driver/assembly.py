@@ -22,11 +22,13 @@ from tuner.driver.forecast import Forecast
 from tuner.driver.loop import Parts, TrialLoop, TrialSource
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.stopping import Stopping
 from tuner.driver.study_folder import StudyFolder
 from tuner.escapes import encodable
 from tuner.executors import Executor, Workplace, make_run_trial
 from tuner.oracles.process import OracleProcess
 from tuner.runtime import forkserver
+from tuner.tracking import json_tags
 from tuner.tracking.runs import DataRecord, Tracker
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
         config.seed,
         config.tracking.models_kept,
         _deadline(config, parts.folder, parts.clock),
+        Stopping(config.objective, config.search.patience, config.search.target),
     )
 
 
@@ -147,7 +150,14 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
         [*held.settings, picture],
         ready.identity.tag(),
     )
-    parts.tracker.log_study({}, {names.ENGINE: str(held.state.engine)})
+    held.note_progress(parts.oracle.num_told)
+    parts.tracker.log_study(
+        {},
+        {
+            names.ENGINE: str(held.state.engine),
+            **json_tags.as_tags(names.EXTENSIONS, held.state.extensions),
+        },
+    )
 
 
 def recorded_params(config: StudyConfig) -> dict[str, object]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tuner.config import printed_commands
 from tuner.errors import GlassyError
 
 if TYPE_CHECKING:
@@ -64,8 +63,6 @@ def lines(config: StudyConfig, uri: str | None, existing: StudyFolder) -> Iterat
     yield from standing.summary(
         uri, state.study_id, config.registry.alias, state.finished or ()
     )
-    if existing.told:
-        yield _not_applied(existing)
 
 
 def _changed_sources(existing: StudyFolder) -> list[str]:
@@ -73,15 +70,3 @@ def _changed_sources(existing: StudyFolder) -> list[str]:
 
     environment = (existing.state.identity or {}).get("environment", {})
     return changed_on_disk(environment.get("sources", {}))
-
-
-def _not_applied(existing: StudyFolder) -> str:
-    """Say which settings a finished study has not been told before, and how to apply them."""
-    told = existing.told.items()
-    said = ", ".join(f"{key} (was {old}, now {new})" for key, (old, new) in told)
-    given = [f"study={existing.path.name}"]
-    return (
-        f"Not applied, since the study is finished: {said}. To register its best trial in "
-        f"another way: {printed_commands.of_module('tuner.promote', given)}, with the keys of "
-        f"registry."
-    )

@@ -14,6 +14,7 @@ from tuner.curves.store import NUM_BEST, CurveStore
 from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
 from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed
@@ -137,6 +138,7 @@ class TrialLoop:
         seed: Seed of everything random in the trials.
         log_models: Which trials' models are logged.
         deadline: Time (seconds since 1970) at which it stops, or None.
+        stopping: What ends it earlier.
     """
 
     def __init__(
@@ -145,7 +147,8 @@ class TrialLoop:
         objective: Objective,
         seed: int,
         log_models: Kept,
-        deadline: float | None = None,
+        deadline: float | None,
+        stopping: Stopping,
     ) -> None:
         self._rehearsal = parts.rehearsal
         self._folder = parts.folder
@@ -159,6 +162,8 @@ class TrialLoop:
         self._seed = seed
         self._log_models = log_models
         self._deadline = math.inf if deadline is None else deadline
+        self._stopping = stopping
+        self._said_why: str | None = None
         self._in_flight: dict[str, Proposal] = {}
         self._running: set[str] = set()
         self._repairs: deque[Proposal] = deque()
@@ -278,6 +283,7 @@ class TrialLoop:
         """Remember a trial's score, and the trial if it is the best; say whether it is."""
         self._scores[trial_id] = score
         self._curves.note_score(trial_id, values, score)
+        self._stopping.note(score)
         if self._best is not None:
             best_id, _, best_score = self._best
             rank = self._objective.rank
@@ -310,7 +316,7 @@ class TrialLoop:
             if self._repairs:
                 self._submit(self._repairs.popleft(), math.inf)
                 continue
-            if self._clock.now() >= self._deadline:
+            if self._clock.now() >= self._deadline or self._has_enough():
                 break
             with self._stopwatch.counting("proposing"):
                 proposal = self._oracle.ask()
@@ -320,6 +326,14 @@ class TrialLoop:
         with self._stopwatch.counting("recording"):
             for trial_id in self._executor.running:
                 self._begin(trial_id)
+
+    def _has_enough(self) -> bool:
+        """Say whether the scores so far end the search; the reason is logged once."""
+        reason = self._stopping.reason
+        if reason is not None and reason != self._said_why:
+            self._said_why = reason
+            logger.info("No more trials start: %s.", reason)
+        return reason is not None
 
     def _submit(self, proposal: Proposal, deadline: float) -> None:
         trial_id = proposal.trial_id

@@ -17,7 +17,14 @@ from omegaconf import OmegaConf
 from tuner import passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
-from tuner.curves.identity import NOT_SETTINGS, Change, Identity, differing, plain_store
+from tuner.curves.identity import (
+    NOT_SETTINGS,
+    Change,
+    Identity,
+    differing,
+    plain_store,
+    reopens,
+)
 from tuner.driver import remains
 from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
@@ -44,6 +51,8 @@ class StudyState:
         store: The tracking store that it was begun in, without a password.
         identity: What it was begun with; it stays, whatever a resumed search is told.
         accepted: The versions of engine and libraries that the user has agreed to since.
+        extensions: What it was told otherwise since: `when` (ISO 8601, UTC), after how many
+            `trials`, and the `changes`, by key, before and after.
     """
 
     study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -55,6 +64,7 @@ class StudyState:
     store: str | None = None
     identity: dict[str, Any] | None = None
     accepted: list[dict[str, str]] = field(default_factory=list)
+    extensions: list[dict[str, Any]] = field(default_factory=list)
 
 
 class StudyFolder:
@@ -99,6 +109,34 @@ class StudyFolder:
         claims_report = any(line.startswith(REPORT_AT) for line in self.state.finished or ())
         claimed = [CONFIG, OVERRIDES, *([REPORT] if claims_report else [])]
         return [name for name in claimed if _is_blank(self.path / name)]
+
+    @property
+    def said_of_told(self) -> str:
+        """The settings that are told otherwise now, in words."""
+        return ", ".join(f"{key}={now} (was {old})" for key, (old, now) in self.told.items())
+
+    def note_progress(self, num_trials: int) -> None:
+        """Record after how many trials the study is told what it is told now.
+
+        Args:
+            num_trials: Trials that have ended by now.
+        """
+        for extension in self.state.extensions:
+            if extension["trials"] is None:
+                extension["trials"] = num_trials
+        self.save_state()
+
+    def _extend(self) -> None:
+        """Record what the study is told otherwise from now on, if anything is."""
+        if not self.told:
+            return
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        changes = {key: list(values) for key, values in self.told.items()}
+        self.state.extensions.append({"when": when, "trials": None, "changes": changes})
+        if reopens(self.told):
+            self.state.finished = None
+        # Before the settings, which the next process compares with.
+        self.save_state()
 
     @property
     def curves(self) -> Path:
@@ -234,6 +272,7 @@ def hold(
         held.told = found.told
         if identity is not None:
             _check_identity(held, name, config, identity)
+        held._extend()
         if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
             logger.warning(
                 "%s was missing or empty in %s, and is written anew from this command.",

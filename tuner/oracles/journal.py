@@ -88,9 +88,9 @@ class JournaledOracle:
         None means that the search is over, or, while trials are in flight, that the oracle
         waits for one of them. Trials that were open when the study was interrupted come first.
         """
-        if self._unasked:
+        if self._unasked and self._is_within_budget(int(self._unasked[0].trial_id)):
             return self._unasked.pop(0)
-        if self._max_trials is not None and len(self.values) >= self._max_trials:
+        if self._unasked or not self._is_within_budget(len(self.values)):
             return None
         proposal = self._oracle.propose(self._next_id)
         if proposal is None:
@@ -116,6 +116,10 @@ class JournaledOracle:
         """
         self._end(trial_id, score)
         self._write(tell=trial_id, score=score)
+
+    def _is_within_budget(self, number: int) -> bool:
+        """Say whether there may be a trial of that number: a budget may be made smaller."""
+        return self._max_trials is None or number < self._max_trials
 
     @property
     def _next_id(self) -> str:

@@ -6,7 +6,7 @@ Resume, report and promotion all read MLflow's records through this module. It w
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class StudyFacts:
         versions: Of the libraries it was made with.
         data: What it is searched on; None if that was not recorded.
         best_trial: The best trial when it was last written down.
+        extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
     """
 
     name: str
@@ -103,6 +104,7 @@ class StudyFacts:
     versions: Mapping[str, str]
     data: DataFacts | None
     best_trial: str | None
+    extensions: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def read_study(run: Run) -> StudyFacts:
         versions=json.loads(tags.get(names.VERSIONS, "{}")),
         data=_data(run),
         best_trial=tags.get(names.BEST_TRIAL),
+        extensions=json_tags.from_tags(tags, names.EXTENSIONS) or [],
     )
 
 
