@@ -732,6 +732,19 @@ def test_multirun_runs_one_study_for_each_seed(tmp_path: Path) -> None:
     assert found == {"experiments", "mlflow.db", "mlruns"}
 
 
+@pytest.mark.slow
+def test_multirun_goes_on_after_a_study_that_fails(tmp_path: Path) -> None:
+    small = ["space.epochs=1", "space.units=8", "search=grid", "study=s${seed}"]
+    taken = tmp_path / "experiments" / "s1"
+    taken.mkdir(parents=True)
+    (taken / "mine.txt").write_text("not a study's")
+    done = command(tmp_path, "search", "-m", "seed=1,2", *small)
+    assert done.returncode == 2
+    assert "experiments/s1 exists but is no study's folder" in done.stderr
+    assert done.stderr.endswith("1 job failed; see above.\n")
+    assert {run.info.run_name for run in runs(tmp_path, "study")} == {"s2"}
+
+
 # The reference preset, on the real MNIST.
 
 

@@ -18,6 +18,8 @@ from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tuner import passwords
@@ -37,6 +39,7 @@ from tuner.errors import (
     wants_memory,
 )
 from tuner.runtime import gc_pauses, interrupt, streams, surroundings, terminal
+from tuner.wording import plural
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, SIGTERM or SIGHUP, as shells have it (128 + SIGINT)."""
@@ -70,6 +73,8 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
     replace_hyperparameters_whole()
     write_sweeps_without_passwords()
 
+    failed: list[int] = []
+
     @functools.wraps(command)
     def task(composed: DictConfig) -> None:
         try:
@@ -77,7 +82,9 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
             command(composed)
         except Exception as error:
             # Here, since Hydra would print all overrides before it.
-            _end(error, wants_traceback)
+            failed.append(_say(error, wants_traceback))
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                sys.exit(failed[0])
 
     config_path = CONF_DIR / config_name
     application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
@@ -91,12 +98,15 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
         sys.exit(INTERRUPTED)
     except Exception as error:
         try:
-            _end(error, wants_traceback)
+            sys.exit(_say(error, wants_traceback))
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
     finally:
         gc_pauses.keep_all()
-    sys.exit(0)
+    if failed:
+        # Of several studies (`-m`) one that fails does not keep the others from running.
+        print(f"{plural(len(failed), 'job')} failed; see above.", file=sys.stderr)
+    sys.exit(max(failed, default=0))
 
 
 @contextlib.contextmanager
@@ -148,8 +158,8 @@ def _refuse(said: str) -> NoReturn:
     raise ConfigError(f"The command line cannot be read: {said}. --help shows what it takes.")
 
 
-def _end(error: Exception, wants_traceback: bool) -> NoReturn:
-    """Say what is wrong, and exit.
+def _say(error: Exception, wants_traceback: bool) -> int:
+    """Say what is wrong, and return the exit status for it.
 
     Raises:
         KeyboardInterrupt: If that is what the error comes from.
@@ -157,7 +167,7 @@ def _end(error: Exception, wants_traceback: bool) -> NoReturn:
     if interrupt.is_cause_of(error):
         raise KeyboardInterrupt from error
     if isinstance(error, BrokenPipeError) and _has_no_reader():
-        sys.exit(1)
+        return 1
     if (refusal := refusal_to_write(error)) is not None:
         error = NoRoom(refusal)
     elif not isinstance(error, GlassyError) and wants_memory(error):
@@ -166,7 +176,7 @@ def _end(error: Exception, wants_traceback: bool) -> NoReturn:
     prefix = "" if wants_traceback else "Error: "
     with contextlib.suppress(OSError):
         print(f"{prefix}{said(error)}", file=sys.stderr, flush=True)
-    sys.exit(faults.exit_status(error))
+    return faults.exit_status(error)
 
 
 def _has_no_reader() -> bool:
