@@ -22,7 +22,7 @@ OBJECTIVE = Objective("val_accuracy", "max")
 
 @contextlib.contextmanager
 def oracle_in_process(folder: Path) -> Iterator[OracleProcess]:
-    arguments = (GridConfig("grid"), SPACE, OBJECTIVE, 3, folder / "oracle.jsonl")
+    arguments = (GridConfig("grid"), SPACE, OBJECTIVE, 3, folder / "oracle.jsonl", ())
     with contextlib.closing(OracleProcess(*arguments, folder / "log")) as oracle:
         yield oracle
 

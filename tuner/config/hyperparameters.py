@@ -31,6 +31,14 @@ class Fixed:
         """Return its value."""
         return self.value
 
+    def holds(self, value: Value) -> bool:
+        """Say whether that is its value."""
+        return _is_same(value, self.value)
+
+    def declare(self, value: Value) -> Value:
+        """Return the value as Keras Tuner is told of it."""
+        return value
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -54,6 +62,15 @@ class Choice:
         """Return the option that Keras Tuner has chosen: it turns `true` into 1."""
         by_declared: dict[Value, Value] = dict(zip(self.declared, self.options, strict=True))
         return by_declared.get(declared, declared)
+
+    def holds(self, value: Value) -> bool:
+        """Say whether the value is one of the options."""
+        return any(_is_same(value, option) for option in self.options)
+
+    def declare(self, value: Value) -> Value:
+        """Return an option as Keras Tuner is told of it."""
+        pairs = zip(self.options, self.declared, strict=True)
+        return next(declared for option, declared in pairs if _is_same(value, option))
 
     def draw(self, drawn: random.Random) -> Value:
         """Draw an option, as `declared`; each is equally likely."""
@@ -93,6 +110,19 @@ class Range:
         # Rounded to what a person would write: 0.9, not 0.8999999999999999.
         return tuple(float(f"{self.min + i * self.step:.12g}") for i in range(count))
 
+    def holds(self, value: Value) -> bool:
+        """Say whether the value lies in the range, and on one of its steps."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.is_integer != isinstance(value, int) or not self.min <= value <= self.max:
+            return False
+        options = self.options
+        return options is None or value in options
+
+    def declare(self, value: Value) -> Value:
+        """Return the value as Keras Tuner is told of it."""
+        return value
+
     def draw(self, drawn: random.Random) -> Value:
         """Draw a value; each is equally likely, or each order of magnitude if `log`."""
         if self.log:
@@ -103,6 +133,11 @@ class Range:
 
 
 Dimension = Fixed | Choice | Range
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    """Compare values with their types: 1, 1.0 and true are equal to Python."""
+    return type(one) is type(other) and one == other
 
 
 def parse_dimension(key: str, given: object) -> Dimension:

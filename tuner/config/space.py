@@ -149,6 +149,25 @@ class Space:
             {name: dimension.draw(drawn) for name, dimension in self.expanded()}
         )
 
+    def holds(self, values: Values) -> bool:
+        """Say whether values are a point of the space: the same names, with possible values.
+
+        Args:
+            values: A trial's values, of the very types that the space would give them.
+        """
+        dimensions = dict(self.expanded())
+        if not values.keys() <= dimensions.keys():
+            return False
+        if not all(dimensions[name].holds(value) for name, value in values.items()):
+            return False
+        # A point lacks only the widths of layers that it does not have.
+        return values.keys() == self.complete(self.declared(values)).keys()
+
+    def declared(self, values: Values) -> dict[str, Value]:
+        """Return the values of a point as they are declared to Keras Tuner."""
+        dimensions = dict(self.expanded())
+        return {name: dimensions[name].declare(value) for name, value in values.items()}
+
     def size(self) -> int | None:
         """Count the points of the space, or return None where it is continuous."""
         layers = self._layer_options or (0,)

@@ -160,13 +160,19 @@ def differing(
     return refused, allowed
 
 
+def is_of_search(key: str) -> bool:
+    """Say whether a setting is of a study's search, which `extend=true` may change."""
+    group, _, name = key.partition(".")
+    return group == "space" or (group == "search" and name not in ("objective", "direction"))
+
+
 def reopens(changed: Iterable[str]) -> bool:
     """Say whether a finished study has something to do when these settings have changed.
 
     Args:
-        changed: Keys of settings that may change, and have.
+        changed: Keys of settings that may change, if need be with `extend=true`, and have.
     """
-    return any((entry := _entry(key)) is not None and entry.reopens for key in changed)
+    return any(entry.reopens if (entry := _entry(key)) else True for key in changed)
 
 
 def _entry(key: str) -> MayChange | None:

@@ -202,6 +202,7 @@ def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
         config.objective,
         config.seed,
         held.journal,
+        held.earlier_journals,
         held.log_file,
     )
 

@@ -18,10 +18,12 @@ from tuner import passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
 from tuner.curves.identity import (
+    MAY_CHANGE,
     NOT_SETTINGS,
     Change,
     Identity,
     differing,
+    is_of_search,
     plain_store,
     reopens,
 )
@@ -53,6 +55,7 @@ class StudyState:
         accepted: The versions of engine and libraries that the user has agreed to since.
         extensions: What it was told otherwise since: `when` (ISO 8601, UTC), after how many
             `trials`, and the `changes`, by key, before and after.
+        searches: How many times its search has been changed (`extend=true`).
     """
 
     study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -65,6 +68,7 @@ class StudyState:
     identity: dict[str, Any] | None = None
     accepted: list[dict[str, str]] = field(default_factory=list)
     extensions: list[dict[str, Any]] = field(default_factory=list)
+    searches: int = 0
 
 
 class StudyFolder:
@@ -89,8 +93,16 @@ class StudyFolder:
 
     @property
     def journal(self) -> Path:
-        """The oracle's questions and answers."""
-        return self.path / "oracle.jsonl"
+        """The questions to the oracle of the search that is under way, and its answers."""
+        return self._journal(self.state.searches)
+
+    @property
+    def earlier_journals(self) -> list[Path]:
+        """Those of the searches before it, in their order."""
+        return [self._journal(number) for number in range(self.state.searches)]
+
+    def _journal(self, number: int) -> Path:
+        return self.path / (f"oracle-{number}.jsonl" if number else "oracle.jsonl")
 
     @property
     def log_file(self) -> Path:
@@ -135,6 +147,8 @@ class StudyFolder:
         self.state.extensions.append({"when": when, "trials": None, "changes": changes})
         if reopens(self.told):
             self.state.finished = None
+        if any(is_of_search(key) and key not in MAY_CHANGE for key in self.told):
+            self.state.searches += 1
         # Before the settings, which the next process compares with.
         self.save_state()
 
@@ -371,9 +385,15 @@ def _check_same(held: StudyFolder, name: str, config: StudyConfig) -> dict[str, 
         before["tracking.uri"] = held.state.store
         after["tracking.uri"] = plain_store(config.tracking.uri)
     refused, allowed = differing(before, after)
+    if config.extend:
+        allowed |= {key: change for key, change in refused.items() if is_of_search(key)}
+        refused = {key: change for key, change in refused.items() if key not in allowed}
     if refused:
         said = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in refused.items())
-        raise StudyError(f"study={name} exists with other settings ({said}). {_WAYS_OUT}")
+        way = ""
+        if all(map(is_of_search, refused)):
+            way = " Give extend=true to search on with these; the earlier trials stay its own."
+        raise StudyError(f"study={name} exists with other settings ({said}).{way} {_WAYS_OUT}")
     return allowed
 
 

@@ -1,5 +1,9 @@
 """An oracle with a memory: all that it is asked and told is kept in a journal.
 
+A study whose search is extended has a journal for each search, one after another. The trials of
+the earlier ones stay the study's, and the oracle of the last one learns from those that lie in
+its space. A point that has been tried is not trained again: the oracle is told what came of it.
+
 Every answer is one line appended to `oracle.jsonl`, and a study is resumed by putting the same
 questions to a fresh oracle: with the same seed and the same scores it gives the same answers
 and ends in the same state. A line torn by a kill is the last one, and is dropped: an unwritten
@@ -8,19 +12,23 @@ question is asked again, and an unwritten score is found in the tracking store.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner import names
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.errors import ConfigError, StudyError
 from tuner.oracles.oracle import Oracle
 from tuner.runtime import files
 from tuner.runtime.user_code import find_function
-from tuner.trial import Json, Objective, Proposal, Values
+from tuner.trial import Json, Objective, Proposal, Values, without_epochs
 
 logger = logging.getLogger(__name__)
+
+_MAX_KNOWN = 1000
+"""Points in a row that an earlier search has tried, after which a search is over."""
 
 
 class JournaledOracle:
@@ -31,7 +39,8 @@ class JournaledOracle:
         space: What is searched, without what the oracle sets itself.
         objective: What it is to improve.
         seed: Seed of its proposals, in `[0, 2**31)`.
-        journal: File of the study's questions and answers so far; made when missing.
+        journal: File of the search's questions and answers so far; made when missing.
+        earlier: Those of the study's earlier searches, in their order.
 
     Attributes:
         values: The values of every trial proposed so far.
@@ -43,7 +52,13 @@ class JournaledOracle:
     """
 
     def __init__(
-        self, search: SearchConfig, space: Space, objective: Objective, seed: int, journal: Path
+        self,
+        search: SearchConfig,
+        space: Space,
+        objective: Objective,
+        seed: int,
+        journal: Path,
+        earlier: Sequence[Path] = (),
     ) -> None:
         self._max_trials = search.max_trials
         self._journal = journal
@@ -54,6 +69,17 @@ class JournaledOracle:
         self._unasked: list[Proposal] = []
         self._scores: dict[str, float] = {}
         self._num_failed = 0
+        self._num_proposed = 0
+        self._names: dict[str, str] = {}
+        self._trial_ids: dict[str, str] = {}
+        for path in earlier:
+            self._take_over(path)
+        self._known = {_key(self.values[trial_id]): trial_id for trial_id in self._scores}
+        held = {i for i in self.values if space.holds(_configured(self.values[i], search))}
+        self._num_outside = len(self.values) - len(held)
+        for trial_id, score in self._scores.items():
+            if trial_id in held:
+                self._oracle.adopt(self.values[trial_id], score)
         self._replay()
 
     @property
@@ -74,7 +100,9 @@ class JournaledOracle:
     @property
     def num_trials(self) -> int | None:
         """Trials of the whole search, or None where nobody can know."""
-        counts = [self._oracle.num_trials(), self._max_trials]
+        own = self._oracle.num_trials()
+        # Points that an earlier search has tried are not tried again.
+        counts = [None if own is None else own + self._num_outside, self._max_trials]
         return min((count for count in counts if count is not None), default=None)
 
     @property
@@ -92,20 +120,28 @@ class JournaledOracle:
             return self._unasked.pop(0)
         if self._unasked or not self._is_within_budget(len(self.values)):
             return None
-        proposal = self._oracle.propose(self._next_id)
-        if proposal is None:
-            # Even so the oracle may have moved on, to its next bracket for one.
-            self._write(ask=None)
-            return None
-        self._take(proposal)
-        memo = self._oracle.memo(proposal.trial_id)
-        self._write(
-            ask=proposal.trial_id,
-            values=dict(proposal.values),
-            tags=dict(proposal.tags),
-            **({} if memo is None else {"memo": memo}),
-        )
-        return proposal
+        for _ in range(_MAX_KNOWN):
+            proposal = self._propose()
+            if proposal is None:
+                # Even so the oracle may have moved on, to its next bracket for one.
+                self._write(ask=None)
+                return None
+            name = self._names[proposal.trial_id]
+            memo = self._oracle.memo(name)
+            kept = {} if memo is None else {"memo": memo}
+            if proposal.trial_id in self._scores:
+                self._write(known=proposal.trial_id, **kept)
+                self._oracle.observe(name, self._scores[proposal.trial_id])
+                continue
+            self._take(proposal)
+            self._write(
+                ask=proposal.trial_id,
+                values=dict(proposal.values),
+                tags=dict(proposal.tags),
+                **kept,
+            )
+            return proposal
+        return None
 
     def tell(self, trial_id: str, score: float | None) -> None:
         """Say how a trial ended.
@@ -121,9 +157,28 @@ class JournaledOracle:
         """Say whether there may be a trial of that number: a budget may be made smaller."""
         return self._max_trials is None or number < self._max_trials
 
-    @property
-    def _next_id(self) -> str:
-        return f"{len(self.values):04d}"
+    def _propose(self, event: Mapping[str, Any] | None = None) -> Proposal | None:
+        """Let the oracle propose, now or as the journal has it; find a point that is known.
+
+        The oracle's names of its trials are those of the study, unless an earlier search has
+        made some of these.
+        """
+        name = f"{self._num_proposed:04d}"
+        proposal = (
+            self._oracle.propose(name)
+            if event is None
+            else self._oracle.propose_again(name, event.get("memo"))
+        )
+        if proposal is None:
+            return None
+        self._num_proposed += 1
+        trial_id = self._known.get(_key(proposal.values), f"{len(self.values):04d}")
+        self._names[trial_id] = name
+        tags = dict(proposal.tags)
+        if (past := tags.get(names.CONTINUES)) is not None:
+            tags[names.CONTINUES] = self._trial_ids[past]
+        self._trial_ids[name] = trial_id
+        return Proposal(trial_id, proposal.values, tags)
 
     def _take(self, proposal: Proposal) -> None:
         self._open[proposal.trial_id] = proposal
@@ -132,22 +187,31 @@ class JournaledOracle:
 
     def _end(self, trial_id: str, score: float | None) -> None:
         del self._open[trial_id]
-        self._oracle.observe(trial_id, score)
+        self._oracle.observe(self._names[trial_id], score)
         if score is None:
             self._num_failed += 1
         else:
             self._scores[trial_id] = score
 
+    def _take_over(self, journal: Path) -> None:
+        """Take the trials of an earlier search; those that it left open stay so."""
+        for event in map(json.loads, _whole_lines(journal)):
+            if "tell" in event and event["score"] is None:
+                self._num_failed += 1
+            elif "tell" in event:
+                self._scores[event["tell"]] = event["score"]
+            elif event.get("ask") is not None:
+                self.values[event["ask"]] = event["values"]
+                self.tags[event["ask"]] = event["tags"]
+
     def _replay(self) -> None:
         """Bring the oracle to where the journal ends."""
-        if not self._journal.exists():
-            return
-        text = self._journal.read_bytes()
-        kept = text[: text.rfind(b"\n") + 1]
-        if len(kept) < len(text):
+        kept = _whole_lines(self._journal)
+        size = sum(map(len, kept))
+        if self._journal.exists() and size < self._journal.stat().st_size:
             logger.warning("The last line of %s was torn and is dropped.", self._journal)
-            files.cut(self._journal, len(kept))
-        for line in kept.splitlines():
+            files.cut(self._journal, size)
+        for line in kept:
             try:
                 self._replay_event(json.loads(line))
             except (ValueError, KeyError) as error:
@@ -160,24 +224,48 @@ class JournaledOracle:
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
             self._end(event["tell"], event["score"])
-        elif event["ask"] is None:
-            self._oracle.propose(self._next_id)
-        else:
-            self._replay_proposal(event["ask"], event)
-
-    def _replay_proposal(self, trial_id: str, event: Mapping[str, Any]) -> None:
-        proposal = self._oracle.propose_again(trial_id, event.get("memo"))
-        recorded = Proposal(trial_id, event["values"], event["tags"])
-        if proposal != recorded or trial_id != self._next_id:
-            raise StudyError(
-                f"{self._journal} does not fit {self._oracle.version}: trial {trial_id} would "
-                f"get other values. Resume with the one that began the study, or start afresh "
-                f"with overwrite=true."
+        elif "known" in event:
+            proposal = self._propose(event)
+            if proposal is None or proposal.trial_id != event["known"]:
+                raise self._misfit(event["known"])
+            self._oracle.observe(
+                self._names[proposal.trial_id], self._scores[proposal.trial_id]
             )
-        self._take(proposal)
+        elif event["ask"] is None:
+            self._propose()
+        else:
+            recorded = Proposal(event["ask"], event["values"], event["tags"])
+            if self._propose(event) != recorded:
+                raise self._misfit(recorded.trial_id)
+            self._take(recorded)
+
+    def _misfit(self, trial_id: str) -> StudyError:
+        return StudyError(
+            f"{self._journal} does not fit {self._oracle.version}: trial {trial_id} would get "
+            f"other values. Resume with the one that began the study, or start afresh with "
+            f"overwrite=true."
+        )
 
     def _write(self, **event: Json) -> None:
         files.append(self._journal, json.dumps(event) + "\n")
+
+
+def _whole_lines(journal: Path) -> list[bytes]:
+    """Return the lines of a journal that are whole, without one that a kill has torn."""
+    if not journal.exists():
+        return []
+    text = journal.read_bytes()
+    return text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
+def _key(values: Values) -> str:
+    """Return values as text that is equal for equal values of equal types."""
+    return json.dumps(values, sort_keys=True)
+
+
+def _configured(values: Values, search: SearchConfig) -> Values:
+    """Return what the space says of a trial's values: without what the oracle sets."""
+    return without_epochs(values) if search.sets_epochs else values
 
 
 def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: int) -> Oracle:

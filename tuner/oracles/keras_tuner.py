@@ -4,7 +4,7 @@ import abc
 from collections.abc import Mapping
 
 import keras_tuner
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from tuner import names
 from tuner.config.searches import BayesianConfig, HyperbandConfig, SearchConfig
@@ -17,7 +17,7 @@ from tuner.oracles.keras_tuner_patches import (
     grid_size,
 )
 from tuner.oracles.oracle import Oracle
-from tuner.trial import Json, Objective, Proposal, Value, whole
+from tuner.trial import Json, Objective, Proposal, Value, Values, whole
 
 # Every trial in flight has a name of its own here; Keras Tuner gives the same name its trial
 # back.
@@ -25,12 +25,18 @@ _TUNER_ID = "driver-{}"
 
 
 class KerasTunerOracle(Oracle):
-    """An oracle of Keras Tuner's; what is made for it in `make` is asked and told."""
+    """An oracle of Keras Tuner's; what is made for it in `make` is asked and told.
+
+    Attributes:
+        algorithm: Keras Tuner's oracle.
+        trials: Keras Tuner's trials by the names of ours, which it may call otherwise.
+    """
 
     def __init__(
         self, search: SearchConfig, space: Space, objective: Objective, seed: int
     ) -> None:
         super().__init__(search, space, objective, seed)
+        self.trials: dict[str, Trial] = {}
         # Without a `max_trials` of its own Keras Tuner names trials by four digits.
         self.algorithm = self.make(
             {
@@ -53,6 +59,7 @@ class KerasTunerOracle(Oracle):
         trial = self.algorithm.create_trial(_TUNER_ID.format(trial_id))
         if trial.status != TrialStatus.RUNNING:
             return None
+        self.trials[trial_id] = trial
         return self.proposal(trial_id, trial.hyperparameters.values)
 
     def proposal(self, trial_id: str, proposed: Mapping[str, Value]) -> Proposal:
@@ -61,12 +68,12 @@ class KerasTunerOracle(Oracle):
 
     def observe(self, trial_id: str, score: float | None) -> None:
         """See `Oracle.observe`."""
-        trial = self.algorithm.trials[trial_id]
+        trial = self.trials[trial_id]
         if score is None:
             trial.status = TrialStatus.FAILED
         else:
             # Told once: of several reported steps Keras Tuner would take the best.
-            self.algorithm.update_trial(trial_id, {self.objective.name: score})
+            self.algorithm.update_trial(trial.trial_id, {self.objective.name: score})
             trial.status = TrialStatus.COMPLETED
         self.algorithm.end_trial(trial)
 
@@ -111,9 +118,21 @@ class BayesianOracle(KerasTunerOracle):
             **common,
         )
 
+    def adopt(self, values: Values, score: float) -> None:
+        """See `Oracle.adopt`: the process is fitted to it as to a trial of its own."""
+        algorithm = self.algorithm
+        point = algorithm.hyperparameters.copy()
+        point.values = {**point.values, **self.space.declared(values)}
+        trial = Trial(point, f"{len(algorithm.trials):04d}", TrialStatus.COMPLETED)
+        trial.score = score
+        algorithm.trials[trial.trial_id] = trial
+        algorithm.start_order.append(trial.trial_id)
+        algorithm.end_order.append(trial.trial_id)
+        algorithm._tried_so_far.add(algorithm._compute_values_hash(point.values))
+
     def memo(self, trial_id: str) -> dict[str, Json]:
         """See `Oracle.memo`."""
-        values = self.algorithm.trials[trial_id].hyperparameters.values
+        values = self.trials[trial_id].hyperparameters.values
         return {
             # Without NumPy's scalars, which JSON cannot hold.
             "proposed": {n: v.item() if hasattr(v, "item") else v for n, v in values.items()},

@@ -4,7 +4,7 @@ import abc
 
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
-from tuner.trial import Json, Objective, Proposal
+from tuner.trial import Json, Objective, Proposal, Values
 
 
 class Oracle(abc.ABC):
@@ -19,9 +19,10 @@ class Oracle(abc.ABC):
        resumed puts the same calls to a new oracle, which must answer as this one did: no clock,
        no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
        study that is given more of them later goes on as if it had had them at once.
-    4. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
+    4. Learn from the trials of an earlier search in `adopt`, if it learns from results.
+    5. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
        same at once.
-    5. Override `num_trials`, `rounds` and `version` where what they say is not so.
+    6. Override `num_trials`, `rounds` and `version` where what they say is not so.
 
     It runs in a process of its own, is called from one thread, and may import what it likes.
 
@@ -58,6 +59,17 @@ class Oracle(abc.ABC):
         Args:
             trial_id: A trial that was proposed, and has not been observed before.
             score: The objective after its last epoch, finite; None when it failed.
+        """
+
+    def adopt(self, values: Values, score: float) -> None:  # noqa: B027
+        """Learn from a trial that another oracle proposed, before the first proposal.
+
+        A study whose search is extended has such trials. What proposes by its own rules alone
+        need not do anything: a point that has been tried is not trained again in any case.
+
+        Args:
+            values: A point of the space, as `propose` would return it.
+            score: The objective after its last epoch.
         """
 
     def memo(self, trial_id: str) -> Json:

@@ -7,7 +7,7 @@ where a proposal is computed, whatever the executor.
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class OracleProcess:
         space: What is searched, without what the oracle sets itself.
         objective: What it is to improve.
         seed: Of its proposals, in `[0, 2**31)`.
-        journal: File of the study's questions and answers so far; made when missing.
+        journal: File of the search's questions and answers so far; made when missing.
+        earlier: Those of the study's earlier searches, in their order.
         log_file: Gets all that the oracle prints.
 
     Attributes:
@@ -49,10 +50,11 @@ class OracleProcess:
         objective: Objective,
         seed: int,
         journal: Path,
+        earlier: Sequence[Path],
         log_file: Path,
     ) -> None:
         self._child = forkserver.start(
-            _serve, search, space, objective, seed, journal, log_file=log_file
+            _serve, search, space, objective, seed, journal, earlier, log_file=log_file
         )
         begun: dict[str, Any] = self._receive()
         self.num_trials: int | None = begun["num_trials"]
@@ -106,6 +108,7 @@ def _serve(
     objective: Objective,
     seed: int,
     journal: Path,
+    earlier: Sequence[Path],
 ) -> None:
     """Answer the driver until it hangs up."""
     relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
@@ -114,7 +117,7 @@ def _serve(
         tensorflow_setup.import_tensorflow()
         from tuner.oracles.journal import JournaledOracle
 
-        oracle = JournaledOracle(search, space, objective, seed, journal)
+        oracle = JournaledOracle(search, space, objective, seed, journal, earlier)
         answer: object = {
             "num_trials": oracle.num_trials,
             "rounds": oracle.rounds,
