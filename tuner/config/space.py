@@ -57,7 +57,7 @@ class Space:
             layer = _layer_of(name)
             base = "units" if layer and "layers" in space else name
             if known is not None and base not in known:
-                names = [_key(n) for n in known]
+                names = [config_key(n) for n in known]
                 close = difflib.get_close_matches(key, names, 1)
                 hint = f" Did you mean `space.{close[0]}`?" if close else ""
                 raise ConfigError(
@@ -231,7 +231,7 @@ def _flattened(space: Mapping[str, object]) -> Iterator[tuple[str, str, object]]
             yield name, name, given
 
 
-def _key(name: str) -> str:
+def config_key(name: str) -> str:
     """Return what the configuration calls a hyperparameter: `augment_shift` in its group."""
     return name.replace("_", ".", 1) if name.startswith(f"{GROUP}_") else name
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tuner import passwords
+from tuner.config import edges
 from tuner.config.printed_commands import of_module, program, word
 from tuner.escapes import visible
 from tuner.wording import REPORT_AT, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tuner.config.schema import StudyConfig
@@ -31,6 +33,7 @@ def lines(
     num_trials: int,
     tied: Ties | None,
     report: Path | None,
+    overrides: Sequence[str] = (),
 ) -> list[str]:
     """Word what a user wants to know at the end, each line fit for a terminal.
 
@@ -41,6 +44,7 @@ def lines(
         num_trials: How many trials have ended.
         tied: Those that are statistically indistinguishable from the best, if that is known.
         report: Where the report lies, if it could be made.
+        overrides: What the study was asked for on the command line.
     """
     from tuner.evaluation.ties import accuracy_on_test
     from tuner.wording import describe
@@ -57,6 +61,11 @@ def lines(
     if promoted is not None:
         said += str(promoted).split("\n  ", 1)
         said[-1] = f"  {said[-1]}"
+    if found := edges.find(config.searched_space(), best.values, config.model_function):
+        study, budget = str(config.study), config.search.max_trials
+        said += [
+            f"  {line}" for line in edges.say(found, best.values, overrides, study, budget)
+        ]
     if report is not None:
         said.append(f"{REPORT_AT}{report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")

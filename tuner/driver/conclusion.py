@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,9 @@ def closing_lines(
         config.objective,
         len(ready.data.validation),
     )
-    return closing.lines(config, best, promoted, parts.oracle.num_told, tied, report)
+    named = dataclasses.replace(config, study=parts.folder.path.name)
+    num_trials, overrides = parts.oracle.num_told, parts.folder.overrides
+    return closing.lines(named, best, promoted, num_trials, tied, report, overrides)
 
 
 def make_report(tracker: Tracker, held: StudyFolder, uri: str | None) -> Path | None:

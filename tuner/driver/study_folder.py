@@ -115,6 +115,11 @@ class StudyFolder:
         return [self.path / CONFIG, self.path / OVERRIDES]
 
     @property
+    def overrides(self) -> list[str]:
+        """What the study was asked for on the command line."""
+        return [str(line) for line in OmegaConf.load(self.path / OVERRIDES)]
+
+    @property
     def blank(self) -> list[str]:
         """Names of files that a finished study must have, but that are missing or empty."""
         # A study whose report could not be made names none.

@@ -44,6 +44,7 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         experiment=client.get_experiment(facts.experiment_id).name,
         owner=facts.owner,
         folder=facts.folder,
+        extensions=facts.extensions,
         status=facts.status,
         began=facts.began,
         objective=Objective(name, "max" if direction == "max" else "min"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tuner import passwords
+from tuner.config import edges
 from tuner.config.hyperparameters import Choice, Dimension, Fixed
 from tuner.config.overrides import key_of
 from tuner.config.printed_commands import resume
@@ -16,7 +19,7 @@ from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
 from tuner.tracking.history import DataFacts
-from tuner.wording import describe, duration
+from tuner.wording import describe, duration, plural
 
 NUM_IN_TABLE = 10
 """Trials that are listed, the best ones."""
@@ -67,6 +70,7 @@ def what_was_searched(study: StudyRecord) -> Section:
     said = f"{params['search.oracle']}{limit}: {study.objective.name} {aim} as it can be"
     rows.append(("search", said))
     rows.append(("seed", str(params["seed"])))
+    rows += [("extended", _extension(extension)) for extension in study.extensions]
     rows.append(("MLflow experiment", study.experiment))
     return Section("What was searched", tables=[Table((), rows)])
 
@@ -100,7 +104,21 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
     if fixed:
         text.append(f"Not searched: {describe(fixed)}.")
     tables = [Table(("searched", "best", "among"), rows)] if rows else []
-    return Section(f"The best trial, {best.trial_id}", text, tables=tables)
+    code = ""
+    if found := edges.find(study.space, best.values, str(study.params["model._target_"])):
+        kept = [argument for argument in details.overrides if key_of(argument) != "study"]
+        budget = study.params.get("search.max_trials")
+        line, command = edges.say(
+            found,
+            best.values,
+            kept,
+            study.name,
+            None if budget is None else int(budget),
+            "python",
+        )
+        text.append(line)
+        code = passwords.hide(command.strip())
+    return Section(f"The best trial, {best.trial_id}", text, tables=tables, code=code)
 
 
 def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
@@ -147,6 +165,16 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
         "the same kind of machine, the same weights to the last bit."
     ]
     return Section("To do it again", text, code="\n".join(lines))
+
+
+def _extension(extension: Mapping[str, Any]) -> str:
+    """Say what a study was told otherwise, when, and from which trial on."""
+    changes = extension["changes"].items()
+    said = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in changes)
+    when = datetime.datetime.fromisoformat(extension["when"])
+    trials = extension["trials"]
+    after = "" if trials is None else f", after {plural(trials, 'trial')}"
+    return f"{when:%Y-%m-%d %H:%M} UTC{after}: {said}"
 
 
 def _others(study: StudyRecord) -> str:

@@ -36,6 +36,7 @@ class StudyRecord:
         study_id: What tells it from another study of its name.
         owner: The user who began it; empty if that is not known.
         folder: `<host>:<folder>` it was searched in; empty if that is not known.
+        extensions: What it was told otherwise when it was resumed; see `StudyFacts`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StudyRecord:
     study_id: str = ""
     owner: str = ""
     folder: str = ""
+    extensions: Sequence[Mapping[str, Any]] = ()
 
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:
