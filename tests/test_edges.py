@@ -71,6 +71,6 @@ def test_say_gives_the_command_that_extends() -> None:
     line, command = edges.say(found, values, given, "first", 10, "python")
     assert "units_1=64 rate=0.1" in line
     assert command == (
-        "  python -m tuner.search data=digits study=first space.units.max=128 space.rate=1 "
+        "python -m tuner.search data=digits study=first space.units.max=128 space.rate=1 "
         "search.max_trials=20 extend=true"
     )

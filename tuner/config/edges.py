@@ -70,8 +70,8 @@ def say(
     study: str,
     max_trials: int | None,
     python: str | None = None,
-) -> list[str]:
-    """Word what lies on an edge, and the command that searches beyond it, a line each.
+) -> tuple[str, str]:
+    """Word what lies on an edge, and return the command that searches beyond it.
 
     Args:
         found: At least one.
@@ -89,10 +89,8 @@ def say(
     replaced = {key_of(override) for override in (*new, "study=", "extend=", "overwrite=")}
     kept = [given for given in overrides if key_of(given) not in replaced]
     given = [*kept, f"study={study}", *new, "extend=true"]
-    return [
-        f"On the edge of what was searched: {at}. To search beyond it:",
-        f"  {printed_commands.of_module('tuner.search', given, python)}",
-    ]
+    command = printed_commands.of_module("tuner.search", given, python)
+    return f"On the edge of what was searched: {at}.", command
 
 
 _Wider = tuple[str, str, float]

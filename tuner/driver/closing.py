@@ -63,9 +63,8 @@ def lines(
         said[-1] = f"  {said[-1]}"
     if found := edges.find(config.searched_space(), best.values, config.model_function):
         study, budget = str(config.study), config.search.max_trials
-        said += [
-            f"  {line}" for line in edges.say(found, best.values, overrides, study, budget)
-        ]
+        at, command = edges.say(found, best.values, overrides, study, budget)
+        said += [f"  {at} To search beyond it:", f"    {command}"]
     if report is not None:
         said.append(f"{REPORT_AT}{report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")

@@ -107,17 +107,11 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
     code = ""
     if found := edges.find(study.space, best.values, str(study.params["model._target_"])):
         kept = [argument for argument in details.overrides if key_of(argument) != "study"]
-        budget = study.params.get("search.max_trials")
-        line, command = edges.say(
-            found,
-            best.values,
-            kept,
-            study.name,
-            None if budget is None else int(budget),
-            "python",
-        )
-        text.append(line)
-        code = passwords.hide(command.strip())
+        given: Any = study.params.get("search.max_trials")
+        budget = None if given is None else int(given)
+        at, command = edges.say(found, best.values, kept, study.name, budget, "python")
+        text.append(f"{at} The command below searches beyond it.")
+        code = passwords.hide(command)
     return Section(f"The best trial, {best.trial_id}", text, tables=tables, code=code)
 
 
