@@ -7,16 +7,31 @@ if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier, load
     from tuner.datasets import LabelledImages
     from tuner.drawings import measure, prepare
+    from tuner.study.study import Study, Trial, list_studies, open_study
 
-__all__ = ["Classifier", "LabelledImages", "load", "measure", "prepare"]
+__all__ = [
+    "Classifier",
+    "LabelledImages",
+    "Study",
+    "Trial",
+    "list_studies",
+    "load",
+    "measure",
+    "open_study",
+    "prepare",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Classifier": "tuner.classifier.safe_loading",
     "LabelledImages": "tuner.datasets",
+    "Study": "tuner.study.study",
+    "Trial": "tuner.study.study",
+    "list_studies": "tuner.study.study",
     "load": "tuner.classifier.safe_loading",
     "measure": "tuner.drawings",
+    "open_study": "tuner.study.study",
     "prepare": "tuner.drawings",
 }
 

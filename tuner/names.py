@@ -72,6 +72,15 @@ EPOCHS_REUSED = "epochs_reused"
 SECONDS = "seconds"
 WORKER_SECONDS = "worker_seconds"
 
+OF_WHOLE_TRIAL = frozenset(
+    {
+        TEST_LOSS, TEST_ACCURACY, TEST_CALIBRATION_ERROR, TEST_RIGHT, TEST_WRONG,
+        TRAIN_SECONDS, COMPILE_SECONDS, EVALUATE_SECONDS, TRIAL_SECONDS, NUM_PARAMETERS,
+        EPOCHS_TRAINED, EPOCHS_REUSED,
+    }
+)  # fmt: skip
+"""Metrics of a trial that it has once, after its last epoch."""
+
 # Artifacts
 
 CONFIG = "config.yaml"

@@ -211,6 +211,15 @@ def all_curves() -> list[Path]:
     return [curves_dir(study) for study in sorted(EXPERIMENTS_DIR.iterdir())]
 
 
+def is_running(study: Path) -> bool:
+    """Say whether a process holds a study's folder now.
+
+    Args:
+        study: The folder.
+    """
+    return locks.is_held(study / LOCK)
+
+
 def make_name(config: StudyConfig) -> str:
     """Make up a name that no study here has."""
     now = datetime.datetime.now()

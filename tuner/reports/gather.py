@@ -12,13 +12,11 @@ import mlflow
 from mlflow.entities import Run
 
 from tuner import names
-from tuner.config.schema import DIRECTIONS
 from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
 from tuner.tracking import history, plain_yaml, standing
 from tuner.tracking.history import TrialRecord
 from tuner.tracking.standing import Standing
-from tuner.trial import Objective
 
 NUM_BEST_CURVES = 50
 NUM_OTHER_CURVES = 150
@@ -34,9 +32,6 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
     """
     facts = history.read_study(run)
     settings = facts.settings
-    name, direction = settings["search.objective"], settings.get("search.direction")
-    if direction not in ("min", "max"):
-        direction = DIRECTIONS[name]
     return StudyRecord(
         name=facts.name,
         study_id=facts.study_id,
@@ -47,7 +42,7 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         extensions=facts.extensions,
         status=facts.status,
         began=facts.began,
-        objective=Objective(name, "max" if direction == "max" else "min"),
+        objective=facts.objective,
         params=settings,
         # As of a model of one's own, since what the built-in ones take may have changed.
         space=Space.parse(_searched(settings), ""),

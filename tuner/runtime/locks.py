@@ -86,6 +86,20 @@ def hold_file(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Say whether a process that lives holds a lock file, without touching it.
+
+    Args:
+        path: The file, as `hold_file` takes it.
+    """
+    for file in (path, path.with_name(f"{path.name}{MARK}")):
+        with contextlib.suppress(OSError):
+            holder = _parsed(file.read_bytes())
+            if holder and _is_alive(holder):
+                return True
+    return False
+
+
 @contextlib.contextmanager
 def hold(name: str, what: str) -> Iterator[None]:
     """Wait for a lock among the processes of this user on this machine, and hold it.

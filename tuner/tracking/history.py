@@ -16,9 +16,10 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import names
+from tuner.config.schema import DIRECTIONS
 from tuner.tracking import json_tags
 from tuner.tracking.manifest import Manifest
-from tuner.trial import Metrics, Values
+from tuner.trial import Metrics, Objective, Values
 
 PAGE = 1000
 """Runs that are asked for at a time."""
@@ -105,6 +106,22 @@ class StudyFacts:
     data: DataFacts | None
     best_trial: str | None
     extensions: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def objective(self) -> Objective:
+        """What it improves."""
+        name, direction = (
+            self.settings["search.objective"],
+            self.settings.get("search.direction"),
+        )
+        if direction not in ("min", "max"):
+            direction = DIRECTIONS[name]
+        return Objective(name, "max" if direction == "max" else "min")
+
+    @property
+    def best_score(self) -> float | None:
+        """The best score when it was last written down."""
+        return self.metrics.get(names.best_metric(self.objective.name))
 
 
 @dataclass(frozen=True)
@@ -252,6 +269,11 @@ def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
     """Return a metric after each epoch of a trial."""
     points = client.get_metric_history(run_id, metric)
     return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+
+def epoch_metrics(metrics: Iterable[str]) -> list[str]:
+    """Return those of a trial's metrics that are measured after every epoch."""
+    return sorted(set(metrics) - names.OF_WHOLE_TRIAL)
 
 
 def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
