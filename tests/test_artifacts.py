@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conftest import ARTIFACTS
 
+from support.trials import ARTIFACTS
 from tuner.datasets import Split
 from tuner.evaluation.measures import evaluate
 from tuner.worker import trial_files

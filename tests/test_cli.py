@@ -13,10 +13,10 @@ import mlflow
 import pytest
 import requests
 import sqlalchemy
-from conftest import command
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from support.commands import command
 from tuner import passwords
 from tuner.cli import application
 from tuner.config import printed_commands

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 
 import pytest
-from test_config import loaded
 
+from support.configs import loaded
 from tuner.config import printed_commands
 from tuner.config.schema import StudyConfig
 from tuner.driver import closing

@@ -9,9 +9,9 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
-from conftest import VALUES
 
 import tuner.models.mlp as models_mlp
+from support.networks import VALUES
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.errors import ModelError

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from support.configs import CUSTOM, REQUIRED, composed, loaded
+from support.paths import CONF
 from tuner.config.checks import check_name
 from tuner.config.compose import (
     flatten,
-    load,
     load_explore,
     load_predict,
     load_promote,
@@ -37,17 +37,6 @@ from tuner.config.searches import (
 from tuner.errors import ConfigError
 from tuner.trial import Objective
 
-CONF = Path(__file__).parents[1] / "conf"
-
-# What a user must say beside the option itself.
-REQUIRED = {
-    "data=npz": ["data.path=images.npz"],
-    "data=image_folder": ["data.path=images", "data.name=mine"],
-    "model=custom": ["model._target_=my_package.my_function"],
-    "data=custom": ["data._target_=my_package.load", "data.name=mine"],
-}
-CUSTOM = ["model=custom", *REQUIRED["model=custom"]]
-
 
 def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -61,16 +50,6 @@ CHOICES = [
     for group in GROUPS
     for option in options(group)
 ]
-
-
-def composed(*overrides: str, name: str = "config") -> DictConfig:
-    folder = (CONF / name).parent
-    with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-        return compose(Path(name).name, list(overrides))
-
-
-def loaded(*overrides: str) -> StudyConfig:
-    return load(composed(*overrides))
 
 
 def fail(*overrides: str) -> str:

@@ -4,11 +4,10 @@ import contextlib
 import time
 
 import pytest
-from pages_for_tests import HEAD, is_cut_off, served
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
-from test_guard import LOCAL, count
 
+from support.pages import HEAD, LOCAL, count, is_cut_off, served
 from tuner.server.guard import Guard, Limits
 
 SHORT = Limits(10_000, 50_000, head_seconds=0.3, body_seconds=0.3, connections=20)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_curves import make
 
+from support.checkpoints import make
 from tuner.config.schema import CurvesConfig
 from tuner.curves.checkpoints import Curve, curve_of
 from tuner.curves.store import NUM_BEST, CurveStore

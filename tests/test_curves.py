@@ -6,12 +6,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from support.checkpoints import STATE, make, saved
+from support.paths import with_support
 from tuner.curves import checkpoints
 from tuner.curves.checkpoints import (
     Checkpoint,
@@ -24,30 +25,6 @@ from tuner.curves.checkpoints import (
 )
 from tuner.training import TrainingState
 from tuner.trial import CheckpointSetup
-
-STATE = TrainingState(
-    arrays={
-        "0000": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "0001": np.array(7, np.int64),
-        "callback 0 best_weights 0": np.array([0.1], np.float64),
-    },
-    callbacks=({"best": 0.5, "best_weights": [{"array": "callback 0 best_weights 0"}]},),
-    is_stopped=False,
-)
-
-
-def make(num_epochs: int) -> Checkpoint:
-    epochs = [
-        TrainedEpoch({"loss": 1 / 3 / i}, 0.25, "a/0000") for i in range(1, num_epochs + 1)
-    ]
-    return Checkpoint(epochs, STATE)
-
-
-def saved(folder: Path, epochs: Sequence[int]) -> Curve:
-    curve = Curve(folder / "key")
-    for epoch in epochs:
-        curve.save(make(epoch))
-    return curve
 
 
 def test_decode_returns_what_was_encoded() -> None:
@@ -108,14 +85,16 @@ def test_find_sets_a_damaged_checkpoint_aside(
 def test_save_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     # A limit of the process instead of a full disk: the write fails half-way.
     script = (
-        "import resource, sys; from pathlib import Path; from test_curves import saved\n"
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from support.checkpoints import saved\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))\n"
         "try: saved(Path(sys.argv[1]), [1])\n"
         "except OSError as error: print(error.errno)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env=with_support(),
         capture_output=True,
         text=True,
         check=True,

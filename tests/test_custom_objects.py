@@ -6,10 +6,10 @@ from pathlib import Path
 from types import ModuleType
 
 import keras
-import models_for_tests
 import numpy as np
 import pytest
 
+from support import models
 from tuner.classifier import safe_loading
 from tuner.errors import ConfigError, ModelError
 from tuner.models.custom_objects import permitted
@@ -109,7 +109,7 @@ def test_model_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     keras.Sequential(
         [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10)]
     ).save(path)
-    models_for_tests.lambda_layer().save(tmp_path / "lambda.keras")
+    models.lambda_layer().save(tmp_path / "lambda.keras")
     content = path.read_bytes()
     (tmp_path / "half.keras").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.keras").write_bytes(b"")

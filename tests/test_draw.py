@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from pages_for_tests import Served, served
 from PIL import Image, ImageDraw
-from test_guard import LOCAL
-from test_images import write_claiming_png
-from visits_for_tests import Line, Visit
 
+from support.image_files import write_claiming_png
+from support.pages import LOCAL, Served, served
+from support.visits import Line, Visit
 from tuner.classifier.lookup import FoundModel
 from tuner.classifier.safe_loading import Classifier
 from tuner.drawings import Form, Pixels

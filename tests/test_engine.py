@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from test_config import CUSTOM, loaded
 
 from benchmarks import engines, grid
+from support.configs import CUSTOM, loaded
 from tuner.config import engine
 from tuner.config.checks import ENGINES
 from tuner.config.schema import TrainingConfig

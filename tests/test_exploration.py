@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command
 from PIL import Image
 
+from support.commands import command
 from tuner.datasets import ImageData, Split
 from tuner.datasets.exploration import MAX_ROWS, explore, overview, table
 from tuner.figures import draw_overview

@@ -4,32 +4,17 @@ import os
 import subprocess
 import sys
 import textwrap
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from support.children import die, echo, square
+from support.paths import with_support
 from tuner.curves.fingerprint import environment
 from tuner.errors import ConfigError, SearchFailed
 from tuner.runtime import forkserver
 
 NOWHERE = Path(os.devnull)
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def die(number: int) -> None:
-    os._exit(number)
-
-
-def echo(connection: Connection, prefix: str) -> None:
-    print("hello from", prefix)
-    sys.stdout.flush()
-    os.write(2, b"and from C\n")
-    while True:
-        connection.send(prefix + connection.recv())
 
 
 def test_call_returns_what_the_function_does() -> None:
@@ -61,22 +46,14 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from tuner.runtime import forkserver
-import test_forkserver
+from support import children
 
 if __name__ == "__main__":
     forkserver.begin_imports(["no_such_module", "tensorflow"])
-    loaded = forkserver.call(test_forkserver.is_loaded, "tensorflow")
-    ids = forkserver.call(test_forkserver.parent), forkserver.call(test_forkserver.parent)
+    loaded = forkserver.call(children.is_loaded, "tensorflow")
+    ids = forkserver.call(children.parent), forkserver.call(children.parent)
     print(loaded, len(set(ids)), os.getpid() in ids, "tensorflow" in sys.modules)
 """
-
-
-def is_loaded(module: str) -> bool:
-    return module in sys.modules
-
-
-def parent() -> int:
-    return os.getppid()
 
 
 @pytest.mark.slow
@@ -86,7 +63,7 @@ def test_children_are_forked_from_one_that_has_imported(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env=with_support(),
         capture_output=True,
         text=True,
         check=True,
@@ -103,19 +80,19 @@ def test_imports_that_kill_are_told_of(tmp_path: Path) -> None:
         textwrap.dedent("""
             from tuner.runtime import forkserver
             from tuner.errors import SearchFailed
-            import test_forkserver
+            from support import children
 
             if __name__ == "__main__":
                 forkserver.begin_imports(["deadly"])
                 try:
-                    forkserver.call(test_forkserver.square, 2)
+                    forkserver.call(children.square, 2)
                 except SearchFailed as error:
                     print(error)
         """)
     )
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{tmp_path}"},
+        env=with_support(tmp_path),
         capture_output=True,
         text=True,
         check=True,
@@ -134,21 +111,17 @@ def test_children_start_though_tmpdir_is_long(tmp_path: Path) -> None:
             import os, stat
             from multiprocessing import process
             from tuner.runtime import forkserver
-            import test_forkserver
+            from support import children
 
             if __name__ == "__main__":
-                print(forkserver.call(test_forkserver.square, 3))
+                print(forkserver.call(children.square, 3))
                 folder = process.current_process()._config["tempdir"]
                 print(oct(stat.S_IMODE(os.stat(folder).st_mode)), folder)
         """)
     )
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parent),
-            "TMPDIR": str(folder),
-        },
+        env=with_support(TMPDIR=str(folder)),
         capture_output=True,
         text=True,
         check=True,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import VALUES
 
+from support.networks import VALUES
 from tuner import training
 from tuner.datasets import ImageData
 from tuner.models import cnn, mlp

@@ -4,24 +4,9 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from pages_for_tests import HEAD, Served, served
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
 
+from support.pages import HEAD, LIMITS, LOCAL, Served, count, served
 from tuner.server.guard import HEADERS, Guard, Limits
-
-LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-LIMITS = Limits(max_bytes=100_000, held_bytes=250_000)
-
-
-async def count(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the path and the size of the body."""
-    request = Request(scope, receive)
-    if request.url.path.endswith("/fault"):
-        raise RuntimeError("a fault of ours")
-    text = f"{scope['path']} {scope['root_path']} {len(await request.body())}"
-    await PlainTextResponse(text)(scope, receive, send)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 
 import mlflow
 import pytest
-from conftest import MakeResult
 
+from support.trials import MakeResult
 from tuner.errors import StudyError
 from tuner.tracking import history, json_tags
 from tuner.tracking.runs import DataRecord, Tracker

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_folder import config
 
+from support.configs import loaded
 from tuner.config.compose import flatten, to_dict
 from tuner.curves.fingerprint import Environment
 from tuner.curves.identity import MAY_CHANGE, NOT_SETTINGS, Identity, differing, plain_store
@@ -62,10 +62,10 @@ def identity(data: str = "d1", split: str = "s1", **environment: Any) -> Identit
     ids=str,
 )
 def test_find_takes_what_changes_no_result(changed: list[str], tmp_path: Path) -> None:
-    with study_folder.hold("first", config(), [], identity()):
+    with study_folder.hold("first", loaded(), [], identity()):
         pass
     given = [override.format(here=tmp_path) for override in changed]
-    assert study_folder.find("first", config(*given)) is not None
+    assert study_folder.find("first", loaded(*given)) is not None
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_find_takes_what_changes_no_result(changed: list[str], tmp_path: Path) -
     ],
 )
 def test_find_refuses_what_changes_a_result(changed: str, key: str) -> None:
-    with study_folder.hold("first", config(), [], identity()):
+    with study_folder.hold("first", loaded(), [], identity()):
         pass
     with pytest.raises(StudyError) as caught:
-        study_folder.find("first", config(changed))
+        study_folder.find("first", loaded(changed))
     assert "exists with other settings" in str(caught.value)
     assert f"{key}: was " in str(caught.value)
     assert "overwrite=true" in str(caught.value)
@@ -106,7 +106,7 @@ def test_every_key_that_may_change_is_one_and_has_a_reason() -> None:
     keys = set()
     own = ("model=custom", "model._target_=my_models.build", "model.custom_objects=my_layers")
     for overrides in (("executor=serial",), ("executor=processes",), ("executor=ray",), own):
-        keys |= flatten(to_dict(config(*overrides))).keys()
+        keys |= flatten(to_dict(loaded(*overrides))).keys()
     groups = {f"{key.partition('.')[0]}.*" for key in keys}
     assert MAY_CHANGE.keys() <= keys | groups
     assert set(NOT_SETTINGS) <= keys
@@ -152,12 +152,12 @@ def test_store_that_the_environment_named_is_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@host")
-    with study_folder.hold("first", config(), [], identity()) as held:
+    with study_folder.hold("first", loaded(), [], identity()) as held:
         assert "s3cret" not in (held.path / "study.json").read_text()
-    assert study_folder.find("first", config()) is not None
+    assert study_folder.find("first", loaded()) is not None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(StudyError, match=r"tracking\.uri: was http://host, now sqlite:"):
-        study_folder.find("first", config())
+        study_folder.find("first", loaded())
 
 
 def test_study_in_a_moved_folder_is_the_same(
@@ -165,11 +165,11 @@ def test_study_in_a_moved_folder_is_the_same(
 ) -> None:
     (tmp_path / "before").mkdir()
     monkeypatch.chdir(tmp_path / "before")
-    with study_folder.hold("first", config(), [], identity()):
+    with study_folder.hold("first", loaded(), [], identity()):
         pass
     (tmp_path / "before").rename(tmp_path / "after")
     monkeypatch.chdir(tmp_path / "after")
-    assert study_folder.find("first", config()) is not None
+    assert study_folder.find("first", loaded()) is not None
 
 
 # What they stand for
@@ -193,11 +193,11 @@ def test_study_in_a_moved_folder_is_the_same(
 def test_hold_refuses_a_study_of_something_else(
     now: dict[str, Any], said: list[str], consent: str
 ) -> None:
-    with study_folder.hold("first", config(), [], identity()) as held:
+    with study_folder.hold("first", loaded(), [], identity()) as held:
         before = {path: path.read_bytes() for path in held.path.iterdir()}
     with (
         pytest.raises(StudyError) as caught,
-        study_folder.hold("first", config(consent, "curves.keep=all"), ["x"], identity(**now)),
+        study_folder.hold("first", loaded(consent, "curves.keep=all"), ["x"], identity(**now)),
     ):
         pass
     for words in (*said, "study=first", "Put back", "overwrite=true"):
@@ -217,27 +217,27 @@ def test_hold_refuses_a_study_of_something_else(
     ids=str,
 )
 def test_other_versions_need_consent_once(now: dict[str, Any], said: str) -> None:
-    with study_folder.hold("first", config(), [], identity()):
+    with study_folder.hold("first", loaded(), [], identity()):
         pass
     with (
         pytest.raises(StudyError) as caught,
-        study_folder.hold("first", config(), [], identity(**now)),
+        study_folder.hold("first", loaded(), [], identity(**now)),
     ):
         pass
     for words in (said, "extend=true", "install"):
         assert words in str(caught.value)
-    with study_folder.hold("first", config("extend=true"), [], identity(**now)) as held:
+    with study_folder.hold("first", loaded("extend=true"), [], identity(**now)) as held:
         assert Identity(**held.state.identity or {}) == identity()
     # It has been agreed to; and so have the versions that it was begun with.
     for agreed in (identity(**now), identity()):
-        with study_folder.hold("first", config(), [], agreed):
+        with study_folder.hold("first", loaded(), [], agreed):
             pass
 
 
 def test_hold_keeps_what_was_told_last_and_what_it_was_begun_with() -> None:
-    with study_folder.hold("first", config("data.path=a"), ["data.path=a"], identity()):
+    with study_folder.hold("first", loaded("data.path=a"), ["data.path=a"], identity()):
         pass
-    with study_folder.hold("first", config("data.path=b"), ["data.path=b"], identity()) as held:
+    with study_folder.hold("first", loaded("data.path=b"), ["data.path=b"], identity()) as held:
         assert held.told == {"data.path": ("a", "b")}
         assert "path: b" in (held.path / "config.yaml").read_text()
         assert (held.path / "overrides.yaml").read_text() == "- data.path=b\n"

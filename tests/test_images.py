@@ -1,37 +1,19 @@
 """Image files, as they come."""
 
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from support.image_files import write_claiming_png
 from tuner.drawings import Form, Steps
 from tuner.errors import DataError
 from tuner.images.image_files import MAX_PIXELS, Chosen, check, find, read
 
 GREY = (8, 8)
-
-
-def png_chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + data))
-    return struct.pack(">I", len(data)) + kind + data + checksum
-
-
-def write_claiming_png(path: Path, width: int, height: int) -> Path:
-    """Write a PNG of a few bytes that claims any size, of one bit a pixel."""
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + png_chunk(b"IHDR", header)
-        + png_chunk(b"IDAT", zlib.compress(b"\0\0"))
-        + png_chunk(b"IEND", b"")
-    )
-    return path
 
 
 def write_image(path: Path, size: tuple[int, int] = (8, 8), grey: int = 0) -> Path:

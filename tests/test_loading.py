@@ -15,14 +15,14 @@ from pathlib import Path
 
 import keras
 import mlflow
-import models_for_tests
 import numpy as np
 import pytest
-from conftest import MakeRun
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
 import tuner
+from support import models
+from support.trials import MakeRun
 from tuner.classifier.safe_loading import Classifier
 from tuner.datasets import ImageData
 from tuner.drawings import Steps, measure
@@ -285,15 +285,15 @@ def test_load_runs_no_code_of_the_folder(
     ("build", "reason"),
     [
         (
-            models_for_tests.lambda_layer,
+            models.lambda_layer,
             "it holds a Lambda layer, whose code could do anything",
         ),
         (
-            models_for_tests.unseeded_noise,
+            models.unseeded_noise,
             "the class 'UnseededNoise', which is not Keras's own",
         ),
         (
-            models_for_tests.own_activation,
+            models.own_activation,
             "the function '_twice_relu', which is not Keras's own",
         ),
     ],

@@ -1,6 +1,5 @@
 """The models that come with Glassy."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,6 +7,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from support.networks import NETWORK
+from support.paths import CONF
 from tuner.models import ACTIVATIONS, OPTIMIZERS, SPACES, TRANSFORMS, Limit, cnn, mlp
 from tuner.runtime import tensorflow_setup
 
@@ -15,20 +16,10 @@ from tuner.runtime import tensorflow_setup
 tensorflow_setup.set_threads(1)
 
 VALUES: dict[str, Any] = {
-    "layers": 2,
-    "units_1": 128,
-    "units_2": 128,
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 1e-3,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "transform": "rescale",
-}
+    **NETWORK, "layers": 2, "units_1": 128, "units_2": 128, "learning_rate": 1e-3
+}  # fmt: skip
 SMALL = {**VALUES, "layers": 1, "units_1": 4}
-GLASSY = Path(__file__).parents[1] / "conf" / "experiment" / "glassy.yaml"
+GLASSY = CONF / "experiment" / "glassy.yaml"
 
 
 def transformed(transform: str, images: Any) -> Any:

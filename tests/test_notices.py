@@ -1,7 +1,8 @@
 """What is said of a search before its first trial."""
 
 import pytest
-from test_config import loaded
+
+from support.configs import loaded
 
 
 @pytest.mark.parametrize(

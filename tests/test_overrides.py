@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from support.paths import CONF
 from tuner.config.compose import load, load_explore, load_predict
 from tuner.config.overrides import quote, quoted, text_keys, with_names_of_layers
 from tuner.config.schema import (
@@ -21,7 +22,6 @@ from tuner.config.schema import (
 )
 from tuner.errors import ConfigError
 
-CONF = Path(__file__).parents[1] / "conf"
 SEARCH = text_keys(StudyConfig)
 PREDICT = text_keys(PredictConfig)
 

@@ -7,26 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.networks import NETWORK
 from tuner.datasets import ImageData
 from tuner.drawings import measure
 from tuner.models import SPACES, TRANSFORMS, cnn, mlp
 from tuner.worker import packaging
 
 VALUES = {
-    "layers": 1,
+    **NETWORK,
     "units_1": 8,
     "units": 8,
     "blocks": 1,
     "convolutions": 1,
     "filters": 2,
     "kernel_size": 3,
-    "activation": "relu",
     "batch_norm": True,
     "dropout": 0.1,
     "l2": 1e-4,
-    "learning_rate": 0.01,
     "learning_rate_decay": 0.9,
-    "optimizer": "adam",
     **{name: 0.1 for name in SPACES["tuner.models.mlp.build"] if name.startswith("augment_")},
 }
 

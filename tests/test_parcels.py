@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from test_curves import make
-
+from support.checkpoints import make
 from tuner.curves.checkpoints import Curve, curve_of
 from tuner.executors.transfer import CheckpointParcel, moved
 from tuner.trial import TrialRequest

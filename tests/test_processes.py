@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import workers_for_tests
-from conftest import SMALL_GRID, FinishedStudy, command
-from test_search import runs, start, wait_for
 
+from support import workers
+from support.commands import command, runs, start, wait_for
+from support.paths import with_support
+from support.processes import children, is_alive
+from support.studies import SMALL_GRID, FinishedStudy
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial, Workplace
@@ -28,7 +30,7 @@ NOWHERE = Path(os.devnull)
 @pytest.fixture(autouse=True, scope="module")
 def quick_starts() -> None:
     """Import once what every worker here needs."""
-    forkserver.begin_imports(["workers_for_tests"])
+    forkserver.begin_imports(["support.workers"])
 
 
 @contextlib.contextmanager
@@ -61,7 +63,7 @@ def run_all(made: ProcessExecutor, requests: list[TrialRequest]) -> dict[str, Ou
 def test_trials_run_in_other_processes_on_mapped_images(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.counting, few_digits) as made:
+    with executor(workers.counting, few_digits) as made:
         outcomes = run_all(made, [request(f"000{i}", tmp_path) for i in range(6)])
     for outcome in outcomes.values():
         assert isinstance(outcome, TrialResult)
@@ -71,7 +73,7 @@ def test_trials_run_in_other_processes_on_mapped_images(
 
 def test_epochs_arrive_before_the_outcome(few_digits: ImageData, tmp_path: Path) -> None:
     seen: list[tuple[str, int, Metrics]] = []
-    with executor(workers_for_tests.counting, few_digits, workers=1) as made:
+    with executor(workers.counting, few_digits, workers=1) as made:
         made.submit(request("0000", tmp_path))
         made.wait(lambda trial_id, epoch, metrics, _: seen.append((trial_id, epoch, metrics)))
     assert seen == [("0000", 1, {"loss": 0.5}), ("0000", 2, {"loss": 1.0})]
@@ -80,7 +82,7 @@ def test_epochs_arrive_before_the_outcome(few_digits: ImageData, tmp_path: Path)
 def test_free_worker_that_has_the_program_is_preferred(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.counting, few_digits) as made:
+    with executor(workers.counting, few_digits) as made:
         pids = {}
         for i, width in enumerate([8, 16, 16, 8, 16, 8]):
             values: Values = {"width": width, "learning_rate": i / 10}
@@ -107,7 +109,7 @@ def test_free_worker_that_has_the_program_is_preferred(
 def test_trial_of_a_dead_worker_is_tried_again(
     how: str, few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.dying, few_digits) as made:
+    with executor(workers.dying, few_digits) as made:
         requests = [request(f"000{i}", tmp_path, deaths=i % 3, how=how) for i in range(4)]
         outcomes = run_all(made, requests)
     assert all(isinstance(outcome, TrialResult) for outcome in outcomes.values())
@@ -116,7 +118,7 @@ def test_trial_of_a_dead_worker_is_tried_again(
 def test_trial_that_always_kills_its_worker_fails(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.dying, few_digits, retries=1) as made:
+    with executor(workers.dying, few_digits, retries=1) as made:
         requests = [
             request("0000", tmp_path, deaths=9, how="SIGKILL"),
             request("0001", tmp_path, deaths=0, how="SIGKILL"),
@@ -133,7 +135,7 @@ def test_trial_that_always_kills_its_worker_fails(
 def test_trial_given_to_a_worker_that_never_starts_fails(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.never_starting, few_digits, workers=1, retries=0) as made:
+    with executor(workers.never_starting, few_digits, workers=1, retries=0) as made:
         outcomes = run_all(made, [request("0000", tmp_path)])
     assert isinstance(outcomes["0000"], TrialFailure)
     assert "ended with exit status 4" in outcomes["0000"].error
@@ -141,7 +143,7 @@ def test_trial_given_to_a_worker_that_never_starts_fails(
 
 def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> None:
     with (
-        executor(workers_for_tests.never_starting, few_digits) as made,
+        executor(workers.never_starting, few_digits) as made,
         pytest.raises(SearchFailed, match="ended with exit status 4 before they could run"),
     ):
         made.wait(lambda *_: None)
@@ -150,7 +152,7 @@ def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> 
 def test_outcome_of_a_worker_that_died_after_it_is_kept(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.dying_after, few_digits, workers=1) as made:
+    with executor(workers.dying_after, few_digits, workers=1) as made:
         made.submit(request("0000", tmp_path))
         # Outcome and end of the pipe are both there when the driver looks.
         made._workers[0].process.join(60)
@@ -161,7 +163,7 @@ def test_outcome_of_a_worker_that_died_after_it_is_kept(
 def test_worker_that_grows_is_replaced_between_trials(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.growing, few_digits, workers=1) as made:
+    with executor(workers.growing, few_digits, workers=1) as made:
         requests = [request(f"{i:04d}", tmp_path) for i in range(50)]
         outcomes = run_all(made, requests)
         assert len(made._workers) == 1
@@ -173,7 +175,7 @@ def test_worker_that_grows_is_replaced_between_trials(
 
 
 def test_error_while_a_worker_starts_is_raised(few_digits: ImageData, tmp_path: Path) -> None:
-    with executor(workers_for_tests.raising, few_digits) as made:
+    with executor(workers.raising, few_digits) as made:
         made.submit(request("0000", tmp_path))
         with pytest.raises(ImportError, match="no such library"):
             made.wait(lambda *_: None)
@@ -182,7 +184,7 @@ def test_error_while_a_worker_starts_is_raised(few_digits: ImageData, tmp_path: 
 def test_close_ends_the_workers_and_removes_the_files(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.sleeping, few_digits, workers=1) as made:
+    with executor(workers.sleeping, few_digits, workers=1) as made:
         seen: list[Metrics] = []
         made.submit(request("0000", tmp_path))
         while not seen:
@@ -196,7 +198,7 @@ def test_close_ends_the_workers_and_removes_the_files(
 
 DRIVER = """
 import sys, pathlib
-import workers_for_tests
+from support import workers
 from tuner.config.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors import Workplace
@@ -206,25 +208,12 @@ from tuner.trial import TrialRequest
 if __name__ == "__main__":
     data = images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     workplace = Workplace(
-        workers_for_tests.sleeping, data, pathlib.Path("/dev/null"), pathlib.Path("images")
+        workers.sleeping, data, pathlib.Path("/dev/null"), pathlib.Path("images")
     )
     executor = ProcessExecutor(workplace, 1, 0)
     executor.submit(TrialRequest("0000", {"epochs": 1}, 0, "."))
     executor.wait(lambda trial_id, epoch, metrics, _: print(int(metrics["pid"]), flush=True))
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def children(pid: int) -> list[int]:
-    """Return the ids of a process's children, in the order they were started."""
-    return [int(i) for i in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
@@ -235,7 +224,7 @@ def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
         script.read_text()
         + "    print(executor._workers[0].process.pid, flush=True)\n    input()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = with_support()
     with subprocess.Popen(
         [sys.executable, str(script)],
         stdin=subprocess.PIPE,

@@ -4,8 +4,8 @@ import io
 
 import pytest
 from rich.console import Console
-from support.clocks import SetClock
 
+from support.clocks import SetClock
 from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
 from tuner.driver.progress import Progress, shown_while_starting

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import mlflow
 import pytest
-from conftest import MakeResult
 
+from support.trials import MakeResult
 from tuner.classifier import lookup
 from tuner.errors import ConfigError
 from tuner.runtime import surroundings

@@ -1,5 +1,6 @@
 """From trials to the registry, with real studies, a real store and real processes."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,9 +14,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import FinishedStudy, command, files_gone
 from PIL import Image
 
+from support.commands import command
+from support.studies import FinishedStudy
 from tuner.config.compose import with_settings
 from tuner.config.schema import StudyConfig
 from tuner.errors import StudyError
@@ -32,6 +34,15 @@ pytestmark = pytest.mark.slow
 
 NAME = "digits-classifier"
 COMMON = ("search=grid", "space.layers=1", "space.learning_rate=0.01", "executor=serial")
+
+
+@contextlib.contextmanager
+def files_gone(client: mlflow.MlflowClient, name: str, version: str) -> Iterator[None]:
+    """Take the files of a registered model's version away, and put them back."""
+    folder = Path(client.get_model_version_download_uri(name, version).removeprefix("file://"))
+    away = folder.rename(folder.with_name(f"{folder.name}-away"))
+    yield
+    away.rename(folder)
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,11 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import numpy as np
 import pytest
-import workers_for_tests
-from conftest import VALUES, command
-from test_processes import is_alive
-from test_search import runs, start, wait_for
 
+from support import workers
+from support.commands import command, runs, start, wait_for
+from support.networks import VALUES
+from support.processes import descendants, is_alive
 from tuner.config.executors import RayConfig
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError, SearchFailed, UnavailableError
@@ -42,7 +42,7 @@ from tuner.trial import (
     WorkerSetup,
 )
 
-MODEL = "workers_for_tests.counting"
+MODEL = "support.workers.counting"
 """No model: it has this module sent to the nodes, where the tests' own workers are needed."""
 
 SOON = {
@@ -161,7 +161,7 @@ def wait_until(made: RayExecutor, holds: Callable[[], bool], epochs: Epochs) -> 
 
 def test_trials_run_on_the_nodes(few_digits: ImageData, nodes: Nodes, tmp_path: Path) -> None:
     seen: Epochs = []
-    with executor(workers_for_tests.counting, few_digits, nodes) as made:
+    with executor(workers.counting, few_digits, nodes) as made:
         wait_until(made, lambda: made.capacity == 2, seen)
         outcomes = run_all(made, [request(f"000{i}", tmp_path) for i in range(6)], seen)
     pids = set()
@@ -180,7 +180,7 @@ def test_files_travel_and_images_are_not_copied(
     few_digits: ImageData, nodes: Nodes, tmp_path: Path
 ) -> None:
     seen: Epochs = []
-    with executor(workers_for_tests.writing, few_digits, nodes) as made:
+    with executor(workers.writing, few_digits, nodes) as made:
         [outcome] = run_all(made, [request("0000", tmp_path)], seen).values()
     assert isinstance(outcome, TrialResult)
     assert outcome.files.artifacts == (str(tmp_path / "where.txt"),)
@@ -196,7 +196,7 @@ def test_files_travel_and_images_are_not_copied(
 def test_close_leaves_no_worker(few_digits: ImageData, nodes: Nodes, tmp_path: Path) -> None:
     """Epochs arrive while the trial runs, and closing does not wait for it."""
     seen: Epochs = []
-    with executor(workers_for_tests.sleeping, few_digits, nodes, workers=1) as made:
+    with executor(workers.sleeping, few_digits, nodes, workers=1) as made:
         made.submit(request("0000", tmp_path))
         with pytest.raises(KeyboardInterrupt):
             made.wait(functools.partial(note_and_interrupt, seen))
@@ -224,7 +224,7 @@ def wait_while(holds: Callable[[], bool]) -> None:
 def test_trial_of_a_dead_worker_is_tried_again(
     few_digits: ImageData, nodes: Nodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with executor(workers_for_tests.dying, few_digits, nodes, retries=1) as made:
+    with executor(workers.dying, few_digits, nodes, retries=1) as made:
         requests = [
             request("0000", tmp_path, deaths=1, how="SIGKILL", marks=str(tmp_path)),
             request("0001", tmp_path, deaths=9, how="exit", marks=str(tmp_path)),
@@ -249,7 +249,7 @@ def test_trial_of_a_dead_worker_is_tried_again(
 def test_trial_given_to_a_worker_that_died_idle_loses_no_try(
     few_digits: ImageData, nodes: Nodes, tmp_path: Path
 ) -> None:
-    with executor(workers_for_tests.counting, few_digits, nodes, workers=1, retries=0) as made:
+    with executor(workers.counting, few_digits, nodes, workers=1, retries=0) as made:
         [first] = run_all(made, [request("0000", tmp_path)]).values()
         assert isinstance(first, TrialResult)
         os.kill(first.num_parameters, signal.SIGKILL)
@@ -264,7 +264,7 @@ def test_capacity_follows_the_nodes(
     few_digits: ImageData, nodes: Nodes, tmp_path: Path
 ) -> None:
     seen: Epochs = []
-    with executor(workers_for_tests.sleeping, few_digits, nodes) as made:
+    with executor(workers.sleeping, few_digits, nodes) as made:
         assert made.capacity == 1
         wait_until(made, lambda: made.capacity == 2, seen)
         for i in range(2):
@@ -278,7 +278,7 @@ def test_capacity_follows_the_nodes(
 @pytest.mark.long
 def test_workers_that_never_start_end_the_search(few_digits: ImageData, nodes: Nodes) -> None:
     with (
-        executor(workers_for_tests.never_starting, few_digits, nodes) as made,
+        executor(workers.never_starting, few_digits, nodes) as made,
         pytest.raises(SearchFailed, match=r"died because .* before it could run a trial"),
     ):
         made.wait(lambda *_: None)
@@ -288,11 +288,11 @@ def test_workers_that_never_start_end_the_search(few_digits: ImageData, nodes: N
     ("make", "error", "match"),
     [
         (
-            workers_for_tests.raising,
+            workers.raising,
             SearchFailed,
             "A worker could not start: ImportError: no such library. Each node needs",
         ),
-        (workers_for_tests.misconfigured, ConfigError, "^`model._target_` is nowhere.$"),
+        (workers.misconfigured, ConfigError, "^`model._target_` is nowhere.$"),
     ],
 )
 def test_error_while_a_worker_starts_is_raised(
@@ -380,7 +380,7 @@ def test_head_that_dies_ends_the_search(
     nodes.have(1)
     with (
         contextlib.closing(nodes),
-        executor(workers_for_tests.counting, few_digits, nodes) as made,
+        executor(workers.counting, few_digits, nodes) as made,
     ):
         run_all(made, [request("0000", tmp_path)])
         nodes.kill_head()
@@ -495,14 +495,6 @@ def test_terminated_search_leaves_a_cluster_it_joined(nodes: Nodes, tmp_path: Pa
     wait_while(lambda: bool(nodes.workers()))
     cluster.connect(RayConfig("ray", address=nodes.address), MODEL)
     cluster.disconnect()
-
-
-def descendants(pid: int) -> dict[int, str]:
-    found = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found[int(child)] = Path(f"/proc/{child}/cmdline").read_text()
-        found |= descendants(int(child))
-    return found
 
 
 def test_search_without_ray_writes_nothing(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import MakeResult
 
+from support.trials import MakeResult
 from tuner import reports
 from tuner.driver.study_folder import EXPERIMENTS_DIR
 from tuner.errors import StudyError

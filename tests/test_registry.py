@@ -7,9 +7,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import MakeRun
 from mlflow.entities.model_registry import ModelVersion
 
+from support.trials import MakeRun
 from tuner.errors import ModelError, StudyError
 from tuner.registry.versions import Registry
 from tuner.tracking import checksums, model_files, tracking_store

@@ -13,9 +13,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from conftest import FinishedStudy, MakeResult, MakeRun, command
 from PIL import Image
 
+from support.commands import command
+from support.studies import FinishedStudy
+from support.trials import MakeResult, MakeRun
 from tuner import reports
 from tuner.config.space import Space
 from tuner.datasets import ImageData

@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from pages_for_tests import HEAD, Served, is_cut_off, served
-from test_guard import LIMITS, LOCAL, count
 
+from support.pages import HEAD, LIMITS, LOCAL, Served, count, is_cut_off, served
 from tuner.server.guard import Guard
 
 PAGE = """

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.networks import PLAIN
 from tuner.config.hyperparameters import Choice, Dimension, Fixed, Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
@@ -17,19 +18,8 @@ MLP = "tuner.models.mlp.build"
 CUSTOM = "my_package.my_function"
 
 FIXED: Values = {
-    "epochs": 4,
-    "layers": 2,
-    "units": 128,
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 1e-3,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "batch_size": 32,
-    "transform": "rescale",
-}
+    **PLAIN, "epochs": 4, "batch_size": 32, "layers": 2, "units": 128, "learning_rate": 1e-3
+}  # fmt: skip
 
 
 def custom(**space: Any) -> Space:

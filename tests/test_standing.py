@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import mlflow
 import pytest
-from conftest import MakeResult
 
+from support.trials import MakeResult
 from tuner.tracking import history, standing, tracking_store
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import DataRecord, Tracker

@@ -1,8 +1,8 @@
 """What time is counted for."""
 
 import pytest
-from support.clocks import SetClock
 
+from support.clocks import SetClock
 from tuner.driver.stopwatch import Stopwatch
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import ARTIFACTS, MakeResult
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from support.trials import ARTIFACTS, MakeResult
 from tuner.errors import ConfigError, UnavailableError
 from tuner.tracking import runs
 from tuner.tracking.logged_models import logged_model_id

@@ -1,20 +1,21 @@
 """The epochs themselves: every image once, in an order that follows from the seed."""
 
 import dataclasses
-import hashlib
 import itertools
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import keras
-import models_for_tests
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from support import models
+from support.networks import NETWORK
+from support.paths import with_support
+from support.trainings import ENGINES, digest, fitted, state
 from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.models import mlp
@@ -24,25 +25,12 @@ from tuner.training import keras_loop
 # Before any test makes TensorFlow start: afterwards it cannot be set.
 tensorflow_setup.set_threads(1)
 
-VALUES = {
-    "layers": 1,
-    "units_1": 16,
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 0.01,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "transform": "rescale",
-}
-ENGINES = ("xla", "graph", "keras")
 
 # Ten images, of which image i is filled with i and of class i.
 TEN = Split(np.tile(np.arange(10, dtype=np.uint8)[:, None, None], (1, 2, 2)), np.arange(10))
 
 FRESH_PROCESS = """
-from test_training import ENGINES, digest, fitted
+from support.trainings import ENGINES, digest, fitted
 from tuner.config.schema import DataConfig
 from tuner.datasets import load
 data = load(DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15), seed=0)
@@ -50,28 +38,6 @@ data = load(DataConfig("tuner.datasets.digits.load", "digits", validation_split=
 digests = {engine: digest(fitted(data, engine, dropout=0.3)[0]) for engine in ENGINES[::-1]}
 print(*(digests[engine] for engine in ENGINES))
 """
-
-
-def fitted(
-    data: ImageData, engine: str, *, model_seed: int = 1, **options: Any
-) -> tuple[Any, Any]:
-    """Train a new model; options that are no values of the model's go to `fit`."""
-    values = {name: options.pop(name) for name in list(options) if name in VALUES}
-    training.forget_models()
-    training.seed_everything(model_seed)
-    model = mlp.build({**VALUES, **values}, data.image_shape, 10)
-    options = {"epochs": 2, "batch_size": 32, "seed": 3, "engine": engine, **options}
-    return model, training.fit(model, data.train, data.validation, **options)
-
-
-def state(model: Any) -> list[Any]:
-    """Return all that a further epoch depends on."""
-    variables = [*model.variables, *model.optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable).tolist() for variable in variables]
-
-
-def digest(model: Any) -> str:
-    return hashlib.sha256(repr(state(model)).encode()).hexdigest()
 
 
 def cross_entropy(model: Any, split: Split) -> float:
@@ -245,13 +211,13 @@ def test_fit_of_fewer_images_than_a_batch_can_be_ended(
 @pytest.mark.parametrize(
     "build",
     [
-        models_for_tests.lambda_layer,
-        models_for_tests.own_activation,
-        models_for_tests.nested_and_partly_frozen,
-        models_for_tests.adapted_normalization,
-        models_for_tests.weights_without_decay,
-        models_for_tests.weights_without_decay_scaled,
-        models_for_tests.augmented,
+        models.lambda_layer,
+        models.own_activation,
+        models.nested_and_partly_frozen,
+        models.adapted_normalization,
+        models.weights_without_decay,
+        models.weights_without_decay_scaled,
+        models.augmented,
     ],
 )
 def test_fit_of_any_model_is_what_keras_does(few_digits: ImageData, build: Any) -> None:
@@ -283,7 +249,7 @@ def test_fit_is_the_same_in_a_fresh_process(digits: ImageData) -> None:
     here = [digest(fitted(digits, engine, dropout=0.3)[0]) for engine in ENGINES]
     finished = subprocess.run(
         [sys.executable, "-c", FRESH_PROCESS],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env=with_support(),
         capture_output=True,
         text=True,
         timeout=240,
@@ -300,7 +266,7 @@ def test_seed_everything_decides_the_first_weights(few_digits: ImageData) -> Non
     for seed in (1, 1, 2):
         training.forget_models()
         training.seed_everything(seed)
-        weights.append(mlp.build(VALUES, (8, 8), 10).get_weights()[0].tolist())
+        weights.append(mlp.build(NETWORK, (8, 8), 10).get_weights()[0].tolist())
     assert weights[0] == weights[1] != weights[2]
 
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from test_folder import config
 
+from support.configs import loaded
+from support.paths import CONF
 from tuner.config.compose import to_dict, with_settings
 from tuner.config.schema import StudyConfig
 from tuner.errors import ConfigError, StudyError
 from tuner.models import SPACES
 from tuner.study import trust
 from tuner.tracking import plain_yaml
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +27,14 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stored(**changed: Any) -> bytes:
     """Return a study's configuration as it lies in a store, somewhat altered."""
-    content = OmegaConf.create(to_dict(config("study=first")))
+    content = OmegaConf.create(to_dict(loaded("study=first")))
     for key, value in changed.items():
         OmegaConf.update(content, key.replace("__", "."), value, force_add=True)
     return OmegaConf.to_yaml(content).encode()
 
 
 def test_read_config_reads_what_a_search_writes() -> None:
-    assert trust.read_config(stored(), "first") == config("study=first")
+    assert trust.read_config(stored(), "first") == loaded("study=first")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_texts_finds_every_text_with_its_key() -> None:
 
 
 def custom(**registry: Any) -> StudyConfig:
-    return config(
+    return loaded(
         "study=first", "data=custom", "data._target_=trap.load", "data.name=mine",
         *(f"registry.{key}={value}" for key, value in registry.items()),
     )  # fmt: skip
@@ -166,15 +165,15 @@ def test_name_of_a_study_leads_out_of_no_folder() -> None:
 
 def test_model_function_counts_where_it_is_trained_again() -> None:
     own = ["study=first", "model=custom", "model._target_=trap.build", "+space.units=8"]
-    check(config(*own))
+    check(loaded(*own))
     with pytest.raises(ConfigError, match=r"give model\._target_=trap\.build"):
-        check(config(*own, "registry.refit=true"))
-    check(config(*own, "registry.refit=true"), {"model": {"_target_": "trap.build"}})
+        check(loaded(*own, "registry.refit=true"))
+    check(loaded(*own, "registry.refit=true"), {"model": {"_target_": "trap.build"}})
 
 
 def test_modules_of_ones_own_layers_count_always() -> None:
     with pytest.raises(ConfigError, match=r"give model\.custom_objects=trap"):
-        check(config("study=first", "+model.custom_objects=trap"))
+        check(loaded("study=first", "+model.custom_objects=trap"))
 
 
 def test_nothing_but_glassys_own_functions_needs_no_word() -> None:
@@ -192,4 +191,4 @@ def test_nothing_but_glassys_own_functions_needs_no_word() -> None:
         "tuner.search.main",
     ):
         with pytest.raises(ConfigError, match=r"data\._target_"):
-            check(config("study=first", f"data._target_={loader}"))
+            check(loaded("study=first", f"data._target_={loader}"))

@@ -12,10 +12,11 @@ import mlflow
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ARTIFACTS, VALUES
 from mlflow.models import Model
 from PIL import Image
 
+from support.networks import VALUES
+from support.trials import ARTIFACTS
 from tuner.curves.checkpoints import Curve
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
@@ -69,7 +70,7 @@ def ignore(*_: Any) -> None:
 
 
 def run_own_model(data: ImageData, folder: Path, name: str, **values: Any) -> Outcome:
-    worker = make_worker(data, f"models_for_tests.{name}")
+    worker = make_worker(data, f"support.models.{name}")
     return worker.run(make_request(folder, **values), ignore)
 
 
@@ -216,7 +217,7 @@ def test_run_takes_colours(few_digits: ImageData, tmp_path: Path) -> None:
 
 
 def test_run_passes_arguments_to_the_model(few_digits: ImageData, tmp_path: Path) -> None:
-    worker = make_worker(few_digits, "models_for_tests.with_arguments", units=3)
+    worker = make_worker(few_digits, "support.models.with_arguments", units=3)
     result = succeeded(worker.run(make_request(tmp_path, epochs=1), ignore))
     # (64 * 3 + 3) + (3 * 10 + 10)
     assert result.num_parameters == 235
@@ -337,7 +338,7 @@ def test_run_again_after_an_interrupt_counts_what_it_has_trained(
 def test_run_model_that_depends_on_the_epochs_shares_nothing(
     few_digits: ImageData, tmp_path: Path, name: str
 ) -> None:
-    worker = make_worker(few_digits, f"models_for_tests.{name}")
+    worker = make_worker(few_digits, f"support.models.{name}")
     results = [
         succeeded(worker.run(make_request(tmp_path, curve="key", epochs=epochs), ignore))
         for epochs in (2, 4, 2)
@@ -385,7 +386,7 @@ def test_run_model_that_raises(few_digits: ImageData, tmp_path: Path) -> None:
     assert failure.trial_id == "0000"
     assert failure.error == "KeyError: 'this model has a fault of its own'"
     assert "this model has a fault of its own" in failure.traceback
-    assert "models_for_tests.py" in failure.traceback
+    assert "support/models.py" in failure.traceback
 
 
 @pytest.mark.parametrize(
@@ -404,7 +405,7 @@ def test_run_model_that_no_values_can_mend(
 ) -> None:
     failure = failed(run_own_model(few_digits, tmp_path, name), "fatal")
     assert message in failure.error
-    assert f"`model._target_=models_for_tests.{name}`" in failure.error
+    assert f"`model._target_=support.models.{name}`" in failure.error
 
 
 def test_run_objective_that_is_no_metric(few_digits: ImageData, tmp_path: Path) -> None:
@@ -504,8 +505,8 @@ def test_run_after_a_failure(few_digits: ImageData, tmp_path: Path) -> None:
 
 
 def test_worker_refuses_missing_model_function(few_digits: ImageData) -> None:
-    with pytest.raises(ConfigError, match=r"model\._target_=models_for_tests\.no_such"):
-        make_worker(few_digits, "models_for_tests.no_such")
+    with pytest.raises(ConfigError, match=r"model\._target_=support\.models\.no_such"):
+        make_worker(few_digits, "support.models.no_such")
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_run_model_that_the_engine_asked_for_cannot_train(
     few_digits: ImageData, tmp_path: Path, name: str, engine: str, message: str
 ) -> None:
     setup = WorkerSetup(
-        f"models_for_tests.{name}_of_values",
+        f"support.models.{name}_of_values",
         {},
         Objective("val_accuracy", "max"),
         1,

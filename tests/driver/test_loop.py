@@ -1,6 +1,5 @@
 """The driver's loop, with a worker that is a plain function and everything else real."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -8,99 +7,24 @@ from typing import Any
 
 import mlflow
 import pytest
-from conftest import MakeResult
-from rich.console import Console
-from support.clocks import SetClock
 
-from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
-from tuner.config.searches import GridConfig
-from tuner.curves.store import CurveStore
-from tuner.driver.assembly import make_loop, make_parts
-from tuner.driver.clock import Clock
-from tuner.driver.loop import TrialLoop
-from tuner.driver.study_folder import StudyFolder
+from support.clocks import SetClock
+from support.loops import SCORES, StartRun, failing
+from support.trials import MakeResult
 from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
-from tuner.executors import Beside, Executor
+from tuner.executors import Beside
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
 from tuner.registry.versions import Registry
-from tuner.runtime import files
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 from tuner.trial import (
-    Objective,
     OnEpoch,
     Outcome,
-    RunTrial,
-    TrialFailure,
     TrialRequest,
     Values,
 )
 
-OBJECTIVE = Objective("val_accuracy", "max")
-SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
-
-
-@dataclasses.dataclass
-class Run:
-    """One process's part of a study, and what it had to train."""
-
-    loop: TrialLoop
-    oracle: JournaledOracle
-    trained: list[int]
-
-
-StartRun = Callable[..., Run]
 Statuses = dict[str, str]
-
-
-@pytest.fixture
-def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Path) -> StartRun:
-    """Open the same study as a new process would."""
-    held_path = tmp_path / "experiments" / "first"
-
-    def start(
-        run_trial: RunTrial | None = None,
-        max_minutes: float | None = None,
-        make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
-        curves_config: CurvesConfig | None = None,
-        log_models: str = "all",
-        clock: Clock | None = None,
-    ) -> Run:
-        if not held_path.exists():
-            held_path.mkdir(parents=True)
-            files.write(held_path / "study.json", '{"study_id": "id-1"}')
-        held = StudyFolder(held_path)
-        config = StudyConfig(
-            study="first",
-            space={"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
-            model={"_target_": "my.build"},
-            search=GridConfig("grid", max_minutes=max_minutes),
-            curves=curves_config or CurvesConfig(),
-            tracking=TrackingConfig(log_models=log_models),
-        )
-        space = config.searched_space()
-        oracle = JournaledOracle(config.search, space, OBJECTIVE, 0, held.journal)
-        tracker = Tracker(client, "digits", "first", held.state.study_id)
-        tracker.open_study({}, DataRecord("digits", "d1", "{}", "{}"), [])
-        trained: list[int] = []
-
-        def succeed(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
-            width = int(request.values["width"])
-            trained.append(width)
-            result = make_result(request.trial_id)
-            epochs = ({"val_accuracy": 0.1}, {"val_accuracy": SCORES[width]})
-            for i, metrics in enumerate(epochs):
-                on_epoch(request.trial_id, i + 1, metrics)
-            return dataclasses.replace(result, epochs=epochs)
-
-        curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
-        executor = make_executor(lambda: run_trial or succeed)
-        parts = make_parts(
-            config, held, oracle, executor, tracker, curves, Console(), clock=clock
-        )
-        return Run(make_loop(config, parts), oracle, trained)
-
-    return start
 
 
 @pytest.fixture
@@ -116,10 +40,6 @@ def statuses(client: mlflow.MlflowClient) -> Callable[[], Statuses]:
 
 def _raise_interrupt(*_: object) -> Outcome:
     raise KeyboardInterrupt
-
-
-def failing(kind: str, error: str = "ValueError: no") -> RunTrial:
-    return lambda request, _: TrialFailure(request.trial_id, error, "Traceback", kind)
 
 
 def forget_from(folder: Path, trial_id: str) -> None:

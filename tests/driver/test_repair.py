@@ -10,9 +10,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import MakeResult, command
-from test_loop import StartRun, start_run  # noqa: F401
 
+from support.commands import command
+from support.loops import StartRun, failing
+from support.trials import MakeResult
 from tuner.config.schema import DataConfig, RegistryConfig, StudyConfig, TrackingConfig
 from tuner.config.searches import RandomConfig
 from tuner.driver import checkup
@@ -61,7 +62,7 @@ HARMS: dict[str, Callable[[Path, Path], None]] = {
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
 def test_finished_trial_with_damaged_files_is_made_whole(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     tmp_path: Path,
     harm: Callable[[Path, Path], None],
@@ -92,7 +93,7 @@ def test_finished_trial_with_damaged_files_is_made_whole(
 
 
 def test_damaged_trial_of_which_the_oracle_was_not_told_is_trained_and_told(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     tmp_path: Path,
 ) -> None:
@@ -112,7 +113,7 @@ def test_damaged_trial_of_which_the_oracle_was_not_told_is_trained_and_told(
 
 
 def test_trials_whose_store_is_gone_are_recorded_anew(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     tmp_path: Path,
 ) -> None:
@@ -134,11 +135,10 @@ def test_trials_whose_store_is_gone_are_recorded_anew(
 
 
 def test_failed_repair_is_told_to_nobody(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     tmp_path: Path,
 ) -> None:
-    from test_loop import failing
 
     first = start_run()
     first.loop.run()
@@ -157,7 +157,7 @@ def test_failed_repair_is_told_to_nobody(
 
 @pytest.mark.parametrize("length", [0, 5000])
 def test_nothing_is_registered_of_a_damaged_model(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     length: int,
 ) -> None:
@@ -172,7 +172,7 @@ def test_nothing_is_registered_of_a_damaged_model(
 
 
 def test_version_of_a_model_made_again_has_its_checksum(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
 ) -> None:
     first = start_run()
@@ -222,7 +222,7 @@ LOSSES: dict[str, tuple[Callable[[mlflow.MlflowClient, str], None], str]] = {
 
 @pytest.mark.parametrize(("lose", "said"), LOSSES.values(), ids=LOSSES.keys())
 def test_finished_study_is_compared_with_what_is_there(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     client: mlflow.MlflowClient,
     lose: Callable[[mlflow.MlflowClient, str], None],
     said: str,
@@ -238,7 +238,7 @@ def test_finished_study_is_compared_with_what_is_there(
 
 
 def test_trial_is_on_disk_before_the_oracle_is_told(
-    start_run: StartRun,  # noqa: F811
+    start_run: StartRun,
     make_result: MakeResult,
     client: mlflow.MlflowClient,
     tmp_path: Path,

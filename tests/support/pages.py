@@ -8,9 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
 from tuner.server import addresses
-from tuner.server.guard import Guard
+from tuner.server.guard import Guard, Limits
 from tuner.server.running import make_server
+
+LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LIMITS = Limits(max_bytes=100_000, held_bytes=250_000)
 
 
 @dataclass
@@ -95,3 +102,12 @@ def served(page: Guard) -> Iterator[Served]:
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+
+
+async def count(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the path and the size of the body."""
+    request = Request(scope, receive)
+    if request.url.path.endswith("/fault"):
+        raise RuntimeError("a fault of ours")
+    text = f"{scope['path']} {scope['root_path']} {len(await request.body())}"
+    await PlainTextResponse(text)(scope, receive, send)
