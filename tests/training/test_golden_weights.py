@@ -1,6 +1,6 @@
 """What the engine computes: the weights of short trainings, which a change of it would change.
 
-`python tests/test_golden_weights.py` prints them for this machine and these versions.
+`python tests/training/test_golden_weights.py` prints them for this machine and these versions.
 """
 
 import importlib.metadata
@@ -82,7 +82,7 @@ def test_engine_computes_what_its_version_says(few_digits: ImageData, name: str)
         rtol=TOLERANCE,
         atol=TOLERANCE / 10,
         err_msg="A training comes out otherwise than before: raise ENGINE_VERSION in "
-        "tuner/engine.py, and write tests/golden_weights.json anew.",
+        "tuner/config/engine.py, and write tests/training/golden_weights.json anew.",
     )
 
 
