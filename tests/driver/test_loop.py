@@ -17,12 +17,7 @@ from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
 from tuner.registry.versions import Registry
 from tuner.tracking.runs import Tracker
-from tuner.trial import (
-    OnEpoch,
-    Outcome,
-    TrialRequest,
-    Values,
-)
+from tuner.trial import OnEpoch, Outcome, TrialRequest, Values
 
 Statuses = dict[str, str]
 
