@@ -51,6 +51,8 @@ def mlp(**space: Any) -> Space:
         ({"min": 1e-4, "max": 1e-2, "log": True}, Range(1e-4, 1e-2, None, True)),
         ({"min": 1, "max": 100, "log": True}, Range(1, 100, None, True)),
         ({"min": 5, "max": 5}, Fixed(5)),
+        ({"min": 1, "max": 3, "step": 3}, Fixed(1)),
+        ({"min": 0, "max": 1.0, "step": 2}, Fixed(0.0)),
         ({"min": -1, "max": 1, "step": None}, Range(-1, 1)),
     ],
 )
