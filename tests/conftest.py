@@ -17,6 +17,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+import hypothesis
 import mlflow
 import numpy as np
 import pytest
@@ -37,6 +38,11 @@ from tuner.tracking.tracking_store import connect
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
 replace_hyperparameters_whole()
+# The same examples every time, and however slow the machine is.
+hypothesis.settings.register_profile(
+    "glassy", derandomize=True, deadline=None, database=None, max_examples=200
+)
+hypothesis.settings.load_profile("glassy")
 # `make test &` in a script has it ignored, and every command that a test starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test starts TensorFlow, which then cannot be told any more. What it says meanwhile
