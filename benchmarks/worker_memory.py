@@ -42,11 +42,11 @@ def main(num_trials: int) -> None:
     sizes: list[float] = []
 
     def look(*_: object) -> None:
-        sizes.append(_resident_mb(executor._workers[0].process.pid or 0))
+        sizes.append(_resident_mb(executor.pids[0]))
 
     with contextlib.closing(executor):
         for trial in range(1, num_trials + 1):
-            pid = executor._workers[0].process.pid
+            pid = executor.pids[0]
             executor.submit(TrialRequest(f"{trial}", _values(drawn), trial, str(folder)))
             [outcome] = executor.wait(look)
             assert isinstance(outcome, TrialResult), outcome
@@ -60,7 +60,7 @@ def main(num_trials: int) -> None:
                     f"{max(sizes) / at_ten:.2f} times",
                     flush=True,
                 )
-            if executor._workers[0].process.pid != pid:
+            if executor.pids[0] != pid:
                 print(f"trial {trial:4d}: the worker is replaced", flush=True)
     shutil.rmtree(folder)
 

@@ -31,8 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     """Run a command in this process, as `python -m` would, and return its exit status."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(passwords, "_addresses", {})
-    monkeypatch.setattr(passwords, "_secrets", set())
+    passwords.forget()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     hook = sys.unraisablehook
 

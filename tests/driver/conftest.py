@@ -69,6 +69,6 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         parts = make_parts(
             config, held, oracle, executor, tracker, curves, Console(), clock=clock
         )
-        return Run(make_loop(config, parts), oracle, trained)
+        return Run(make_loop(config, parts), parts, oracle, succeed, trained)
 
     return start

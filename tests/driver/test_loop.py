@@ -75,8 +75,8 @@ def test_run_uses_room_that_comes_later(
 ) -> None:
     run = start_run(make_executor=GrowingExecutor)
     run.loop.run()
-    assert run.loop._executor.largest == 3
-    assert run.loop._progress.capacity == 3
+    assert run.parts.executor.largest == 3  # type: ignore[attr-defined]
+    assert run.parts.progress.capacity == 3
     assert statuses() == {f"000{i}": "FINISHED" for i in range(5)}
 
 
@@ -123,8 +123,7 @@ def test_run_again_trains_nothing(start_run: StartRun) -> None:
 def test_interrupt_kills_the_open_run_and_resume_goes_on(
     start_run: StartRun, statuses: Callable[[], Statuses]
 ) -> None:
-    first = start_run()
-    inner, count = first.loop._executor, itertools.count()
+    succeed, count = start_run().succeed, itertools.count()
 
     def interrupted(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
         if next(count) == 2:
@@ -132,10 +131,8 @@ def test_interrupt_kills_the_open_run_and_resume_goes_on(
             raise KeyboardInterrupt
         return succeed(request, on_epoch)
 
-    succeed = inner._make_worker()
-    inner._run_trial = interrupted
     with pytest.raises(KeyboardInterrupt):
-        first.loop.run()
+        start_run(interrupted).loop.run()
     assert statuses() == {"0000": "FINISHED", "0001": "FINISHED", "0002": "KILLED"}
 
     second = start_run()
@@ -182,7 +179,7 @@ def test_curve_of_a_trial_recorded_but_not_told_is_as_good_as_the_trial(
         (curve / "checkpoint").write_text(str(request.values["width"]))
         return good(request, on_epoch)
 
-    good = start_run().loop._executor._make_worker()
+    good = start_run().succeed
     start_run(with_checkpoint).loop.run()
     forget_from(tmp_path, "0001")
     second = start_run()
@@ -199,7 +196,7 @@ def test_trial_whose_run_was_deleted_is_not_the_best(
 ) -> None:
     first = start_run()
     first.loop.run()
-    client.delete_run(first.loop._tracker.run_of("0001"))
+    client.delete_run(first.parts.tracker.run_of("0001"))
     second = start_run(log_models="best")
     second.loop.run()
     second.loop.finish()
@@ -239,7 +236,7 @@ def test_best_trial_is_recorded_though_the_process_was_killed_before(
     second.loop.run()
     second.loop.finish()
     assert second.trained == [3, 4, 5]
-    run = client.get_run(second.loop._tracker.run_id)
+    run = client.get_run(second.parts.tracker.run_id)
     assert run.data.tags["tuner.best_trial"] == "0001"
     assert run.data.metrics["best_val_accuracy"] == 0.75
 
@@ -252,7 +249,7 @@ def test_failed_trials_do_not_stop_a_search(
             return failing("infeasible")(request, on_epoch)
         return good(request, on_epoch)
 
-    good = start_run().loop._executor._make_worker()
+    good = start_run().succeed
     run = start_run(every_second)
     run.loop.run()
     assert run.oracle.num_told == 5
@@ -270,7 +267,7 @@ def test_three_failures_before_any_success_stop_the_search(
 
 
 def test_three_failures_after_a_success_do_not(start_run: StartRun) -> None:
-    good = start_run().loop._executor._make_worker()
+    good = start_run().succeed
 
     def only_first(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
         worker = good if request.values["width"] == 1 else failing("error")
@@ -324,7 +321,7 @@ def test_record_of_other_values_is_refused(
     start_run: StartRun, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
     first = start_run()
-    tracker = first.loop._tracker
+    tracker = first.parts.tracker
     tracker.open_trial("0000", {"epochs": 2, "batch_size": 32, "width": 99}, {})
     with pytest.raises(StudyError, match=r"0000.*other values.*oracle\.jsonl has been altered"):
         start_run().loop.run()
@@ -340,7 +337,7 @@ def test_best_models_alone_are_kept(
     run.loop.run()
     logged = {m.source_run_id: Path(m.artifact_location) for m in _models(client)}
     # 0.5, 0.75, 0.75 and 0.625 were among the two best when they came, or the first.
-    tracker = run.loop._tracker
+    tracker = run.parts.tracker
     assert set(logged) == {tracker.run_of(f"000{i}") for i in (0, 1, 3)}
     run.loop.finish()
     kept = {m.source_run_id for m in _models(client)}
@@ -365,14 +362,14 @@ def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
         monkeypatch.setattr(f"tuner.{module}.NUM_BEST", 1)
     directories: dict[str, Path] = {}
     run = start_run(make_executor=BackwardExecutor, log_models="best")
-    begin = run.loop._curves.begin
+    begin = run.parts.curves.begin
 
     def begin_and_train(trial_id: str, values: Values) -> Path:
         directories[trial_id] = begin(trial_id, values)
         directories[trial_id].mkdir(parents=True)
         return directories[trial_id]
 
-    monkeypatch.setattr(run.loop._curves, "begin", begin_and_train)
+    monkeypatch.setattr(run.parts.curves, "begin", begin_and_train)
     run.loop.run()
     assert run.trained == [5, 4, 3, 2, 1]
     run.loop.finish()
@@ -392,7 +389,7 @@ def test_models_in_use_are_kept(
     monkeypatch.setattr("tuner.driver.loop.NUM_BEST", 2)
     run = start_run(log_models="best")
     run.loop.run()
-    tracker = run.loop._tracker
+    tracker = run.parts.tracker
     registered = Registry(client, "digits-classifier").register(tracker.run_of("0000"))
     tracker.open_trial("0001-refit", {"width": 2}, {"tuner.kind": "refit"})
     tracker.finish_trial(make_result("0001-refit"))

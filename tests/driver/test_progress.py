@@ -18,7 +18,7 @@ VALUES = {"epochs": 3, "batch_size": 32, "width": 1}
 
 def shown(progress: Progress, console: Console) -> str:
     with console.capture() as capture:
-        console.print(progress._render())
+        console.print(progress.render())
     return str(capture.get())
 
 

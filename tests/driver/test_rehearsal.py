@@ -95,11 +95,11 @@ def dictionary(*_: Any) -> Any:
 
 def rehearse(made: WorkerSetup, data: ImageData, folder: Path) -> None:
     """Do in this process what two children do."""
-    part = rehearsal._Part(made, VALUES, 0, data, folder / "model")
-    saved = rehearsal._save(part)
+    part = rehearsal.Part(made, VALUES, 0, data, folder / "model")
+    saved = rehearsal.save_model(part)
     assert saved is not None
     # Keras knows a registered class for as long as the process lives.
-    rehearsal._check_model(made, saved)
+    rehearsal.check_model(made, saved)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
@@ -130,9 +130,9 @@ def test_model_that_cannot_be_used_is_refused(
 
 def test_data_that_differ_are_refused(digits: ImageData) -> None:
     made = setup("good")
-    rehearsal._check_data(made, DIGITS, 0, digits.digest)
+    rehearsal.check_data(made, DIGITS, 0, digits.digest)
     with pytest.raises(DataError) as caught:
-        rehearsal._check_data(made, DIGITS, 0, "another")
+        rehearsal.check_data(made, DIGITS, 0, "another")
     for words in ("`data._target_=tuner.datasets.digits.load`", "random_state", "another"):
         assert words in str(caught.value)
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from support import workers
 from support.commands import command, runs, start, wait_for
 from support.paths import with_support
-from support.processes import children, is_alive
+from support.processes import children, is_alive, wait_for_end
 from support.studies import SMALL_GRID, FinishedStudy
 from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
@@ -41,6 +40,7 @@ def executor(
         images = Path(folder, "images")
         made = ProcessExecutor(Workplace(make, data, NOWHERE, images), workers, retries)
         with contextlib.closing(made):
+            assert images.exists()
             yield made
         assert not images.exists()
 
@@ -155,7 +155,8 @@ def test_outcome_of_a_worker_that_died_after_it_is_kept(
     with executor(workers.dying_after, few_digits, workers=1) as made:
         made.submit(request("0000", tmp_path))
         # Outcome and end of the pipe are both there when the driver looks.
-        made._workers[0].process.join(60)
+        [pid] = made.pids
+        wait_for_end(pid)
         [outcome] = made.wait(lambda *_: None)
     assert isinstance(outcome, TrialResult)
 
@@ -166,7 +167,7 @@ def test_worker_that_grows_is_replaced_between_trials(
     with executor(workers.growing, few_digits, workers=1) as made:
         requests = [request(f"{i:04d}", tmp_path) for i in range(50)]
         outcomes = run_all(made, requests)
-        assert len(made._workers) == 1
+        assert made.capacity == 1
     pids = [outcomes[r.trial_id].num_parameters for r in requests]  # type: ignore[union-attr]
     # Each lives through ten trials at least, and few more.
     lives = [len(list(group)) for _, group in itertools.groupby(pids)]
@@ -185,15 +186,16 @@ def test_close_ends_the_workers_and_removes_the_files(
     few_digits: ImageData, tmp_path: Path
 ) -> None:
     with executor(workers.sleeping, few_digits, workers=1) as made:
-        seen: list[Metrics] = []
+        [pid] = made.pids
+
+        def note(trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
+            assert metrics["pid"] == pid
+            raise KeyboardInterrupt
+
         made.submit(request("0000", tmp_path))
-        while not seen:
-            for worker in made._workers:
-                made._receive(worker, lambda _i, _e, metrics, _: seen.append(metrics))
-        folder = made._folder
-        assert folder.exists()
-    assert not folder.exists()
-    assert not is_alive(int(seen[0]["pid"]))
+        with pytest.raises(KeyboardInterrupt):
+            made.wait(note)
+    assert not is_alive(pid)
 
 
 DRIVER = """
@@ -221,8 +223,7 @@ def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER.replace("sleeping", "counting").replace('metrics["pid"]', "1"))
     script.write_text(
-        script.read_text()
-        + "    print(executor._workers[0].process.pid, flush=True)\n    input()\n"
+        script.read_text() + "    print(executor.pids[0], flush=True)\n    input()\n"
     )
     environment = with_support()
     with subprocess.Popen(
@@ -237,11 +238,7 @@ def test_workers_end_when_they_find_the_driver_dead(tmp_path: Path) -> None:
         *_, pid = [driver.stdout.readline() for _ in range(3)]
         assert is_alive(int(pid))
         driver.kill()
-    for _ in range(100):
-        if not is_alive(int(pid)):
-            return
-        time.sleep(0.1)
-    pytest.fail("The worker outlived its driver.")
+    wait_for_end(int(pid))
 
 
 # The whole search.

@@ -375,7 +375,7 @@ def test_connect_waits_for_nodes_to_join_if_workers_are_asked_for(nodes: Nodes) 
 def test_head_that_dies_ends_the_search(
     few_digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.executors.ray._HEAD_SECONDS", 3.0)
+    monkeypatch.setattr("tuner.executors.ray_executor.HEAD_SECONDS", 3.0)
     nodes = Nodes()
     nodes.have(1)
     with (

@@ -62,7 +62,7 @@ def test_what_it_logs_and_raises_reaches_the_driver(
 @pytest.mark.slow
 def test_killed_process_is_told_of(tmp_path: Path) -> None:
     with oracle_in_process(tmp_path) as oracle:
-        pid = oracle._child.process.pid
+        pid = oracle.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(SearchFailed, match="oracle's process has died"):

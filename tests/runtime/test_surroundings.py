@@ -118,7 +118,7 @@ def test_module_is_configured_once_whoever_imports_it(
         module.choice = "ours"
 
     for _ in range(2):
-        surroundings._after_import("has_settings", configure)
+        surroundings.after_import("has_settings", configure)
     import has_settings  # type: ignore[import-not-found]
     import of_the_user  # type: ignore[import-not-found]
 

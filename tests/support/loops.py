@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from tuner.driver.loop import TrialLoop
+from tuner.driver.loop import Parts, TrialLoop
 from tuner.oracles.journal import JournaledOracle
 from tuner.trial import Objective, RunTrial, TrialFailure
 
@@ -15,10 +15,20 @@ SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
 
 @dataclasses.dataclass
 class Run:
-    """One process's part of a study, and what it had to train."""
+    """One process's part of a study.
+
+    Attributes:
+        loop: Not run yet.
+        parts: What it drives.
+        oracle: What proposes its trials.
+        succeed: What runs a trial, where nothing else is given.
+        trained: The `width` of each trial that `succeed` has run.
+    """
 
     loop: TrialLoop
+    parts: Parts
     oracle: JournaledOracle
+    succeed: RunTrial
     trained: list[int]
 
 

@@ -1,6 +1,9 @@
 """Which processes there are, as Linux tells."""
 
+import time
 from pathlib import Path
+
+import pytest
 
 
 def is_alive(pid: int) -> bool:
@@ -9,6 +12,14 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def wait_for_end(pid: int) -> None:
+    for _ in range(200):
+        if not is_alive(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"Process {pid} never ended.")
 
 
 def children(pid: int) -> list[int]:

@@ -28,7 +28,7 @@ def project(empty_store: Path, folder: Path) -> mlflow.MlflowClient:
 
 
 def uri_of(folder: Path) -> str:
-    return tracking_store._sqlite_uri(folder / "mlflow.db")
+    return tracking_store.sqlite_uri(folder / "mlflow.db")
 
 
 def with_trial(client: mlflow.MlflowClient, make_result: MakeResult) -> SimpleNamespace:

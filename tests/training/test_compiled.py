@@ -26,7 +26,7 @@ OPTIONS = {"epochs": 2, "batch_size": 16, "seed": 3}
 
 @pytest.fixture(autouse=True)
 def _no_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    compiled._programs.clear()
+    compiled.programs.clear()
     fitting._said.clear()
     yield
     keras.config.set_dtype_policy("float32")
@@ -216,10 +216,10 @@ def test_fit_again_with_a_model_of_the_same_form_uses_the_program(
 ) -> None:
     first, _ = fitted(lambda: mlp(0.3), train, validation, "graph")
     kept = [weight.copy() for weight in first.get_weights()]
-    [program] = compiled._programs.values()
+    [program] = compiled.programs.values()
     second, _ = fitted(lambda: mlp(0.3), train, validation, "graph")
     faster, _ = fitted(lambda: mlp(0.3, rate=0.05), train, validation, "graph")
-    assert list(compiled._programs.values()) == [program]
+    assert list(compiled.programs.values()) == [program]
     assert program._run_steps.experimental_get_tracing_count() == 1
     for one, other in zip(kept, second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -241,7 +241,7 @@ def test_programs_are_told_apart(train: Split, validation: Split) -> None:
     fitted(plain, train, validation, "graph", batch_size=32)
     fitted(plain, train, validation, "graph", class_weight={1: 2.0})
     fitted(plain, validation, validation, "graph")
-    assert len(compiled._programs) == 3
+    assert len(compiled.programs) == 3
 
 
 def test_programs_are_bounded(
@@ -250,18 +250,18 @@ def test_programs_are_bounded(
     monkeypatch.setattr(compiled, "MAX_PROGRAMS", 2)
     for batch_size in (20, 21, 22):
         fitted(plain, train, validation, "graph", batch_size=batch_size, epochs=1)
-    assert [program._batch_size for program in compiled._programs.values()] == [21, 22]
+    assert [program._batch_size for program in compiled.programs.values()] == [21, 22]
 
 
 def test_model_of_an_own_class_is_not_kept(train: Split, validation: Split) -> None:
     fitted(own_step, train, validation, "graph")
-    assert len(compiled._programs) == 0
+    assert len(compiled.programs) == 0
 
 
 def test_programs_of_the_two_engines_are_told_apart(train: Split, validation: Split) -> None:
     for engine in ("graph", "xla"):
         fitted(plain, train, validation, engine, epochs=1)
-    by_xla = [program._run_steps._jit_compile for program in compiled._programs.values()]
+    by_xla = [program._run_steps._jit_compile for program in compiled.programs.values()]
     assert by_xla == [False, True]
 
 
@@ -346,9 +346,9 @@ def test_hook_for_every_batch_falls_back_and_says_so_once(
     assert counter.count == 2 * 2 * 10
     [record] = caplog.records
     hooked = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: None)
-    assert "LambdaCallback has a hook" in str(fitting._obstacle(plain(), [hooked]))
+    assert "LambdaCallback has a hook" in str(fitting.find_obstacle(plain(), [hooked]))
     unhooked = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)
-    assert fitting._obstacle(plain(), [unhooked]) is None
+    assert fitting.find_obstacle(plain(), [unhooked]) is None
     assert "EveryBatch has a hook for every batch (on_train_batch_end)" in record.getMessage()
 
 
@@ -466,7 +466,7 @@ def own_train_function() -> Any:
     ],
 )
 def test_obstacle_names_what_only_keras_would_call(build: Any, reason: str) -> None:
-    assert reason in str(fitting._obstacle(build(), []))
+    assert reason in str(fitting.find_obstacle(build(), []))
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def fitted_before() -> Any:
     "build", [plain, own_step, cnn, of_class(keras.Model), of_class(OwnLogs), fitted_before]
 )
 def test_obstacle_is_none_of_a_model_with_steps_of_its_own(build: Any) -> None:
-    assert fitting._obstacle(build(), []) is None
+    assert fitting.find_obstacle(build(), []) is None
 
 
 # What XLA is slow at
@@ -668,7 +668,7 @@ def test_images_that_take_too_much_memory_fall_back(
     with caplog.at_level(logging.INFO, "tuner"):
         fitted(plain, train, validation, "graph", epochs=1)
     assert "take over half of the free memory" in caplog.records[0].getMessage()
-    assert len(compiled._programs) == 0
+    assert len(compiled.programs) == 0
 
 
 @pytest.mark.parametrize("engine", ["graph", "keras"])

@@ -32,7 +32,7 @@ from tuner.trial import (
     TrialResult,
     WorkerSetup,
 )
-from tuner.worker.worker import Worker, _failure
+from tuner.worker.worker import Worker, failure_of
 
 MLP = "tuner.models.mlp.build"
 
@@ -451,7 +451,7 @@ def test_run_loss_that_is_no_number(few_digits: ImageData, tmp_path: Path, engin
 )
 def test_failure_says_what_is_wrong_in_one_line(error: Exception, expected: str) -> None:
     request = TrialRequest("0000", VALUES, 0, "unused")
-    assert _failure(request, error, "infeasible").error == expected
+    assert failure_of(request, error, "infeasible").error == expected
 
 
 def test_run_output_that_is_no_number(few_digits: ImageData, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def resolve_uri(uri: str | None) -> str:
     path = sqlite_path(uri)
     if path is None or path.is_absolute():
         return uri
-    return _sqlite_uri(path.resolve()) + (f"?{query}" if (query := urlsplit(uri).query) else "")
+    return sqlite_uri(path.resolve()) + (f"?{query}" if (query := urlsplit(uri).query) else "")
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -53,7 +53,8 @@ def sqlite_path(uri: str) -> Path | None:
     return None if database in (None, "", ":memory:") else Path(str(database))
 
 
-def _sqlite_uri(path: Path) -> str:
+def sqlite_uri(path: Path) -> str:
+    """Return the address of a SQLite store's file."""
     # In an address, these two letters of a path mean something else.
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
@@ -247,7 +248,7 @@ def _make_whole(path: Path) -> None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        client = mlflow.MlflowClient(tracking_uri=_sqlite_uri(part))
+        client = mlflow.MlflowClient(tracking_uri=sqlite_uri(part))
         client.search_experiments(max_results=1)
         files.sync([part])
         files.link(part, path)
