@@ -1,4 +1,4 @@
-"""What tests share: small real data, and commands run as a user runs them."""
+"""Fixtures that many tests take: small real data, stores, trials and studies of them."""
 
 import dataclasses
 import itertools
