@@ -181,7 +181,7 @@ def test_server_that_does_not_answer_is_not_waited_for(
     client: mlflow.MlflowClient, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is waited for is shortened, so that the test need not; without it, minutes pass.
-    monkeypatch.setitem(tracking_store._PROBE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setitem(tracking_store.PROBE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr(model_files, "PATIENCE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         location = address.format(host=f"127.0.0.1:{silent.getsockname()[1]}")

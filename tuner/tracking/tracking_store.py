@@ -21,11 +21,12 @@ from tuner.wording import first_line
 
 DEFAULT_STORE = "mlflow.db"
 
-_PROBE = {
+PROBE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "PGCONNECT_TIMEOUT": "5",
 }
+"""The environment in which a store is asked whether it answers: no retry, and few seconds."""
 
 _DATABASES = ("postgresql", "mysql", "mssql")
 """What MLflow keeps its records in, beside SQLite and its own server."""
@@ -173,7 +174,7 @@ def probing() -> contextlib.AbstractContextManager[None]:
 
     MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
     """
-    return _environment(_PROBE)
+    return _environment(PROBE)
 
 
 def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
