@@ -66,4 +66,4 @@ ui: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

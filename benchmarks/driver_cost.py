@@ -21,6 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.values import PLAIN
 from tuner.config.schema import CurvesConfig, DataConfig, StudyConfig, TrackingConfig
 from tuner.config.searches import RandomConfig
 from tuner.curves.store import CurveStore
@@ -61,9 +62,7 @@ def prepare(output_dir: Path) -> None:
         setup, images.load(DataConfig("tuner.datasets.digits.load", "digits"), 0)
     )
     values: dict[str, Value] = {
-        "epochs": 1, "batch_size": 32, "layers": 1, "units_1": 8, "activation": "relu",
-        "batch_norm": False, "dropout": 0.0, "l2": 0.0, "learning_rate": 0.001,
-        "learning_rate_decay": 1.0, "optimizer": "adam", "transform": "rescale",
+        **PLAIN, "epochs": 1, "batch_size": 32, "layers": 1, "units_1": 8
     }  # fmt: skip
     outcome = run(TrialRequest("0000", values, 0, str(output_dir)), lambda *_: None)
     assert isinstance(outcome, TrialResult), outcome

@@ -11,20 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.job import Job, Values, load_splits, read_job, write_scores
+from benchmarks.values import PLAIN
 from tuner.runtime import tensorflow_setup
 from tuner.trial import Value, trial_seed
 
-FIXED: dict[str, Value] = {
-    "layers": 2,
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 1e-3,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "transform": "rescale",
-}
+FIXED: dict[str, Value] = {"layers": 2, **PLAIN}
 """The rest of the values, as `conf/model/mlp.yaml` has them; a seed follows from all."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.values import PLAIN
 from tuner.models import ACTIVATIONS, OPTIMIZERS, TRANSFORMS
 from tuner.trial import Value
 
@@ -35,17 +36,7 @@ AUGMENTATION: Mapping[str, Value] = {
 }
 """All of it, with the strengths of the preset `best_mlp`."""
 
-_COMMON: Mapping[str, Value] = {
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 1e-3,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "batch_size": 32,
-    "transform": "rescale",
-}
+_COMMON: Mapping[str, Value] = {**PLAIN, "batch_size": 32}
 _BLOCKS: Mapping[str, Value] = {
     "blocks": 2,
     "convolutions": 1,

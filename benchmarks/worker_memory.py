@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.values import PLAIN
 from tuner.config.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors import Workplace, make_run_trial
@@ -41,11 +42,11 @@ def main(num_trials: int) -> None:
     sizes: list[float] = []
 
     def look(*_: object) -> None:
-        sizes.append(_resident_mb(executor._workers[0].process.pid or 0))
+        sizes.append(_resident_mb(executor.pids[0]))
 
     with contextlib.closing(executor):
         for trial in range(1, num_trials + 1):
-            pid = executor._workers[0].process.pid
+            pid = executor.pids[0]
             executor.submit(TrialRequest(f"{trial}", _values(drawn), trial, str(folder)))
             [outcome] = executor.wait(look)
             assert isinstance(outcome, TrialResult), outcome
@@ -59,7 +60,7 @@ def main(num_trials: int) -> None:
                     f"{max(sizes) / at_ten:.2f} times",
                     flush=True,
                 )
-            if executor._workers[0].process.pid != pid:
+            if executor.pids[0] != pid:
                 print(f"trial {trial:4d}: the worker is replaced", flush=True)
     shutil.rmtree(folder)
 
@@ -69,12 +70,15 @@ def _values(drawn: random.Random) -> dict[str, Value]:
     widths: dict[str, Value] = {
         f"units_{i}": drawn.randrange(16, 256) for i in range(1, layers + 1)
     }
-    return widths | {
-        "epochs": 2, "batch_size": drawn.choice([32, 64]), "layers": layers,
-        "activation": "relu", "batch_norm": False, "dropout": 0.1, "l2": 0.0,
-        "learning_rate": 0.001, "learning_rate_decay": 1.0,
-        "optimizer": drawn.choice(["adam", "sgd"]), "transform": "rescale",
-    }  # fmt: skip
+    return {
+        **PLAIN,
+        **widths,
+        "epochs": 2,
+        "batch_size": drawn.choice([32, 64]),
+        "layers": layers,
+        "dropout": 0.1,
+        "optimizer": drawn.choice(["adam", "sgd"]),
+    }
 
 
 def _resident_mb(pid: int) -> float:

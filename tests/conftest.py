@@ -1,17 +1,14 @@
-"""What tests share: small real data, and commands run as a user runs them."""
+"""Fixtures that many tests take: small real data, stores, trials and studies of them."""
 
-import contextlib
 import dataclasses
 import itertools
 import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,16 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+import hypothesis
 import mlflow
 import numpy as np
 import pytest
 
+from support.commands import command
+from support.networks import VALUES
+from support.paths import MNIST
+from support.studies import SMALL_GRID, FinishedStudy
+from support.trials import MakeResult, MakeRun
 from tuner.config.hydra_patches import replace_hyperparameters_whole
 from tuner.config.schema import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
@@ -34,9 +37,12 @@ from tuner.tracking.runs import DataRecord, Tracker
 from tuner.tracking.tracking_store import connect
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 
-MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
-
 replace_hyperparameters_whole()
+# The same examples every time, and however slow the machine is.
+hypothesis.settings.register_profile(
+    "glassy", derandomize=True, deadline=None, database=None, max_examples=200
+)
+hypothesis.settings.load_profile("glassy")
 # `make test &` in a script has it ignored, and every command that a test starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test starts TensorFlow, which then cannot be told any more. What it says meanwhile
@@ -131,23 +137,6 @@ def client(
     mlflow.set_tracking_uri(before)
 
 
-VALUES: dict[str, Any] = {
-    "epochs": 2,
-    "layers": 1,
-    "units_1": 16,
-    "activation": "relu",
-    "batch_norm": False,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "learning_rate": 0.01,
-    "learning_rate_decay": 1.0,
-    "optimizer": "adam",
-    "batch_size": 32,
-    "transform": "rescale",
-}
-"""A small dense network and a short training, for what only has to run."""
-
-
 @pytest.fixture(scope="session")
 def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """A real trial's result, with its files."""
@@ -160,9 +149,6 @@ def trained(few_digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> 
     result = Worker(setup, few_digits).run(request, lambda *_: None)
     assert isinstance(result, TrialResult), result
     return result
-
-
-MakeResult = Callable[[str], TrialResult]
 
 
 @pytest.fixture
@@ -182,9 +168,6 @@ def make_result(trained: TrialResult, tmp_path: Path) -> MakeResult:
     return make
 
 
-MakeRun = Callable[[], tuple[str, str]]
-
-
 @pytest.fixture
 def make_run(client: mlflow.MlflowClient, make_result: MakeResult) -> MakeRun:
     """Record finished trials, and return the id of each run and of its model."""
@@ -199,64 +182,6 @@ def make_run(client: mlflow.MlflowClient, make_result: MakeResult) -> MakeRun:
         return run_id, logged_model_id(client, run_id)
 
     return make
-
-
-ARTIFACTS = (
-    "confusion_matrix.png",
-    "confusion_matrix.json",
-    "evaluation.json",
-    "calibration.png",
-    "wrong_predictions.png",
-    "wrong_predictions.csv",
-)
-"""What a worker writes of every trial, in its order."""
-
-
-@contextlib.contextmanager
-def files_gone(client: mlflow.MlflowClient, name: str, version: str) -> Iterator[None]:
-    """Take the files of a registered model's version away, and put them back."""
-    folder = Path(client.get_model_version_download_uri(name, version).removeprefix("file://"))
-    away = folder.rename(folder.with_name(f"{folder.name}-away"))
-    yield
-    away.rename(folder)
-
-
-SMALL_GRID = (
-    "study=first",
-    "executor.workers=2",
-    "search=grid",
-    "space.epochs=[1,2]",
-    "space.units=[8,16]",
-    "space.layers=1",
-    "space.learning_rate=0.01",
-)
-
-
-def command(
-    folder: Path, name: str, *overrides: str, timeout: float = 240, **env: str
-) -> subprocess.CompletedProcess[str]:
-    """Run `python -m tuner.<name> <overrides>` in a folder, and wait for it."""
-    return subprocess.run(
-        [sys.executable, "-m", f"tuner.{name}", *overrides],
-        cwd=folder,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedStudy:
-    """The folder a search was run in, and what it printed."""
-
-    folder: Path
-    printed: subprocess.CompletedProcess[str]
-
-    @property
-    def uri(self) -> str:
-        return f"sqlite:///{self.folder}/mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from benchmarks.measure import Run, measure
 from benchmarks.peers import network
 from benchmarks.report import Line, agrees, section, spread_over_seeds, summarise
 from benchmarks.rows import LISTS, OURS, ROWS, Row, TrialList
-from tests.conftest import VALUES
+from support.networks import VALUES
+from support.paths import CONF
 from tuner.config.space import Space
 from tuner.errors import UserError
 from tuner.models import mlp
@@ -96,7 +97,7 @@ def test_peers_train_the_network_that_glassy_trains() -> None:
 
 
 def test_floor_trains_with_the_values_of_the_configuration() -> None:
-    conf = Path(__file__).parents[1] / "conf" / "model" / "mlp.yaml"
+    conf = CONF / "model" / "mlp.yaml"
     space = OmegaConf.to_container(OmegaConf.load(conf))["space"]  # type: ignore[index,call-overload]
     given = {"epochs": 2, "units_1": 4, "units_2": 4, "batch_size": 32}
     values = Space.parse({**space, "units": 4, "epochs": 2}, "tuner.models.mlp.build").complete(

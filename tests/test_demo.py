@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import mlflow
 import psutil
 import pytest
-from conftest import command
-from test_config import composed
-from visits_for_tests import Visit
 
+from support.commands import command
+from support.configs import composed
+from support.visits import Visit
 from tuner import demo
 from tuner.classifier import lookup
 from tuner.config.compose import load_demo

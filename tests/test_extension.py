@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import command
-from test_config import loaded
-from test_search import runs
 
+from support.commands import command, runs
+from support.configs import loaded
+from support.paths import TESTS
 from tuner.config.executors import EXECUTORS, ExecutorConfig
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
@@ -19,7 +19,7 @@ from tuner.oracles.oracle import Oracle
 from tuner.runtime.user_code import find_function
 from tuner.trial import Objective, Proposal
 
-EXTENSIONS = Path(__file__).parent / "support" / "extensions"
+EXTENSIONS = TESTS / "support" / "extensions"
 
 LOCAL = """
 oracle: my_oracle.LocalConfig

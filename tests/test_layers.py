@@ -1,4 +1,4 @@
-"""Imports between the folders of `tuner/` point one way; so do those between its modules."""
+"""Imports point one way between folders and modules; tests import only what they share."""
 
 import ast
 import graphlib
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tuner
+from support.paths import TESTS
 
 PACKAGE = Path(tuner.__file__).parent
 
@@ -86,3 +87,28 @@ def test_design_gives_the_order_as_it_is() -> None:
     text = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
     order = " → ".join(", ".join(f"`{name}`" for name in sorted(names)) for names in LEVELS)
     assert order in " ".join(text.split())
+
+
+def test_no_test_imports_another() -> None:
+    paths = [path for path in TESTS.rglob("*.py") if not path.is_relative_to(TESTS / "support")]
+    modules = {path.stem for path in paths}
+    for path in paths:
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        wrong = {name for name in names if modules & set(name.split("."))}
+        assert wrong == set(), f"{path} must import what it shares from `tests/support/`"
+
+
+def test_folders_of_tests_are_those_of_the_package() -> None:
+    folders = {path.parent.name for path in TESTS.glob("*/test_*.py")}
+    assert folders == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+
+def test_names_of_test_files_differ() -> None:
+    # As pytest imports them, by their names alone.
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert len(names) == len(set(names))

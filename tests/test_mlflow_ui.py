@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import mlflow
 import pytest
-from conftest import FinishedStudy
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect, sync_playwright
-from servers_for_tests import mlflow_serves
+
+from support.servers import mlflow_serves
+from support.studies import FinishedStudy
 
 CHROMIUM = shutil.which("chromium")
 

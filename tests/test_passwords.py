@@ -10,11 +10,11 @@ from tuner.passwords import hide, hide_override, without
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(passwords, "_addresses", {})
-    monkeypatch.setattr(passwords, "_secrets", set())
+    passwords.forget()
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    return
+    yield
+    passwords.forget()
 
 
 @pytest.mark.parametrize(

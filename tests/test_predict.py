@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FinishedStudy, command
 from PIL import Image
 
+from support.commands import command
+from support.studies import FinishedStudy
 from tuner.datasets import ImageData
 from tuner.tracking import checksums
 from tuner.tracking.tracking_store import connect

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command
-from test_search import runs
 
+from support.commands import command, runs
+from support.paths import ROOT
 from tuner.datasets import npz
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 QUICK = ("search=grid", "space.epochs=1", "space.batch_size=32")
 

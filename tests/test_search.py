@@ -14,9 +14,10 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from conftest import SMALL_GRID, FinishedStudy, command
-from mlflow.entities import Run
 from omegaconf import OmegaConf
+
+from support.commands import command, runs, start, wait_for
+from support.studies import SMALL_GRID, FinishedStudy
 
 MODELS = """
 import keras
@@ -43,14 +44,6 @@ def raises(values, image_shape, num_classes):
 @pytest.fixture
 def client_of(finished_study: FinishedStudy) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(finished_study.uri)
-
-
-def runs(folder: Path, kind: str) -> list[Run]:
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(
-        experiments, f"tags.`tuner.kind` = '{kind}'", order_by=["tags.`tuner.trial`"]
-    )
 
 
 # What a finished study prints, and leaves behind.
@@ -591,24 +584,6 @@ def test_function_that_always_raises_stops_after_three(own_model: Path) -> None:
 
 
 # Interrupted, killed, out of time, repeated.
-
-
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner.search", *overrides],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(path: Path, text: str) -> None:
-    for _ in range(1200):
-        if path.exists() and text in path.read_text():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{path} never said {text!r}")
 
 
 LONG = (

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FinishedStudy
-from servers_for_tests import mlflow_serves
 
+from support.servers import mlflow_serves
+from support.studies import FinishedStudy
 from tuner.datasets import ImageData
 
 CHAMPION = "models:/digits-classifier@champion"

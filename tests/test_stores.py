@@ -12,10 +12,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from conftest import command
-from servers_for_tests import free_port, mlflow_serves
-from test_search import start, wait_for
 
+from support.commands import command, start, wait_for
+from support.servers import free_port, mlflow_serves
 from tuner.errors import UnavailableError
 from tuner.tracking.tracking_store import connect
 

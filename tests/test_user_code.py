@@ -7,8 +7,9 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import command
 from PIL import Image
+
+from support.commands import command
 
 LAYERS = """
 import keras

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import SMALL_GRID
 
 import tuner
+from support.paths import ROOT
+from support.studies import SMALL_GRID
 
 pytestmark = pytest.mark.slow
 
-CLONE = Path(__file__).parents[1]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 OWN = """\
@@ -48,7 +48,7 @@ def python(bare_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("wheel")
     built = run(
         *(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir"),
-        *(str(folder), str(CLONE)),
+        *(str(folder), str(ROOT)),
         folder=folder,
     )
     assert built.returncode == 0, built.stderr
@@ -72,7 +72,7 @@ def test_study_runs_in_an_empty_folder(python: str, tmp_path: Path) -> None:
     done = run(python, "-m", "tuner.search", *SMALL_GRID, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     where = run(python, "-c", "import tuner; print(tuner.__file__)", folder=tmp_path)
-    assert CLONE not in Path(where.stdout.strip()).parents
+    assert ROOT not in Path(where.stdout.strip()).parents
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     champion = client.get_model_version_by_alias("digits-classifier", "champion")
     assert str(champion.version) == "1"
@@ -87,7 +87,7 @@ def test_every_command_has_its_configuration(python: str, tmp_path: Path, name: 
     assert f"python -m tuner.{name}" in done.stdout
 
 
-@pytest.mark.parametrize("preset", sorted((CLONE / "conf" / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("preset", sorted((ROOT / "conf" / "experiment").glob("*.yaml")))
 def test_presets_are_in_the_wheel(python: str, tmp_path: Path, preset: Path) -> None:
     chosen = f"+experiment={preset.stem}"
     done = run(python, "-m", "tuner.search", chosen, "--cfg", "job", folder=tmp_path)

@@ -116,6 +116,12 @@ def remember(overrides: list[str]) -> None:
         _remember_secret(os.environ.get(name, ""))
 
 
+def forget() -> None:
+    """Forget all that was remembered."""
+    _addresses.clear()
+    _secrets.clear()
+
+
 def protect(path: Path) -> None:
     """Let nobody else read a file that might hold a password, if one was given.
 

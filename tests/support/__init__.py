@@ -1,1 +1,1 @@
-"""What several tests share: models, workers, servers, clocks."""
+"""What tests share, each module named after what it holds."""

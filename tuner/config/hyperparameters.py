@@ -15,6 +15,9 @@ from tuner.trial import Value
 
 RANGE_KEYS = ("min", "max", "step", "log")
 
+_SLACK = 1e-9
+"""In steps: it keeps `max` when the step divides the range up to rounding."""
+
 
 @dataclass(frozen=True)
 class Fixed:
@@ -105,8 +108,7 @@ class Range:
             return tuple(range(int(self.min), int(self.max) + 1, int(self.step or 1)))
         if self.step is None:
             return None
-        # The small slack keeps `max` when the step divides the range up to rounding.
-        count = math.floor((self.max - self.min) / self.step + 1e-9) + 1
+        count = math.floor((self.max - self.min) / self.step + _SLACK) + 1
         # Rounded to what a person would write: 0.9, not 0.8999999999999999.
         return tuple(float(f"{self.min + i * self.step:.12g}") for i in range(count))
 
@@ -214,6 +216,9 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
             low, high = float(low), float(high)
     if isinstance(low, int) != isinstance(high, int):
         low, high = float(low), float(high)
+    if step is not None and (high - low) / step + _SLACK < 1:
+        # The first step already leads out of the range: no other value is left.
+        return Fixed(low)
     return Range(low, high, step, log)
 
 

@@ -88,7 +88,7 @@ class Progress:
         self._running: dict[str, _Running] = {}
         self._best: tuple[str, float] | None = None
         self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=4, transient=True
+            console=console, get_renderable=self.render, refresh_per_second=4, transient=True
         )
         self._shows = console.is_terminal
 
@@ -201,7 +201,8 @@ class Progress:
         left = self.seconds_left()
         return form.format(duration(left)) if left else ""
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Return what is drawn on a terminal at this moment."""
         head = Text(f"{self._num_ended} of {self._num_trials or '?'} trials", style="bold")
         head.append(f"   {len(self._running)} running", style="dim")
         if self._best is not None:

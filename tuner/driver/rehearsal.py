@@ -36,7 +36,7 @@ _TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """What the building process is given."""
 
     setup: WorkerSetup
@@ -47,7 +47,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Saved:
+class Saved:
     """What it has made: a model's folder, and what the model answers."""
 
     folder: Path
@@ -77,7 +77,7 @@ class Rehearsal:
         self._failure: GlassyError | None = None
         self._children: dict[_Step, forkserver.Child] = {}
         if not is_ours(config.data._target_) and _fits_twice(data):
-            self._start(_check_data, setup, config.data, config.seed, data.digest)
+            self._start(check_data, setup, config.data, config.seed, data.digest)
 
     @property
     def connections(self) -> Sequence[Connection]:
@@ -95,7 +95,7 @@ class Rehearsal:
             return
         folder = Path(self._folder.name, f"model-{self._tries}")
         self._tries -= 1
-        self._start(_save, _Part(self._setup, values, seed, self._few, folder))
+        self._start(save_model, Part(self._setup, values, seed, self._few, folder))
 
     def attend(self) -> bool:
         """Take what has been said, without waiting; say whether the study must end."""
@@ -144,7 +144,7 @@ class Rehearsal:
 
     @property
     def _is_at_model(self) -> bool:
-        return bool(self._children.keys() - {_check_data})
+        return bool(self._children.keys() - {check_data})
 
     def _start(self, step: _Step, *arguments: object) -> None:
         self._children[step] = forkserver.start(
@@ -163,10 +163,10 @@ class Rehearsal:
         del self._children[step]
         if isinstance(said, GlassyError):
             self._failure = said
-        elif isinstance(said, _Saved):
+        elif isinstance(said, Saved):
             self._tries = 0
             # A process in which nothing has been built knows no class of the user's.
-            self._start(_check_model, self._setup, said)
+            self._start(check_model, self._setup, said)
 
 
 def _answer(connection: Connection, step: _Step, arguments: Sequence[object]) -> None:
@@ -188,7 +188,7 @@ def _fits_twice(data: ImageData) -> bool:
     return bool(needed <= psutil.virtual_memory().available / 2)
 
 
-def _save(part: _Part) -> _Saved | None:
+def save_model(part: Part) -> Saved | None:
     """Build a model, run it, ask for its metrics, and save it."""
     from tuner import training
     from tuner.models import building, custom_objects
@@ -217,10 +217,10 @@ def _save(part: _Part) -> _Saved | None:
             f"saved ({type(error).__name__}: {first_line(error)}). A class of your own needs "
             f"get_config() and keras.saving.register_keras_serializable()."
         ) from error
-    return _Saved(part.folder, split.images, answer)
+    return Saved(part.folder, split.images, answer)
 
 
-def _check_data(setup: WorkerSetup, config: DataConfig, seed: int, digest: str) -> None:
+def check_data(setup: WorkerSetup, config: DataConfig, seed: int, digest: str) -> None:
     """Load the data again, and compare them with what the study has."""
     from tuner import datasets
     from tuner.runtime import tensorflow_setup
@@ -235,7 +235,7 @@ def _check_data(setup: WorkerSetup, config: DataConfig, seed: int, digest: str) 
         )
 
 
-def _check_model(setup: WorkerSetup, saved: _Saved) -> None:
+def check_model(setup: WorkerSetup, saved: Saved) -> None:
     """Load the model as others will, and compare what it answers."""
     from tuner.classifier import safe_loading
     from tuner.models import building

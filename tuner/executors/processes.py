@@ -69,6 +69,11 @@ class ProcessExecutor(Executor):
         return len(self._workers)
 
     @property
+    def pids(self) -> list[int]:
+        """The ids of the worker processes."""
+        return [worker.process.pid for worker in self._workers if worker.process.pid]
+
+    @property
     def has_room(self) -> bool:
         """Whether one trial more would be of use; see `TrialQueue`."""
         return self._queue.has_room(self._workers)

@@ -30,7 +30,7 @@ _MAX_GROWTH = 2.0
 """How many times its settled size a worker may reach; a new one takes seconds to start."""
 _LOOK_SECONDS = 1.0
 """How often the driver looks for nodes that have joined or died."""
-_HEAD_SECONDS = 20.0
+HEAD_SECONDS = 20.0
 """How long the cluster's head may be silent; it may be starting again."""
 
 
@@ -126,9 +126,9 @@ class RayExecutor(Executor):
             return
         self._next_look = now + _LOOK_SECONDS
         if not cluster.head_answers():
-            if now > self._head_answered + _HEAD_SECONDS:
+            if now > self._head_answered + HEAD_SECONDS:
                 raise UnavailableError(
-                    f"The head of the Ray cluster has not answered for {_HEAD_SECONDS:g} s."
+                    f"The head of the Ray cluster has not answered for {HEAD_SECONDS:g} s."
                 )
             return
         self._head_answered = now

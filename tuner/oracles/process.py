@@ -64,6 +64,11 @@ class OracleProcess:
         self.tags: dict[str, Mapping[str, str]] = begun["tags"]
         self.scores: dict[str, float] = begun["scores"]
 
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._child.process.pid
+
     def ask(self) -> Proposal | None:
         """Return the next trial to run, or None: see `JournaledOracle.ask`."""
         proposal: Proposal | None = self._call("ask")

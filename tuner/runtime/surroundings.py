@@ -65,8 +65,8 @@ def prepare() -> None:
     _let_libraries_warn()
     # It says on the screen that it keeps its fonts elsewhere where HOME cannot be written to.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    _after_import("keras", reset_keras)
-    _after_import("matplotlib", _reset_matplotlib)
+    after_import("keras", reset_keras)
+    after_import("matplotlib", _reset_matplotlib)
 
 
 def check() -> None:
@@ -152,7 +152,7 @@ def _reset_matplotlib(matplotlib: Any) -> None:
 _hooked: set[str] = set()
 
 
-def _after_import(name: str, configure: Callable[[Any], None]) -> None:
+def after_import(name: str, configure: Callable[[Any], None]) -> None:
     """Call a function as soon as a module has been imported, whoever imports it; once.
 
     What a user's own module sets in the next line then stays, and a library that only some

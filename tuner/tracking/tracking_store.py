@@ -21,11 +21,12 @@ from tuner.wording import first_line
 
 DEFAULT_STORE = "mlflow.db"
 
-_PROBE = {
+PROBE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "PGCONNECT_TIMEOUT": "5",
 }
+"""The environment in which a store is asked whether it answers: no retry, and few seconds."""
 
 _DATABASES = ("postgresql", "mysql", "mssql")
 """What MLflow keeps its records in, beside SQLite and its own server."""
@@ -42,7 +43,7 @@ def resolve_uri(uri: str | None) -> str:
     path = sqlite_path(uri)
     if path is None or path.is_absolute():
         return uri
-    return _sqlite_uri(path.resolve()) + (f"?{query}" if (query := urlsplit(uri).query) else "")
+    return sqlite_uri(path.resolve()) + (f"?{query}" if (query := urlsplit(uri).query) else "")
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -53,7 +54,8 @@ def sqlite_path(uri: str) -> Path | None:
     return None if database in (None, "", ":memory:") else Path(str(database))
 
 
-def _sqlite_uri(path: Path) -> str:
+def sqlite_uri(path: Path) -> str:
+    """Return the address of a SQLite store's file."""
     # In an address, these two letters of a path mean something else.
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
@@ -172,7 +174,7 @@ def probing() -> contextlib.AbstractContextManager[None]:
 
     MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
     """
-    return _environment(_PROBE)
+    return _environment(PROBE)
 
 
 def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
@@ -247,7 +249,7 @@ def _make_whole(path: Path) -> None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        client = mlflow.MlflowClient(tracking_uri=_sqlite_uri(part))
+        client = mlflow.MlflowClient(tracking_uri=sqlite_uri(part))
         client.search_experiments(max_results=1)
         files.sync([part])
         files.link(part, path)

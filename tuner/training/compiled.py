@@ -204,7 +204,8 @@ class Program:
             self.model.test_step((images[num_in_full:], labels[num_in_full:]))
 
 
-_programs: OrderedDict[str, Program] = OrderedDict()
+programs: OrderedDict[str, Program] = OrderedDict()
+"""The programs that are kept, the one used last at the end."""
 _residents: OrderedDict[int, _Resident] = OrderedDict()
 
 
@@ -236,9 +237,9 @@ def program_for(
     if key is not None:
         data = [id(train.images), id(validation.images), batch_size, class_weight, use_xla]
         key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()
-        if key in _programs:
-            _programs.move_to_end(key)
-            return _programs[key]
+        if key in programs:
+            programs.move_to_end(key)
+            return programs[key]
     bound = model
     if key is not None:
         # A kept program has a model of its own: what it trains must not be somebody's.
@@ -247,9 +248,9 @@ def program_for(
     program = Program(bound, train, validation, batch_size, class_weight, use_xla)
     program.compile(may_be_slow)
     if key is not None:
-        _programs[key] = program
-        if len(_programs) > MAX_PROGRAMS:
-            _programs.popitem(last=False)
+        programs[key] = program
+        if len(programs) > MAX_PROGRAMS:
+            programs.popitem(last=False)
     return program
 
 

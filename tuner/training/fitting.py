@@ -140,7 +140,7 @@ def _program(
     falls_back: bool,
 ) -> compiled.Program | None:
     """Return a program for the epochs, or None, which is said, if Keras's loop is needed."""
-    obstacle = _obstacle(model, callbacks)
+    obstacle = find_obstacle(model, callbacks)
     if obstacle is None and falls_back:
         obstacle = _too_large(train, validation)
     if obstacle is None:
@@ -242,7 +242,9 @@ def forget_models() -> None:
     keras.config.set_dtype_policy(policy)
 
 
-def _obstacle(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
+def find_obstacle(
+    model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
+) -> str | None:
     """Say what only Keras's loop would call, or return None if there is nothing."""
     for callback in callbacks:
         for hook in _BATCH_HOOKS:

@@ -72,18 +72,18 @@ class Worker:
         try:
             return self._run(request, on_epoch)
         except TrialStopped as error:
-            return _failure(request, error, "stopped")
+            return failure_of(request, error, "stopped")
         except (InfeasibleTrial, MemoryError, tf.errors.ResourceExhaustedError) as error:
-            return _failure(request, error, "infeasible")
+            return failure_of(request, error, "infeasible")
         except ModelError as error:
-            return _failure(request, error, "fatal")
+            return failure_of(request, error, "fatal")
         except OSError as error:
-            return _failure(request, error, "storage" if refusal_to_write(error) else "error")
+            return failure_of(request, error, "storage" if refusal_to_write(error) else "error")
         except (Exception, SystemExit) as error:
             # A user's function may exit as a script does: that ends its trial, and not the
             # worker. An interrupt that comes while a module is imported is another error.
             interrupt.check()
-            return _failure(request, error, "error")
+            return failure_of(request, error, "error")
         finally:
             training.forget_models()
 
@@ -240,7 +240,8 @@ _OF_A_NODE = re.compile(
 )
 
 
-def _failure(request: TrialRequest, error: BaseException, kind: FailureKind) -> TrialFailure:
+def failure_of(request: TrialRequest, error: BaseException, kind: FailureKind) -> TrialFailure:
+    """Return what is recorded of a trial that the error being handled has ended."""
     summary = _summary(str(error)) or type(error).__name__
     if kind == "error":
         summary = f"{type(error).__name__}: {summary}"

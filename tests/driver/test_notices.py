@@ -1,0 +1,34 @@
+"""What is said of a search before its first trial."""
+
+import pytest
+
+from support.configs import loaded
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_trials", "expected"),
+    [
+        (["search=random", "search.max_trials=10"], 10, []),
+        (["search=random", "search.max_trials=10"], 2, ["2 points", "search.max_trials=10"]),
+        (["search=random", "search.max_trials=10"], 1, ["1 point,"]),
+        (["search=hyperband"], 26, ["search.max_epochs=10", "space.epochs is not searched"]),
+        (["search=bayesian", "search.max_trials=20", "space.units=64"], 20, []),
+        (
+            ["search=bayesian", "search.max_trials=3", "space.units={min: 8, max: 64}"],
+            3,
+            ["All trials", "(3)", "search.num_initial_points"],
+        ),
+        (
+            ["search=bayesian", "search.max_trials=9", "search.num_initial_points=9"],
+            9,
+            ["All trials", "begins with 9 random"],
+        ),
+    ],
+)
+def test_notices_say_what_limits_a_search(
+    overrides: list[str], num_trials: int, expected: list[str]
+) -> None:
+    config = loaded(*overrides)
+    said = " ".join(config.search.notices(config.whole_space(), num_trials))
+    assert [part for part in expected if part not in said] == []
+    assert bool(said) == bool(expected)

@@ -1,0 +1,34 @@
+"""A study that is running, and drawings to measure it on."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from support.reports import PARAMS
+from tuner.datasets import ImageData
+from tuner.tracking.runs import DataRecord, Tracker
+
+
+@pytest.fixture
+def tracker(client: mlflow.MlflowClient) -> Tracker:
+    """A study that is running."""
+    made = Tracker(client, "digits", "first", "id-1")
+    profile = json.dumps({"num_test": 80, "image_shape": [8, 8]})
+    made.open_study(PARAMS, DataRecord("digits", "d1", "{}", profile), [])
+    return made
+
+
+@pytest.fixture
+def drawings(digits: ImageData, tmp_path: Path) -> Path:
+    """Three test images of every class, each in its class's folder, and a stray one."""
+    folder = tmp_path / "drawings"
+    for label in range(10):
+        (folder / str(label)).mkdir(parents=True)
+        for i in np.flatnonzero(digits.test.labels == label)[:3]:
+            Image.fromarray(digits.test.images[i]).save(folder / str(label) / f"a{i}.png")
+    Image.fromarray(digits.test.images[0]).save(folder / "unknown.png")
+    return folder

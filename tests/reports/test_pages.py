@@ -1,0 +1,179 @@
+"""What the pages of reports say of made-up studies."""
+
+import base64
+import dataclasses
+import os
+from typing import Any
+
+import pytest
+
+from support.reports import SPACE, made_up_details, made_up_study, replaced, text_of
+from tuner.config.space import Space
+from tuner.reports import charts, comparison_page, gather, overview, page, study_page
+from tuner.reports.comparison_page import Compared
+from tuner.reports.coordinates import parallel_coordinates
+from tuner.reports.importance import Importance, find_importance
+from tuner.reports.records import Confusion, OnDrawings, StudyRecord
+from tuner.tracking.history import TrialRecord
+from tuner.tracking.standing import Standing
+
+NASTY = "<script>alert(1)</script> & 'quotes\""
+"""A name that no page may take for markup."""
+
+
+def test_page_says_what_was_searched_and_what_came_of_it() -> None:
+    study = made_up_study(40)
+    decision = {
+        "promoted": False,
+        "reason": "It does not beat the champion.",
+        "version": "3",
+        "name": "digits-classifier",
+        "alias": "champion",
+    }
+    details = dataclasses.replace(
+        made_up_details(study),
+        decision=decision,
+        standing=Standing("digits-classifier", "3", ("challenger",)),
+        overrides=["seed=1", "overwrite=true"],
+    )
+    said = text_of(study_page.study_page(study, details, OnDrawings(9, 10)))
+    rows = searched_of(study)
+    assert rows["learning_rate"][1] == "0.0001 to 0.1, log"
+    assert rows["units_1"] == (str(study.best.values["units_1"]), "8, 16, 32")
+    assert "batch_size" not in rows
+    assert "Not searched: batch_size=32." in said
+    assert "challenger digits-classifier version 3" in said
+    assert "It does not beat the champion." in said
+    assert "Accuracy on drawings 0.9000 0.5958 to 0.9821 (95 %, 10 files)" in said
+    assert "statistically indistinguishable from it" in said
+    assert "python -m tuner.search seed=1 study=made-up\n# keras 3.15.1" in said
+    assert "workers training 1:20 min 40.0%" in said
+
+
+def searched_of(study: StudyRecord) -> dict[str, tuple[str, ...]]:
+    section = overview.best_trial(study, None, made_up_details(study))
+    return {str(row[0]): tuple(map(str, row[1:])) for row in section.tables[0].rows}
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("sqlite:////home/me/mlflow.db", "http://127.0.0.1:5000/#/experiments/7/runs/"),
+        ("https://me:secret@mlflow.corp/a/", "https://mlflow.corp/a/#/experiments/7/runs/"),
+    ],
+)
+def test_trial_numbers_lead_to_their_runs(uri: str, address: str) -> None:
+    study = dataclasses.replace(made_up_study(3), pages=gather.pages_of(uri, "7"))
+    table = overview.best_trials(study, None).tables[0]
+    assert table.rows[0][0] == page.Link(study.best.trial_id, address + study.best.run_id)
+    text = page.render(page.Page("A", "b", sections=[page.Section("c", tables=[table])]))
+    assert f'<a href="{address}{study.best.run_id}"' in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[8, 16], list(range(32, 512, 32)), [0.1, 0.25], [100_000 + i for i in range(12)]],
+)
+def test_labels_of_a_slice_have_room(options: list[float]) -> None:
+    study = made_up_study(30)
+    trials = [
+        dataclasses.replace(trial, values={**trial.values, "width": options[i % len(options)]})
+        for i, trial in enumerate(study.trials)
+    ]
+    drawn = charts.slice_of(dataclasses.replace(study, trials=trials), "width", None)
+    ticks = drawn["layout"]["xaxis"].get("tickvals", [])
+    assert sum(len(str(tick)) + 2 for tick in ticks) <= charts.MAX_TICK_LETTERS + 8
+    assert not ticks or ticks[-1] == max(options)
+
+
+def test_page_without_a_decision_says_not_registered() -> None:
+    study = made_up_study(2)
+    made = study_page.study_page(study, made_up_details(study), None)
+    assert "Registry not registered" in text_of(made)
+
+
+def test_page_of_a_running_study_says_so() -> None:
+    study = dataclasses.replace(made_up_study(2), status="RUNNING", metrics={})
+    made = study_page.study_page(study, made_up_details(study), None)
+    assert "still running" in made.lead
+
+
+def test_names_of_users_are_text_and_nothing_else() -> None:
+    study = dataclasses.replace(made_up_study(25), name=NASTY)
+    trials = [
+        dataclasses.replace(trial, values={NASTY: i % 5, "x": NASTY + str(i % 2)})
+        for i, trial in enumerate(study.trials)
+    ]
+    failed = TrialRecord("0099", "r", "FAILED", {}, {}, 2e9, NASTY, "error")
+    study = replaced(dataclasses.replace(study, trials=trials), failed)
+    confusion = Confusion([NASTY, "b"], [[5, 1], [0, 5]])
+    details = dataclasses.replace(made_up_details(study), confusion=confusion)
+    text = page.render(study_page.study_page(study, details, None))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_page_of_five_thousand_trials_is_under_ten_megabytes() -> None:
+    study = made_up_study(5000)
+    details = made_up_details(study)
+    assert len(details.curves) == 200
+    picture = b"\x89PNG" + os.urandom(300_000)
+    text = page.render(
+        study_page.study_page(study, dataclasses.replace(details, mistakes=picture), None)
+    )
+    assert len(text.encode()) < 10_000_000
+    assert base64.b64encode(picture).decode() in text
+    assert "4,800 are left out." in text
+
+
+def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
+    good, bad = made_up_study(9, "good"), made_up_study(1, "bad", seed=3)
+    none = dataclasses.replace(made_up_study(0), name="empty", status="RUNNING")
+    compared = [
+        Compared(none, None, None),
+        Compared(bad, Standing("m", "1", ("previous",)), None),
+        Compared(good, Standing("m", "2", ("champion",)), OnDrawings(30, 40)),
+    ]
+    table = comparison_page.models(compared)
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    assert [row[0].split()[1] for row in rows] == ["good", "bad"]
+    assert rows[0][0].startswith("mlp, good ")
+    assert rows[0][2].startswith("0.7500 (")
+    assert rows[1][2] == ""
+    without = comparison_page.models(compared[:2])
+    assert list(without.head) == ["model", "test accuracy"]
+    said = text_of(comparison_page.comparison_page(compared, "experiment digits"))
+    assert "no finished trial" in said
+    assert "m version 1, previous" in said
+    assert "m version 2, champion" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "ticks"),
+    [
+        (["(1, 3)", "(3, 3)"], ["(1, 3)", "(3, 3)"]),
+        (["[1, 3]", "None"], ["None", "[1, 3]"]),
+        ([None, "max", 2, True], ["2", "True", "max", "null"]),
+        ([None, "null"], ['"null"', "null"]),
+        ([1, True], ["1", "True"]),
+        (["1", 1, 1.5], ["1", "1.5", '"1"']),
+        (["", "<b>"], ["", "&lt;b&gt;"]),
+    ],
+)
+def test_report_shows_values_of_any_type(options: list[Any], ticks: list[str]) -> None:
+    study = made_up_study(40)
+    trials = [
+        dataclasses.replace(trial, values={**trial.values, "pool": options[i % len(options)]})
+        for i, trial in enumerate(study.trials)
+    ]
+    parsed = Space.parse({**SPACE, "pool": options}, "")
+    study = dataclasses.replace(study, trials=trials, space=parsed)
+    assert "pool" in study.varied
+    figure = parallel_coordinates(study, ["pool"])
+    shown = sorted(figure["data"][0]["dimensions"][0]["ticktext"])
+    assert shown == sorted(ticks)
+    drawn = charts.slice_of(study, "pool", None)
+    assert drawn["layout"]["xaxis"]["type"] == "category"
+    assert len({x for trace in drawn["data"] for x in trace["x"]}) == len(options)
+    assert isinstance(find_importance(study), Importance)
+    assert page.render(study_page.study_page(study, made_up_details(study), None))

@@ -1,0 +1,52 @@
+"""Commands run as a user runs them, and what they leave in MLflow."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+
+def command(
+    folder: Path, name: str, *overrides: str, timeout: float = 240, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tuner.<name> <overrides>` in a folder, and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tuner.{name}", *overrides],
+        cwd=folder,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuner.search", *overrides],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, text: str) -> None:
+    for _ in range(1200):
+        if path.exists() and text in path.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{path} never said {text!r}")
+
+
+def runs(folder: Path, kind: str) -> list[Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(
+        experiments, f"tags.`tuner.kind` = '{kind}'", order_by=["tags.`tuner.trial`"]
+    )

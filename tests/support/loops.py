@@ -1,0 +1,39 @@
+"""The driver's loop with a worker that is a plain function: what `start_run` gives."""
+
+import dataclasses
+from collections.abc import Callable
+
+from tuner.driver.loop import Parts, TrialLoop
+from tuner.oracles.journal import JournaledOracle
+from tuner.trial import Objective, RunTrial, TrialFailure
+
+OBJECTIVE = Objective("val_accuracy", "max")
+
+SCORES = {1: 0.5, 2: 0.75, 3: 0.25, 4: 0.75, 5: 0.625}
+"""What each `width` scores after its second epoch."""
+
+
+@dataclasses.dataclass
+class Run:
+    """One process's part of a study.
+
+    Attributes:
+        loop: Not run yet.
+        parts: What it drives.
+        oracle: What proposes its trials.
+        succeed: What runs a trial, where nothing else is given.
+        trained: The `width` of each trial that `succeed` has run.
+    """
+
+    loop: TrialLoop
+    parts: Parts
+    oracle: JournaledOracle
+    succeed: RunTrial
+    trained: list[int]
+
+
+StartRun = Callable[..., Run]
+
+
+def failing(kind: str, error: str = "ValueError: no") -> RunTrial:
+    return lambda request, _: TrialFailure(request.trial_id, error, "Traceback", kind)

@@ -1,0 +1,534 @@
+"""One trial, from its values to its files, and every way in which it may fail."""
+
+import dataclasses
+import importlib.metadata
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import tensorflow as tf
+from mlflow.models import Model
+from PIL import Image
+
+from support.networks import VALUES
+from support.trials import ARTIFACTS
+from tuner.curves.checkpoints import Curve
+from tuner.datasets import ImageData
+from tuner.errors import ConfigError
+from tuner.evaluation import measures
+from tuner.runtime import interrupt
+from tuner.trial import (
+    CheckpointSetup,
+    Metrics,
+    Objective,
+    Outcome,
+    TrialFailure,
+    TrialRequest,
+    TrialResult,
+    WorkerSetup,
+)
+from tuner.worker.worker import Worker, failure_of
+
+MLP = "tuner.models.mlp.build"
+
+
+def make_worker(
+    data: ImageData,
+    function: str = MLP,
+    *,
+    objective: str = "val_accuracy",
+    engine: str = "graph",
+    **arguments: Any,
+) -> Worker:
+    goal = Objective(objective, "min" if "loss" in objective else "max")
+    return Worker(WorkerSetup(function, arguments, goal, 1, engine), data)
+
+
+def make_request(
+    folder: Path,
+    *,
+    trial_id: str = "0000",
+    seed: int = 1,
+    deadline: float | None = None,
+    curve: str | None = None,
+    **values: Any,
+) -> TrialRequest:
+    curve_dir = None if curve is None else str(folder / "curves" / curve)
+    output_dir = folder / f"{trial_id}-{len(list(folder.iterdir()))}"
+    output_dir.mkdir()
+    given = {**VALUES, **values}
+    return TrialRequest(trial_id, given, seed, str(output_dir), deadline, curve_dir)
+
+
+def ignore(*_: Any) -> None:
+    pass
+
+
+def run_own_model(data: ImageData, folder: Path, name: str, **values: Any) -> Outcome:
+    worker = make_worker(data, f"support.models.{name}")
+    return worker.run(make_request(folder, **values), ignore)
+
+
+def succeeded(outcome: Outcome) -> TrialResult:
+    assert isinstance(outcome, TrialResult), outcome
+    return outcome
+
+
+def failed(outcome: Outcome, kind: str) -> TrialFailure:
+    assert isinstance(outcome, TrialFailure), outcome
+    assert outcome.kind == kind, outcome
+    assert "\n" not in outcome.error
+    assert outcome.traceback.startswith("Traceback")
+    return outcome
+
+
+# What comes of a trial
+
+
+def test_run_measures_and_writes(trained: TrialResult, few_digits: ImageData) -> None:
+    # (64 * 8 + 8) + (8 * 10 + 10)
+    assert trained.num_parameters == 610
+    assert len(trained.epochs) == 2
+    for metrics in trained.epochs:
+        assert set(metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+        assert 0 <= metrics["val_accuracy"] <= 1
+    assert set(trained.test) == {
+        "test_loss",
+        "test_accuracy",
+        "test_calibration_error",
+        "test_right",
+        "test_wrong",
+    }
+    assert trained.test["test_right"] + trained.test["test_wrong"] == 80
+    parts = (trained.train_seconds, trained.compile_seconds, trained.evaluate_seconds)
+    assert all(part > 0 for part in parts)
+    assert sum(parts) < trained.seconds
+    files = {Path(path).name: Path(path) for path in trained.files.artifacts}
+    assert set(files) == set(ARTIFACTS)
+    picture, table = files["confusion_matrix.png"], files["confusion_matrix.json"]
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+    counts = json.loads(table.read_text())
+    assert counts["class_names"] == [str(i) for i in range(10)]
+    confusion = np.array(counts["counts"])
+    # Rows are true classes.
+    assert confusion.sum(axis=1).tolist() == np.bincount(few_digits.test.labels).tolist()
+    assert np.trace(confusion) / 80 == trained.test["test_accuracy"]
+
+
+def test_run_replaces_what_a_worker_that_died_has_left(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    request = make_request(tmp_path, epochs=1)
+    model = Path(request.output_dir, "model")
+    (model / "data").mkdir(parents=True)
+    (model / "data" / "model.keras").write_bytes(b"half a model")
+    (model.parent / "calibration.png").write_bytes(b"half a picture")
+    result = succeeded(make_worker(few_digits).run(request, ignore))
+    predictions = mlflow.pyfunc.load_model(result.files.model_dir).predict(
+        few_digits.test.images
+    )
+    assert predictions.shape == (80, 10)
+
+
+def test_run_reports_every_epoch(few_digits: ImageData, tmp_path: Path) -> None:
+    reported: list[tuple[str, int, Metrics]] = []
+    request = make_request(tmp_path, trial_id="0007", epochs=3)
+    outcome = make_worker(few_digits).run(request, lambda *epoch: reported.append(epoch))
+    result = succeeded(outcome)
+    assert result.trial_id == "0007"
+    assert [epoch[:2] for epoch in reported] == [("0007", 1), ("0007", 2), ("0007", 3)]
+    assert tuple(epoch[2] for epoch in reported) == result.epochs
+
+
+def test_run_reports_metrics_as_they_would_be_written(
+    trained: TrialResult, few_digits: ImageData
+) -> None:
+    # A share of 80 images is a whole number of eightieths, and not 0.3499999940395355.
+    value = trained.epochs[-1]["val_accuracy"]
+    assert value == round(value * 80) / 80
+
+
+def test_logged_model_is_the_one_that_was_measured(
+    trained: TrialResult, few_digits: ImageData
+) -> None:
+    model = mlflow.pyfunc.load_model(trained.files.model_dir)
+    probabilities = model.predict(few_digits.test.images)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (80, 10)
+    result = measures.evaluate(probabilities, few_digits.test.labels)
+    assert result.accuracy == trained.test["test_accuracy"]
+    assert result.loss == pytest.approx(trained.test["test_loss"], abs=1e-6)
+    table = json.loads(Path(trained.files.artifacts[1]).read_text())
+    assert result.confusion.tolist() == table["counts"]
+
+
+def test_logged_model_says_what_it_takes(trained: TrialResult, few_digits: ImageData) -> None:
+    signature = Model.load(trained.files.model_dir).signature
+    [images] = signature.inputs.inputs
+    [probabilities] = signature.outputs.inputs
+    assert (images.type, images.shape) == (np.dtype("uint8"), (-1, 8, 8))
+    assert (probabilities.type, probabilities.shape) == (np.dtype("float32"), (-1, 10))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_logged_model_refuses_images_that_are_not_raw(
+    trained: TrialResult, few_digits: ImageData, dtype: Any
+) -> None:
+    model = mlflow.pyfunc.load_model(trained.files.model_dir)
+    with pytest.raises(mlflow.MlflowException, match="uint8"):
+        model.predict(few_digits.test.images.astype(dtype))
+
+
+def test_logged_model_names_its_classes_and_data(
+    trained: TrialResult, few_digits: ImageData
+) -> None:
+    metadata = Model.load(trained.files.model_dir).metadata
+    assert metadata["class_names"] == [str(i) for i in range(10)]
+    assert metadata["image_shape"] == [8, 8]
+    assert metadata["data"] == "digits"
+    assert metadata["data_digest"] == few_digits.digest
+
+
+def test_logged_model_pins_what_it_needs(trained: TrialResult) -> None:
+    lines = (Path(trained.files.model_dir) / "requirements.txt").read_text().split()
+    names = ["keras", "mlflow", "numpy", "tensorflow"]
+    assert sorted(lines) == [f"{name}=={importlib.metadata.version(name)}" for name in names]
+
+
+def test_run_takes_colours(few_digits: ImageData, tmp_path: Path) -> None:
+    def coloured(split: Any) -> Any:
+        return dataclasses.replace(split, images=np.repeat(split.images[..., None], 3, axis=3))
+
+    data = dataclasses.replace(
+        few_digits,
+        train=coloured(few_digits.train),
+        validation=coloured(few_digits.validation),
+        test=coloured(few_digits.test),
+    )
+    result = succeeded(make_worker(data).run(make_request(tmp_path, epochs=1), ignore))
+    # (192 * 16 + 16) + (16 * 10 + 10)
+    assert result.num_parameters == 3_258
+
+
+def test_run_passes_arguments_to_the_model(few_digits: ImageData, tmp_path: Path) -> None:
+    worker = make_worker(few_digits, "support.models.with_arguments", units=3)
+    result = succeeded(worker.run(make_request(tmp_path, epochs=1), ignore))
+    # (64 * 3 + 3) + (3 * 10 + 10)
+    assert result.num_parameters == 235
+
+
+# Order
+
+
+@pytest.mark.slow
+def test_run_is_the_same_whatever_ran_before(few_digits: ImageData, tmp_path: Path) -> None:
+    worker = make_worker(few_digits)
+    dropout = {"dropout": 0.3}
+    first = succeeded(worker.run(make_request(tmp_path, **dropout), ignore))
+    # The same layers, which share a compiled program, and others.
+    other = succeeded(
+        worker.run(make_request(tmp_path, **dropout, learning_rate=0.1, seed=2), ignore)
+    )
+    failed(
+        worker.run(make_request(tmp_path, **dropout, learning_rate=1e30), ignore), "infeasible"
+    )
+    succeeded(worker.run(make_request(tmp_path, units_1=8), ignore))
+    again = succeeded(worker.run(make_request(tmp_path, **dropout), ignore))
+    assert (again.epochs, again.test) == (first.epochs, first.test)
+    assert (other.epochs, other.test) != (first.epochs, first.test)
+    predictions = [
+        mlflow.pyfunc.load_model(result.files.model_dir).predict(few_digits.test.images)
+        for result in (first, again)
+    ]
+    np.testing.assert_array_equal(*predictions)
+
+
+def test_run_longer_begins_as_the_shorter_trial(few_digits: ImageData, tmp_path: Path) -> None:
+    worker = make_worker(few_digits)
+    short = succeeded(worker.run(make_request(tmp_path, epochs=2), ignore))
+    long = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    assert long.epochs[:2] == short.epochs
+
+
+# Curves
+
+
+def same_files(one: TrialResult, other: TrialResult, data: ImageData) -> bool:
+    """Say whether two logged models are the same, to the last bit."""
+    predictions = [
+        mlflow.pyfunc.load_model(result.files.model_dir).predict(data.test.images)
+        for result in (one, other)
+    ]
+    return bool(np.array_equal(*predictions)) and one.test == other.test
+
+
+@pytest.mark.parametrize("engine", ["xla", "graph", "keras"])
+def test_run_goes_on_where_another_trial_ended(
+    few_digits: ImageData, tmp_path: Path, engine: str
+) -> None:
+    worker = make_worker(few_digits, engine=engine)
+    whole = succeeded(worker.run(make_request(tmp_path, epochs=5, dropout=0.2), ignore))
+    assert (whole.epochs_reused, whole.continued_from, whole.curve) == (0, None, "")
+
+    options = {"curve": "key", "dropout": 0.2}
+    short = succeeded(worker.run(make_request(tmp_path, epochs=2, **options), ignore))
+    assert (short.epochs_reused, short.continued_from, short.curve) == (0, None, "key")
+    seen: list[tuple[int, bool]] = []
+    long = succeeded(
+        worker.run(
+            make_request(tmp_path, trial_id="0001", epochs=5, **options),
+            lambda _, epoch, metrics, is_reused=False: seen.append((epoch, is_reused)),
+        )
+    )
+    assert seen == [(1, True), (2, True), (3, False), (4, False), (5, False)]
+    assert 0 < long.compile_seconds < long.seconds
+    assert (long.epochs_reused, long.continued_from) == (2, "/0000")
+    assert long.epochs == whole.epochs
+    assert same_files(long, whole, few_digits)
+
+
+def test_run_shorter_than_an_earlier_trial_trains_nothing(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    worker = make_worker(few_digits)
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=2), ignore))
+    worker.run(make_request(tmp_path, epochs=4, curve="key"), ignore)
+    # Epochs as short as these have no checkpoint of their own, unless a trial ends there.
+    curve = Curve(tmp_path / "curves" / "key")
+    worker.run(make_request(tmp_path, epochs=2, curve="key"), ignore)
+    assert {2, 4} <= set(curve.epochs())
+    request = make_request(tmp_path, trial_id="0001", epochs=2, curve="key")
+    again = succeeded(worker.run(request, ignore))
+    assert (again.epochs_reused, again.train_seconds, again.compile_seconds) == (2, 0.0, 0.0)
+    assert again.epochs == alone.epochs
+    assert same_files(again, alone, few_digits)
+
+
+def test_run_again_after_an_interrupt_counts_what_it_has_trained(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    def interrupted(_: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    setup = WorkerSetup(
+        MLP,
+        {},
+        Objective("val_accuracy", "max"),
+        1,
+        study="s",
+        checkpoints=CheckpointSetup(0.0),
+    )
+    worker = Worker(setup, few_digits)
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(make_request(tmp_path, epochs=4, curve="key"), interrupted)
+    result = succeeded(worker.run(make_request(tmp_path, epochs=4, curve="key"), ignore))
+    assert (result.epochs_reused, result.continued_from) == (0, None)
+    whole = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    assert result.epochs == whole.epochs
+
+
+@pytest.mark.parametrize("name", ["falling_rate", "all_values_at_once"])
+def test_run_model_that_depends_on_the_epochs_shares_nothing(
+    few_digits: ImageData, tmp_path: Path, name: str
+) -> None:
+    worker = make_worker(few_digits, f"support.models.{name}")
+    results = [
+        succeeded(worker.run(make_request(tmp_path, curve="key", epochs=epochs), ignore))
+        for epochs in (2, 4, 2)
+    ]
+    assert [result.curve for result in results] == [f"key/epochs-{n}" for n in (2, 4, 2)]
+    assert results[1].continued_from is None
+    # Neither does it train what it has trained before.
+    assert results[2].train_seconds == results[0].train_seconds
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    assert results[1].epochs == alone.epochs
+    if name == "falling_rate":
+        assert results[1].epochs[:2] != results[0].epochs
+
+
+def test_run_trains_again_what_is_damaged(
+    few_digits: ImageData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make_worker(few_digits)
+    first = succeeded(worker.run(make_request(tmp_path, curve="key"), ignore))
+    path = Curve(tmp_path / "curves" / "key").path(2)
+    path.write_bytes(path.read_bytes()[:-1])
+    again = succeeded(worker.run(make_request(tmp_path, curve="key"), ignore))
+    assert "is damaged" in caplog.text
+    assert again.epochs == first.epochs
+    assert same_files(again, first, few_digits)
+
+
+def test_run_without_room_for_a_checkpoint(few_digits: ImageData, tmp_path: Path) -> None:
+    request = make_request(tmp_path, curve="key")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        outcome = make_worker(few_digits).run(request, ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    failure = failed(outcome, "storage")
+    assert "File too large" in failure.error
+
+
+# Failures
+
+
+def test_run_model_that_raises(few_digits: ImageData, tmp_path: Path) -> None:
+    failure = failed(run_own_model(few_digits, tmp_path, "raises"), "error")
+    assert failure.trial_id == "0000"
+    assert failure.error == "KeyError: 'this model has a fault of its own'"
+    assert "this model has a fault of its own" in failure.traceback
+    assert "support/models.py" in failure.traceback
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("returns_nothing", "must return a compiled keras.Model, but returned NoneType"),
+        ("not_compiled", "must return a compiled keras.Model: call model.compile"),
+        ("one_class_too_many", "shape (images, 10), but returned (2, 11) for 2 images"),
+        ("logits", "must return probabilities, from 0 and summing to 1"),
+        ("two_outputs", "shape (images, 10), but returns a list of 2"),
+        ("other_images", "(None, 5, 5)"),
+    ],
+)
+def test_run_model_that_no_values_can_mend(
+    few_digits: ImageData, tmp_path: Path, name: str, message: str
+) -> None:
+    failure = failed(run_own_model(few_digits, tmp_path, name), "fatal")
+    assert message in failure.error
+    assert f"`model._target_=support.models.{name}`" in failure.error
+
+
+def test_run_objective_that_is_no_metric(few_digits: ImageData, tmp_path: Path) -> None:
+    worker = make_worker(few_digits, objective="val_recall")
+    failure = failed(worker.run(make_request(tmp_path), ignore), "fatal")
+    assert "`search.objective` must be a metric of the model, but val_recall" in failure.error
+    assert "val_accuracy" in failure.error
+
+
+@pytest.mark.parametrize("engine", ["graph", "keras"])
+def test_run_loss_that_is_no_number(few_digits: ImageData, tmp_path: Path, engine: str) -> None:
+    reported: list[int] = []
+    outcome = make_worker(few_digits, engine=engine).run(
+        make_request(tmp_path, learning_rate=1e30, epochs=5),
+        lambda _, epoch, metrics: reported.append(epoch),
+    )
+    failure = failed(outcome, "infeasible")
+    assert "All metrics must be finite, but after epoch 1 they are" in failure.error
+    # Not one epoch more, and none of it reported.
+    assert reported == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyError(), "KeyError"),
+        (
+            tf.errors.InvalidArgumentError(
+                None,
+                None,
+                "Graph execution error:\n\n"
+                "Detected at node MatrixInverse defined at (most recent call last):\n"
+                '  File "my_models.py", line 12, in call\n\n'
+                "Detected at node Other defined at (most recent call last):\n"
+                "<stack traces unavailable>\n"
+                "Input is not invertible.\n"
+                "\t [[{{node MatrixInverse}}]] [Op:__inference_g_45]",
+            ),
+            "Input is not invertible.",
+        ),
+    ],
+)
+def test_failure_says_what_is_wrong_in_one_line(error: Exception, expected: str) -> None:
+    request = TrialRequest("0000", VALUES, 0, "unused")
+    assert failure_of(request, error, "infeasible").error == expected
+
+
+def test_run_output_that_is_no_number(few_digits: ImageData, tmp_path: Path) -> None:
+    # Other values may start with numbers, so the search goes on.
+    failed(run_own_model(few_digits, tmp_path, "not_a_number"), "infeasible")
+
+
+@pytest.mark.parametrize("name", ["no_memory", "no_device_memory", "no_memory_to_train"])
+def test_run_model_too_large(few_digits: ImageData, tmp_path: Path, name: str) -> None:
+    failure = failed(run_own_model(few_digits, tmp_path, name), "infeasible")
+    # Python's own MemoryError has no text.
+    assert "Memory" in failure.error or "OOM" in failure.error
+
+
+@pytest.mark.parametrize("batch_size", [32, 500])
+def test_run_past_its_deadline(few_digits: ImageData, tmp_path: Path, batch_size: int) -> None:
+    request = make_request(tmp_path, deadline=time.time() - 1, batch_size=batch_size)
+    failure = failed(make_worker(few_digits).run(request, ignore), "stopped")
+    assert "search.max_minutes" in failure.error
+
+
+def test_run_before_its_deadline(few_digits: ImageData, tmp_path: Path) -> None:
+    request = make_request(tmp_path, deadline=time.time() + 600)
+    assert len(succeeded(make_worker(few_digits).run(request, ignore)).epochs) == 2
+
+
+def test_run_raises_an_interrupt_that_came_as_another_error(
+    few_digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        monkeypatch.setattr(interrupt, "_requested", True)
+        raise ImportError("initialization failed")
+
+    with pytest.raises(KeyboardInterrupt):
+        make_worker(few_digits).run(make_request(tmp_path), interrupted)
+
+
+def test_run_raises_an_interrupt(few_digits: ImageData, tmp_path: Path) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_worker(few_digits).run(make_request(tmp_path), interrupted)
+    interrupt.check()
+
+
+def test_run_after_a_failure(few_digits: ImageData, tmp_path: Path) -> None:
+    worker = make_worker(few_digits)
+    failed(worker.run(make_request(tmp_path, optimizer="none"), ignore), "error")
+    succeeded(worker.run(make_request(tmp_path, epochs=1), ignore))
+
+
+def test_worker_refuses_missing_model_function(few_digits: ImageData) -> None:
+    with pytest.raises(ConfigError, match=r"model\._target_=support\.models\.no_such"):
+        make_worker(few_digits, "support.models.no_such")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "message"),
+    [
+        ("augmented", "xla", "random numbers"),
+        ("own_fit", "graph", "has its own fit()"),
+    ],
+)
+def test_run_model_that_the_engine_asked_for_cannot_train(
+    few_digits: ImageData, tmp_path: Path, name: str, engine: str, message: str
+) -> None:
+    setup = WorkerSetup(
+        f"support.models.{name}_of_values",
+        {},
+        Objective("val_accuracy", "max"),
+        1,
+        engine,
+        falls_back=False,
+    )
+    outcome = Worker(setup, few_digits).run(make_request(tmp_path), ignore)
+    # No other values help, so the search ends.
+    failure = failed(outcome, "fatal")
+    assert message in failure.error
+    assert f"`training.engine={engine}`" in failure.error
