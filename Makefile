@@ -39,7 +39,7 @@ lint: .venv/ready
 # Broken links, broken anchors and pages missing from the menu are errors. `.venv/bin/mkdocs serve`
 # shows the pages while you edit them.
 docs: .venv/ready
-	$(BIN)/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # A peer that cannot be installed is a failed row of the benchmark, not its end.
 bench: .venv/ready

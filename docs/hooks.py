@@ -162,6 +162,7 @@ def table(path: Path, its_schema: type | None) -> Iterator[str]:
     group = path.parent.name if path.parent not in (CONF, CONF / "commands") else ""
     # A model's file sets keys at the top (`@package _global_`).
     prefix = "" if group in ("", "model") else f"{group}."
+    yield '<div class="reference" markdown>\n'
     yield "| key | default | type | meaning |"
     yield "| --- | --- | --- | --- |"
     for key in keys(path):
@@ -173,7 +174,7 @@ def table(path: Path, its_schema: type | None) -> Iterator[str]:
         kind = "" if key.default is None else kind_of(key.path, path, its_schema)
         star = ".*" if key.default is None else ""
         yield f"| `{prefix}{key.path}{star}` | {default} | {kind} | {escaped(key.meaning)} |"
-    yield ""
+    yield "\n</div>\n"
 
 
 def escaped(text: str) -> str:
