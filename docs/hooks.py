@@ -1,9 +1,9 @@
 """What the documentation site is made of besides the pages: MkDocs calls these functions.
 
 Two things are added when the site is built. `configuration.md` gets its tables from the schemas
-and from the comments in `conf/`, which are written nowhere else. And the pages that live outside
-`docs/` (`CHANGELOG.md`, `CONTRIBUTING.md`, the benchmark's) become pages of the site; links to
-them work here and on the repository's own pages.
+and from the comments in `conf/`: what a key means is written nowhere else. And pages that live
+outside `docs/` (`CHANGELOG.md`, `CONTRIBUTING.md`, the benchmark's) become pages of the site. A
+link between the two works on the site as well as in the repository.
 """
 
 import dataclasses
@@ -246,11 +246,13 @@ def kind_of(key: str, path: Path, its_schema: type | None) -> str:
 def flat(its_schema: type, prefix: str = "") -> dict[str, Any]:
     """Return the type of each key of a schema, those of its groups included."""
     found: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(its_schema).items():
+    hints = typing.get_type_hints(its_schema)
+    for field in dataclasses.fields(its_schema):
+        hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
-            found |= flat(typing.cast(type, hint), f"{prefix}{name}.")
+            found |= flat(typing.cast(type, hint), f"{prefix}{field.name}.")
         else:
-            found[f"{prefix}{name}"] = hint
+            found[f"{prefix}{field.name}"] = hint
     return found
 
 

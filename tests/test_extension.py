@@ -1,4 +1,4 @@
-"""What CONTRIBUTING promises: an oracle or executor is one file of Python and one of YAML."""
+"""What docs/search.md promises: an oracle or executor is one file of Python and one of YAML."""
 
 import json
 import shutil
