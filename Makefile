@@ -1,4 +1,4 @@
-# make search, make test, make test-long, make bench, make bench-engines, make demo, make torture and make ui need python3 with venv and pip, and nothing else.
+# Every target needs python3 with venv and pip, and nothing else; `powercut-ext4` also needs root.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint bench bench-engines demo torture powercut-ext4 ui clean
+.PHONY: search test test-long lint docs bench bench-engines demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -35,6 +35,11 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Broken links, broken anchors and pages missing from the menu are errors. `.venv/bin/mkdocs serve`
+# shows the pages while you edit them.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # A peer that cannot be installed is a failed row of the benchmark, not its end.
 bench: .venv/ready
@@ -66,4 +71,4 @@ ui: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .bench site .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

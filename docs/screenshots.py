@@ -1,4 +1,4 @@
-"""Takes the README's pictures of pages again.
+"""Takes the pictures of pages in the README and in `docs/` again.
 
 In an empty folder, run the README's search on MNIST, and let MLflow show it:
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING promises: an oracle or executor is one file of Python and one of YAML."""
+"""What docs/search.md promises: an oracle or executor is one file of Python and one of YAML."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 from support.commands import command, runs
 from support.configs import loaded
-from support.paths import TESTS
+from support.extending import ALONE, EXTENSIONS, LOCAL
 from tuner.config.executors import EXECUTORS, ExecutorConfig
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
@@ -18,22 +18,6 @@ from tuner.oracles.journal import JournaledOracle, make_oracle
 from tuner.oracles.oracle import Oracle
 from tuner.runtime.user_code import find_function
 from tuner.trial import Objective, Proposal
-
-EXTENSIONS = TESTS / "support" / "extensions"
-
-LOCAL = """
-oracle: my_oracle.LocalConfig
-objective: val_accuracy
-direction: null
-max_trials: 4
-max_minutes: null
-num_random: 2
-"""
-ALONE = """
-name: my_executor.AloneConfig
-threads: 1
-greeting: good morning
-"""
 
 
 @pytest.fixture

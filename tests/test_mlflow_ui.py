@@ -38,7 +38,7 @@ HARMLESS = (
 
 @pytest.fixture(scope="module")
 def address(finished_study: FinishedStudy) -> Iterator[str]:
-    """Where `mlflow ui` listens, started in the study's folder as the README says."""
+    """Where `mlflow ui` listens, started in the study's folder as docs/report.md says."""
     with mlflow_serves(
         finished_study.folder, "ui", *("--workers", "1"), ready="/health"
     ) as address:
