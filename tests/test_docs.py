@@ -88,6 +88,7 @@ BEFORE = {
 AFTER = {
     "python -m tuner.predict images=drawings/ model=models:": "7/000.png",
     'classifier = tuner.load("mnist-classifier")': "(5, 10)",
+    'study = tuner.open_study("first")': "val_accuracy",
     'mlflow.pyfunc.load_model("models:/mnist-classifier@champion")': "\n[",
     "python -m tuner.report drawings=drawings/": "experiments/first/report.html",
 }
@@ -133,6 +134,8 @@ CHECKED = {
         "trains for minutes; test_continuing.py runs smaller ones"
     ),
     "space.batch_size=64 'space.dropout=[0.0,0.2]'": "trains for minutes",
+    "study=growing search.max_trials=20": "trains for minutes; driver/test_extend.py",
+    "study=growing 'space.units=[64,128,256]'": "the same",
     "model=cnn 'space.transform=[rescale,thin]'": "trains for minutes",
     "--config-dir my_conf +experiment=mine": "trains for minutes; test_wheel.py runs a preset",
     "--config-dir my_conf search=local study=mine": "trains for minutes; test_extension.py",
@@ -276,7 +279,7 @@ def check_pytest(words: list[str]) -> None:
     """Look up the files and the marker that pytest is given."""
     marker = re.compile(r"(not )?(slow|long)")
     assert all(
-        word == "-m" or marker.fullmatch(word) or (ROOT / word).is_file() for word in words
+        word == "-m" or marker.fullmatch(word) or (ROOT / word).exists() for word in words
     )
 
 
@@ -298,7 +301,7 @@ def check_pip(words: list[str]) -> None:
         if (extra := re.fullmatch(r"\.\[(\w+)\]", word)) is not None:
             assert extra[1] in project["optional-dependencies"]
         else:
-            assert word == "--constraint" or (ROOT / word).is_file()
+            assert word == "--constraint" or (ROOT / word).exists()
 
 
 def check(words: list[str]) -> None:
