@@ -64,7 +64,7 @@ class Block:
 
 def blocks_of(page: Path) -> Iterator[Block]:
     found = re.findall(
-        r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```$',
+        r'^``` ?(?:{ \.)?(sh|python|yaml)(?: title="(.*?)")?(?: })?\n(.*?)^```$',
         page.read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
