@@ -37,7 +37,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 # Broken links, broken anchors and pages missing from the menu are errors. `.venv/bin/mkdocs serve`
-# shows the pages while you edit them.
+# shows the pages while you edit them. The variable silences an advertisement of the theme.
 docs: .venv/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 

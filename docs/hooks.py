@@ -7,6 +7,7 @@ link between the two works on the site as well as in the repository.
 """
 
 import dataclasses
+import html
 import re
 import types
 import typing
@@ -181,7 +182,8 @@ def escaped(text: str) -> str:
     """Return a comment as Markdown: what looks like HTML or a table is text."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(
-        part if part.startswith("`") else re.sub(r"([<>|*_])", r"\\\1", part) for part in parts
+        part if part.startswith("`") else re.sub(r"([|*_])", r"\\\1", html.escape(part, False))
+        for part in parts
     )
 
 
