@@ -1,9 +1,9 @@
-"""An oracle with a memory: all that it is asked and told is kept in a journal.
+"""An oracle with a memory: everything that it is asked and told is kept in a journal.
 
 Every answer is one line appended to `oracle.jsonl`, and a study is resumed by putting the same
-questions to a fresh oracle: with the same seed and the same scores it gives the same answers
-and ends in the same state. A line torn by a kill is the last one, and is dropped: an unwritten
-question is asked again, and an unwritten score is found in the tracking store.
+questions to a new oracle: with the same seed and the same scores it gives the same answers and
+ends in the same state. Only the last line can be torn by a kill, and it is dropped: an
+unwritten question is asked again, and an unwritten score is found in the tracking store.
 """
 
 import json
@@ -24,21 +24,21 @@ logger = logging.getLogger(__name__)
 
 
 class JournaledOracle:
-    """What the driver asks for trials: an oracle, brought to where its journal ends.
+    """The oracle that the driver asks for trials, replayed to the end of its journal.
 
     Args:
         search: Entry of the oracle, with its options.
-        space: What is searched, without what the oracle sets itself.
-        objective: What it is to improve.
+        space: The space that is searched; without `epochs` if the oracle sets them.
+        objective: The metric to improve.
         seed: Seed of its proposals, in `[0, 2**31)`.
         journal: File of the study's questions and answers so far; made when missing.
 
     Attributes:
         values: The values of every trial proposed so far.
-        tags: What is recorded of each beside its values.
+        tags: Tags that are recorded for each besides its values.
 
     Raises:
-        ConfigError: If the search's `oracle_class` is no `Oracle`.
+        ConfigError: If the search's `oracle_class` is not an `Oracle`.
         StudyError: If the journal was written by an oracle that answers differently.
     """
 
@@ -58,12 +58,12 @@ class JournaledOracle:
 
     @property
     def num_asked(self) -> int:
-        """How many trials have been proposed, those in flight included."""
+        """Number of trials that have been proposed, including those in flight."""
         return len(self.values) - len(self._unasked)
 
     @property
     def num_told(self) -> int:
-        """How many trials have ended, well or not."""
+        """Number of trials that have ended, successfully or not."""
         return len(self._scores) + self._num_failed
 
     @property
@@ -73,13 +73,13 @@ class JournaledOracle:
 
     @property
     def num_trials(self) -> int | None:
-        """Trials of the whole search, or None where nobody can know."""
+        """Trials of the whole search, or None if that cannot be known."""
         counts = [self._oracle.num_trials(), self._max_trials]
         return min((count for count in counts if count is not None), default=None)
 
     @property
     def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs of each) of every round where the oracle sets the epochs."""
+        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
         return self._oracle.rounds()
 
     def ask(self) -> Proposal | None:
@@ -94,7 +94,7 @@ class JournaledOracle:
             return None
         proposal = self._oracle.propose(self._next_id)
         if proposal is None:
-            # Even so the oracle may have moved on, to its next bracket for one.
+            # Even so, the oracle may have changed its state, for example its bracket.
             self._write(ask=None)
             return None
         self._take(proposal)
@@ -135,13 +135,13 @@ class JournaledOracle:
             self._scores[trial_id] = score
 
     def _replay(self) -> None:
-        """Bring the oracle to where the journal ends."""
+        """Bring the oracle to the end of its journal."""
         if not self._journal.exists():
             return
         text = self._journal.read_bytes()
         kept = text[: text.rfind(b"\n") + 1]
         if len(kept) < len(text):
-            logger.warning("The last line of %s was torn and is dropped.", self._journal)
+            logger.warning("The last line of %s was cut off and is dropped.", self._journal)
             files.cut(self._journal, len(kept))
         for line in kept.splitlines():
             try:
@@ -149,7 +149,7 @@ class JournaledOracle:
             except (ValueError, KeyError) as error:
                 raise StudyError(
                     f"{self._journal} has been altered: {line.decode(errors='replace')!r} "
-                    f"cannot be. Put back what was there, or start afresh with overwrite=true."
+                    f"is not valid. Restore the file, or start over with overwrite=true."
                 ) from error
         self._unasked = list(self._open.values())
 
@@ -167,8 +167,8 @@ class JournaledOracle:
         if proposal != recorded or trial_id != self._next_id:
             raise StudyError(
                 f"{self._journal} does not fit {self._oracle.version}: trial {trial_id} would "
-                f"get other values. Resume with the one that began the study, or start afresh "
-                f"with overwrite=true."
+                f"get other values. Resume with the version that started the study, or start "
+                f"over with overwrite=true."
             )
         self._take(proposal)
 
@@ -181,9 +181,9 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
 
     Args:
         search: The entry, with its options.
-        space: What it searches.
-        objective: What it is to improve.
-        seed: In `[0, 2**31)`.
+        space: The space that it searches.
+        objective: The metric to improve.
+        seed: Seed in `[0, 2**31)`.
 
     Raises:
         ConfigError: If the entry names no `Oracle`.
@@ -191,7 +191,7 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
     oracle_class: object = find_function("oracle_class", search.oracle_class)
     if not (isinstance(oracle_class, type) and issubclass(oracle_class, Oracle)):
         raise ConfigError(
-            f"`search.oracle={search.oracle}` must name in `oracle_class` a class derived from "
-            f"{Oracle.__module__}.Oracle, but {search.oracle_class} is none."
+            f"`oracle_class` of `search.oracle={search.oracle}` must name a class derived from "
+            f"{Oracle.__module__}.Oracle, but {search.oracle_class} is not one."
         )
     return oracle_class(search, space, objective, seed)

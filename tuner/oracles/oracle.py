@@ -1,4 +1,4 @@
-"""What an oracle is: the one interface behind which every search algorithm stands."""
+"""The one interface of all search algorithms."""
 
 import abc
 
@@ -8,27 +8,27 @@ from tuner.trial import Json, Objective, Proposal
 
 
 class Oracle(abc.ABC):
-    """Proposes trials, and is told how they ended.
+    """Proposes trials, and learns how they ended.
 
     To write one, derive from this class, and:
 
     1. Return a trial from `propose`, or None. Its values are a whole point of the space, as
        `Space.complete` and `Space.sample` return it, with `epochs` if the oracle sets them.
     2. Take note of a trial's end in `observe`.
-    3. Decide by nothing but the arguments of `__init__` and the calls so far. A study that is
-       resumed puts the same calls to a new oracle, which must answer as this one did: no clock,
-       no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
-       study that is given more of them later goes on as if it had had them at once.
-    4. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
-       same at once.
-    5. Override `num_trials`, `rounds` and `version` where what they say is not so.
+    3. Decide only by the arguments of `__init__` and the calls so far. A resumed study repeats
+       the same calls on a new oracle, which must answer as this one did: use no clock, no
+       randomness except from `seed`, and neither `max_trials` nor `max_minutes`, so that a
+       study whose budget is raised later continues as if it had been larger from the start.
+    4. If proposing is slow, return from `memo` what `propose_again` needs to repeat a proposal
+       quickly.
+    5. Override `num_trials`, `rounds` and `version` where the defaults do not apply.
 
-    It runs in a process of its own, is called from one thread, and may import what it likes.
+    It runs in its own process, is called from one thread, and may import anything.
 
     Args:
         search: The oracle's entry, with its options.
-        space: What is searched; without `epochs` where the oracle sets them.
-        objective: What is to be improved.
+        space: The space that is searched; without `epochs` if the oracle sets them.
+        objective: The metric to improve.
         seed: Seed of all its randomness, in `[0, 2**31)`.
     """
 
@@ -45,7 +45,7 @@ class Oracle(abc.ABC):
         """Propose the next trial.
 
         Args:
-            trial_id: The trial's name if there is one: `0000`, `0001`, … in their order.
+            trial_id: Name for the trial, if one is proposed: `0000`, `0001`, … in order.
 
         Returns:
             None if the search is over or, while trials run, if it must wait for one of them.
@@ -56,30 +56,30 @@ class Oracle(abc.ABC):
         """Take note of how a trial ended.
 
         Args:
-            trial_id: A trial that was proposed, and has not been observed before.
+            trial_id: A trial that was proposed, and not observed before.
             score: The objective after its last epoch, finite; None when it failed.
         """
 
     def memo(self, trial_id: str) -> Json:
-        """Return what the journal keeps of a proposal beside its values and tags, as JSON."""
+        """Return what the journal keeps for a proposal besides its values and tags, as JSON."""
         return None
 
     def propose_again(self, trial_id: str, memo: Json) -> Proposal | None:
-        """Propose what was proposed before, from an earlier process's `memo` of it."""
+        """Repeat a proposal, given the `memo` of an earlier process."""
         return self.propose(trial_id)
 
     def num_trials(self) -> int | None:
-        """Count the trials of the whole search without a budget; None where nobody can know.
+        """Count the trials of the whole search without a budget; None if that cannot be known.
 
-        For an oracle that draws its points a small space is an upper bound.
+        For an oracle that draws its points, the size of the space is an upper bound.
         """
         return self.space.size()
 
     def rounds(self) -> list[tuple[int, int]] | None:
-        """Return (trials, epochs of each) of every round where the oracle sets the epochs."""
+        """Return (trials, epochs per trial) of every round if the oracle sets the epochs."""
         return None
 
     @property
     def version(self) -> str:
-        """What its answers depend on beside its arguments, for a message that they differ."""
+        """What its answers depend on besides its arguments, for a message that they differ."""
         return f"{type(self).__module__}.{type(self).__qualname__} as it is now"
