@@ -237,7 +237,7 @@ def test_importance_finds_what_matters() -> None:
 
 def test_importance_is_refused_for_few_trials() -> None:
     said = find_importance(made_up_study(MIN_TRIALS - 1))
-    assert said == "It takes 20 finished trials to tell, and there are 19."
+    assert said == "This needs at least 20 finished trials; finished so far: 19."
 
 
 def test_importance_of_what_chance_made_is_refused() -> None:
@@ -303,7 +303,7 @@ def test_long_learning_curves_are_thinned_and_it_is_said() -> None:
         assert max(len(trace["x"]), 0) <= charts.MAX_CURVE_POINTS + 1
         assert trace["x"][-1] == 1000
     made = study_page.study_page(study, details, None)
-    assert "Of each curve, up to 100 epochs are drawn." in text_of(made)
+    assert "Up to 100 epochs of each curve are drawn." in text_of(made)
 
 
 def test_axes_have_a_place_for_values_that_a_trial_has_not() -> None:
@@ -342,8 +342,8 @@ def test_coordinates_have_no_more_axes_than_can_be_read() -> None:
     study = dataclasses.replace(study, trials=trials)
     made = study_page.study_page(study, Details(), None)
     assert len(figures_of(made)["coordinates"]["data"][0]["dimensions"]) == MAX_AXES
-    assert "Without x13, x14" in text_of(made)
-    assert "Without x12, x13" in text_of(made)
+    assert "Not shown: x13, x14" in text_of(made)
+    assert "Not shown: x12, x13" in text_of(made)
 
 
 @pytest.mark.parametrize("num_classes", [2, 30, 150])
@@ -386,7 +386,7 @@ def test_only_the_most_frequent_reasons_are_listed() -> None:
     ]
     made = study_page.study_page(replaced(made_up_study(1), *failed), Details(), None)
     assert len(figures_of(made)["failures"]["data"][0]["x"]) == study_page.MAX_REASONS
-    assert "2 more trials failed for other reasons." in text_of(made)
+    assert "Trials that failed for other reasons: 2." in text_of(made)
 
 
 # Pages
@@ -494,7 +494,7 @@ def test_page_of_five_thousand_trials_is_under_ten_megabytes() -> None:
     )
     assert len(text.encode()) < 10_000_000
     assert base64.b64encode(picture).decode() in text
-    assert "4,800 are left out." in text
+    assert "not shown: 4,800." in text
 
 
 def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
