@@ -1,10 +1,11 @@
-"""A hundred digits drawn by program, as people draw them in a paint program.
+"""A hundred digits drawn by a program, as people draw them in a paint program.
 
     python -m benchmarks.drawings <folder>
 
-writes them as PNG files, ten of each digit, in folders named by the digit: three hands' shapes,
-lines of one pixel, of three pixels and of a brush, canvases of 28 to 600 pixels, dark on light
-and light on dark, anywhere on the canvas and of any size. Nobody's training has seen them.
+writes them as PNG files, ten of each digit, in folders named after the digit: the shapes of
+three hands, lines of one pixel, of three pixels and of a brush, canvases of 28 to 600 pixels,
+dark on light and light on dark, anywhere on the canvas and of any size. No model has been
+trained on them.
 """
 
 import math
@@ -92,9 +93,9 @@ class Drawing:
     """One digit on its canvas.
 
     Attributes:
-        digit: What it is.
+        digit: The digit, from 0 to 9.
         tool: `pixel`, `line` (three pixels) or `brush`.
-        pixels: Grey, uint8 `(side, side)`.
+        pixels: Greyscale, uint8 `(side, side)`.
     """
 
     digit: int
@@ -103,7 +104,7 @@ class Drawing:
 
 
 def draw_all(seed: int = SEED) -> list[Drawing]:
-    """Draw `NUM_OF_EACH` of every digit; the same ones for the same seed."""
+    """Draw `NUM_OF_EACH` of every digit; the same seed gives the same drawings."""
     drawn = np.random.default_rng(seed)
     return [_draw(digit, i, drawn) for digit in range(10) for i in range(NUM_OF_EACH)]
 
@@ -158,7 +159,7 @@ def _curve(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def main() -> None:
-    """Write the drawings to the folder that is given."""
+    """Write the drawings to the given folder."""
     root = Path(sys.argv[1])
     for number, drawing in enumerate(draw_all()):
         folder = root / str(drawing.digit)

@@ -1,11 +1,11 @@
-"""What a trial costs the driver, from the first to the ten-thousandth.
+"""The driver's cost per trial, from the first to the ten-thousandth.
 
     python -m benchmarks.driver_cost [trials]
 
-Runs a study on Keras Tuner's random oracle whose trials train nothing: each hands back the
-files of one small model that was trained before. All else is real: the oracle in its process
-and its journal, MLflow on SQLite, the study's folder, the log. Prints milliseconds a trial for
-every tenth of the study.
+Runs a study with Keras Tuner's random oracle whose trials train nothing: each returns the files
+of one small model that was trained before. Everything else is real: the oracle in its process
+with its journal, MLflow on SQLite, the study's folder, the log. Prints milliseconds per trial
+for every tenth of the study.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ SPACE: dict[str, Any] = {
 
 
 def prepare(output_dir: Path) -> None:
-    """Train one small model for real, and leave what a worker leaves of it."""
+    """Train one small model, and leave the files that a worker leaves."""
     from tuner.datasets import images
     from tuner.executors import make_run_trial
 
@@ -69,14 +69,14 @@ def prepare(output_dir: Path) -> None:
 
 
 def main(num_trials: int) -> None:
-    """Run the study in a folder of its own, and print what it cost."""
+    """Run the study in its own folder, and print its cost."""
     gc_pauses.keep_all()
     os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
     forkserver.begin_imports(["tuner.worker.preload"])
     prepared = Path("prepared").resolve()
     prepared.mkdir()
     forkserver.call(prepare, prepared)
-    # When a trial is handed to the worker, and when it comes back: the rest is the driver's.
+    # When a trial is given to the worker, and when it returns: the rest is the driver's time.
     handed: list[float] = []
     returned: list[float] = []
 

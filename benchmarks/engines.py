@@ -1,9 +1,9 @@
-"""`make bench-engines`: what an epoch takes by each engine, over a grid of configurations.
+"""`make bench-engines`: the time of an epoch with each engine, over a grid of configurations.
 
-All engines train each configuration in one process, two epochs of one after two of the other,
-so that the ratios of a row are of the same minutes. Two, because the first of a call of
-`model.fit` also makes its data sets. What the model, the images and the
-engine add to a process's memory is measured in processes of their own (`memory=true`).
+All engines train each configuration in one process, two epochs each in turn, so that the ratios
+in a row are from the same minutes. Two, because the first epoch in a call of `model.fit` also
+makes its data sets. The memory that the model, the images and the engine add to a process is
+measured in separate processes (`memory=true`).
 """
 
 import itertools
@@ -33,12 +33,12 @@ from tuner.trial import whole
 
 ENGINES = ("keras", "graph", "xla")
 TOLERANCE = 1.05
-"""How much longer an epoch may take and count as not slower: what one machine's noise is."""
+"""How much longer an epoch may take without counting as slower: the noise of one machine."""
 
 
 @dataclass
 class ImagesConfig:
-    """Where the images come from, and how many are used."""
+    """Where the images come from, and how many of them are used."""
 
     path: str | None = None
     train_size: int | None = None
@@ -46,7 +46,7 @@ class ImagesConfig:
 
 @dataclass
 class BenchEnginesConfig:
-    """What is measured: mirrors `conf/commands/bench_engines.yaml`."""
+    """Settings of the benchmark: mirrors `conf/commands/bench_engines.yaml`."""
 
     data: ImagesConfig = field(default_factory=ImagesConfig)
     full: bool = MISSING
@@ -59,12 +59,12 @@ class BenchEnginesConfig:
 
 @dataclass
 class Measured:
-    """What an engine took for one configuration.
+    """The measurements of an engine for one configuration.
 
     Attributes:
-        first: Seconds of the first epoch, with tracing and compiling.
-        epoch: Seconds of the fastest epoch after it, validation included.
-        peak: Peak of a process's memory (bytes), or None if that was not measured.
+        first: Seconds of the first epoch, including tracing and compiling.
+        epoch: Seconds of the fastest later epoch, including validation.
+        peak: Peak memory of a process in bytes, or None if that was not measured.
     """
 
     first: float
@@ -74,21 +74,21 @@ class Measured:
 
 @dataclass
 class Row:
-    """A configuration, what each engine took for it, and which one `auto` takes."""
+    """A configuration, the measurements of each engine, and the engine that `auto` chooses."""
 
     configuration: Configuration
     auto: str
     measured: dict[str, Measured]
 
     def ratio(self, name: str) -> float:
-        """Return an engine's seconds of an epoch over those of `model.fit`."""
+        """Return an engine's seconds per epoch over those of `model.fit`."""
         return self.measured[name].epoch / self.measured["keras"].epoch
 
     @property
     def slower(self) -> list[str]:
-        """Return those of `auto` and `graph` that are slower than `model.fit`.
+        """Return which of `auto` and `graph` are slower than `model.fit`.
 
-        A study takes `graph` for all of its trials if one of them may have dropout.
+        A study uses `graph` for all of its trials if one of them may have dropout.
         """
         names = dict.fromkeys([self.auto, "graph"])
         return [name for name in names if self.ratio(name) > TOLERANCE]
@@ -102,14 +102,14 @@ def main(composed: DictConfig) -> None:
     every = grid.full() if config.full else grid.short()
     chosen = [c for c in every if config.only is None or config.only in c.name]
     if not chosen:
-        raise ConfigError(f"`only={config.only}` is in no configuration's name.")
+        raise ConfigError(f"`only={config.only}` must be part of a configuration's name.")
     forkserver.begin_imports(["tuner.worker.preload"])
     data = datasets.load(_source(config.data), 0)
     # Rows go to standard error as they come: standard output may be a file, for the table.
     progress = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     rows = []
     for i, configuration in enumerate(chosen, 1):
-        # In a process of its own, as a long one grows slower with all that it keeps.
+        # In its own process, since a long-lived one slows down with everything that it keeps.
         row = forkserver.call(measure, configuration, data, config.rounds, config.slow)
         if config.memory:
             for name, measured in row.measured.items():
@@ -125,13 +125,13 @@ def main(composed: DictConfig) -> None:
 def measure(
     configuration: Configuration, data: ImageData, rounds: int, slow: bool = False
 ) -> Row:
-    """Train a configuration by every engine, an epoch of each in turn; called in a child.
+    """Train a configuration with every engine in turn; called in a child process.
 
     Args:
-        configuration: What is trained.
+        configuration: The configuration to train.
         data: The images.
-        rounds: How often each engine trains two epochs, at least 1.
-        slow: Whether XLA is measured where it would be refused.
+        rounds: Number of times that each engine trains two epochs, at least 1.
+        slow: Whether to measure XLA where it would be refused.
     """
     space = Space({name: Fixed(value) for name, value in configuration.values.items()})
     is_slow = engine.slow_in_xla(configuration.model, space) is not None
@@ -149,13 +149,13 @@ def measure(
 
 
 def peak(configuration: Configuration, data: ImageData, name: str) -> int:
-    """Train two epochs by one engine, and return the peak of this process's memory (bytes)."""
+    """Train two epochs with one engine, and return this process's peak memory in bytes."""
     next(_epochs(configuration, data, name))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _epochs(configuration: Configuration, data: ImageData, name: str) -> Iterator[list[float]]:
-    """Train two epochs each time that the next are asked for, and yield their seconds."""
+    """Train two epochs per iteration, and yield their seconds."""
     import keras
 
     from tuner import training
@@ -193,7 +193,7 @@ def _source(config: ImagesConfig) -> DataConfig:
 
 
 def table(rows: Sequence[Row], data: ImageData) -> str:
-    """Return the table in Markdown, with what it is of above and the verdict below it."""
+    """Return the table in Markdown, with a description above and the verdict below it."""
     has_memory = any(m.peak is not None for row in rows for m in row.measured.values())
     heads = [f"first epoch {name}" for name in ENGINES]
     if has_memory:
@@ -221,9 +221,9 @@ def table(rows: Sequence[Row], data: ImageData) -> str:
     )
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{data.name}: {len(data.train)} images to train with, {len(data.validation)} to "
-        f"validate with. Seconds of the fastest epoch after the first, validation included, by "
-        f"`training.engine`; `auto` is what a study of this configuration alone takes. "
+        f"{data.name}: {len(data.train)} training and {len(data.validation)} validation "
+        f"images. Seconds of the fastest epoch after the first, including validation, by "
+        f"`training.engine`; `auto` is the engine of a study with only this configuration. "
         f"{machine.cpu()}, {memory:.0f} GiB.\n\n"
         + "\n".join(f"| {' | '.join(line)} |" for line in lines)
         + f"\n\n{verdict}.\n"

@@ -1,8 +1,8 @@
 """The floor: the compiled epochs of a list of trials, and nothing else.
 
-Nothing is proposed, recorded, drawn or saved. Each shape is compiled once, in one of as many
-processes as there are cores. The epochs are the very ones that Glassy trains, so the validation
-accuracies must be the same to the last digit.
+Nothing is proposed, recorded, drawn or saved. Each shape is compiled once, in one process per
+core. The epochs are exactly those that Glassy trains, so the validation accuracies must be the
+same to the last digit.
 """
 
 import functools
@@ -25,9 +25,9 @@ def main() -> None:
     by_shape: dict[tuple[int, int], list[Values]] = {}
     for values in job.trials():
         by_shape.setdefault((values["units_1"], values["units_2"]), []).append(values)
-    # The widest first, so that the processes end together.
+    # Widest first, so that the processes end at about the same time.
     groups = [by_shape[shape] for shape in sorted(by_shape, reverse=True)]
-    # Not forked, as Glassy's workers are not: TensorFlow's threads do not survive it.
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(job.workers) as pool:
         scores = pool.map(functools.partial(_train, job), groups, chunksize=1)
     write_scores([score for of_group in scores for score in of_group])
@@ -41,7 +41,7 @@ def _train(job: Job, group: Sequence[Values]) -> list[tuple[Values, float]]:
 
 @functools.cache
 def _load(splits: str) -> tuple[Any, Any]:
-    """Load the images, once in a process: a compiled program belongs to arrays in memory."""
+    """Load the images once per process: a compiled program is bound to arrays in memory."""
     from tuner.datasets import Split
 
     tensorflow_setup.set_threads(1)

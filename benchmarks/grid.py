@@ -1,4 +1,4 @@
-"""The configurations of the built-in models that the engines are compared on."""
+"""The configurations of the built-in models on which the engines are compared."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ WIDTHS = (
     (128, 128, 128),
     (320, 96, 32),
 )
-"""The widths of a dense network's layers: equal and odd, one to three layers."""
+"""The widths of a dense network's layers: equal and unequal, one to three layers."""
 
 AUGMENTATION: Mapping[str, Value] = {
     "augment_shift": 0.07,
@@ -34,7 +34,7 @@ AUGMENTATION: Mapping[str, Value] = {
     "augment_elastic": 0.03,
     "augment_stroke": 0.4,
 }
-"""All of it, with the strengths of the preset `best_mlp`."""
+"""All kinds of augmentation, with the strengths of the preset `best_mlp`."""
 
 _COMMON: Mapping[str, Value] = {**PLAIN, "batch_size": 32}
 _BLOCKS: Mapping[str, Value] = {
@@ -54,9 +54,9 @@ class Configuration:
     """One built-in model and its values.
 
     Attributes:
-        name: Such as `mlp 256-128 dropout=0.2`.
+        name: Name such as `mlp 256-128 dropout=0.2`.
         model: The model function's dotted name.
-        values: All it is built from, and the batch size.
+        values: The values it is built from, and the batch size.
     """
 
     name: str
@@ -65,19 +65,19 @@ class Configuration:
 
 
 def mlp(widths: tuple[int, ...], **changed: Any) -> Configuration:
-    """Return a dense network with widths, and what differs from the defaults."""
+    """Return a dense network with these widths, and changes to the defaults."""
     units = {f"units_{i}": width for i, width in enumerate(widths, 1)}
     name = _name(f"mlp {'-'.join(map(str, widths))}", changed)
     return Configuration(name, MLP, {"layers": len(widths), **units, **_COMMON, **changed})
 
 
 def cnn(**changed: Any) -> Configuration:
-    """Return a convolutional network, and what differs from the defaults."""
+    """Return a convolutional network with changes to the defaults."""
     return Configuration(_name("cnn", changed), CNN, {**_COMMON, **_BLOCKS, **changed})
 
 
 def short() -> Iterator[Configuration]:
-    """Yield the few configurations that have shown each cliff that was found."""
+    """Yield the few configurations that have revealed every slowdown found so far."""
     for widths in ((128, 128), (160, 96)):
         for dropout in (0.0, 0.2):
             yield mlp(widths, dropout=dropout)

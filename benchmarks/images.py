@@ -1,4 +1,4 @@
-"""The images that all rows train on, and their split, written once for those who only read."""
+"""The images that all rows train on, and their split, written once for all rows to read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from tuner.config.schema import DataConfig
 from tuner.datasets import digits
 
 NUM_TRAIN = 55_000
-"""Training images when no data set is given: about as many as MNIST has."""
+"""Number of training images if no data set is given: about as many as MNIST has."""
 
 VALIDATION_SPLIT = 0.1
 
@@ -21,9 +21,9 @@ class Images:
 
     Attributes:
         path: The `.npz` file that Glassy reads.
-        name: What they are called.
-        digest: 32 hexadecimal digits of what they are.
-        splits: By the seed, another `.npz` file, with the validation images split off.
+        name: Their name.
+        digest: 32 hexadecimal digits of their content.
+        splits: For each seed, another `.npz` file, with the validation images split off.
     """
 
     path: Path
@@ -33,12 +33,12 @@ class Images:
 
 
 def prepare(path: str | None, seeds: range, folder: Path) -> Images:
-    """Find or make the images, and write what Glassy splits them into.
+    """Find or make the images, and write the splits that Glassy makes of them.
 
     Args:
         path: As in `data.path`; None for scikit-learn's digits.
-        seeds: The split depends on the seed: one file for each.
-        folder: Where files are written.
+        seeds: Seeds of the splits: one file is written for each.
+        folder: Folder for the files.
 
     Raises:
         DataError: If the file at `path` cannot be used.
@@ -68,7 +68,7 @@ def prepare(path: str | None, seeds: range, folder: Path) -> Images:
 
 
 def _write_digits(path: Path) -> Path:
-    """Write the embedded digits, again and again until there are as many as MNIST has."""
+    """Write the embedded digits, repeated until there are as many as MNIST has."""
     source = digits.load(DataConfig())
     tiled = source.train.take(np.arange(NUM_TRAIN) % len(source.train))
     np.savez(

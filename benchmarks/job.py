@@ -1,4 +1,4 @@
-"""What one run of a row is asked to do, and what it hands back: plain files in its own folder.
+"""The input and output of one run of a row: plain files in its own folder.
 
 A peer is started as `python -m benchmarks.peers.<peer> job.json` in an empty folder.
 """
@@ -26,14 +26,14 @@ class Job:
 
     Attributes:
         images: The `.npz` file that Glassy itself reads.
-        name: What the data are called.
-        splits: The same images as another `.npz` file, the validation images split off as
-            Glassy does it with this seed.
-        validation_split: Share of the training images that validates.
+        name: Name of the data.
+        splits: The same images as another `.npz` file, with the validation images split off as
+            Glassy does with this seed.
+        validation_split: Share of the training images used for validation.
         space: The options of each hyperparameter; the trials are all combinations of them.
-        batch_size: Of the training.
-        seed: Of all that is random.
-        workers: How many trials may run at a time.
+        batch_size: Images per training step.
+        seed: Seed of everything random.
+        workers: Number of trials that may run at a time.
     """
 
     images: str
@@ -58,22 +58,22 @@ class Job:
 
 
 def read_job() -> Job:
-    """Return the job whose file stands first on the command line."""
+    """Return the job whose file is the first argument on the command line."""
     return Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
 
 
 def load_splits(path: str) -> dict[str, Any]:
-    """Return the arrays `<split>_images`, uint8, and `<split>_labels`, int64, by their names.
+    """Return the arrays `<split>_images`, uint8, and `<split>_labels`, int64, by name.
 
     Args:
-        path: The job's `splits`; there are train, validation and test.
+        path: The job's `splits`; the splits are train, validation and test.
     """
     with np.load(path) as archive:
         return dict(archive)
 
 
 def write_scores(scores: Sequence[tuple[Values, float]]) -> None:
-    """Hand back what was reached, where no tracking store tells it.
+    """Write the scores of a row that has no tracking store.
 
     Args:
         scores: The values of each trial, and its validation accuracy after the last epoch.

@@ -1,4 +1,4 @@
-"""The runs of a benchmark as they come, in a file, so that an interrupted one goes on."""
+"""The runs of a benchmark, kept in a file so that an interrupted benchmark can be resumed."""
 
 import dataclasses
 import json
@@ -14,15 +14,15 @@ class Journal:
     """The runs that have been measured so far.
 
     Args:
-        path: Where they are kept.
-        settings: What must be the same for runs to be compared, as strings.
+        path: The file that keeps them.
+        settings: Settings that must be the same for runs to be comparable, as strings.
 
     Attributes:
         path: The file.
-        runs: Those that went well, in the order they ended. One that failed is tried again.
+        runs: The successful runs, in the order in which they ended. Failed ones are retried.
 
     Raises:
-        UserError: If the file holds runs of other settings.
+        UserError: If the file holds runs with other settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, str]) -> None:
@@ -37,8 +37,8 @@ class Journal:
         ]
         if differing:
             raise UserError(
-                f"The runs in {path} must be of the same {', '.join(settings)} to go on with "
-                f"them, but differ in {', '.join(differing)}. Remove the file to begin anew."
+                f"The runs in {path} must have the same {', '.join(settings)} to be resumed, "
+                f"but differ in {', '.join(differing)}. Remove the file to start over."
             )
         for run in content["runs"]:
             self.runs.append(Run(**{**run, "accuracies": tuple(run["accuracies"])}))
@@ -49,17 +49,17 @@ class Journal:
         return next((r for r in self.runs if (r.trials, r.row, r.seed) == wanted), None)
 
     def add(self, run: Run) -> None:
-        """Keep a run that went well."""
+        """Keep a successful run."""
         self.runs.append(run)
         content = {
             "settings": self._settings,
             "runs": [dataclasses.asdict(run) for run in self.runs],
         }
-        # Written beside and renamed: a kill leaves the old file or the new one.
+        # Written to another file and renamed: a kill leaves either the old file or the new one.
         beside = self.path.with_suffix(".new")
         beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
         os.replace(beside, self.path)
 
     def close(self) -> None:
-        """Put the file aside, so that the next benchmark measures anew."""
+        """Move the file aside, so that the next benchmark starts over."""
         self.path.replace(self.path.with_name(f"finished-{self.path.name}"))

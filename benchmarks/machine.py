@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""The machine and the software that the figures were measured with."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.rows import ROOT
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "keras-tuner", "tensorboard", "optuna", "ray")
-"""Those whose versions a reader wants to know."""
+"""The packages whose versions are reported."""
 
 _ASK = """
 import importlib.metadata, json
@@ -30,15 +30,15 @@ def cpu() -> str:
 
 
 def versions(environments: Iterable[Path]) -> dict[str, str]:
-    """Return the versions of `PACKAGES` that these environments have, and of Python.
+    """Return the versions of Python and of `PACKAGES` in these environments.
 
-    Where they have different ones, all are named.
+    If versions differ between environments, all are listed.
     """
     found: dict[str, set[str]] = {package: set() for package in PACKAGES}
     for environment in set(environments):
         python = environment / "bin" / "python"
         if not python.exists():
-            # It could not be made: its rows will fail, and say so.
+            # The environment could not be made: its rows will fail, and say so.
             continue
         answer = subprocess.run([python, "-c", _ASK], stdout=subprocess.PIPE, check=True)
         for package, version in json.loads(answer.stdout).items():
@@ -49,7 +49,7 @@ def versions(environments: Iterable[Path]) -> dict[str, str]:
 
 
 def digest() -> str:
-    """Return a digest of all that is measured and of what measures it."""
+    """Return a digest of the code that is measured and the code that measures it."""
     sha = hashlib.sha256()
     for folder, pattern in (("tuner", "*.py"), ("conf", "*.yaml"), ("benchmarks", "*.py")):
         for path in sorted((ROOT / folder).rglob(pattern)):

@@ -1,4 +1,4 @@
-"""One run of a row: a fresh process in a fresh folder, its seconds, and what it has reached."""
+"""One run of a row: a new process in a new folder, its seconds, and its accuracies."""
 
 import contextlib
 import json
@@ -20,19 +20,19 @@ from benchmarks.rows import ROOT, Row
 OUTPUT = "output.log"
 
 _ENVIRONMENT = {
-    # Where the modules of `benchmarks` are found; Ray hands it on to its actors.
+    # The folder of the package `benchmarks`; Ray passes it on to its actors.
     "PYTHONPATH": str(ROOT),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
-# They keep Python from writing bytecode, and send records or work elsewhere.
+# Variables that keep Python from writing bytecode, or send records or work elsewhere.
 _REMOVED = ("PYTHONDONTWRITEBYTECODE", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 
 
 class RunFailed(Exception):
-    """A run did not do all that it was asked to; the text says what is missing."""
+    """A run did not do everything that it should; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Run:
     Attributes:
         trials: Name of the list.
         row: Name of the row.
-        seed: Also the number of the repeat, from 0.
-        seconds: From the start of the process to its exit; NaN if the run failed.
+        seed: The seed, which is also the number of the repeat, from 0.
+        seconds: Time from the start of the process to its exit; NaN if the run failed.
         accuracies: Validation accuracy of each trial after its last epoch, in the list's order;
-            none if the run failed.
+            empty if the run failed.
         error: Why it failed, or None.
     """
 
@@ -58,14 +58,14 @@ class Run:
 
 
 def measure(row: Row, trials: str, job: Job, folder: Path, timeout: float) -> Run:
-    """Run a row once, and look at what it has left.
+    """Run a row once, and check its results.
 
     Args:
-        row: What is run.
+        row: The row.
         trials: Name of the list.
-        job: What it is asked to do.
-        folder: Made anew for it; removed if all went well.
-        timeout: Seconds after which it is stopped.
+        job: The job for the run.
+        folder: Folder that is made for the run, and removed if it succeeds.
+        timeout: Seconds after which the run is stopped.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def measure(row: Row, trials: str, job: Job, folder: Path, timeout: float) -> Ru
         seconds = _execute(row, job, folder, timeout)
         reached = _recorded(folder, job) if row.is_tracked else _handed_back(folder)
         if missing := [values for values in job.trials() if _key(values) not in reached]:
-            raise RunFailed(f"{len(missing)} of {len(job.trials())} trials are missing.")
+            raise RunFailed(f"Trials missing: {len(missing)} of {len(job.trials())}.")
     except (RunFailed, MlflowException) as error:
         why = f"{error} {_last_line(folder)}".rstrip()
         return Run(trials, row.name, job.seed, seconds=math.nan, error=why)
@@ -110,7 +110,7 @@ def _execute(row: Row, job: Job, folder: Path, timeout: float) -> float:
         except subprocess.TimeoutExpired:
             raise RunFailed(f"It was stopped after {timeout:.0f} s.") from None
         finally:
-            # Also what it has left running, which would disturb the next row.
+            # Also processes that it has left running, which would disturb the next row.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -128,7 +128,7 @@ def _key(values: Values) -> tuple[int, ...]:
 
 
 def _handed_back(folder: Path) -> Reached:
-    """Read what a row without a tracking store has written."""
+    """Read the scores that a row without a tracking store has written."""
     path = folder / SCORES
     if not path.exists():
         raise RunFailed(f"It has not written {SCORES}.")
@@ -136,7 +136,7 @@ def _handed_back(folder: Path) -> Reached:
 
 
 def _recorded(folder: Path, job: Job) -> Reached:
-    """Read what a row has recorded in MLflow, and check that it is all it was asked for.
+    """Read what a row has recorded in MLflow, and check that it is complete.
 
     Raises:
         RunFailed: If anything is missing.
@@ -150,7 +150,7 @@ def _recorded(folder: Path, job: Job) -> Reached:
     for run in client.search_runs(experiments):
         params, metrics = run.data.params, run.data.metrics
         if not job.space.keys() <= params.keys():
-            # The run of the search, not of a trial.
+            # This is the search's run, not a trial's.
             continue
         values = {name: int(params[name]) for name in job.space}
         run_id = run.info.run_id
@@ -170,7 +170,7 @@ def _recorded(folder: Path, job: Job) -> Reached:
 
 
 def _last_line(folder: Path) -> str:
-    """Return the last line that a run has printed: often what went wrong."""
+    """Return the last line that a run has printed, which often says what went wrong."""
     text = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else ""

@@ -1,4 +1,4 @@
-"""What the runs say, in Markdown: medians, ratios, targets, and whether accuracies agree."""
+"""The results in Markdown: medians, ratios, targets, and whether accuracies agree."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from benchmarks.measure import Run
 from benchmarks.rows import OURS, Row, TrialList
 
 SPREADS = 2
-"""How many standard deviations of a trial over the seeds two rows may lie apart."""
+"""How many standard deviations (of a trial over the seeds) two rows may differ by."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What the runs of one row say of one list.
+    """The results of one row on one list.
 
     Attributes:
-        seconds: Median over the runs.
-        trials_an_hour: At that pace.
-        best: Best validation accuracy in a run, in the mean over the runs.
+        seconds: Median seconds over the runs.
+        trials_an_hour: Trials per hour at that pace.
+        best: Best validation accuracy in a run, averaged over the runs.
         mean: Mean validation accuracy.
     """
 
@@ -29,10 +29,10 @@ class Line:
 
 
 def summarise(runs: Sequence[Run]) -> Line:
-    """Bring the runs of one row and list to one line.
+    """Summarise the runs of one row and list in one line.
 
     Args:
-        runs: At least one, none of them failed.
+        runs: At least one run; none of them failed.
     """
     seconds = statistics.median(run.seconds for run in runs)
     return Line(
@@ -49,10 +49,10 @@ def spread_over_seeds(rows: Sequence[Sequence[Run]]) -> float | None:
     It is pooled over all trials of all rows, each around its own mean.
 
     Args:
-        rows: For each row its runs, with different seeds.
+        rows: The runs of each row, with different seeds.
 
     Returns:
-        None where no row has run with two seeds.
+        None if no row has run with two seeds.
     """
     squares, degrees_of_freedom = 0.0, 0
     for runs in rows:
@@ -74,8 +74,8 @@ def section(trials: TrialList, rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
     Args:
         trials: The list.
-        rows: Those to be shown, in order.
-        runs: Of any lists and rows, in any order.
+        rows: The rows to show, in order.
+        runs: Runs of any lists and rows, in any order.
     """
     by_row = {
         row.name: [run for run in runs if (run.trials, run.row) == (trials.name, row.name)]
@@ -90,7 +90,7 @@ def section(trials: TrialList, rows: Sequence[Row], runs: Sequence[Run]) -> str:
     lines = {name: summarise(of_row) for name, of_row in complete.items()}
     ours = lines.get(OURS)
     table = [
-        "| | seconds | trials an hour | times ours | at least | best | mean |",
+        "| | seconds | trials per hour | times ours | at least | best | mean |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
@@ -118,14 +118,14 @@ def section(trials: TrialList, rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
 
 def _same(rows: Sequence[Row], complete: Mapping[str, Sequence[Run]]) -> str:
-    """Name the rows whose trials have our accuracies to the last digit."""
+    """Name the rows whose trials have exactly our accuracies."""
     own = _accuracies(complete[OURS])
     same = [
         row.title
         for row in rows
         if row.name != OURS and row.name in complete and _accuracies(complete[row.name]) == own
     ]
-    return f"Every trial's accuracy is ours to the last digit in: {'; '.join(same) or 'none'}."
+    return f"All accuracies equal ours to the last digit in: {'; '.join(same) or 'none'}."
 
 
 def _accuracies(runs: Sequence[Run]) -> dict[int, tuple[float, ...]]:
@@ -141,12 +141,12 @@ def _target(at_least: float | None, ratio: float | None) -> str:
 def _agreement(
     rows: Sequence[Row], lines: dict[str, Line], ours: Line, spread: float | None
 ) -> str:
-    """Say which accuracies are not those of our rows."""
+    """Say which rows' accuracies differ from ours."""
     if spread is None:
-        return "How far seeds spread the accuracies is not known from one run of each row."
+        return "One run per row does not show how much accuracies vary with the seed."
     titles = {row.name: row.title for row in rows}
     outside = [titles[name] for name, line in lines.items() if not agrees(line, ours, spread)]
     said = f"Over the seeds, a trial's accuracy has a standard deviation of {spread:.4f}. "
     if outside:
-        return said + f"**Further than {SPREADS} of these from ours: {'; '.join(outside)}.**"
-    return said + f"Best and mean of every row lie within {SPREADS} of these from ours."
+        return said + f"**More than {SPREADS} of these from ours: {'; '.join(outside)}.**"
+    return said + f"Best and mean of every row are within {SPREADS} of these from ours."

@@ -1,4 +1,4 @@
-"""What is compared: the lists of trials, the rows, and what is to be reached."""
+"""What is compared: the lists of trials, the rows, and the targets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ class TrialList:
     """A list of trials that every row runs.
 
     Attributes:
-        name: As in `lists=`.
-        title: What a reader is told.
+        name: Its name in `lists=`.
+        title: Its title in the tables.
         space: The options of each hyperparameter; the list is all combinations of them, since
-            that is what a grid search of every peer can express.
+            every peer can express such a grid search.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Row:
     """One way to run a list of trials.
 
     Attributes:
-        name: As in `rows=`.
-        title: What a reader is told.
+        name: Its name in `rows=`.
+        title: Its title in the tables.
         environment: The virtual environment it runs in.
-        arguments: From a job to what the interpreter is given; the job itself is in `job.json`
-            in the folder that it is started in.
+        arguments: Returns the interpreter's arguments for a job; the job itself is in
+            `job.json` in the folder where the run is started.
         is_tracked: Whether it records its trials in MLflow.
         lists: Names of the lists that it runs.
-        targets: For each list, how many times as long as ours it must take at least.
+        targets: For each list, the smallest multiple of our time that it must take.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Row:
 
 
 def _search(*settings: str) -> Callable[[Job], list[str]]:
-    """Return what a user of Glassy would type, after `python`."""
+    """Return what a user of Glassy would type after `python`."""
 
     def arguments(job: Job) -> list[str]:
         space = [f"++space.{name}={list(options)}" for name, options in job.space.items()]
@@ -156,7 +156,7 @@ ROWS = (
         _OUR_ENVIRONMENT,
         _module("floor"),
         is_tracked=False,
-        # Ours may take as long as the floor, and 1.4 times as long.
+        # Ours may take as long as the floor, or 1.4 times as long.
         targets={"shared": 1, "separate": 1 / 1.4},
     ),
 )

@@ -22,6 +22,7 @@ from benchmarks.rows import BENCH_DIR, LISTS, ROOT, ROWS, Row, TrialList
 from tuner.cli import application
 from tuner.config.compose import typed
 from tuner.errors import ConfigError
+from tuner.wording import plural
 
 BATCH_SIZE = 32
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -36,7 +37,7 @@ class DataConfig:
 
 @dataclass
 class BenchConfig:
-    """What a benchmark is: mirrors `conf/commands/bench.yaml`."""
+    """Settings of the benchmark: mirrors `conf/commands/bench.yaml`."""
 
     data: DataConfig = field(default_factory=DataConfig)
     lists: list[str] | None = None
@@ -46,14 +47,14 @@ class BenchConfig:
 
 
 def main(composed: DictConfig) -> None:
-    """Measure what is asked for, print the tables, and write them if they are complete."""
+    """Measure the chosen rows, print the tables, and write them if they are complete."""
     config: BenchConfig = typed(composed, OmegaConf.structured(BenchConfig))
     if config.repeats < 1 or config.timeout_minutes <= 0:
         raise ConfigError("`repeats` must be at least 1, and `timeout_minutes` above 0.")
     lists: Sequence[TrialList] = _chosen("lists", config.lists, LISTS)
     rows: Sequence[Row] = _chosen("rows", config.rows, ROWS)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    # What is installed is compiled already. Some machines keep Python from doing it here.
+    # Installed packages are compiled already. Some machines keep Python from compiling here.
     for folder in ("tuner", "benchmarks"):
         compileall.compile_dir(ROOT / folder, quiet=1)
     data = images.prepare(config.data.path, range(config.repeats), BENCH_DIR / "data")
@@ -63,10 +64,11 @@ def main(composed: DictConfig) -> None:
         {"data": data.digest, "versions": json.dumps(versions), "code": machine.digest()},
     )
     if journal.runs:
-        console.print(f"Going on after {len(journal.runs)} runs in {journal.path}.")
+        done = plural(len(journal.runs), "run")
+        console.print(f"Resuming after {done} in {journal.path}.")
     workers: int = joblib.cpu_count(only_physical_cores=True)
     runs = []
-    # Round by round, so that a noisy minute does not fall on one row alone.
+    # Round by round, so that a noisy minute does not affect only one row.
     for seed, trials, row in itertools.product(range(config.repeats), lists, rows):
         if trials.name not in row.lists:
             continue
@@ -93,12 +95,12 @@ def main(composed: DictConfig) -> None:
 
 
 def _chosen(key: str, names: Sequence[str] | None, known: Sequence[Any]) -> Sequence[Any]:
-    """Return those of `known` that are named, in their own order; all for None."""
+    """Return the named items of `known`, in their own order; all for None."""
     known_names = [item.name for item in known]
     for name in names or ():
         if name not in known_names:
             raise ConfigError(
-                f"`{key}` must be of {', '.join(known_names)}, but {name!r} is among them."
+                f"`{key}` must hold only {', '.join(known_names)}, but got {name!r}."
             )
     return [item for item in known if names is None or item.name in names]
 
@@ -117,7 +119,7 @@ def _job(data: Images, trials: TrialList, seed: int, workers: int) -> Job:
 
 
 def _head(data: Images, versions: dict[str, str], workers: int, repeats: int) -> str:
-    """Write what a reader must know of the tables."""
+    """Write what a reader must know about the tables."""
     installed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"""# Results
 
@@ -127,10 +129,11 @@ batches of {BATCH_SIZE}. Runs of each row, with different seeds: {repeats}.
 - {machine.cpu()}, {workers} cores
 - {installed}
 
-Seconds are from the start of a row's process to its exit, the median of its runs. **Times
-ours** is a row's seconds over those of the first row: take these ratios, since the seconds are
-one machine's. **At least** is the ratio to be reached. **Best** and **mean** are validation
-accuracies after the last epoch, best and mean of a run's trials, averaged over the runs.
+Seconds run from the start of a row's process to its exit; the table shows the median of its
+runs. **Times ours** is a row's seconds over those of the first row: use these ratios, since the
+seconds depend on the machine. **At least** is the target for the ratio. **Best** and **mean**
+are the best and mean validation accuracies of a run's trials after the last epoch, averaged
+over the runs.
 """
 
 

@@ -1,9 +1,9 @@
-"""Compare the studies that two versions of Glassy have recorded, bit for bit.
+"""Compare the studies recorded by two versions of Glassy, bit for bit.
 
     python -m benchmarks.same_records <project folder> <project folder>
 
-Run the same searches with both versions, in a folder each. Values, statuses, metrics of every
-epoch and weights must be the same; times, paths and identifiers may differ.
+Run the same searches with both versions, in separate folders. Values, statuses, metrics of
+every epoch and weights must be the same; times, paths and identifiers may differ.
 """
 
 import argparse
@@ -28,11 +28,11 @@ MAY_DIFFER = {
     names.CURVE, names.FOLDER, names.STUDY_ID, names.FILES, names.IDENTITY, names.VERSIONS,
     names.PARENT, names.USER,
 }  # fmt: skip
-"""Tags that name folders, versions, or what was made at random."""
+"""Tags that hold folders, versions or random identifiers."""
 
 
 def main(folders: list[Path]) -> int:
-    """Print what differs between two folders' studies, and return how much that is."""
+    """Print the differences between two folders' studies, and return their number."""
     first, second = (_records(folder) for folder in folders)
     differing = [
         f"{kind} {key}: {first.get(key, {}).get(kind)!r} and {second.get(key, {}).get(kind)!r}"
@@ -70,7 +70,7 @@ def _records(folder: Path) -> dict[tuple[str, ...], Mapping[str, Any]]:
 
 
 def _metrics(client: mlflow.MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Return each metric's values by step, but for those that are times."""
+    """Return each metric's values by step, except for times."""
     return {
         name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
@@ -93,7 +93,7 @@ def _weights(client: mlflow.MlflowClient, run: Run) -> str | None:
         if isinstance(item, h5py.Dataset):
             digest.update(name.encode() + item[()].tobytes())
 
-    # The archive holds the time that it was made; the weights alone tell.
+    # The archive holds the time when it was made, so only the weights are compared.
     with zipfile.ZipFile(path) as archive:
         h5py.File(io.BytesIO(archive.read("model.weights.h5"))).visititems(add)
     return digest.hexdigest()

@@ -1,11 +1,11 @@
-"""How much memory a worker holds after many trials.
+"""The memory of a worker after many trials.
 
     python -m benchmarks.worker_memory [trials]
 
-Runs trials of the digits on one worker process, every one of another form, so that each
-compiles a program of its own, and prints the process's resident size after 10 trials and after
-every tenth of all. The bar is 1.3 times what it was after the tenth, which a worker keeps
-because it is replaced when it grows.
+Runs trials on the digits in one worker process, each with a different form, so that each
+compiles its own program, and prints the process's resident size after 10 trials and after every
+tenth of all trials. The limit is 1.3 times the size after the tenth trial, which a worker does
+not exceed because it is replaced when it grows.
 """
 
 import contextlib
@@ -56,8 +56,8 @@ def main(num_trials: int) -> None:
                 print(f"trial   10: {at_ten:6.0f} MB", flush=True)
             if trial > 10 and trial % max(num_trials // 10, 1) == 0:
                 print(
-                    f"trial {trial:4d}: {sizes[-1]:6.0f} MB, so far at most "
-                    f"{max(sizes) / at_ten:.2f} times",
+                    f"trial {trial:4d}: {sizes[-1]:6.0f} MB, at most "
+                    f"{max(sizes) / at_ten:.2f} times so far",
                     flush=True,
                 )
             if executor.pids[0] != pid:

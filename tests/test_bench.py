@@ -155,9 +155,9 @@ def test_section_gives_ratios_to_ours_and_judges_targets() -> None:
 def test_section_names_rows_that_are_ours_to_the_last_digit() -> None:
     runs = [make_run(), make_run(PEER), make_run("slow", 0, 1.0, 0.9, 0.8001)]
     text = section(LISTS[0], [make_row(OURS), make_row(PEER), make_row("slow")], runs)
-    assert "accuracy is ours to the last digit in: Peer." in text
+    assert "accuracies equal ours to the last digit in: Peer." in text
     alone = section(LISTS[0], [make_row(OURS)], [make_run()])
-    assert "accuracy is ours to the last digit in: none." in alone
+    assert "accuracies equal ours to the last digit in: none." in alone
 
 
 def test_section_shows_a_failed_row_with_its_error() -> None:
@@ -176,7 +176,7 @@ def test_section_names_rows_whose_accuracies_differ_from_ours() -> None:
         *(make_run("slow", seed, 1.0, 0.96 + 0.001 * seed) for seed in range(3)),
     ]
     text = section(LISTS[0], [make_row(OURS), make_row(PEER), make_row("slow")], runs)
-    assert "standard deviation of 0.0010. **Further than 2 of these from ours: Slow.**" in text
+    assert "standard deviation of 0.0010. **More than 2 of these from ours: Slow.**" in text
 
 
 def test_section_without_our_row_has_no_ratios() -> None:
@@ -211,7 +211,7 @@ def test_measure_reports_an_environment_that_is_missing(tmp_path: Path) -> None:
         (
             "import json; json.dump([[{'epochs': 2, 'units_1': 64, 'units_2': 64}, 0.9]],"
             " open('scores.json', 'w'))",
-            "7 of 8 trials are missing.",
+            "Trials missing: 7 of 8.",
         ),
     ],
 )

@@ -137,7 +137,7 @@ def test_page_tells_digits_apart(browser: Any, served: Served) -> None:
     said = visit.page.locator("header").inner_text()
     assert said.startswith("digits-classifier version 1")
     assert re.search(r"champion · trained on digits \(\w{8}\) · test accuracy 9\d\.\d\d%", said)
-    assert "It tells 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 apart." in said
+    assert "Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in said
     for name, line in (("0", ZERO), ("7", SEVEN), ("1", ONE)):
         visit.draw(line)
         visit.expect(name)

@@ -45,5 +45,5 @@ def test_no_room_says_what_to_do() -> None:
     assert error.exit_status == 1
     assert str(error) == (
         "A file could not be written (No space left on device). Make room, and give the same "
-        "command again: nothing that has ended is lost."
+        "command again: no finished trial is lost."
     )

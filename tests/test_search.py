@@ -692,7 +692,7 @@ def test_study_ends_when_its_time_is_up(tmp_path: Path) -> None:
     ]
     done = command(tmp_path, "search", *overrides, "search.max_minutes=0.25")
     assert done.returncode == 0, done.stderr
-    assert "was stopped: Stopped because the study's time is up" in done.stdout
+    assert "was stopped: The study's time is up (search.max_minutes)" in done.stdout
     assert [run.info.status for run in runs(tmp_path, "trial")] == ["FINISHED", "KILLED"]
     assert runs(tmp_path, "study")[0].info.status == "FINISHED"
 

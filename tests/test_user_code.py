@@ -118,7 +118,7 @@ def test_own_modules_from_search_to_prediction(project: Path, executor: str) -> 
     ("override", "words"),
     [
         ("search.objective=val_acuracy", "Did you mean search.objective=val_accuracy?"),
-        ("data._target_=own_data.at_random", "must return the same data whenever"),
+        ("data._target_=own_data.at_random", "must return the same data on every call"),
         ("model.custom_objects=null", "the class 'Scale', which is not Keras's own"),
     ],
 )

@@ -1,13 +1,13 @@
-"""`make powercut-ext4`: copy the disk under a running study, and see what a power cut leaves.
+"""`make powercut-ext4`: copy the disk under a running study, and check what a power cut leaves.
 
     python -m torture.ext4 [--copies 8] [--seed 0]
 
-A small study runs on an ext4 file system of its own, an image on a loop device. While it runs
-the device is copied at chosen moments: after a trial is said to have ended, when the last has,
-after "now champion", and at random ones. What the system had not written to the device by then
-is not in the copy, as after a power cut. Each copy is mounted in the image's place: every
-FINISHED trial must have all it has logged, and a champion its model. Then the same command is
-given, and what is recorded at its end is compared with the study that nobody has disturbed.
+A small study runs on its own ext4 file system, an image on a loop device. While it runs, the
+device is copied at chosen moments: after a trial is reported as ended, after the last one,
+after "now champion", and at random ones. Whatever the system has not yet written to the device
+is not in the copy, as after a power cut. Each copy is mounted in place of the image: every
+FINISHED trial must have everything it has logged, and a champion its model. Then the same
+command is given, and the final records are compared with those of an undisturbed study.
 """
 
 import argparse
@@ -57,10 +57,10 @@ def obstacle() -> str | None:
 
 
 def in_child(read: Callable[..., T], *args: Any) -> T:
-    """Call a function in a process of its own, with which all that it has opened goes away.
+    """Call a function in its own process, so that everything it opens is closed at its end.
 
     MLflow keeps its connections: the disk could not be unmounted, and the next one would be
-    read through the files of the one before.
+    read through the files of the previous one.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(read, args)
@@ -78,12 +78,12 @@ def mounted(image: Path, place: Path) -> Iterator[None]:
 
 @dataclass
 class Copies:
-    """The copies of an image, each made while the study stands still.
+    """The copies of an image, each made while the study is stopped.
 
     Attributes:
         image: The image.
-        folder: Gets the copies.
-        made: Their files, by the moment.
+        folder: Folder for the copies.
+        made: Files of the copies, by moment.
     """
 
     image: Path
@@ -109,12 +109,12 @@ class Copies:
 
 
 def run_and_copy(place: Place, copies: Copies, moments: Sequence[float]) -> None:
-    """Run the study to its end, and copy its disk on the way.
+    """Run the study to its end, and copy its disk while it runs.
 
     Args:
         place: Where it runs, on the image.
-        copies: Gets the copies.
-        moments: Seconds after the start at which to copy, beside what the study says.
+        copies: Receives the copies.
+        moments: Seconds after the start at which to copy, besides after the study's lines.
     """
     process = place.start()
     timers = [
@@ -136,11 +136,11 @@ def run_and_copy(place: Place, copies: Copies, moments: Sequence[float]) -> None
         timer.cancel()
         timer.join()
     if check_end(process) != 0:
-        raise Unclear("The undisturbed study did not end well.")
+        raise Unclear("The undisturbed study failed.")
 
 
 def faults_of(place: Place) -> list[str]:
-    """Say what is claimed on a disk and is not there."""
+    """Say what a disk claims but does not hold."""
     path = place.folder / "mlflow.db"
     if not path.exists() or not path.stat().st_size:
         return []
@@ -158,7 +158,7 @@ def faults_of(place: Place) -> list[str]:
         model = models.get(run.info.run_id)
         artifacts = local_folder(run.info.artifact_uri)
         if manifest is None or model is None or artifacts is None:
-            found.append(f"trial {run.data.tags['tuner.trial']} is not whole")
+            found.append(f"trial {run.data.tags['tuner.trial']} is incomplete")
             continue
         folder = local_folder(model.artifact_location)
         if (what := damage(manifest, artifacts, folder)) is not None:
@@ -174,7 +174,7 @@ def faults_of(place: Place) -> list[str]:
 
 
 def _untold(place: Place, client: mlflow.MlflowClient, experiment_id: str) -> list[str]:
-    """Say of which trials the journal says that they have ended, but not MLflow."""
+    """List the trials that have ended according to the journal, but not to MLflow."""
     journal = place.study_dir / "oracle.jsonl"
     text = journal.read_text() if journal.exists() else ""
     query = "tags.`tuner.kind` = 'trial' and attributes.status = 'FINISHED'"
@@ -185,11 +185,11 @@ def _untold(place: Place, client: mlflow.MlflowClient, experiment_id: str) -> li
 
 
 def resumed(place: Place, expected: Record) -> list[str]:
-    """Give the same command again on a copy, and say what is then otherwise than it should."""
+    """Give the same command again on a copy, and say what is then wrong."""
     if (status := check_end(place.start())) != 0:
         return [f"the same command ended with {status}"]
     seen = in_child(record, place)
-    told = [f"{n} was told {t} times" for n, t in seen.num_told.items() if t != 1]
+    told = [f"times that {n} was told: {t}" for n, t in seen.num_told.items() if t != 1]
     return [*differences(seen, expected), *told, *in_child(faults_of, place)]
 
 
@@ -197,9 +197,9 @@ def powercut(num_copies: int, seed: int, console: Console) -> list[str]:
     """Run the study, copy its disk, and return what is wrong with the copies.
 
     Args:
-        num_copies: How many at random moments, beside those after what the study says.
-        seed: Of these moments.
-        console: Gets a line for each copy.
+        num_copies: Number of copies at random moments, besides those after the study's lines.
+        seed: Seed of these moments.
+        console: Shows a line per copy.
     """
     drawn = random.Random(seed)
     wrong: list[str] = []
@@ -230,8 +230,8 @@ def powercut(num_copies: int, seed: int, console: Console) -> list[str]:
                         found += resumed(place, expected)
                     except Unclear as error:
                         found.append(str(error))
-            said = "; ".join(found) or "whole, and the same after the same command"
-            console.print(f"{moment}: {num_files} files, {num_empty} empty: {said}")
+            said = "; ".join(found) or "complete, and the same after the same command"
+            console.print(f"{moment}: files {num_files}, empty {num_empty}: {said}")
             wrong += [f"{moment}: {what}" for what in found]
             copy.unlink()
     return wrong
@@ -244,16 +244,16 @@ def _count(folder: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Do it, and fail if anything is wrong."""
+    """Run the check, and fail if anything is wrong."""
     parser = argparse.ArgumentParser(prog="torture.ext4", description=__doc__)
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if (missing := obstacle()) is not None:
-        sys.exit(f"It {missing}.")
+        sys.exit(f"This command {missing}.")
     wrong = powercut(arguments.copies, arguments.seed, console)
-    console.print(f"{len(wrong)} faults")
+    console.print(f"faults: {len(wrong)}")
     sys.exit(1 if wrong else 0)
 
 

@@ -1,4 +1,4 @@
-"""What is done to a running study: each fault hits once, at a moment that is drawn."""
+"""The faults that hit a running study, each once, at a random moment."""
 
 import contextlib
 import os
@@ -24,27 +24,27 @@ class Fault:
     """One way to hit a study.
 
     Attributes:
-        num_kills: How many workers it stops in mid-epoch, each of which may lose one.
+        num_kills: Number of workers it stops in mid-epoch, each of which may lose an epoch.
     """
 
     num_kills = 2
 
     @classmethod
     def obstacle(cls) -> str | None:
-        """Say what this machine lacks for it, or return None."""
+        """Say what this machine lacks for the fault, or return None."""
         return None
 
     @contextlib.contextmanager
     def place(self, folder: Path, search: str) -> Iterator[Place]:
-        """Prepare where the study runs."""
+        """Prepare the place where the study runs."""
         yield Place(folder, search)
 
     def hit(self, process: Process, place: Place, drawn: random.Random) -> None:
-        """Do it; the process may be ending."""
+        """Hit the study; its process may be ending."""
         raise NotImplementedError
 
     def after(self, place: Place, drawn: random.Random) -> None:
-        """Do what is done once the process has ended."""
+        """Act once the process has ended."""
 
 
 class Signal(Fault):
@@ -104,7 +104,7 @@ class FullDisk(Fault):
 
     def after(self, place: Place, drawn: random.Random) -> None:
         if (place.study_dir / "study.json").exists() and _filler(place).exists():
-            # Still full: it must say so again, and harm nothing.
+            # The disk is still full: the study must say so again, and do no harm.
             check_end(place.start())
         _filler(place).unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class LockedDatabase(Fault):
 
 
 class LostServer(Fault):
-    """Kills the tracking server, and starts it again up to 20 s later."""
+    """Kills the tracking server, and restarts it up to 20 s later."""
 
     num_kills = 0
 
@@ -174,9 +174,9 @@ class LostServer(Fault):
 
 
 class Damage(Signal):
-    """Kills the driver, and alters a file that it has left."""
+    """Kills the driver, and alters a file that it has left behind."""
 
-    # The epochs of a curve whose checkpoint was damaged are trained again.
+    # If the checkpoint of a curve was damaged, its epochs are trained again.
     num_kills = 5
 
     def __init__(self, pattern: str, alter: Callable[[Path, random.Random], None]) -> None:
@@ -220,7 +220,7 @@ def _filler(place: Place) -> Path:
 
 
 def truncate(path: Path, drawn: random.Random) -> None:
-    """Cut a file off somewhere."""
+    """Cut a file off at a random place."""
     os.truncate(path, drawn.randrange(path.stat().st_size))
 
 
@@ -232,7 +232,7 @@ def flip(path: Path, drawn: random.Random) -> None:
 
 
 def empty(path: Path, drawn: random.Random) -> None:
-    """Leave nothing in a file."""
+    """Empty a file."""
     os.truncate(path, 0)
 
 
@@ -252,4 +252,4 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "emptied oracle.jsonl": lambda: Damage("oracle.jsonl", empty),
     "clock set back an hour": SetBackClock,
 }
-"""All faults, by their names."""
+"""All faults, by name."""

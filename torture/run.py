@@ -1,10 +1,10 @@
-"""`make torture`: hit a study again and again, and see that nothing is ever lost.
+"""`make torture`: hit a study repeatedly, and check that nothing is ever lost.
 
     python -m torture.run [--rounds 100] [--seed 0] [--fault NAME]
 
-Every round runs one study of 24 short trials with two workers in a folder of its own, hits it
-once at a random moment, gives the same command again until it is complete, and compares what is
-recorded with a run that nobody has disturbed.
+Every round runs one study of 24 short trials with two workers in its own folder, hits it once
+at a random moment, repeats the same command until the study is complete, and compares its
+records with those of an undisturbed run.
 """
 
 import argparse
@@ -26,21 +26,21 @@ from torture.faults import FAULTS, Fault
 from torture.study import NUM_TRIALS, Place, Record, Unclear, check_end, record
 
 MAX_STARTS = 6
-"""How often the command is given until the study must be complete."""
+"""Number of times that the command is given, after which the study must be complete."""
 
 
 @dataclass
 class Score:
-    """What became of the trials of all rounds of one fault: each number must be 0 but `times`.
+    """The result of all rounds with one fault: every number except `times` must be 0.
 
     Attributes:
-        times: Rounds.
-        lost: Trials that are not finished, or of which the oracle was not told.
-        doubled: Trials with two runs, or of which the oracle was told twice.
-        differing: Trials whose values or metrics are not those of the undisturbed run; and
-            studies whose best trial or champion is not.
-        too_often: Epochs trained again beyond one for each worker that was stopped.
-        left: Files left beside the study and the store.
+        times: Number of rounds.
+        lost: Trials that are not finished, or that the oracle was not told about.
+        doubled: Trials with two runs, or that the oracle was told about twice.
+        differing: Trials whose values or metrics differ from the undisturbed run, and studies
+            whose best trial or champion does.
+        too_often: Epochs trained again, beyond one per worker that was stopped.
+        left: Files left besides the study and the store.
     """
 
     times: int = 0
@@ -56,7 +56,7 @@ class Score:
         return not any(dataclasses.astuple(self)[1:])
 
     def add(self, seen: Record, expected: Record, fault: Fault) -> None:
-        """Count what a round has left."""
+        """Count the results of a round."""
         self.times += 1
         for trial_id, wanted in expected.trials.items():
             found = seen.trials.get(trial_id, [])
@@ -71,21 +71,21 @@ class Score:
 
 
 def differences(seen: Record, expected: Record) -> list[str]:
-    """Say what a round has left otherwise than the undisturbed run."""
+    """Say how the results of a round differ from the undisturbed run."""
     pairs: dict[str, tuple[object, object]] = {
         f"trial {trial_id}": (seen.trials.get(trial_id), expected.trials.get(trial_id))
         for trial_id in sorted(seen.trials.keys() | expected.trials)
     }
     pairs["study"] = (seen.summary, expected.summary)
     return [
-        f"{name} is {found}, and should be {wanted}"
+        f"{name} is {found}, but should be {wanted}"
         for name, (found, wanted) in pairs.items()
         if found != wanted
     ]
 
 
 def undisturbed(folder: Path, search: str) -> Record:
-    """Run the study to its end, and return what all others are compared with."""
+    """Run the study to its end undisturbed, and return its record for comparison."""
     folder.mkdir(parents=True)
     place = Place(folder, search)
     status = check_end(place.start())
@@ -101,17 +101,17 @@ def one_round(
     """Run a study, hit it once, and bring it to its end.
 
     Args:
-        fault: What hits it.
-        folder: Made anew.
+        fault: The fault that hits it.
+        folder: A folder to make.
         search: A key of `torture.study.SEARCHES`.
         delay: Seconds from the start to the hit.
-        seed: Of all else that is random.
+        seed: Seed of everything else that is random.
 
     Returns:
-        What it has left, or None if it was over before the hit: that would show nothing.
+        Its record, or None if it was over before the hit, which would show nothing.
 
     Raises:
-        Unclear: If it does not come to its end, or ends otherwise than with a clear message.
+        Unclear: If it does not end, or fails without a clear message.
     """
     drawn = random.Random(seed)
     folder.mkdir(parents=True)
@@ -127,20 +127,20 @@ def one_round(
         for _ in range(MAX_STARTS):
             if check_end(place.start()) == 0:
                 return record(place)
-        raise Unclear(f"It was not complete after {MAX_STARTS} starts.")
+        raise Unclear(f"The study was not complete after {MAX_STARTS} starts.")
 
 
 def torture(
     rounds: int, seed: int, names: Sequence[str], searches: Sequence[str], console: Console
 ) -> tuple[Mapping[str, Score], list[str]]:
-    """Run so many rounds, the faults in turn, and return what came of them.
+    """Run rounds with the faults in turn, and return the results.
 
     Args:
-        rounds: How many.
-        seed: Of the moments and of all else that is random.
-        names: Of the faults.
-        searches: Keys of `torture.study.SEARCHES`, of which one is drawn for each round.
-        console: Gets a line for each round.
+        rounds: Number of rounds.
+        seed: Seed of the moments and of everything else that is random.
+        names: Names of the faults.
+        searches: Keys of `torture.study.SEARCHES`, one of which is drawn for each round.
+        console: Shows a line per round.
 
     Returns:
         The scores by fault, and what was unclear.
@@ -164,7 +164,7 @@ def torture(
                     shutil.rmtree(folder)
                     delay /= 2
                 scores[name].add(seen, expected[search], fault)
-                said = f"{seen.trained_again} epochs trained again"
+                said = f"epochs trained again: {seen.trained_again}"
                 said += "".join(f"\n  {line}" for line in differences(seen, expected[search]))
             except Unclear as error:
                 scores[name].times += 1
@@ -189,7 +189,7 @@ def main() -> None:
         if (obstacle := fault.obstacle()) is None:
             names.append(name)
         else:
-            console.print(f"left out: {name} ({obstacle})")
+            console.print(f"skipped: {name} ({obstacle})")
     scores, unclear = torture(
         arguments.rounds, arguments.seed, names, ["grid", "random"], console
     )

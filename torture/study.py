@@ -1,4 +1,4 @@
-"""The study that is tortured: how it is run, and what is left of it."""
+"""The study that is tortured: how to run it, and how to read its results."""
 
 import json
 import os
@@ -30,7 +30,7 @@ _COMMON = (
     "space.layers=1",
     "space.epochs=[1,2,3]",
     "space.dropout=0.1",
-    # Else epochs this short get a checkpoint only now and then.
+    # Otherwise epochs this short would get a checkpoint only now and then.
     "curves.every_seconds=0",
 )
 SEARCHES: Mapping[str, tuple[str, ...]] = {
@@ -57,7 +57,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
 }
 """Overrides of `tuner.search`; all but `small` make `NUM_TRIALS` trials."""
 
-# What two runs of one study need not have in common.
+# Metrics in which two runs of one study may differ.
 _TIMES = {
     "train_seconds",
     "compile_seconds",
@@ -72,13 +72,13 @@ _EPOCH = re.compile(r"trial (\d+) epoch (\d+)/\d+ .*?(\(trained before\))?$", re
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study is run, and under what.
+    """Where and how a study is run.
 
     Attributes:
         folder: The current folder of its processes.
         search: A key of `SEARCHES`.
         tracking_uri: The store; None for the default.
-        environment: Variables beside those of this process.
+        environment: Environment variables besides those of this process.
     """
 
     folder: Path
@@ -98,7 +98,7 @@ class Place:
         return begun and StudyFolder(self.study_dir).state.finished is not None
 
     def start(self) -> Process:
-        """Run the command, as the leader of a process group of its own."""
+        """Run the command as the leader of its own process group."""
         overrides = [*SEARCHES[self.search]]
         if self.tracking_uri is not None:
             overrides.append(f"tracking.uri={self.tracking_uri}")
@@ -121,32 +121,32 @@ def check_end(process: Process) -> int:
     """Wait for the process of a study, and return its exit status.
 
     Raises:
-        Unclear: If it does not end, or ends without one clear message where one is due.
+        Unclear: If it does not end, or fails without exactly one clear message.
     """
     try:
         _, errors = process.communicate(timeout=_MINUTES * 60)
     except subprocess.TimeoutExpired:
         process.kill()
-        raise Unclear(f"It had not ended after {_MINUTES:g} minutes.") from None
+        raise Unclear(f"The study had not ended after {_MINUTES:g} minutes.") from None
     status: int = process.returncode
     num_messages = sum(line.startswith("Error: ") for line in errors.splitlines())
     # A negative status is the signal that killed it.
     if status < 0 or (status in (0, 130) and not errors):
         return status
     if status != 1 or num_messages != 1 or "Traceback" in errors:
-        raise Unclear(f"It ended with exit status {status} and said:\n{errors}")
+        raise Unclear(f"The study ended with exit status {status} and printed:\n{errors}")
     return status
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is recorded of a trial, as far as it must be the same in every run of the study.
+    """The record of a trial, as far as it must be the same in every run of the study.
 
     Attributes:
-        status: MLflow's.
+        status: Status of its run in MLflow.
         params: Its values.
         metrics: `(step, value)` of each metric.
-        error: What it failed by, if it did.
+        error: Its error, if it failed.
     """
 
     status: str
@@ -157,14 +157,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Record:
-    """What a study has left behind.
+    """The results of a study.
 
     Attributes:
         trials: All runs of each trial.
-        num_told: How often the oracle was told of each.
-        summary: What is recorded of the study itself: status, best trial, champion.
-        num_trained: How often each epoch of each curve was trained.
-        others: What lies beside the study and the store.
+        num_told: How many times the oracle was told about each trial.
+        summary: The record of the study itself: status, best trial, champion.
+        num_trained: How many times each epoch of each curve was trained.
+        others: Names of other files and folders next to the study and the store.
     """
 
     trials: Mapping[str, list[Trial]]
@@ -175,12 +175,12 @@ class Record:
 
     @property
     def trained_again(self) -> int:
-        """How many epochs were trained more than once."""
+        """Number of times that epochs were trained again."""
         return sum(times - 1 for times in self.num_trained.values())
 
 
 def record(place: Place) -> Record:
-    """Read what a study has left behind.
+    """Read the results of a study.
 
     Args:
         place: Where it was run; the store is `mlflow.db` there, whoever has written it.
@@ -221,7 +221,7 @@ def record(place: Place) -> Record:
 
 
 def _num_trained(place: Place, trials: Mapping[str, list[Trial]]) -> Counter[tuple[str, int]]:
-    """Count how often each epoch was trained, from the log."""
+    """Count how many times each epoch was trained, from the log."""
     trained: Counter[tuple[str, int]] = Counter()
     log = (place.study_dir / "tune.log").read_text(encoding="utf-8", errors="replace")
     for trial_id, epoch, before in _EPOCH.findall(log):

@@ -1,4 +1,4 @@
-"""`python -m tuner.demo`: a local page to draw on, and to see what a model takes it for."""
+"""`python -m tuner.demo`: a local page to draw on, which shows what a model predicts."""
 
 import os
 import secrets
@@ -13,7 +13,7 @@ from tuner.config.schema import DemoConfig, module_names
 from tuner.escapes import visible
 
 HELD_UPLOADS = 4
-"""How many uploads of the largest size may be in hand at once."""
+"""How many uploads of the largest size may be held in memory at once."""
 
 
 def main(composed: DictConfig) -> None:
@@ -22,9 +22,10 @@ def main(composed: DictConfig) -> None:
     from tuner.runtime.logs import native_noise_to
     from tuner.server import addresses
 
-    # Taken before the long work.
+    # The port is taken before the slow imports, so that a busy one is reported at once.
     with addresses.listen(config.host, config.port) as listener:
-        # Whoever reaches this machine's own address is on it. Others need what is printed.
+        # A visitor who reaches the loopback address is on this machine. Others need the
+        # token that is printed.
         token = None if addresses.is_local(listener) else secrets.token_urlsafe(16)
         with native_noise_to(Path(os.devnull)):
             from PIL import Image
@@ -45,7 +46,7 @@ def main(composed: DictConfig) -> None:
             classifier = safe_loading.load(
                 model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
             )
-        # What a visitor sends must not write to the terminal: refused as larger ones are.
+        # An upload must not print warnings to the terminal: refuse it like one that is too big.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         max_bytes = config.max_upload_mb * 2**20
         work = Work()
@@ -57,7 +58,7 @@ def main(composed: DictConfig) -> None:
         )
         print(
             f"{visible(classifier.source.title)} is waiting for drawings at "
-            f"{addresses.url(listener, token)} (Ctrl-C ends it)",
+            f"{addresses.url(listener, token)} (press Ctrl-C to stop)",
             flush=True,
         )
         try:

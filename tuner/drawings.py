@@ -1,9 +1,9 @@
-"""Drawings brought to the form of the images that a model has learnt.
+"""Drawings brought into the form of the images that a model was trained on.
 
 A digit from a paint program is dark on light, of any size, anywhere on its canvas, and its line
-is one pixel wide or thirty. A network that has seen the digits of MNIST only, light on dark, 20
-of 28 pixels high, centred by mass, in lines of some two and a half pixels, guesses at it. How
-the training images look is measured, not assumed, and travels with the model.
+is one pixel wide or thirty. A network that has only seen MNIST's digits (light on dark, 20 of
+28 pixels high, centred by mass, with lines about two and a half pixels wide) can only guess at
+it. How the training images look is measured, not assumed, and travels with the model.
 """
 
 import math
@@ -20,21 +20,21 @@ Pixels = npt.NDArray[np.uint8]
 Ink = npt.NDArray[np.bool_]
 
 NO_INK = "no ink"
-"""What is said of a drawing without any, in the place of a class."""
+"""Shown in place of a class for a drawing without ink."""
 
 MAX_MEASURED = 500
-"""Training images that are looked at to learn their form."""
+"""Number of training images that are measured."""
 
 _DETAIL = 6
-"""Pixels that strokes are worked on with, for one of the result."""
+"""Working resolution of strokes: pixels per pixel of the result, along each side."""
 
 _INK = 64
-"""Brightness from which a pixel of a drawing, whose brightest is 255, is ink."""
+"""Lowest brightness of ink, in a drawing whose brightest pixel is 255."""
 
 _MIN_CONTRAST = 16
-"""Contrast with the ground that ink has; less is the noise of a scanner or of JPEG."""
+"""Lowest contrast between ink and background; less is the noise of a scanner or of JPEG."""
 
-# What tells strokes on a plain ground from other images, as shares.
+# Shares that distinguish strokes on a plain background from other images.
 _MIN_PLAIN_BORDER = 0.7
 _MAX_INK = 0.5
 _MAX_STROKE = 0.25
@@ -42,14 +42,14 @@ _MAX_STROKE = 0.25
 
 @dataclass(frozen=True)
 class Form:
-    """How strokes on a plain ground look in a data set of grey images.
+    """How strokes on a plain background look in a data set of greyscale images.
 
     Attributes:
-        is_light: Whether strokes are light on a dark ground.
-        longer_side: Of the box around the ink, in pixels.
-        stroke_width: In pixels.
-        is_centred_by_mass: Whether the ink's centre of mass is in the middle; else the middle
-            of its box is.
+        is_light: Whether strokes are light on a dark background.
+        longer_side: Longer side of the box around the ink, in pixels.
+        stroke_width: Width of the strokes, in pixels.
+        is_centred_by_mass: Whether the ink's centre of mass is in the middle of the image;
+            otherwise the middle of its box is.
     """
 
     is_light: bool
@@ -58,24 +58,24 @@ class Form:
     is_centred_by_mass: bool
 
     def to_dict(self) -> dict[str, float]:
-        """Return it as a model's metadata hold it."""
+        """Return the form as a model's metadata hold it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Form":
-        """Return what `to_dict` was called on."""
+        """Return the form that `to_dict` was called on."""
         return cls(**given)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Which steps of `prepare` are taken; `tuner.predict` takes them as `prepare.…`.
+    """The steps that `prepare` takes; keys `prepare.…` of `tuner.predict`.
 
     Attributes:
-        invert: Dark strokes on light become light ones on dark, or the other way round.
-        crop: The ink is cut out, and scaled to the size that it has in the data set.
-        stroke: Strokes become as wide as they are there.
-        center: The ink is put where it is there.
+        invert: Turn dark strokes on light into light ones on dark, or the other way round.
+        crop: Cut out the ink and scale it to the size that it has in the data set.
+        stroke: Make strokes as wide as they are in the data set.
+        center: Put the ink where it is in the data set.
     """
 
     invert: bool = True
@@ -85,7 +85,7 @@ class Steps:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to be done."""
+        """Whether any step is taken."""
         return self.invert or self.crop or self.stroke or self.center
 
 
@@ -94,10 +94,10 @@ def measure(images: Pixels) -> Form | None:
 
     Args:
         images: Training images, uint8 `(n, height, width)` or `(n, height, width, channels)`;
-            `MAX_MEASURED` of them are looked at.
+            at most about `MAX_MEASURED` of them are measured.
 
     Returns:
-        Their form; None if they are not grey, or no strokes on a plain ground.
+        Their form; None if they are not greyscale, or not strokes on a plain background.
     """
     if images.shape[3:] == (3,):
         return None
@@ -133,18 +133,18 @@ def measure(images: Pixels) -> Form | None:
 def prepare(
     drawing: Pixels, image_shape: tuple[int, ...], form: Form, steps: Steps | None = None
 ) -> Pixels:
-    """Bring a drawing to the form of a data set.
+    """Bring a drawing into the form of a data set.
 
     Args:
-        drawing: Grey, uint8 `(any height, any width)`, strokes on a ground that is the same
-            everywhere at the border.
+        drawing: Greyscale, uint8 `(any height, any width)`: strokes on a background that is
+            uniform at the border.
         image_shape: `(height, width)` or `(height, width, 1)` of the data set.
-        form: What `measure` has found there.
-        steps: Which to take; all by default.
+        form: The data set's form, from `measure`.
+        steps: The steps to take; all by default.
 
     Returns:
-        uint8 `image_shape`. A drawing without any ink becomes an image of nothing but ground;
-        one that has the form already is returned as it is.
+        uint8 `image_shape`. A drawing without ink becomes an image of plain background; one
+        that already has the form is returned unchanged.
     """
     steps = steps or Steps()
     height, width = image_shape[:2]
@@ -164,7 +164,7 @@ def prepare(
     if steps.stroke:
         light, scale = _with_stroke(light, form.stroke_width, scale)
         if steps.crop:
-            # Strokes that became wider have made it larger.
+            # Wider strokes have made the ink larger.
             top, bottom, left, right = _box(light >= 128)
             light = light[top:bottom, left:right]
             scale = form.longer_side / max(light.shape)
@@ -189,20 +189,20 @@ def stroke_width(ink: Ink) -> float:
 
 
 def has_ink(prepared: Pixels) -> bool:
-    """Say whether there is any ink in a drawing that `prepare` has brought to a model's form.
+    """Say whether a drawing that `prepare` has brought into a model's form has any ink.
 
     Args:
-        prepared: Grey, uint8 `(height, width)` or `(height, width, 1)`. A blank or black canvas
-            has become one that is the same everywhere.
+        prepared: Greyscale, uint8 `(height, width)` or `(height, width, 1)`. A blank or black
+            canvas has become uniform.
     """
     return int(prepared.max()) - int(prepared.min()) >= _MIN_CONTRAST
 
 
 def _is_light(drawing: Pixels) -> bool:
-    """Say whether strokes are light on a darker ground, by their contrast with it.
+    """Say whether strokes are light on a darker background, by their contrast with it.
 
-    On a dark ground strokes are light and on a light one dark, unless the others stand out
-    twice as much: chalk on a board that is photographed brightly.
+    Strokes are light on a dark background and dark on a light one, unless the opposite stands
+    out more than twice as much: chalk on a blackboard that is photographed brightly.
     """
     ground = _ground(drawing)
     lighter, darker = int(drawing.max()) - ground, ground - int(drawing.min())
@@ -212,7 +212,7 @@ def _is_light(drawing: Pixels) -> bool:
 
 
 def _as_light(drawing: Pixels, is_light: bool, form: Form, may_invert: bool) -> Pixels:
-    """Return a drawing as light strokes on a ground of 0, whose brightest ink is 255."""
+    """Return a drawing as light strokes on a background of 0; the brightest ink is 255."""
     if is_light != form.is_light and not may_invert:
         return drawing if form.is_light else 255 - drawing
     lifted = drawing.astype(np.float32) - _ground(drawing)
@@ -246,16 +246,16 @@ def _has_form(light: Pixels, form: Form) -> bool:
 
 
 def _with_stroke(light: Pixels, width: float, scale: float) -> tuple[Pixels, float]:
-    """Make strokes wider or thinner, by as much on all sides.
+    """Make strokes wider or thinner, by the same amount on all sides.
 
     Args:
-        light: Light strokes on a ground of 0.
-        width: What they are to have, after they have been scaled.
-        scale: By which they will be.
+        light: Light strokes on a background of 0.
+        width: Width that they shall have after scaling.
+        scale: Factor by which they will be scaled.
 
     Returns:
-        The strokes on a ground with room around them, enlarged where that shows them better,
-        and by how much they are still to be scaled.
+        The strokes with room around them, enlarged where that shows them better, and the
+        factor by which they are still to be scaled.
     """
     enlarged = max(scale * _DETAIL, 1)
     if enlarged > 1:
@@ -266,7 +266,7 @@ def _with_stroke(light: Pixels, width: float, scale: float) -> tuple[Pixels, flo
         inside = by + 1 - ndimage.distance_transform_edt(~ink)
     else:
         distance = ndimage.distance_transform_edt(ink)
-        # The middle lines stay, however thin the rest becomes.
+        # The middle lines remain, however thin the strokes become.
         limit = np.minimum(-by, ndimage.maximum_filter(distance, 5) - 1)
         inside = np.where(ink, distance - limit, 0)
     changed: Pixels = np.rint(255 * np.clip(inside, 0, 1)).astype(np.uint8)
@@ -286,7 +286,7 @@ def _placed(large: Pixels, height: int, width: int, form: Form, steps: Steps) ->
     size = np.array([height, width]) * _DETAIL
     top, left = centre - size / 2
     box = (left, top, left + size[1], top + size[0])
-    # Beyond its border a picture is 0 here, as the ground is.
+    # Beyond the border of a picture Pillow fills in 0, which is the background here.
     region = canvas.transform(
         (int(size[1]), int(size[0])), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR
     )
@@ -304,7 +304,7 @@ def _scaled(image: Pixels, scale: float) -> Pixels:
 
 
 def _grey_stroke_width(light: Pixels) -> float:
-    """Return the mean width of light strokes, to parts of a pixel."""
+    """Return the mean width of light strokes, to fractions of a pixel."""
     return stroke_width(_scaled(light, _DETAIL) >= 128) / _DETAIL
 
 

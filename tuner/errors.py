@@ -7,12 +7,12 @@ GlassyError                    exit status
 │   ├── ModelError             2   what the model function returned
 │   └── StudyError             2   a study that exists, is held, or was made with other settings
 ├── UnavailableError           1   a server or a download that does not answer
-├── SearchFailed               1   a search that cannot go on
+├── SearchFailed               1   a search that cannot continue
 │   ├── NoRoom                 1   the system refuses to write a file
-│   ├── NoMemory               1   this process may have no more memory
+│   ├── NoMemory               1   there is not enough memory
 │   ├── FolderGone             1   the study's folder was removed while it ran
 │   └── ChildDied              1   a process of ours that was killed, or ended by itself
-├── InfeasibleTrial            -   these values cannot work: recorded, and the search goes on
+├── InfeasibleTrial            -   these values cannot work: recorded, and the search continues
 └── TrialStopped               -   the trial was asked to stop: time is up
 """
 
@@ -54,16 +54,16 @@ class UnavailableError(GlassyError):
 
 
 class SearchFailed(GlassyError):
-    """The search cannot go on."""
+    """The search cannot continue."""
 
 
 class NoRoom(SearchFailed):
-    """The system refuses to write, and the search can go on once it does not."""
+    """The system refuses to write a file; the search can be resumed once there is room."""
 
     def __init__(self, refusal: str) -> None:
         super().__init__(
             f"A file could not be written ({refusal.rstrip('.')}). Make room, and give the "
-            f"same command again: nothing that has ended is lost."
+            f"same command again: no finished trial is lost."
         )
 
 
@@ -74,12 +74,12 @@ class NoMemory(SearchFailed):
         said = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         super().__init__(
             f"There is not enough memory {to_do} ({said.rstrip('.')}). Raise this process's "
-            f"limit (ulimit -v unlimited), end other programs, or give it less to do."
+            f"limit (ulimit -v unlimited), close other programs, or give it less to do."
         )
 
 
 class ChildDied(SearchFailed):
-    """A process that was to do a part of the work is gone."""
+    """A child process that did part of the work was killed, or ended by itself."""
 
 
 class FolderGone(SearchFailed):
@@ -87,14 +87,14 @@ class FolderGone(SearchFailed):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"The study's folder {folder} was removed or replaced while the study ran, so it "
-            f"was stopped. Put the folder back and give the same command again to resume it; "
-            f"without it the same command begins the study anew."
+            f"The study's folder {folder} was removed or replaced while the study ran, so the "
+            f"study was stopped. Put the folder back and give the same command again to resume "
+            f"it; without the folder, the same command starts the study over."
         )
 
 
 class InfeasibleTrial(GlassyError):
-    """These values cannot work; the trial is recorded as failed and the search goes on."""
+    """These values cannot work; the trial is recorded as failed and the search continues."""
 
 
 class TrialStopped(GlassyError):
@@ -102,10 +102,11 @@ class TrialStopped(GlassyError):
 
 
 def refusal_to_write(error: BaseException) -> str | None:
-    """Return how the system refused to write a file, if that is what an error comes from.
+    """Return how the system refused to write a file, if that is what caused an error.
 
     Args:
-        error: With those that it comes from; what SQLite and NumPy say comes as text only.
+        error: The error; its causes are searched too. SQLite and NumPy report a refusal by
+            text only.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -121,10 +122,10 @@ def refusal_to_write(error: BaseException) -> str | None:
 
 
 def wants_memory(error: BaseException) -> bool:
-    """Say whether an error comes from a want of memory, whichever library words it.
+    """Say whether an error comes from a lack of memory, whichever library raised it.
 
     Args:
-        error: With those that it comes from.
+        error: The error; its causes are searched too.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -139,7 +140,7 @@ def wants_memory(error: BaseException) -> bool:
 _WANTS_OF_MEMORY = (
     r"OOM when allocating|[Oo]ut of memory|[Uu]nable to allocate|[Cc]annot allocate memory"
     r"|[Cc]an't start new thread|failed to map segment|std::bad_alloc|RESOURCE_EXHAUSTED"
-    # How oneDNN says it.
+    # oneDNN's wording.
     r"|could not create a (primitive|memory)"
 )
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)

@@ -1,7 +1,7 @@
-"""Names are not code: one function for each border at which text leaves Glassy.
+"""Names are not code: one function for each place where text leaves Glassy.
 
 Names of classes, files and models may hold any characters: those that move a terminal's cursor,
-end a cell, begin a formula, or are no characters at all (a byte of a file name that is not
+end a cell, start a formula, or are not characters at all (a byte of a file name that is not
 UTF-8 becomes a lone surrogate). HTML is escaped by Jinja, and Plotly's labels by
 `tuner.reports.plotting.plain`.
 """
@@ -29,17 +29,17 @@ def visible(text: str) -> str:
 
 
 def message(text: str) -> str:
-    r"""Return a message for a terminal: as `visible`, but continuation lines remain.
+    r"""Return a message for a terminal: like `visible`, but continuation lines remain.
 
     Args:
-        text: Its own lines after the first are indented by at least two blanks; any other line
-            break comes from a name in it, and becomes `\n`.
+        text: The message. Its lines after the first are indented by at least two spaces; any
+            other line break comes from a name in it, and becomes `\n`.
     """
     return "\n".join(visible(line) for line in re.split(r"\n(?=  )", text))
 
 
 def encodable(text: str) -> str:
-    """Return text that UTF-8 can hold: lone surrogates become escapes, all else stays."""
+    """Return text that UTF-8 can encode: lone surrogates become escapes, the rest stays."""
     return _SURROGATE.sub(lambda found: _visible(found[0]), text)
 
 
@@ -47,8 +47,8 @@ def csv_cell(text: str) -> str:
     """Return text for a cell of a .csv that no spreadsheet takes for a formula.
 
     Args:
-        text: What a program reads as it stands, unless it begins like a formula: then an
-            apostrophe goes before it, which spreadsheets do not show.
+        text: Returned unchanged unless it begins like a formula: then an apostrophe, which
+            spreadsheets do not show, is put before it.
     """
     begins_a_formula = text.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     return encodable(f"'{text}" if begins_a_formula else text)
@@ -57,7 +57,7 @@ def csv_cell(text: str) -> str:
 def markdown_cell(text: str) -> str:
     """Return text for a cell of a Markdown table, shown as it is: no HTML, link or emphasis."""
     shown = html.escape(visible(text), quote=False)
-    # Within a word an underscore is one.
+    # An underscore within a word needs no escape.
     return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", shown)
 
 

@@ -13,7 +13,7 @@ from tuner.runtime import terminal
 
 
 def main(composed: DictConfig) -> None:
-    """Print what is in a data set, and draw it."""
+    """Print a summary of a data set, and draw its overview."""
     config = load_explore(composed)
     from tuner import datasets
     from tuner.datasets import exploration

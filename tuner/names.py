@@ -11,15 +11,15 @@ STUDY_ID = "tuner.study_id"
 TRIAL = "tuner.trial"
 BEST_TRIAL = "tuner.best_trial"
 FOLDER = "tuner.folder"
-"""Of a study: `<host>:<folder>` it was searched in. Of an experiment: the database's folder."""
+"""A study's tag: its `<host>:<folder>`. An experiment's tag: the database's folder."""
 SETTINGS = "tuner.settings"
-"""Of a study: its configuration, flat, as JSON (see `json_tags`)."""
+"""A study's tag: its configuration, flat, as JSON (see `json_tags`)."""
 FILES = "tuner.files"
-"""Of a trial: which files it has logged, with their checksums; see `manifest`."""
+"""A trial's tag: the files that it has logged, with their checksums; see `manifest`."""
 VALUES = "tuner.values"
-"""Of a trial, and of a version: its values as JSON, since MLflow keeps params as text."""
+"""A trial's and a version's tag: the values as JSON, since MLflow keeps params as text."""
 IDENTITY = "tuner.identity"
-"""Of a study: what its settings stood for when it was begun, as JSON; see `identity`."""
+"""A study's tag: what its settings stood for when it was started, as JSON; see `identity`."""
 ENGINE = "tuner.engine"
 """Of a study: what runs its epochs; see `engine`."""
 EXTENSIONS = "tuner.extensions"
@@ -42,7 +42,7 @@ DATASET_CONTEXT = "mlflow.data.context"
 KIND_STUDY = "study"
 KIND_TRIAL = "trial"
 KIND_REFIT = "refit"
-"""A trial's values trained again, on more images: no search takes it for a trial."""
+"""The run of a refit: a trial's values trained again on more images. It is not a trial."""
 
 # Tags of a registered version
 
@@ -101,12 +101,12 @@ def best_metric(objective: str) -> str:
 
 
 def seconds_spent(what: str) -> str:
-    """Return the metric of a study's run that says what its driver spent on something."""
+    """Return the metric of a study's run that says how long its driver spent on something."""
     return f"{what}_seconds"
 
 
 def objective_tag(objective: str) -> str:
-    """Return a version's tag that says what its trial reached of the objective."""
+    """Return the tag of a version that holds its trial's score."""
     return f"tuner.{objective}"
 
 
@@ -116,5 +116,5 @@ def moved_tag(time: str) -> str:
 
 
 def refit_name(trial_id: str) -> str:
-    """Return what a trial's values trained again are called, as trials are by their ids."""
+    """Return the name of a trial's refit, used where a trial has its id."""
     return f"{trial_id}-{KIND_REFIT}"

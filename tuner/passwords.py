@@ -1,8 +1,8 @@
 """Passwords: used, but never shown or written.
 
-They are found by what they are: what follows the user in an address, a parameter of a query, a
-header, a variable or a key that is named like one. What was given as a password is remembered
-as well (`remember`), so that it is found in what libraries say of it.
+They are recognised by where they stand: after the user in an address, in a parameter of a
+query, in a header, or in a variable or key that is named like one. A password that was given is
+also remembered (`remember`), so that it is found in the messages of libraries.
 """
 
 import os
@@ -38,7 +38,7 @@ _ASSIGNED = re.compile(
     r"(?![\s'\"=*])[^\s'\",;&`]+",
     re.IGNORECASE,
 )
-# Beyond the last @ is the host; the user ends at the first colon. An empty authority has none.
+# The host follows the last @; the user ends at the first colon. An empty authority has no user.
 _USER = re.compile(r"(?<=://)(?!/)([^:\s]*):\S*@")
 _WHOLE_USER = re.compile(r"(?<=://)(?!/)([^:]*):.*@", re.DOTALL)
 _NO_SCHEME_AT_ALL = re.compile(r"([^:/]*):.*@", re.DOTALL)
@@ -57,8 +57,8 @@ def hide(text: str) -> str:
 
     Args:
         text: An address such as `postgresql://user:password@host/database`, whose password may
-            have any characters but blanks, or anything with addresses, headers or settings in
-            it.
+            have any characters except spaces, or any text with addresses, headers or settings
+            in it.
     """
     for address, hidden in _addresses.items():
         text = text.replace(address, hidden)
@@ -73,7 +73,7 @@ def hide(text: str) -> str:
 
 
 def hide_override(override: str) -> str:
-    """Return `key=value` of a command line with stars for what may not be shown."""
+    """Return `key=value` of a command line with stars for every password."""
     key, equals, value = override.partition("=")
     name = key.lstrip("+~")
     if equals and value and _is_secret(name):
@@ -83,11 +83,11 @@ def hide_override(override: str) -> str:
 
 
 def without(nested: Any, key: str = "") -> Any:
-    """Return nested mappings and lists with stars for every password, to be written.
+    """Return nested mappings and lists with stars for every password, ready to be written.
 
     Args:
         nested: Plain data.
-        key: What it is the value of, such as `data.path`.
+        key: The key whose value it is, such as `data.path`.
     """
     if isinstance(nested, Mapping):
         return {k: without(v, f"{key}.{k}" if key else str(k)) for k, v in nested.items()}
@@ -99,10 +99,10 @@ def without(nested: Any, key: str = "") -> Any:
 
 
 def remember(overrides: list[str]) -> None:
-    """Find the passwords of a command line and of the environment, wherever they appear later.
+    """Remember the passwords of the command line and the environment, to hide them later.
 
     Args:
-        overrides: What was typed, `key=value` each.
+        overrides: The overrides as typed, `key=value` each.
     """
     for override in overrides:
         key, _, value = override.partition("=")
@@ -123,10 +123,10 @@ def forget() -> None:
 
 
 def protect(path: Path) -> None:
-    """Let nobody else read a file that might hold a password, if one was given.
+    """If a password was given, make a file that might hold it readable by its owner only.
 
     Args:
-        path: The file; what it says has been through `hide`, which may have missed one.
+        path: The file. Its text has been through `hide`, which may have missed a password.
     """
     if _secrets:
         path.chmod(0o600)
@@ -150,14 +150,14 @@ def _remember_secret(secret: str) -> None:
 
 def _hide_remembered(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
-        # A word of the language as a password would make other sentences unreadable.
+        # Hiding a password that is an ordinary word would make other sentences unreadable.
         if len(secret) >= 5 and not secret.isalpha():
             text = text.replace(secret, STARS)
     return re.sub(r"(['\"])([^'\"]{3,})\1", _hide_piece, text)
 
 
 def _hide_piece(quoted: re.Match[str]) -> str:
-    """Hide what a library quotes of a password, such as a port that is no number."""
+    """Hide the part of a password that a library quotes, such as an invalid port."""
     if any(quoted[2] in secret for secret in _secrets):
         return f"{quoted[1]}{STARS}{quoted[1]}"
     return quoted[0]

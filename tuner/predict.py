@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tuner.classifier.safe_loading import FilePredictions
 
 SHEET = Path("predictions.png")
-"""What `show=true` writes, into the current folder."""
+"""The file that `show=true` writes, in the current folder."""
 
 MAX_MATRIX_CLASSES = 20
-"""Classes up to which the confusion matrix is printed."""
+"""Largest number of classes for which the confusion matrix is printed."""
 
 
 def main(composed: DictConfig) -> None:
-    """Print what a model takes each image file for, and how often it is right."""
+    """Print a model's prediction for each image file, and how often it is right."""
     config = load_predict(composed)
     from tuner.images import folders, image_files
     from tuner.runtime.logs import native_noise_to
@@ -86,9 +86,9 @@ def _print_predictions(console: Console, root: Path, predictions: FilePrediction
 
 
 def _print_score(console: Console, root: Path, predictions: FilePredictions) -> None:
-    """Compare with the classes that the files' folders or names say, where they do.
+    """Compare predictions with the classes that the files' folders or names give, if they do.
 
-    A file without ink is not right, and in no column of the matrix.
+    A file without ink counts as wrong, and stands in no column of the matrix.
     """
     from tuner.datasets import class_folders
     from tuner.evaluation import measures
@@ -104,10 +104,10 @@ def _print_score(console: Console, root: Path, predictions: FilePredictions) -> 
     confusion = measures.confusion_matrix(labels, predicted, len(class_names))
     num_known, hits = int(known.sum()), int(np.trace(confusion))
     num_blank = num_known - len(judged)
-    blank = f" ({num_blank} without ink)" if num_blank else ""
+    blank = f", {num_blank} of them without ink" if num_blank else ""
     console.print(
-        f"\nOf {plural(num_known, 'file')} whose name or folder says a class: {hits} right, "
-        f"{num_known - hits} wrong{blank}, accuracy {hits / num_known:.4f}"
+        f"\nAccuracy on {plural(num_known, 'file')} whose name or folder gives the class: "
+        f"{hits / num_known:.4f} ({hits} right, {num_known - hits} wrong{blank})"
     )
     if len(class_names) > MAX_MATRIX_CLASSES:
         return

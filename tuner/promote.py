@@ -1,4 +1,4 @@
-"""`python -m tuner.promote`: judge a trial's model for champion, or put the one before back."""
+"""`python -m tuner.promote`: judge a trial's model against the champion, or roll back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
     told = {"data": config.data, "model": config.model, "registry": config.registry}
     settings = with_settings(study.config, told)
     trust.check_code(settings, told, study.name, study.run.data.tags[names.STUDY_ID])
-    # What the store names is told, and never imported.
+    # Modules that only the store names are never imported.
     settings.model["custom_objects"] = list(module_names(config.custom_objects))
     if settings.registry.name is None:
         raise ConfigError(
@@ -86,7 +86,7 @@ def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         names = [model.name for model in client.search_registered_models()]
         if len(names) != 1:
             raise StudyError(
-                f"`registry.name` must say whose {alias} is rolled back: registered are "
+                f"`registry.name` must say which model's {alias} to roll back. Registered: "
                 f"{', '.join(sorted(names)) or 'no models'}."
             )
         name = names[0]
@@ -96,7 +96,8 @@ def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
     if done.before is not None:
         said += f", instead of version {done.before.version}"
     if done.deleted:
-        said += f"; passed over, since deleted: version {', '.join(done.deleted)}"
+        noun = "version" if len(done.deleted) == 1 else "versions"
+        said += f"; skipped because deleted: {noun} {', '.join(done.deleted)}"
     return f"{said}."
 
 

@@ -33,7 +33,7 @@ def main(composed: DictConfig) -> None:
 
     drawings = None
     if config.drawings is not None:
-        # All of each file, since every model is shown them, and what is torn is said once.
+        # Decode every file once here, so that a damaged one is reported once, not per model.
         chosen = image_files.find(Path(config.drawings), "drawings")
         drawings = image_files.check(chosen, decode=True)
         folders.judge_left_out(drawings.left_out, drawings.num_files, drawings.root)
@@ -41,7 +41,7 @@ def main(composed: DictConfig) -> None:
     experiment = config.tracking.experiment
     where = "all experiments" if experiment is None else f"experiment {experiment}"
     compared = None
-    # What TensorFlow says of itself, where models are loaded.
+    # Keeps TensorFlow's own messages off the terminal while models are loaded.
     with native_noise_to(Path(os.devnull)):
         if config.study is not None:
             run = records.choose(client, experiment, config.study)
@@ -57,7 +57,7 @@ def main(composed: DictConfig) -> None:
 
 
 def _path(config: ReportConfig, run: Run | None) -> Path:
-    """Return where the report goes; that of somebody else's study replaces none of ours."""
+    """Return the report's path; somebody else's study must not replace a report of ours."""
     from tuner.driver.study_folder import EXPERIMENTS_DIR
     from tuner.reports import REPORT
     from tuner.study import records
@@ -71,7 +71,7 @@ def _path(config: ReportConfig, run: Run | None) -> Path:
     here = records.id_of_folder(facts.name)
     if here == facts.study_id:
         return EXPERIMENTS_DIR / facts.name / REPORT
-    # A folder made for it would look like a study's that is broken.
+    # A folder made for it would look like a broken study.
     name = facts.name if here is None else f"{facts.name}-{facts.study_id[:8]}"
     return EXPERIMENTS_DIR / f"{name}.html"
 

@@ -57,7 +57,7 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
     from tuner.driver.progress import shown_while_starting
     from tuner.runtime.logs import logging_to, native_noise_to
 
-    # What is shown and written from here on has no password in it.
+    # Nothing that is shown or written from here on contains a password.
     uri, shown = config.tracking.uri, passwords.hide(config.tracking.uri or "")
     config = dataclasses.replace(
         config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
@@ -87,7 +87,7 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
 def _run_held(
     config: StudyConfig, ready: Ready, held: StudyFolder, console: Console, waiting: Status
 ) -> None:
-    """Run a study in its folder, and say at its end what came of it."""
+    """Run a study in its folder, and print its closing lines."""
     from tuner.driver import assembly
     from tuner.tracking import tracking_store
 
@@ -97,7 +97,7 @@ def _run_held(
             lines = _run(config, ready, parts, waiting)
         held.state.finished = lines
         held.save_state()
-        # What is said is on disk by then.
+        # Saved first: whatever is printed is on disk by then.
         for line in lines:
             logger.info("%s", line)
     except KeyboardInterrupt:
@@ -105,14 +105,14 @@ def _run_held(
         raise
     except (DataError, ModelError):
         if parts is not None and parts.oracle.num_told == 0:
-            # Nothing has ended: the name is free for what the user mends.
+            # No trial has ended: free the name for the command that the user corrects.
             parts.tracker.withdraw()
             shutil.rmtree(held.path, ignore_errors=True)
         raise
     except Exception as error:
         logger.debug("The search failed.", exc_info=True)
         if not isinstance(error, FolderGone):
-            # Else whatever could not be found or written first would be told instead.
+            # Otherwise the message would name the first file that was missing.
             held.check_held()
             tracking_store.check_kept(ready.client)
         error.add_note(f"The traceback is in {held.log_file}.")

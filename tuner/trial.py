@@ -14,7 +14,7 @@ Values = Mapping[str, Value]
 Metrics = Mapping[str, float]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-"""What a JSON file or a file of the configuration can hold."""
+"""A value that a JSON file or a configuration file can hold."""
 
 
 class OnEpoch(Protocol):
@@ -26,20 +26,20 @@ class OnEpoch(Protocol):
         """Take note of an epoch.
 
         Args:
-            trial_id: The oracle's name of the trial.
-            epoch: Counted from 1.
-            metrics: As Keras names them.
-            is_reused: Whether it had been trained before.
+            trial_id: The oracle's name for the trial.
+            epoch: Number of the epoch, from 1.
+            metrics: The epoch's metrics, as Keras names them.
+            is_reused: Whether another trial had trained the epoch before.
         """
         ...
 
 
-TIME_IS_UP = "Stopped because the study's time is up (search.max_minutes)."
+TIME_IS_UP = "The study's time is up (search.max_minutes)."
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the search makes as small or as large as it can.
+    """What the search minimises or maximises.
 
     Attributes:
         name: A validation metric as Keras reports it, such as `val_accuracy`.
@@ -54,9 +54,9 @@ class Objective:
         return score > than if self.direction == "max" else score < than
 
     def rank(self, score: float, trial_id: str) -> tuple[float, int]:
-        """Return what trials are sorted by, the best first.
+        """Return the key that sorts trials, best first.
 
-        Of two that tie the one proposed first is the better: which ends first is chance.
+        If two trials tie, the one proposed first ranks higher: which one ends first is chance.
         """
         return (-score if self.direction == "max" else score), int(trial_id)
 
@@ -68,7 +68,7 @@ class Proposal:
     Attributes:
         trial_id: Its name, unique in the study.
         values: One point of the space, complete, `epochs` included.
-        tags: What else there is to know about it, such as Hyperband's bracket and round.
+        tags: Further facts about it, such as Hyperband's bracket and round.
     """
 
     trial_id: str
@@ -81,10 +81,10 @@ class CheckpointSetup:
     """When a curve's checkpoints are written, and which of them are kept.
 
     Attributes:
-        every_seconds: An epoch gets a checkpoint so many seconds after the last one, whatever
-            it costs; before that, only if checkpoints take little of the time.
-        ends: Epochs at which a trial may end, whose checkpoints are kept when the curve goes
-            on; None for all.
+        every_seconds: Seconds after which the next epoch gets a checkpoint, whatever it costs;
+            before that, only if checkpoints take little of the time.
+        ends: Epochs at which a trial may end: their checkpoints are kept when the curve is
+            continued. None for all.
     """
 
     every_seconds: float = 30.0
@@ -97,13 +97,13 @@ class WorkerSetup:
 
     Attributes:
         model_function: Dotted name of the function that builds a model.
-        model_arguments: Its fixed arguments, beside the values and the data's shape.
+        model_arguments: Its fixed arguments, besides the values and the data's shape.
         objective: The metric that every trial must report.
         threads: Threads of one operation.
         engine: What runs the epochs: `xla`, `graph` or `keras`; see `tuner.config.engine`.
         falls_back: Whether Keras's loop may take its place; see `tuner.training.fit`.
         study: The study's name.
-        checkpoints: Those of the trials' curves.
+        checkpoints: When the trials' curves are checkpointed.
         custom_objects: Modules that hold classes of the user's own.
     """
 
@@ -123,14 +123,14 @@ class TrialRequest:
     """What the driver asks a worker to do.
 
     Attributes:
-        trial_id: The oracle's name of the trial.
+        trial_id: The oracle's name for the trial.
         values: One point of the space; `epochs` and `batch_size` are always among them.
         seed: Seed of everything random in the trial, from `trial_seed`.
-        output_dir: Absolute path of an existing folder for the files the worker makes; what a
-            worker that died has left there is removed.
+        output_dir: Absolute path of an existing folder for the files the worker makes; files
+            left there by a worker that died are removed.
         deadline: Time (seconds since 1970) at which to stop, or None.
         curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
-            when needed; None to begin at the first epoch and keep nothing.
+            when needed; None to start at the first epoch and keep nothing.
     """
 
     trial_id: str
@@ -154,19 +154,19 @@ class TrialResult:
     """A trial trained to its last epoch, and evaluated there.
 
     Attributes:
-        trial_id: The oracle's name of the trial.
+        trial_id: The oracle's name for the trial.
         epochs: Metrics after each epoch; `epochs[0]` is epoch 1.
         test: `test_loss` (nats) and `test_accuracy` (in [0, 1]) of the model that is logged.
         files: What the worker made.
         num_parameters: Weights of the model, trainable or not.
         train_seconds: Wall time of the epochs that the trial has trained itself.
         seconds: Wall time of the whole trial in the worker.
-        compile_seconds: Of that, tracing and compiling before the first epoch; Keras's own loop
-            compiles in it.
-        evaluate_seconds: Of that, all after the last epoch: predicting, drawing, saving.
-        epochs_reused: How many of the epochs other trials had trained before.
+        compile_seconds: Part of `seconds` spent tracing and compiling before the first epoch;
+            Keras's own loop compiles during it.
+        evaluate_seconds: Part of `seconds` after the last epoch: predicting, drawing, saving.
+        epochs_reused: Number of epochs that other trials had trained before.
         continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
-        curve: Name of the curve: its key, with the epochs behind it if they change the model.
+        curve: Name of the curve: its key, followed by the epochs if they change the model.
     """
 
     trial_id: str
@@ -190,7 +190,7 @@ class TrialResult:
             )
 
     def score(self, objective: Objective) -> float:
-        """Return the objective after the last epoch: that of the model that is logged."""
+        """Return the objective after the last epoch, which is that of the logged model."""
         return self.epochs[-1][objective.name]
 
 
@@ -202,7 +202,7 @@ class TrialFailure:
     """A trial that did not end with a result.
 
     Attributes:
-        trial_id: The oracle's name of the trial.
+        trial_id: The oracle's name for the trial.
         error: The exception's type and message, in one line.
         traceback: The whole traceback.
         kind: `infeasible`, these values cannot work; `error`, an exception nobody foresaw;
@@ -219,14 +219,14 @@ class TrialFailure:
 Outcome = TrialResult | TrialFailure
 
 RunTrial = Callable[[TrialRequest, OnEpoch], Outcome]
-"""What a worker does with a trial."""
+"""The function with which a worker runs a trial."""
 
 
 def trial_seed(seed: int, values: Values) -> int:
-    """Derive the seed of a trial from the study's seed and what is trained.
+    """Derive the seed of a trial from the study's seed and the trial's values.
 
-    `epochs` is left out: the first epochs of two trials that differ only in how long they
-    train are the same, whichever of them comes first.
+    `epochs` is left out: two trials that differ only in how long they train have the same
+    first epochs, whichever of them runs first.
 
     Args:
         seed: The study's seed.
@@ -254,7 +254,7 @@ def number(value: Value) -> float:
 
 
 def without_epochs(values: Values) -> dict[str, Value]:
-    """Return what trials of one curve have in common."""
+    """Return the values that all trials of a curve have in common: all but `epochs`."""
     return {name: value for name, value in values.items() if name != "epochs"}
 
 

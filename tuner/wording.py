@@ -1,24 +1,24 @@
-"""Small parts of sentences that are said in many places."""
+"""Parts of sentences that messages in many places share."""
 
 from tuner.escapes import visible
 from tuner.trial import Value, Values
 
 REPORT_AT = "Report: "
-"""What the line begins with that says where a report lies."""
+"""Beginning of the line that says where a report lies."""
 
 
 def shortened(name: str, length: int = 14) -> str:
-    """Return a name of at most so many characters, in one line, without its middle."""
+    """Return a name of at most `length` characters on one line, its middle left out."""
     name = visible(name)
     if len(name) <= length:
         return name
-    # The end often tells names apart.
+    # Names often differ at the end.
     end = length // 3
     return f"{name[: length - end - 1]}…{name[-end:]}"
 
 
 def beginning(text: str, length: int) -> str:
-    """Return the beginning of a sentence, of at most so many characters."""
+    """Return the beginning of a sentence, at most `length` characters long."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -28,16 +28,16 @@ def plural(count: int, noun: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, to be put into a sentence of ours.
+    """Return the first line of an error's message, to be put into a sentence of ours.
 
-    Without its full stop; the error's kind if it says nothing.
+    The full stop is removed; an error without a message gives the name of its class.
     """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(" .")
 
 
 def describe(values: Values) -> str:
-    """Write values as they are given on the command line."""
+    """Write values as they would be typed on the command line."""
     return " ".join(f"{name}={_written(value)}" for name, value in values.items())
 
 

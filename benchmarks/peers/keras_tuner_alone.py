@@ -1,6 +1,6 @@
-"""Keras Tuner and nothing else: its stock `run_trial`, and no record but its own.
+"""Keras Tuner and nothing else: its stock `run_trial`, and no records except its own.
 
-After Keras Tuner's guide "Getting started", section "Tune model training".
+It follows Keras Tuner's guide "Getting started", section "Tune model training".
 """
 
 from typing import Any

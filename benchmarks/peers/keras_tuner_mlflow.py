@@ -1,7 +1,7 @@
-"""Keras Tuner with MLflow: a grid search each of whose trials is a nested run.
+"""Keras Tuner with MLflow: a grid search with a nested run per trial.
 
-After the docstring of `keras_tuner.Tuner.run_trial`, and MLflow's page on parent and child
-runs. With `--pinned`, MLflow is told what the models require.
+It follows the docstring of `keras_tuner.Tuner.run_trial`, and MLflow's page on parent and child
+runs. With `--pinned`, MLflow is given the models' requirements.
 """
 
 import sys

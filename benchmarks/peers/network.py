@@ -8,12 +8,12 @@ from benchmarks.job import Job, Values
 
 
 def build(values: Values, images: Any, labels: Any) -> Any:
-    """Return the compiled network, as `conf/model/mlp.yaml` and `tuner/models/mlp.py` have it.
+    """Return the compiled network of `conf/model/mlp.yaml` and `tuner/models/mlp.py`.
 
     Args:
         values: `units_1` and `units_2` are the widths of the hidden layers.
-        images: What it will be trained on, whose shape is its input's.
-        labels: Their classes, which are as many as it has outputs.
+        images: The training images; their shape is that of its input.
+        labels: Their classes; the number of classes is that of its outputs.
     """
     model = keras.Sequential(
         [
@@ -32,12 +32,12 @@ def build(values: Values, images: Any, labels: Any) -> Any:
 def fit(
     model: Any, job: Job, values: Values, splits: dict[str, Any], **arguments: Any
 ) -> dict[str, list[float]]:
-    """Train the network by `model.fit`, and return the metrics, a list over the epochs each.
+    """Train the network with `model.fit`, and return each metric as a list over the epochs.
 
     Args:
         model: The compiled network.
-        job: What all trials share.
-        values: `epochs` is how long it is trained.
+        job: The settings that all trials share.
+        values: `epochs` is the number of epochs to train.
         splits: The images.
         **arguments: Other arguments of `model.fit`.
     """

@@ -1,6 +1,6 @@
-"""Optuna with Keras and MLflow: a process for each core, all on one study.
+"""Optuna with Keras and MLflow: one process per core, all on one study.
 
-After Optuna's tutorial "Easy Parallelization", section "Multi-process Optimization".
+It follows Optuna's tutorial "Easy Parallelization", section "Multi-process Optimization".
 """
 
 import multiprocessing
@@ -29,14 +29,14 @@ def open_study(job: Job) -> optuna.Study:
 
 
 def optimize(job: Job, store: str, parent_run_id: str) -> None:
-    """Run trials until all points of the grid are taken: what each process does."""
+    """Run trials in one process until all points of the grid are taken."""
     import keras
 
     tracked.use_store(store)
     splits = load_splits(job.splits)
 
     def objective(trial: Any) -> float:
-        # As Optuna's own example for Keras does it: nothing of earlier trials is kept.
+        # As in Optuna's own example for Keras: nothing from earlier trials is kept.
         keras.backend.clear_session()
         values = {
             name: trial.suggest_categorical(name, options)
@@ -44,7 +44,7 @@ def optimize(job: Job, store: str, parent_run_id: str) -> None:
         }
         return tracked.run_trial(job, values, splits, parent_run_id)
 
-    # Running ones are counted, so that none of the last is trained by two processes.
+    # Running trials count too, so that two processes never train one of the last points.
     enough = MaxTrialsCallback(len(job.trials()), (TrialState.COMPLETE, TrialState.RUNNING))
     open_study(job).optimize(objective, callbacks=[enough])
 

@@ -1,6 +1,6 @@
-"""Ray Tune with Keras and MLflow: an actor for each core.
+"""Ray Tune with Keras and MLflow: one actor per core.
 
-After Ray's pages "Getting Started with Ray Tune" and "Using MLflow with Tune".
+It follows Ray's pages "Getting Started with Ray Tune" and "Using MLflow with Tune".
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from benchmarks.peers import tracked
 def trainable(
     config: dict[str, int], job: Job, splits: dict[str, Any], store: str, parent_run_id: str
 ) -> None:
-    """Run one trial, in an actor that goes on with another one."""
+    """Run one trial, in an actor that then runs another one."""
     tracked.use_store(store)
     accuracy = tracked.run_trial(job, config, splits, parent_run_id)
     tune.report({"val_accuracy": accuracy})
@@ -30,7 +30,7 @@ def main() -> None:
     with (
         # Not in the run's folder: a socket's path must be short.
         tempfile.TemporaryDirectory(prefix="ray-") as session_dir,
-        # A cluster of its own, which only this machine can reach.
+        # A separate cluster that only this machine can reach.
         ray.init(
             address="local",
             num_cpus=job.workers,
@@ -46,7 +46,7 @@ def search(job: Job) -> None:
     """Run all trials on the cluster."""
     store = tracked.open_store()
     with mlflow.start_run(run_name="search") as run:
-        # The images are put into Ray's object store, once.
+        # The images are put into Ray's object store once.
         prepared = tune.with_parameters(
             trainable,
             job=job,

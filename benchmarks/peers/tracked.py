@@ -1,6 +1,6 @@
-"""One trial, trained by Keras and recorded in MLflow by its fluent interface, as its users do.
+"""One trial, trained by Keras and recorded with MLflow's fluent interface, as users do.
 
-What trains is imported where it is used: a process that only starts others need not wait.
+Keras is imported where it is used: a process that only starts others need not wait for it.
 """
 
 import importlib.metadata
@@ -32,11 +32,11 @@ def run_trial(
     """Train, evaluate and record one trial, and return its last validation accuracy.
 
     Args:
-        job: What all trials share.
+        job: The settings that all trials share.
         values: One point of the space.
         splits: The images.
         parent_run_id: The search's run.
-        pinned: Whether MLflow is told what the model requires, rather than left to find out.
+        pinned: Whether MLflow is given the model's requirements instead of inferring them.
     """
     import keras
 

@@ -194,7 +194,7 @@ def server_without_registry() -> Iterator[str]:
 
 
 def test_load_from_a_server_without_a_registry(server_without_registry: str) -> None:
-    with pytest.raises(UserError, match="does not answer as a registry of models") as caught:
+    with pytest.raises(UserError, match="does not answer as a model registry") as caught:
         tuner.load(NAME, tracking_uri=server_without_registry)
     assert "runs:/<run>/model" in str(caught.value)
 

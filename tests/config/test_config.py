@@ -223,7 +223,7 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["registry.gate.max_class_drop=-1"], ["`registry.gate.max_class_drop`", "got -1"]),
     (["registry.gate.max_parameters=0"], ["`registry.gate.max_parameters`", "got 0", "null"]),
     (["registry.gate.max_latency_ms=0"], ["`registry.gate.max_latency_ms`", "got 0"]),
-    (["registry.alias=previous"], ["`registry.alias`", "'previous'", "another name than"]),
+    (["registry.alias=previous"], ["`registry.alias`", "'previous'", "must not be"]),
     # Objective and direction.
     (["search.objective=accuracy"], ["`search.objective`", "'accuracy'", "val_accuracy, val"]),
     (["search.objective=val_f1"], ["`search.objective`", "'val_f1'", "val_accuracy, val_loss"]),
@@ -346,7 +346,7 @@ def test_check_name_refuses(name: str) -> None:
 
 def test_unknown_key_without_anything_close_has_no_hint() -> None:
     assert unknown_key("data.zzz", "zzz", ["path", "name"]) == (
-        "`data.zzz` is not a key of the configuration; here are: path, name."
+        "`data.zzz` is not a key of the configuration. Known here: path, name."
     )
 
 
@@ -429,7 +429,7 @@ def test_load_promote_wants_one_thing() -> None:
     for wrong in ("registry.alias=v1", "registry.alias=latest", "registry.name=a/b"):
         with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
             load_promote(composed("rollback=true", wrong, name="commands/promote"))
-    with pytest.raises(ConfigError, match="Give one of study=<name>"):
+    with pytest.raises(ConfigError, match="exactly one of study=<name>"):
         load_promote(composed("study=first", "run=abc", name="commands/promote"))
 
 

@@ -180,7 +180,7 @@ def test_study_in_a_moved_folder_is_the_same(
     ("now", "said"),
     [
         ({"data": "d2"}, ["the data", "was d1", "is d2"]),
-        ({"split": "s2"}, ["which images train, validate and test"]),
+        ({"split": "s2"}, ["the split into training, validation and test images"]),
         (
             {"sources": {"mine/models.py": "a2", "mine/new.py": "c1"}},
             ["mine/models.py has changed", "mine/new.py is new", "beside.py is no longer"],
@@ -201,7 +201,7 @@ def test_hold_refuses_a_study_of_something_else(
         study_folder.hold("first", loaded(consent, "curves.keep=all"), ["x"], identity(**now)),
     ):
         pass
-    for words in (*said, "study=first", "Put back", "overwrite=true"):
+    for words in (*said, "study=first", "Undo that", "overwrite=true"):
         assert words in str(caught.value)
     after = {path: path.read_bytes() for path in before if path.name != "lock"}
     assert after == {path: before[path] for path in after}
@@ -210,7 +210,7 @@ def test_hold_refuses_a_study_of_something_else(
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"engine": 2}, "the engine of Glassy 1 is now 2"),
+        ({"engine": 2}, "engine 1 is now 2"),
         ({"versions": {**BEGUN["versions"], "keras": "4.0"}}, "keras 3.15.0 is now 4.0"),
         ({"versions": {**BEGUN["versions"], "numpy": "2.2"}}, "numpy 2.1.0 is now 2.2"),
         ({"versions": {**BEGUN["versions"], "tensorflow": "3"}}, "tensorflow 2.21.0 is now 3"),

@@ -89,7 +89,7 @@ def test_read_says_that_an_unlabelled_split_is_not_used(
         (["test", "cat", "dog"], "holds both: test/ and cat/, dog/"),
         (["train", "car", "bus"], "put them into a folder train/"),
         (both("train", "val", "valid"), "val/, valid/ all say validation"),
-        (both("test", "val"), "must hold a folder train/ beside"),
+        (both("test", "val"), "must hold a folder train/ next to"),
         (
             [*both("train"), "test/cat", "test/lion"],
             "the class 'lion', which .*train lacks",
@@ -117,7 +117,7 @@ def test_read_passes_over_folders_without_images(
     (tmp_path / "data" / "annotations").mkdir()
     (tmp_path / "data" / "annotations" / "all.json").write_text("{}")
     assert read(tmp_path / "data").class_names == ("cat", "dog")
-    assert "annotations holds no image and is not used" in caplog.text
+    assert "annotations holds no images, only other files (1)" in caplog.text
     assert "MACOSX" not in caplog.text
 
 
@@ -128,10 +128,10 @@ def test_read_names_what_lies_in_no_class(tmp_path: Path) -> None:
     (tmp_path / "train" / "lion").symlink_to("gone")
     (tmp_path / "test" / "dog" / "up").symlink_to("../..")
     left_out = "\n".join(read(tmp_path).left_out)
-    assert "example.png lies in no folder of a class" in left_out
-    assert "loose.png lies in no folder of a class" in left_out
+    assert "example.png is not in the folder of a class" in left_out
+    assert "loose.png is not in the folder of a class" in left_out
     assert "train/lion is a link to gone, which does not exist" in left_out
-    assert "test/dog/up is a link to a folder that it lies in itself" in left_out
+    assert "test/dog/up is a link to a folder that contains it" in left_out
 
 
 def test_read_follows_the_link_of_a_class(tmp_path: Path) -> None:

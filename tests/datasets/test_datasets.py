@@ -479,7 +479,7 @@ def test_npz_read_refuses_corrupt_compressed_archive(
         ({"y_test": np.array([0, 1, -1, 0])}, "`y_test` must lie between .* but holds -1"),
         (
             {"y_train": np.zeros(8, int)},
-            "`y_train` must hold at least two classes, .* one only",
+            "`y_train` must hold at least two classes, .* only one",
         ),
         (
             {"y_train": np.array([0, 0, 0, 0, 0, 0, 0, 1])},
@@ -730,7 +730,7 @@ def random_images(_: DataConfig) -> LabelledImages:
 
 def test_check_repeatable_refuses_a_loader_that_draws_anew() -> None:
     config = DataConfig(f"{__name__}.random_images", "mine", validation_split=0.5)
-    with pytest.raises(DataError, match="The loader of mine must return the same data each"):
+    with pytest.raises(DataError, match="The loader of mine must return the same data"):
         check_repeatable(load(config, 0), load(config, 0))
     check_repeatable(load(three(), 0), load(three(), 0))
 
@@ -791,7 +791,7 @@ def test_npz_read_refuses_a_bomb_unread(tmp_path: Path) -> None:
         header_of(shape),
     )
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"`x_train` unpacks [0-9,]+ bytes to 156,800,000"):
+    with pytest.raises(DataError, match=r"`x_train` unpacks from [0-9,]+ bytes to 156,800,000"):
         npz.read(path)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()

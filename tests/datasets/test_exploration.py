@@ -56,7 +56,7 @@ def test_explore_finds_images_that_are_in_two_splits() -> None:
             (255, 200, 255),
             "Pixels: 0 to 255 in train, 0 to 200 in validation, 0 to 255 in test.",
         ),
-        ((15, 15, 15), "Nothing is brighter than a quarter of white"),
+        ((15, 15, 15), "darker than a quarter of white"),
     ],
 )
 def test_explore_says_the_range_of_the_pixels(
@@ -132,7 +132,7 @@ def test_command_refuses_a_loader_that_draws_anew(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LOADER)
     done = command(tmp_path, "explore", "data=custom", "data.name=x", "data._target_=mine.load")
     assert done.returncode == 2
-    assert "must return the same data each time" in done.stderr
+    assert "must return the same data on every call" in done.stderr
 
 
 def test_command_breaks_no_line_and_names_what_is_left_out(tmp_path: Path) -> None:

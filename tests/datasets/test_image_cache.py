@@ -150,7 +150,7 @@ def test_without_a_place_for_the_cache(
         monkeypatch.setenv(name, value)
     assert load(root) == digest
     assert "cannot be kept in the cache" in caplog.text
-    assert "GLASSY_CACHE names another folder" in caplog.text
+    assert "environment variable GLASSY_CACHE" in caplog.text
 
 
 def test_without_room_for_the_images(

@@ -87,7 +87,7 @@ def test_load_splits_one_root(root: Path) -> None:
 
 def test_load_one_root_that_is_too_small(root: Path) -> None:
     with pytest.raises(
-        DataError, match=r"`data\.test_split=0\.05` must give each of the 2 classes"
+        DataError, match=r"`data\.test_split=0\.05` must leave each of the 2 classes"
     ):
         load(root / "train", test_split=0.05)
 
@@ -152,12 +152,12 @@ def write_odd(kind: str, path: Path) -> Path:
 ODD = {
     "size": "is 9 pixels high and 9 wide, unlike most, which are 5 high and 4 wide",
     "empty": "is empty (0 bytes)",
-    "text": "is of no format that is known",
+    "text": "its format is unknown",
     "torn": "cannot be read as an image",
     "broken link": "is a link to nowhere.png, which does not exist",
-    "ring": "is a link to a folder that it lies in itself",
-    "fifo": "must be a file, but is none",
-    "phone": "is of no format that is known (.heic: convert it to PNG)",
+    "ring": "is a link to a folder that contains it",
+    "fifo": "must be a file, but is not",
+    "phone": "its format is unknown (.heic: convert it to PNG)",
     "negative": "must lie between 0 and 65535, but go from -1 to -1",
     "link to itself": "cannot be read (Too many levels of symbolic links)",
 }
@@ -177,7 +177,7 @@ def test_odd_file_is_left_out_and_named(
     assert len(data.train) == 312
     assert data.train.images[:, 0, 0].tolist()[-6:] == [100, 101, 102, 103, 104, 105]
     [record] = caplog.records
-    assert record.getMessage().startswith("1 of 317 files are left out:")
+    assert record.getMessage().startswith("Left out 1 of 317 files:")
     assert str(path) in record.getMessage()
     assert ODD[kind] in record.getMessage()
     # The cache says so too.
@@ -335,7 +335,7 @@ def test_load_first_of_several_frames(
     several_frames(root / "train" / "cat" / f"zz.{suffix}", kind)
     data = load(root)
     assert np.unique(data.train.images[6]).tolist() == [90]
-    assert "1 files hold several pictures: the first of each is used" in caplog.text
+    assert "1 file with several pictures: only the first of each is used" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -362,11 +362,11 @@ def test_load_scales_more_than_8_bits(
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.{suffix}")
     data = load(tmp_path, test_split=0.5)
     assert data.train.images[0].tolist() == [[0, 255], [1, 128]]
-    assert f"8 files have more than 8 bits a channel: {white} is taken for white" in caplog.text
+    assert f"8 files with more than 8 bits per channel: {white} counts as white" in caplog.text
     # The copy says so too.
     caplog.clear()
     load(tmp_path, test_split=0.5)
-    assert "is taken for white" in caplog.text
+    assert "counts as white" in caplog.text
 
 
 def test_load_validation_split_of_its_own(root: Path) -> None:

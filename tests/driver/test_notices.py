@@ -21,7 +21,7 @@ from support.configs import loaded
         (
             ["search=bayesian", "search.max_trials=9", "search.num_initial_points=9"],
             9,
-            ["All trials", "begins with 9 random"],
+            ["All trials", "starts with 9 random"],
         ),
     ],
 )

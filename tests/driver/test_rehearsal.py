@@ -112,7 +112,7 @@ def test_model_that_can_be_used_passes(few_digits: ImageData, tmp_path: Path) ->
     ("made", "words"),
     [
         (setup("own_layer"), "the class 'NotRegistered', which is not Keras's own"),
-        (setup("forgetful", "val_accuracy", __name__), "is another one after it was saved"),
+        (setup("forgetful", "val_accuracy", __name__), "changes when it is saved"),
         (setup("not_to_be_saved"), "cannot be saved (RuntimeError: no configuration)"),
         (setup("good", "val_acuracy"), "Did you mean search.objective=val_accuracy?"),
         (setup("good", "val_f1"), "val_f1 is not among"),

@@ -209,7 +209,7 @@ LOSSES: dict[str, tuple[Callable[[mlflow.MlflowClient, str], None], str]] = {
     "nothing": (lambda client, run_id: None, ""),
     "model": (
         lambda client, run_id: os.truncate(_model(client, run_id) / MODEL_FILE, 0),
-        "is no longer whole",
+        "are missing or damaged",
     ),
     "run": (lambda client, run_id: client.delete_run(run_id), ""),
     "version": (
@@ -218,7 +218,7 @@ LOSSES: dict[str, tuple[Callable[[mlflow.MlflowClient, str], None], str]] = {
     ),
     "experiment": (
         lambda client, run_id: client.delete_experiment("1"),
-        "no record of it any more",
+        "no longer has a record of it",
     ),
 }
 
@@ -338,7 +338,7 @@ def test_study_of_which_a_power_cut_left_names_alone_is_made_whole(tmp_path: Pat
         os.truncate(path, 0)
     second = command(tmp_path, "search", *SMALL)
     assert second.returncode == 0, second.stderr
-    assert "no longer whole: it is made whole" in second.stdout
+    assert "are missing or damaged: repairing it" in second.stdout
     # What the gate has decided cannot be found out again.
     assert all(path.stat().st_size or path.parent.name == "promotion" for path in files)
     shown = [line for line in second.stdout.splitlines() if "Best of" in line or "now" in line]

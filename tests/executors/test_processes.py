@@ -127,7 +127,7 @@ def test_trial_that_always_kills_its_worker_fails(
     failure = outcomes["0000"]
     assert isinstance(failure, TrialFailure)
     assert failure.error == (
-        "The worker process was killed by SIGKILL, 2 times in a row (executor.retries)."
+        "The worker process was killed by SIGKILL (2 attempts; executor.retries=1)."
     )
     assert isinstance(outcomes["0001"], TrialResult)
 
@@ -282,7 +282,7 @@ def test_search_survives_a_killed_worker(tmp_path: Path) -> None:
         os.kill(workers[1], 9)
         printed, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert "its worker process was killed by SIGKILL; it is tried again (1 of 2)" in printed
+    assert "its worker process was killed by SIGKILL; retry 1 of 2" in printed
     trials = runs(tmp_path, "trial")
     assert [run.info.status for run in trials] == ["FINISHED", "FINISHED"]
     assert not any(is_alive(pid) for pid in workers)

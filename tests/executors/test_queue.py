@@ -104,13 +104,11 @@ def test_retry_puts_a_trial_first_until_it_was_tried_often_enough(
     queue, slot = TrialQueue(1), Slot(2.0)
     queue.append(request("1"))
     assert queue.retry(request("0"), "worker died because I say so", "all of it") == []
-    assert "trial 0: its worker died because I say so; it is tried again (1 of 1)." in (
-        caplog.text
-    )
+    assert "trial 0: its worker died because I say so; retry 1 of 1." in (caplog.text)
     assert assign(queue, [slot]) is slot
     assert slot.request == request("0")
     [failure] = queue.retry(request("0"), "worker died because I say so", "all of it")
-    error = "The worker died because I say so, 2 times in a row (executor.retries)."
+    error = "The worker died because I say so (2 attempts; executor.retries=1)."
     assert failure == TrialFailure("0", error, "all of it", "infeasible")
 
 

@@ -235,13 +235,12 @@ def test_trial_of_a_dead_worker_is_tried_again(
     failure = outcomes["0001"]
     assert isinstance(failure, TrialFailure)
     assert failure.error == (
-        "The worker died because its worker process has died, 2 times in a row "
-        "(executor.retries)."
+        "The worker died because its worker process has died (2 attempts; executor.retries=1)."
     )
     assert "ActorDiedError" not in failure.traceback
     assert "Worker exit type" in failure.traceback
     assert isinstance(outcomes["0002"], TrialResult)
-    assert "trial 0000: its worker died because its worker process has died; it is tried" in (
+    assert "trial 0000: its worker died because its worker process has died; retry" in (
         caplog.text
     )
 
@@ -437,13 +436,13 @@ def test_search_survives_a_killed_node_and_uses_a_new_one(nodes: Nodes, tmp_path
     ) as process:
         wait_for(log, "trial 0001 epoch ")
         nodes.kill_one()
-        wait_for(log, "it is tried again (1 of 2)")
-        wait_for(log, "The cluster has room for 1 trials at a time (2 before).")
+        wait_for(log, "retry 1 of 2")
+        wait_for(log, "Trials that the cluster has room for: now 1, before 2.")
         nodes.have(2)
         printed, errors = process.communicate(timeout=200)
     assert (process.returncode, errors) == (0, "")
     assert "its worker died because its node has died" in printed
-    assert "The cluster has room for 2 trials at a time (1 before)." in printed
+    assert "Trials that the cluster has room for: now 2, before 1." in printed
     trials = runs(tmp_path, "trial")
     assert [run.info.status for run in trials] == ["FINISHED"] * 4
     assert [int(run.data.params["units_1"]) for run in trials] == [8, 9, 10, 11]

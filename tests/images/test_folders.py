@@ -113,7 +113,7 @@ def test_images_below_names_links_that_lead_nowhere_or_back(tmp_path: Path) -> N
         "dog",
     ]
     assert "is a link to gone, which does not exist" in found.left_out[-1]
-    assert all("a folder that it lies in itself" in line for line in found.left_out[:-1])
+    assert all("a link to a folder that contains it" in line for line in found.left_out[:-1])
 
 
 def test_images_below_ends_in_a_web_of_links(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_refuse_left_out_more_than_one_in_a_hundred(
 def test_judge_left_out_names_ten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     judge_left_out([f"{i}.png is empty." for i in range(12)], 2_000, tmp_path)
     assert caplog.text.count("is empty") == 10
-    assert "12 of 2000 files are left out:" in caplog.text
+    assert "Left out 12 of 2000 files:" in caplog.text
     assert "… and 2 more" in caplog.text
     caplog.clear()
     judge_left_out([], 5, tmp_path)

@@ -116,7 +116,7 @@ def test_model_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     for file, words in (
         (rewritten(path, b'"units": 10', b'"units": 2000000000'), "more memory than there is"),
         (tmp_path / "half.keras", "its file is damaged"),
-        (tmp_path / "empty.keras", "its file is damaged: it is no .keras archive (0 bytes)"),
+        (tmp_path / "empty.keras", "its file is damaged: it is not a .keras archive (0 bytes)"),
         (tmp_path / "lambda.keras", "it holds a Lambda layer"),
     ):
         with pytest.raises(ModelError) as caught:

@@ -53,7 +53,7 @@ def test_what_it_logs_and_raises_reaches_the_driver(
     journal = tmp_path / "oracle.jsonl"
     journal.write_text('{"torn')
     with caplog.at_level(logging.WARNING, "tuner"), oracle_in_process(tmp_path):
-        assert caplog.messages == [f"The last line of {journal} was torn and is dropped."]
+        assert caplog.messages == [f"The last line of {journal} was cut off and is dropped."]
     journal.write_text("strange\n")
     with pytest.raises(StudyError, match="has been altered"), oracle_in_process(tmp_path):
         pytest.fail("It must not start.")

@@ -69,9 +69,13 @@ def test_p_value_of_two_that_never_differ_is_one() -> None:
     ("challenger", "promoted", "said"),
     [
         # 9 more, none lost: p = 1/512.
-        (measured("2", right()), True, "9 only the challenger, 0 only the champion"),
+        (measured("2", right()), True, "challenger 9, champion 0"),
         # 4 more, none lost: p = 1/16.
-        (measured("2", right(0, 1, 2, 3, 10)), False, "may be chance, since p is above 0.05"),
+        (
+            measured("2", right(0, 1, 2, 3, 10)),
+            False,
+            "not statistically significant, since p is above 0.05",
+        ),
         (CHAMPION, False, "0.5500, is not better than 0.5500"),
         (measured("2", right(*range(10))), False, "0.5000, is not better than 0.5500"),
     ],
@@ -99,9 +103,9 @@ def test_decide_without_a_test_takes_any_gain() -> None:
         ({"min_improvement": 0.5}, "by more than registry.gate.min_improvement=0.5"),
         (
             {"max_parameters": 99},
-            "100 parameters are more than registry.gate.max_parameters=99",
+            "parameters, 100, is above registry.gate.max_parameters=99",
         ),
-        ({"max_latency_ms": 0.5}, "takes it 1.00 ms"),
+        ({"max_latency_ms": 0.5}, "1.00 ms, is above registry.gate.max_latency_ms=0.5"),
         ({"max_class_drop": 0.05}, "recall of class dog falls from 0.9000 to 0.8000"),
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",

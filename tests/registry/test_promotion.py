@@ -118,17 +118,17 @@ def test_promotions_one_after_another(client: mlflow.MlflowClient, tmp_path: Pat
     assert aliases(client) == {"champion": "2", "previous": "1", "challenger": "3"}
     again = promote(client, "good")
     assert (again.promoted, again.version) == (True, "2")
-    assert again.reason == "It is the champion already."
+    assert again.reason == "It already is the champion."
     # A limit holds for the champion, too: it stays, and the message says that it breaks it.
     gate = {"max_parameters": 500, "min_accuracy": 0.1}
     config, champion = challenger_of(client, "good")
     limited = with_settings(config, {"registry": {"gate": gate}})
     again = promotion.promote(client, limited, champion)
     assert (again.promoted, again.version) == (True, "2")
-    assert "It is the champion already, and stays, but breaks a limit" in again.reason
+    assert "It already is the champion, and stays, but breaks a limit" in again.reason
     assert "registry.gate.max_parameters=500" in again.reason
     kept = with_settings(config, {"registry": {"gate": {"max_parameters": 10**6}}})
-    assert promotion.promote(client, kept, champion).reason == "It is the champion already."
+    assert promotion.promote(client, kept, champion).reason == "It already is the champion."
     assert aliases(client) == {"champion": "2", "previous": "1", "challenger": "3"}
 
     version = client.get_model_version(NAME, "2")
@@ -313,15 +313,15 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "Give one of study=<name>"),
-        (["study=good", "rollback=true"], "Give one of study=<name>"),
+        ([], "exactly one of study=<name>"),
+        (["study=good", "rollback=true"], "exactly one of study=<name>"),
         (["study=god"], "There is no study 'god' in this tracking store. Did you mean good?"),
         (["run=abc"], "`run=abc` must be a run that is recorded in"),
         (["study=good"], "`registry.name` must be a name"),
         (["study=good", "registry.gate.confidence=2"], "`registry.gate.confidence` must be"),
         (["study=good", "registry.name=m", "registry.alias=v1"], "`registry.alias`"),
         (["rollback=true", "registry.name=m", "registry.alias=latest"], "`registry.alias`"),
-        (["rollback=true"], "registered are no models"),
+        (["rollback=true"], "Registered: no models"),
         (["rollback=true", "registry.name=cats"], "cats has no champion"),
     ],
     ids=str,

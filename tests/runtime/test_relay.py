@@ -25,7 +25,7 @@ def test_relay_says_what_two_workers_have_logged_once(
     relay.log_to(lambda record: crossed.append(pickle.dumps(record)))
     worker = logging.getLogger("tuner.training.fitting")
     for _ in range(2):
-        worker.info("Training by Keras's own loop: %s.", ValueError("no pickle"))
+        worker.info("Training with Keras's own loop: %s.", ValueError("no pickle"))
     worker.warning("Another thing.")
     worker.debug("Of no interest.")
     del ours.handlers[-1]
@@ -34,7 +34,7 @@ def test_relay_says_what_two_workers_have_logged_once(
     for record in crossed:
         driver.say(pickle.loads(record))
     assert [record.getMessage() for record in caplog.records] == [
-        "Training by Keras's own loop: no pickle.",
+        "Training with Keras's own loop: no pickle.",
         "Another thing.",
     ]
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]

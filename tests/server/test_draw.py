@@ -380,7 +380,7 @@ def test_page_says_what_is_wrong_with_a_file(visit: Visit, tmp_path: Path) -> No
         fault.get_by_text(message).wait_for()
         visit.expect("No ink yet")
     visit.page.locator("#file").set_input_files(tmp_path / "blank.png")
-    visit.expect("No ink: the image is of one colour")
+    visit.expect("No ink: the image has only one colour")
     assert fault.inner_text() == ""
     # What Chromium itself says of an answer that is a refusal.
     assert all("status of 422" in said for said in visit.faults)
@@ -412,7 +412,7 @@ def test_page_shows_names_as_they_are(browser: Any, work: Work) -> None:
         visit.draw(UPRIGHT)
         visit.expect(names[0])
         said = visit.page.locator("body").inner_text()
-        assert f"It tells {names[0]}, {names[1]} apart." in said
+        assert f"Classes: {names[0]}, {names[1]}." in said
         assert visit.page.locator("#classes .name").all_inner_texts() == list(names)
         assert visit.page.locator("img").count() == 2
         assert visit.faults == []

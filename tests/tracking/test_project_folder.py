@@ -221,7 +221,7 @@ def test_database_that_cannot_be_written_to_is_said(
             "CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     before = locations(tmp_path / "p2")
-    with pytest.raises(ConfigError, match=r"was moved or copied here .* cannot be written to"):
+    with pytest.raises(ConfigError, match=r"was moved or copied here, .* cannot be updated"):
         tracking_store.bring_here(uri_of(tmp_path / "p2"))
     assert locations(tmp_path / "p2") == before
 
@@ -234,9 +234,9 @@ def test_database_that_cannot_be_written_to_is_said(
     [
         ("empty", "an empty file"),
         ("folder", "a folder"),
-        ("text", "no SQLite database"),
-        ("fifo", "no ordinary file"),
-        ("theirs", "not MLflow's: it has the tables recipes"),
+        ("text", "a file of another kind"),
+        ("fifo", "not a regular file"),
+        ("theirs", "not MLflow's; its tables: recipes"),
         ("bare", "not MLflow's"),
         ("cut", "cannot be read"),
         ("older", "mlflow db upgrade sqlite:///"),
@@ -303,7 +303,9 @@ def test_what_only_looks_up_makes_no_store(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ConfigError, match=r"There is no tracking store .*the folder in which"):
+    with pytest.raises(
+        ConfigError, match=r"There is no tracking store .*the folder of the search"
+    ):
         tracking_store.connect_to_existing(uri)
     assert list(tmp_path.iterdir()) == []
 

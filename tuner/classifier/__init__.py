@@ -1,4 +1,4 @@
-"""A model of the store, looked up, loaded safely, and asked for predictions.
+"""Looks up a model in the store, loads it safely, and predicts with it.
 
 May import tracking, models and images; no training.
 """

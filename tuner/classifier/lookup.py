@@ -1,4 +1,4 @@
-"""What a model's name stands for: where its files are, and what the registry says of it."""
+"""Resolves a model's name to the location of its files and its entry in the registry."""
 
 import re
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ FORMS = (
     "models:/<model id>",
     "runs:/<run>/model",
 )
-"""All that a model can be called."""
+"""The forms in which a model can be named."""
 
 _ALIAS = re.compile(r"models:/([^/:@]+)@([^/:@]+)")
 _VERSION = re.compile(r"models:/([^/:@]+)/([0-9]+)")
 _MODEL_ID = re.compile(r"models:/(m-[^/:@]+)")
 _RUN = re.compile(r"runs:/([^/:@]+)/model")
 
-# What stores answer for a name, an alias, a version, a model or a run that is not there.
+# Error codes of stores for a name, alias, version, model or run that does not exist.
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -39,9 +39,9 @@ class FoundModel:
     """A model of the store.
 
     Attributes:
-        reference: What it was asked for by, whole: `models:/<name>@champion` for a bare name.
-        location: Of its files, for MLflow.
-        version: Its version in the registry, where it was asked for as one.
+        reference: Its name in full: `models:/<name>@champion` for a bare name.
+        location: Address of its files, for MLflow.
+        version: Its version in the registry, if it was named by alias or version.
     """
 
     reference: str
@@ -50,7 +50,7 @@ class FoundModel:
 
     @property
     def title(self) -> str:
-        """What to call it in a sentence, such as `digits-classifier version 3`."""
+        """Its name in a sentence, such as `digits-classifier version 3`."""
         if self.version is None:
             return self.reference
         return f"{self.version.name} version {self.version.version}"
@@ -60,12 +60,12 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
     """Look up a model in the store, and in its registry.
 
     Args:
-        client: Of the store.
+        client: Client of the store.
         name: One of `FORMS`; a bare name means its champion.
 
     Raises:
-        UserError: If it is written in no such way, or there is no such model: says what there
-            is instead.
+        UserError: If the name has none of these forms, or there is no such model; the message
+            says which models there are.
     """
     reference = name if ":/" in name else f"models:/{name}@{aliases.DEFAULT}"
     try:
@@ -88,7 +88,7 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
 
 
 def only_registered(client: mlflow.MlflowClient) -> str:
-    """Return the name of the one model that is registered, where there is one.
+    """Return the name of the only registered model.
 
     Raises:
         UserError: If there are none, or more than one.
@@ -98,20 +98,20 @@ def only_registered(client: mlflow.MlflowClient) -> str:
         return names[0]
     if not names:
         raise UserError(
-            f"No model is registered in {_shown(client)}: begin with python -m "
-            f"tuner.search, in the same folder."
+            f"No model is registered in {_shown(client)}: run python -m tuner.search first, in "
+            f"the same folder."
         )
     raise UserError(f"`model` must be one of {', '.join(names)}, but is missing.")
 
 
 def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Path) -> Path:
-    """Copy one of a model's files into a folder, and return where it is there.
+    """Copy one of a model's files into a folder, and return the path of the copy.
 
     Args:
-        client: Of the store that the model was found in.
-        model: Whose file.
-        file: Its path among the model's files.
-        folder: One of our own, that nobody else can write to.
+        client: Client of the store that holds the model.
+        model: The model.
+        file: Path of the file among the model's files.
+        folder: A folder of our own, which nobody else can write to.
 
     Raises:
         UserError: If it is not there.
@@ -120,18 +120,18 @@ def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Pat
         return model_files.fetch(client, model.location, file, folder)
     except model_files.Unreadable as error:
         raise UserError(
-            f"The model {model.reference} cannot be loaded: its file {file} cannot be read in "
-            f"{passwords.hide(model.location)} ({error}). Give another model, or bring its "
-            f"files back."
+            f"The model {model.reference} cannot be loaded: its file {file} in "
+            f"{passwords.hide(model.location)} cannot be read ({error}). Restore its files, or "
+            f"give another model."
         ) from error
 
 
 def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException) -> NoReturn:
-    """Say in one message why there is no such model, and what there is instead."""
+    """Say in one message why there is no such model, and which models there are."""
     intro = f"The model {reference} cannot be loaded:"
     if error.error_code not in _NOT_FOUND:
         raise UserError(
-            f"{intro} {_shown(client)} does not answer as a registry of models "
+            f"{intro} {_shown(client)} does not answer as a model registry "
             f"({first_line(error)}). Set `tracking.uri` to a store with a registry, or give a "
             f"trial's model as runs:/<run>/model."
         ) from error

@@ -1,8 +1,8 @@
-"""Models of the store, loaded so that nothing runs which is not Keras's own.
+"""Loads models of the store without running any code that is not Keras's own.
 
-MLflow's own loader imports or unpickles what a model's folder tells it to. Here the folder is
-read as data alone: MLflow's description of the model, and the `.keras` file in safe mode, after
-it was compared with the checksum that the registry has of it.
+MLflow's own loader imports or unpickles whatever a model's folder names. Here the folder is
+only read as data: MLflow's description of the model, and the `.keras` file in safe mode, after
+a comparison with its checksum in the registry.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 256
-"""Images that are predicted at once, so that ten thousand need no more memory than these."""
+"""Number of images per batch, so that ten thousand images need no more memory than these."""
 
 
 @dataclass(frozen=True)
 class FilePredictions:
-    """What a model takes image files for.
+    """A model's predictions for image files.
 
     Attributes:
-        files: The files, what the model was shown of them, and whether there was any ink.
-        probabilities: float32 `(num_files, classes)`; NaN for a file without ink, of which a
-            model that knows drawings only can say nothing.
+        files: The files, the images shown to the model, and whether they have any ink.
+        probabilities: float32 `(num_files, classes)`; NaN for a file without ink, for which a
+            model of drawings has no prediction.
         classes: The names of the classes.
     """
 
@@ -75,10 +75,10 @@ class Classifier:
     Attributes:
         source: Where it was found.
         classes: The names of the classes; label `i` is `classes[i]`.
-        image_shape: Of one image, `(height, width)` or `(height, width, channels)`.
-        form: How drawings look in the data it was trained on; None if those are no drawings.
-        data: Name of those data.
-        data_digest: Of those data.
+        image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
+        form: Form of the drawings it was trained on; None if its data are not drawings.
+        data: Name of the data it was trained on.
+        data_digest: Digest of those data.
         model: The Keras model.
     """
 
@@ -122,7 +122,7 @@ class Classifier:
                 f"`images` must be raw images, uint8 from 0 to 255 of shape ({shape}), but got "
                 f"{given.dtype} of shape {given.shape}."
             )
-        # Called rather than `model.predict`, which compiles for a second first.
+        # Called directly, since `model.predict` would first compile for a second.
         batches = [
             np.asarray(self.model(given[start : start + BATCH_SIZE], training=False))
             for start in range(0, len(given), BATCH_SIZE)
@@ -134,18 +134,18 @@ class Classifier:
     def predict_files(
         self, paths: Sequence[Path | str], steps: Steps | None = None
     ) -> FilePredictions:
-        """Classify image files of any size, brought to the form of the training images.
+        """Classify image files of any size, brought into the form of the training images.
 
         Args:
             paths: The files.
-            steps: What is done to drawings; all by default.
+            steps: The steps that prepare drawings; all by default.
 
         Returns:
-            What each file is taken for, in the order of `paths`. A blank or black drawing, or a
-            picture that is transparent throughout, is taken for nothing: its name is None.
+            The prediction for each file, in the order of `paths`. A blank or black drawing, or
+            a picture that is fully transparent, has no prediction: its name is None.
 
         Raises:
-            DataError: If any of them is no image, naming all that are not.
+            DataError: If any of them is not an image, naming all that are not.
         """
         given = [Path(path) for path in paths]
         return self.predict_read(image_files.read(given, self.image_shape, self.form, steps))
@@ -163,27 +163,27 @@ def load(
     """Load a model of the store, safely.
 
     The file of a registry version is compared with the SHA-256 in the version's tag
-    `tuner.sha256` before Keras sees it. A version without the tag, as one that was registered
-    by hand, is loaded with a warning.
+    `tuner.sha256` before Keras sees it. A version without the tag, such as one registered by
+    hand, is loaded with a warning.
 
     Args:
         model: `<name>`, which is `models:/<name>@champion`; `models:/<name>@<alias>`,
             `models:/<name>/<version>`, `models:/<model id>` or `runs:/<run>/model`.
-        tracking_uri: Of the store; None for `MLFLOW_TRACKING_URI`, and without that for
-            `sqlite:///mlflow.db` in the current folder.
-        custom_objects: What the model may hold beside Keras's own layers: modules of your own
+        tracking_uri: Address of the store; None for `MLFLOW_TRACKING_URI` or, if that is not
+            set, `sqlite:///mlflow.db` in the current folder.
+        custom_objects: What the model may hold besides Keras's own layers: modules of your own
             (`"my_layers"`, a module, or a list of them), which are imported and whose code then
             runs, or a mapping from names to classes and functions.
 
     Raises:
         ConfigError: If a module cannot be imported.
-        UserError: If there is no such model, its file was altered, or it holds what is neither
-            Keras's own nor permitted.
+        UserError: If there is no such model, its file was altered, or it holds something that
+            is neither Keras's own nor permitted.
         UnavailableError: If the store does not answer.
     """
     client = tracking_store.connect_to_existing(tracking_uri)
     found = lookup.find(client, model)
-    # A folder that nobody else can write to: what is checked is what is loaded.
+    # A folder that nobody else can write to: the checked files are the ones that are loaded.
     with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
         description = lookup.fetch(client, found, checksums.DESCRIPTION_FILE, Path(folder))
         metadata = _metadata(found, description)
@@ -196,8 +196,8 @@ def load_folder(folder: Path, what: str, custom_objects: CustomObjects = None) -
     """Load a model that `packaging.save` has just written, as `load` will load it.
 
     Args:
-        folder: In MLflow's format.
-        what: How a message calls the model.
+        folder: The model's folder, in MLflow's format.
+        what: The model's name in messages.
         custom_objects: See `load`.
 
     Raises:
@@ -226,7 +226,7 @@ def _classifier(
 
 
 def _metadata(found: FoundModel, description: Path) -> dict[str, Any]:
-    """Return what `packaging.save` has written of a model beside its file."""
+    """Return the metadata that `packaging.save` has written next to a model's file."""
     try:
         said = plain_yaml.read(description.read_bytes())
     except plain_yaml.NotPlain as error:
@@ -252,13 +252,13 @@ def _metadata(found: FoundModel, description: Path) -> dict[str, Any]:
 
 
 def _check_files(found: FoundModel, file: Path, description: Path) -> None:
-    """Refuse files that are not those that were registered."""
+    """Refuse files that are not the ones that were registered."""
     version = found.version
     if version is None:
         return
     for tag in checksums.missing_tags(version.tags):
         logger.warning(
-            "%s has no tag %s, so nothing tells whether its file is the one that was "
+            "%s has no tag %s, so it cannot be verified that its file is the one that was "
             "registered.",
             found.title,
             tag,
@@ -267,8 +267,8 @@ def _check_files(found: FoundModel, file: Path, description: Path) -> None:
     for name, why in differing.items():
         raise _unusable(
             found.reference,
-            f"{name} in {found.location} is not the file that was registered: {why}. Bring the "
-            f"file back, or register the model again",
+            f"{name} in {found.location} is not the file that was registered: {why}. Restore "
+            f"the file, or register the model again",
         )
 
 
@@ -277,13 +277,13 @@ def load_file(path: Path, what: str, custom_objects: CustomObjects = None) -> ke
 
     Args:
         path: The file.
-        what: How a message calls the model.
+        what: The model's name in messages.
         custom_objects: See `load`.
 
     Raises:
         ConfigError: If a module cannot be imported, or Keras does not run on TensorFlow.
-        ModelError: If it is damaged, needs more memory than there is, or holds what is neither
-            Keras's own nor permitted.
+        ModelError: If it is damaged, needs more memory than there is, or holds something that
+            is neither Keras's own nor permitted.
     """
     tensorflow_setup.import_tensorflow()
     import keras
@@ -294,7 +294,7 @@ def load_file(path: Path, what: str, custom_objects: CustomObjects = None) -> ke
             path, custom_objects=known, compile=False, safe_mode=True
         )
     except Exception as error:
-        # Anything: Keras raises what the damage, or what somebody has put there, leads to.
+        # Any exception: it depends on the damage, or on what somebody has put into the file.
         raise _unusable(what, _why_not(error, path)) from error
 
 
@@ -306,7 +306,7 @@ def _why_not(error: Exception, path: Path) -> str:
     if "`Lambda` layer" in text:
         return (
             "it holds a Lambda layer, whose code could do anything. Only Keras's own layers "
-            "are loaded, and no code beside them: make it a registered class of your own, in a "
+            "are loaded, and no other code: make it a registered class of your own, in a "
             "module that `custom_objects` permits"
         )
     if unknown := re.search(r"Could not locate (class|function) '([^'\n]{1,100})'", text):
@@ -316,20 +316,20 @@ def _why_not(error: Exception, path: Path) -> str:
             f"custom_objects=<module> (model.custom_objects=<module> in a search)"
         )
     if not zipfile.is_zipfile(path):
-        return f"its file is damaged: it is no .keras archive ({path.stat().st_size} bytes)"
+        return f"its file is damaged: it is not a .keras archive ({path.stat().st_size} bytes)"
     if isinstance(error, zipfile.BadZipFile | EOFError | OSError | KeyError | zlib.error):
         return f"its file is damaged ({first_line(error)})"
     return (
-        f"it holds what Keras's safe mode does not know ({first_line(error)}). Only Keras's "
-        f"own layers are loaded, and no code beside them"
+        f"it holds something that Keras's safe mode does not know ({first_line(error)}). Only "
+        f"Keras's own layers are loaded, and no other code"
     )
 
 
 def _check_form(classifier: Classifier) -> None:
-    """Refuse a model that is not of the form that its description says.
+    """Refuse a model whose input or output does not match its description.
 
-    It is shown images as the worker has shown it some: what Keras makes of an axis of channels
-    or a batch size that the model's Input says is Keras's business.
+    It is shown images just as the worker has shown it some: how Keras treats a channel axis or
+    a batch size in the model's Input is left to Keras.
     """
     from tuner.models.building import answer, reason_of
 
@@ -338,7 +338,7 @@ def _check_form(classifier: Classifier) -> None:
     try:
         answer(classifier.model, images, num_classes)
     except Exception as error:
-        # Anything: it is the model's own computation.
+        # Any exception: it is the model's own computation.
         if wants_memory(error):
             raise _unusable(
                 classifier.source.reference,

@@ -1,4 +1,4 @@
-"""What every command shares: a Hydra application that says errors in one message.
+"""What every command shares: a Hydra application that reports an error in one message.
 
 Hydra reports a user's mistake as a shortened traceback with exit status 1. Here a mistake is
 one message with exit status 2, a failure one message with 1, and `HYDRA_FULL_ERROR=1` shows the
@@ -45,7 +45,7 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, SIGTERM or SIGHUP, as shells have it (128 + SIGINT)."""
 
 _PACKAGE = Path(__file__).parents[1]
-# In a wheel it lies inside the package, in a clone beside it.
+# In a wheel it is inside the package, in a clone next to it.
 CONF_DIR = next(
     folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir()
 )
@@ -58,10 +58,10 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
     """Compose the configuration from `conf/` and `sys.argv`, run a command, and exit.
 
     Args:
-        command: Takes the composed configuration; what it raises becomes the exit status.
-        config_name: File in `conf/`, without its ending. Commands that take no groups have
+        command: Takes the composed configuration; an exception it raises sets the exit status.
+        config_name: File in `conf/`, without its suffix. Commands that take no groups have
             theirs in `conf/commands/`, where `model=` is a key and not a group's option.
-        schema: Of the configuration; says which values are text.
+        schema: The configuration's schema; it says which values are text.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Makes Hydra raise instead of printing and exiting by itself.
@@ -111,7 +111,7 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
 
 @contextlib.contextmanager
 def _read_command_line(schema: type) -> Iterator[None]:
-    """Put what was typed into the form that Hydra reads, and remember it to be printed."""
+    """Put the typed arguments into the form that Hydra reads, and remember them."""
     typed = sys.argv[1:]
     passwords.remember([argument for argument in typed if "=" in argument])
     parser = get_args_parser()
@@ -141,7 +141,7 @@ def _read_command_line(schema: type) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hiding_output(arguments: argparse.Namespace) -> Iterator[None]:
-    """Hide passwords in what Hydra prints by itself: of `--cfg`, `--info` and `--help`."""
+    """Hide passwords in what Hydra itself prints for `--cfg`, `--info` and `--help`."""
     if not (arguments.cfg or arguments.info or arguments.help or arguments.hydra_help):
         yield
         return
@@ -155,14 +155,14 @@ def _hiding_output(arguments: argparse.Namespace) -> Iterator[None]:
 
 def _refuse(said: str) -> NoReturn:
     """Take the place of argparse's exit, which prints what it was given."""
-    raise ConfigError(f"The command line cannot be read: {said}. --help shows what it takes.")
+    raise ConfigError(f"The command line cannot be read: {said}. --help shows what is allowed.")
 
 
 def _say(error: Exception, wants_traceback: bool) -> int:
     """Say what is wrong, and return the exit status for it.
 
     Raises:
-        KeyboardInterrupt: If that is what the error comes from.
+        KeyboardInterrupt: If that is what caused the error.
     """
     if interrupt.is_cause_of(error):
         raise KeyboardInterrupt from error
@@ -180,7 +180,7 @@ def _say(error: Exception, wants_traceback: bool) -> int:
 
 
 def _has_no_reader() -> bool:
-    """Whether what is printed goes to a program that has ended, as in `… | head`."""
+    """Whether the output goes to a program that has ended, as in `… | head`."""
     try:
         output = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):
@@ -189,6 +189,6 @@ def _has_no_reader() -> bool:
     watched.register(output, 0)
     if not any(event & select.POLLERR for _, event in watched.poll(0)):
         return False
-    # Nor shall Python try to write the rest when it ends.
+    # Python must not try to write the rest at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return True

@@ -1,7 +1,8 @@
 """One message for each error that ends a command: what happened, and what to do about it.
 
-Glassy's own errors say so themselves. Hydra's quote what they were given, passwords included,
-and are worded anew; what Python, the system and libraries raise gets what is known of it.
+Glassy's own errors say so themselves. Hydra's quote their input, passwords included, so they
+are reworded; errors of Python, the system and libraries are followed by advice where we have
+some.
 """
 
 import re
@@ -26,15 +27,15 @@ from tuner.escapes import message, visible
 
 TRACEBACK_HINT = "HYDRA_FULL_ERROR=1 before the command shows the traceback."
 
-# By the package that a class comes from, since nothing big is imported to word an error.
+# By the name of the package that defines the class: no big library is imported for a message.
 _OF_LIBRARIES = {
     "mlflow": "MLflow refused. Check that `tracking.uri` is the store you mean and that it "
     "answers, and give the same command again.",
     "sqlalchemy": "The tracking store's database refused. Check that it answers and that "
-    "nothing else holds it, and give the same command again.",
-    "requests": "A server did not answer as it must. Check the address and the network, and "
+    "no other program locks it, and give the same command again.",
+    "requests": "A server did not answer as expected. Check the address and the network, and "
     "give the same command again.",
-    "urllib3": "A server did not answer as it must. Check the address and the network, and "
+    "urllib3": "A server did not answer as expected. Check the address and the network, and "
     "give the same command again.",
 }
 
@@ -51,13 +52,13 @@ _OF_PYTHON: tuple[tuple[type[Exception], str], ...] = (
     ),
     (
         ImportError,
-        "A library could not be imported. Install the project anew (pip install .), and "
-        "check that it may take the memory it needs (ulimit -v).",
+        "A library could not be imported. Reinstall the project (pip install .), and check "
+        "that the memory limit is high enough (ulimit -v).",
     ),
     (
         OSError,
-        "The system refused. Check that the file, folder or address is there and that you "
-        "may use it, and give the same command again.",
+        "The system refused. Check that the file, folder or address exists and that you may "
+        "use it, and give the same command again.",
     ),
 )
 
@@ -92,7 +93,7 @@ def shown_traceback(error: Exception) -> str:
 
 
 def _unforeseen(error: Exception) -> str:
-    """Word what a library or the system has raised: what it is, what it says, what to do."""
+    """Word an error of a library or the system: its class, its message, what to do."""
     said = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     notes = getattr(error, "__notes__", [])
@@ -107,12 +108,14 @@ def _advice(error: Exception) -> str:
     for kind, advice in _OF_PYTHON:
         if isinstance(error, kind):
             return advice
-    return "This was not foreseen, and is a fault in Glassy or in what it calls: report it."
+    return (
+        "This is unexpected: a bug in Glassy or in a library that it calls. Please report it."
+    )
 
 
 def _of_hydra(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        # What is asked for may have slashes of its own.
+        # The option itself may contain slashes.
         start = len("hydra/") if error.missing_cfg_file.startswith("hydra/") else 0
         end = error.missing_cfg_file.index("/", start)
         group, option = error.missing_cfg_file[:end], error.missing_cfg_file[end + 1 :]
@@ -134,11 +137,11 @@ def _of_hydra(error: Exception) -> str:
 
 
 def _unreadable(override: str) -> str:
-    """Word that an override is not of Hydra's grammar, and show what is."""
+    """Word that an override is not in Hydra's grammar, and show one that is."""
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"[+~]{0,2}[\w.$/@:-]+", key, re.ASCII):
         return f"`{override}` cannot be read as key=value. {_HELP}"
-    said = f"`{override}` cannot be read as key=value; put quotes around what is text"
+    said = f"`{override}` cannot be read as key=value; put quotes around text"
     if key_of(key).startswith("space."):
         return f"{said}, and close brackets and braces, as in {shlex.quote(f'{key}=[a,b]')}."
     return f"{said}: {printed_commands.word(f'{key}={quote(value)}')}"
@@ -158,12 +161,12 @@ def _several(override: str) -> str:
 
 
 def _addition(key: str, said: str) -> str:
-    """Show how a key of the user's own is given, where an unknown one may be that."""
+    """Show how to add a key of the user's own, where an unknown key may be meant as one."""
     found = re.search(r"To append to your config use \+(.*)", said, re.DOTALL)
     if found is None or not key.startswith(("space.", "model.", "data.")):
         return ""
     override = printed_commands.as_typed(found[1])
-    return f" To add one that your own function takes: {printed_commands.word(f'+{override}')}"
+    return f" To add a key of your own function: {printed_commands.word(f'+{override}')}"
 
 
 _HELP = "Give each setting as key=value; --help shows the keys."

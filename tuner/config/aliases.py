@@ -1,6 +1,6 @@
 """Names in the registry: what MLflow allows, and which aliases go with an alias.
 
-MLflow checks them when it is asked, which is after the search; here they are checked before it.
+MLflow checks them only when they are used, after the search; here they are checked before it.
 """
 
 import posixpath
@@ -12,13 +12,13 @@ DEFAULT = "champion"
 """Alias of the version in service, unless another one is configured."""
 
 CHALLENGER = "challenger"
-"""The version that was judged last for an alias, unless it holds it."""
+"""Alias of the version that was judged last for an alias, unless it became its holder."""
 
 PREVIOUS = "previous"
-"""The version that held an alias before."""
+"""Alias of the version that held an alias before."""
 
-# MLflow's own, `_validate_model_alias_name` and `_validate_model_name` of its utils.validation,
-# which take a second to import.
+# MLflow's own rules (`_validate_model_alias_name` and `_validate_model_name` in its
+# utils.validation), copied because that module takes a second to import.
 _ALIAS = re.compile(r"[\w-]+")
 _VERSION = re.compile(r"[vV]\d+")
 MAX_ALIAS = 255
@@ -54,25 +54,24 @@ def check_alias(alias: str) -> None:
         )
     if alias.lower() == "latest" or _VERSION.fullmatch(alias):
         raise ConfigError(
-            f"`registry.alias` must be another name than latest and v<number>, which MLflow "
-            f"reserves, but got {alias!r}: give one such as champion or production."
+            f"`registry.alias` must not be latest or v<number>, which MLflow reserves, but got "
+            f"{alias!r}: give one such as champion or production."
         )
-    # Some databases take two names for one that differ in case alone.
+    # To some databases, two names that differ only in case are the same.
     if re.fullmatch(rf"(.*-)?({PREVIOUS}|{CHALLENGER})", alias.lower()):
         raise ConfigError(
-            f"`registry.alias` must be another name than {CHALLENGER} and {PREVIOUS}, and not "
-            f"end with -{CHALLENGER} or -{PREVIOUS}, which the registry uses itself, but got "
-            f"{alias!r}."
+            f"`registry.alias` must not be {CHALLENGER} or {PREVIOUS}, or end with "
+            f"-{CHALLENGER} or -{PREVIOUS}, which the registry uses itself, but got {alias!r}."
         )
     if alias.lower() == DEFAULT and alias != DEFAULT:
         raise ConfigError(
-            f"`registry.alias` must be {DEFAULT} or differ from it in more than case, but got "
-            f"{alias!r}."
+            f"`registry.alias` must be {DEFAULT}, or differ from it in more than its case, but "
+            f"got {alias!r}."
         )
 
 
 def check_model_name(name: str) -> None:
-    """Refuse a registered model's name that MLflow would refuse, or that no command could name.
+    """Refuse a name for a registered model that MLflow would refuse or no command could use.
 
     Raises:
         ConfigError: It names the key, the value and what is allowed.
@@ -80,8 +79,8 @@ def check_model_name(name: str) -> None:
     is_bad = not name.strip() or set("/:@") & set(name) or posixpath.normpath(name) != name
     if is_bad or name.startswith("..") or name == "." or len(name) > MAX_NAME:
         raise ConfigError(
-            f"`registry.name` must be a name without any of / : @, not . or .., and of at most "
-            f"{MAX_NAME} characters, but got {name!r}."
+            f"`registry.name` must be a name of at most {MAX_NAME} characters without any of "
+            f"/ : @, and not . or .., but got {name!r}."
         )
 
 

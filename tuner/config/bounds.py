@@ -6,7 +6,7 @@ from tuner.errors import ConfigError
 
 
 def check_above(key: str, value: float, bound: float) -> None:
-    """Refuse a number that is not above a bound, and what is no number.
+    """Refuse a number that is not above a bound, and NaN.
 
     Raises:
         ConfigError: It names the key.
@@ -16,7 +16,7 @@ def check_above(key: str, value: float, bound: float) -> None:
 
 
 def check_at_least(key: str, value: float, least: float) -> None:
-    """Refuse a number below the least one, and what is no number.
+    """Refuse a number below the smallest allowed one, and NaN.
 
     Raises:
         ConfigError: It names the key.
@@ -26,7 +26,7 @@ def check_at_least(key: str, value: float, least: float) -> None:
 
 
 def check_between(key: str, value: int, low: int, high: int) -> None:
-    """Refuse a number that is not from `low` to `high`.
+    """Refuse a number outside `low` to `high`.
 
     Raises:
         ConfigError: It names the key.

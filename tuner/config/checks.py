@@ -1,6 +1,6 @@
 """Checks of a configuration that types cannot make and that need no data.
 
-Each raises a `ConfigError` at the first thing wrong, which names the key, the value and what is
+Each raises a `ConfigError` at the first mistake, which names the key, the value and what is
 allowed.
 """
 
@@ -72,7 +72,7 @@ def check_study(config: StudyConfig) -> None:
         )
     _check_registry(config.registry)
     experiment = config.tracking.experiment
-    # MLflow takes all else, as the paths that Databricks calls its experiments by.
+    # MLflow allows everything else, such as the paths that name experiments on Databricks.
     if experiment is not None and not experiment.strip():
         raise ConfigError(
             f"`tracking.experiment` must be a name, or null for MLFLOW_EXPERIMENT_NAME or the "
@@ -105,8 +105,8 @@ def check_data(data: DataConfig) -> None:
         )
     if not 0 < data.test_split < 1:
         raise ConfigError(
-            f"`data.test_split` must be above 0 and below 1 (the share of the images that "
-            f"judges), but got {data.test_split}."
+            f"`data.test_split` must be above 0 and below 1 (the share of the images kept for "
+            f"testing), but got {data.test_split}."
         )
     if data.train_size is not None:
         check_at_least("data.train_size", data.train_size, 1)
@@ -121,7 +121,7 @@ def _check_registry(registry: RegistryConfig) -> None:
     check_at_least("registry.gate.min_improvement", gate.min_improvement, 0)
     if not 0 <= gate.confidence < 1:
         raise ConfigError(
-            f"`registry.gate.confidence` must be from 0 (no test) to below 1, but got "
+            f"`registry.gate.confidence` must be at least 0 (no test) and below 1, but got "
             f"{gate.confidence}."
         )
     for key, share in (
@@ -149,8 +149,8 @@ def _check_curves(curves: CurvesConfig) -> None:
         check_at_least("curves.max_mb", curves.max_mb, 0)
     if curves.shared and not curves.reuse:
         raise ConfigError(
-            "`curves.shared=true` must go with `curves.reuse=true`: what the trials of one "
-            "study do not share, other studies cannot."
+            "`curves.shared=true` needs `curves.reuse=true`: curves that a study's own trials "
+            "do not share cannot be shared with other studies."
         )
 
 
@@ -179,7 +179,7 @@ def _check_objective(config: StudyConfig) -> None:
 
 
 def check_custom_objects(key: str, value: object) -> None:
-    """Refuse what names no modules.
+    """Refuse a value that does not name modules.
 
     Raises:
         ConfigError: It names the key.

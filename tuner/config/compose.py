@@ -1,9 +1,9 @@
 """The configuration as typed dataclasses, checked.
 
 Hydra composes `conf/` and the command line into one `DictConfig`; `load` turns that into a
-`StudyConfig`, once, and nothing further on sees Hydra's types. The schema is merged after
-composing rather than stored in Hydra's ConfigStore because `search` and `executor` have one
-schema for each alternative, which is known only then.
+`StudyConfig`, once, and no other module sees Hydra's types. The schema is merged after
+composing rather than stored in Hydra's ConfigStore, because `search` and `executor` have one
+schema per alternative, and the alternative is known only then.
 """
 
 import difflib
@@ -44,7 +44,7 @@ def load(composed: DictConfig) -> StudyConfig:
     """Check what Hydra composed and return it as plain dataclasses.
 
     Args:
-        composed: The whole configuration, with interpolations not yet resolved.
+        composed: The whole configuration, its interpolations not yet resolved.
 
     Raises:
         ConfigError: At the first thing wrong, naming the key, the value and what is allowed.
@@ -59,13 +59,13 @@ def load(composed: DictConfig) -> StudyConfig:
     config: StudyConfig = typed(composed, schema)
     check_study(config)
     if config.model.get("custom_objects") is None:
-        # Asked for or not: nothing is permitted.
+        # The same as if the key were missing: no module is permitted.
         config.model.pop("custom_objects", None)
     return config
 
 
 def _find_entry(key: str, name: object, entries: Mapping[str, type], base: type) -> type:
-    """Return the dataclass of an oracle or executor: from its table, or of the user's own."""
+    """Return the dataclass of an oracle or executor: from its table, or the user's own."""
     if isinstance(name, str) and name in entries:
         return entries[name]
     if not isinstance(name, str) or "." not in name:
@@ -131,10 +131,10 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
     asked = [config.study is not None, config.run is not None, config.rollback]
     if sum(asked) != 1:
         raise ConfigError(
-            "Give one of study=<name> (its best trial wants to be champion), run=<id> (that "
-            "trial does) and rollback=true (the champion before comes back)."
+            "Give exactly one of study=<name> (its best trial challenges the champion), "
+            "run=<id> (that trial does) and rollback=true (the previous champion comes back)."
         )
-    # Here, since a rollback reads no study's configuration that is checked as a whole.
+    # Checked here, since a rollback does not read and check a study's whole configuration.
     if (name := config.registry.get("name")) is not None:
         aliases.check_model_name(str(name))
     if (alias := config.registry.get("alias")) is not None:
@@ -146,11 +146,11 @@ def with_settings(config: StudyConfig, settings: Mapping[str, object]) -> StudyC
     """Return a study's configuration with some settings changed, and checked again.
 
     Args:
-        config: As it was searched with.
-        settings: Nested like it; what is None stays as it is.
+        config: The configuration that the study was searched with.
+        settings: New settings, nested like it; None leaves a setting as it is.
 
     Raises:
-        ConfigError: If a key is unknown or a value cannot be.
+        ConfigError: If a key is unknown or a value is not allowed.
     """
     changed = OmegaConf.create(to_dict(config))
     for key, value in flatten(settings).items():
@@ -196,7 +196,7 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
         raw = flatten(cast(dict[str, Any], OmegaConf.to_container(composed)))
         text = str(raw.get(str(error.full_key), "")).replace("${", "\\${")
         raise ConfigError(
-            f"`{error.full_key}`: {what}. For a text that has ${{ in it: "
+            f"`{error.full_key}`: {what}. For text with ${{ in it: "
             f"{word(f'{error.full_key}={text}')}"
         ) from error
     except errors.OmegaConfBaseException as error:
@@ -204,14 +204,14 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
         hint = ""
         if what.startswith("Incompatible value 'None' for field of type 'str'"):
             quoted = f'{error.full_key}="null"'
-            hint = f" `null` stands for nothing here; for a text that reads so: {word(quoted)}"
+            hint = f" `null` is not allowed here; for the text itself: {word(quoted)}"
         raise ConfigError(f"`{error.full_key}`: {what.rstrip('.')}.{hint}") from error
 
 
 def _check_text(composed: DictConfig, keys: Iterable[str]) -> None:
     """Refuse a number where a file of the configuration should hold text.
 
-    YAML has made 1.1 of 1.10 then, and 20240601 of 2024_06_01: what was meant is lost.
+    YAML has by then read 1.10 as 1.1 and 2024_06_01 as 20240601: the original text is lost.
     """
     for key in sorted(keys):
         group, _, name = key.rpartition(".")
@@ -234,12 +234,12 @@ def unknown_key(key: str, name: str, known: Iterable[str]) -> str:
     Args:
         key: The whole key, such as `data.pathh`.
         name: Its last part.
-        known: What could stand in the last part's place.
+        known: Names that could take the last part's place.
     """
     known = list(known)
     close = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean `{key[: len(key) - len(name)]}{close[0]}`?" if close else ""
-    return f"`{key}` is not a key of the configuration; here are: {', '.join(known)}.{hint}"
+    return f"`{key}` is not a key of the configuration. Known here: {', '.join(known)}.{hint}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, which two configurations are compared by.
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, the form in which configurations are compared.
 
     A hyperparameter's range stays whole: it is one setting.
     """

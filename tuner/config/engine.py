@@ -1,9 +1,9 @@
-"""The engine that runs a study's epochs: one choice for all its trials, made before the first.
+"""The engine that runs a study's epochs, chosen once for all its trials, before the first.
 
 - `xla`: each epoch is one program, which XLA compiles.
 - `graph`: the same program without XLA. Its weights are those of `keras`, bit for bit.
 - `keras`: Keras's own `model.fit`.
-- `auto`: one of these, which `choose` names.
+- `auto`: one of these, as decided by `choose`.
 
 The driver chooses, so nothing here imports TensorFlow.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from tuner.config.space import Space
 
 ENGINE_VERSION = 1
-"""Version of Glassy's own part in a training: the same version gives the same weights.
+"""Version of Glassy's own part in training: the same version gives the same weights.
 
-Raise it by hand when a change of `tuner/training/` or `tuner/models/` changes the weights that
-a training ends with. A change that only moves, renames or rewords code leaves it as it is.
+Raise it by hand when a change in `tuner/training/` or `tuner/models/` changes the final weights
+of a training. A change that only moves, renames or rewords code leaves it as it is.
 """
 
 SLOW_ON_CPU = "on a CPU, XLA makes random numbers and convolutions many times slower"
@@ -49,7 +49,7 @@ class Engine:
     reason: str
 
     def __str__(self) -> str:
-        """Say which it is and why, as a line of the log."""
+        """Return its name and the reason, as a line of the log."""
         return f"The engine of this study is {self.name}: {self.reason}."
 
 
@@ -58,15 +58,15 @@ def choose(config: StudyConfig, num_bytes: int, devices: Collection[str]) -> Eng
 
     Args:
         config: The study's configuration.
-        num_bytes: Size of the images to train and validate with.
+        num_bytes: Size of the training and validation images.
         devices: Kinds of device that TensorFlow finds in this process's children.
 
     Raises:
-        ConfigError: If `training.engine=xla` asks for what is slow beyond use.
+        ConfigError: If `training.engine=xla` would be too slow to be of use.
     """
     asked = config.training.engine
     space = config.searched_space()
-    # A trial on a Ray cluster sees the GPUs that it asks for, whatever the driver sees.
+    # A trial on a Ray cluster sees the GPUs that it requests, whatever the driver sees.
     num_gpus = getattr(config.executor, "gpus", None)
     on_gpu = "GPU" in devices if num_gpus is None else num_gpus > 0
     if asked == "auto":
@@ -84,22 +84,23 @@ def choose(config: StudyConfig, num_bytes: int, devices: Collection[str]) -> Eng
 def rule(model: str, space: Space, on_gpu: bool, num_bytes: int, memory: int) -> Engine:
     """Choose the engine for `training.engine=auto`.
 
-    The choice follows from the model, the data, the space and the kind of machine alone: never
-    from the budget, nor from a measurement, so that a study which is given more later trains
-    as it would have with more at once. (A rule by the number of steps belongs here: where few
-    steps are run of each shape, compiling by XLA takes longer than it saves.)
+    The choice depends only on the model, the data, the space and the kind of machine. It never
+    depends on the budget or on a measurement, so that a study whose budget is raised later
+    trains as it would have with the larger budget from the start. (A rule by the number of
+    steps belongs here: where few steps are run of each shape, compiling with XLA takes longer
+    than it saves.)
 
     Args:
         model: The model function's dotted name.
         space: What its trials are built from.
         on_gpu: Whether they run on a GPU.
-        num_bytes: Size of the images to train and validate with.
+        num_bytes: Size of the training and validation images.
         memory: Size of the machine's memory, in bytes.
     """
     if num_bytes > memory / 2:
         return Engine(
             "keras",
-            f"the images ({num_bytes / 2**30:.1f} GiB) take over half of the memory "
+            f"the images ({num_bytes / 2**30:.1f} GiB) take more than half of the memory "
             f"({memory / 2**30:.1f} GiB), and model.fit reads them batch by batch",
         )
     if on_gpu:
@@ -119,16 +120,16 @@ def slow_in_xla(model: str, space: Space) -> tuple[str, str] | None:
     """Find what makes XLA slow on a CPU in some trial of a built-in model.
 
     An epoch of MNIST takes XLA 24 times as long as `model.fit` with convolutions, and 3 to 13
-    times with dropout. All else that a space can hold is faster in XLA than in `model.fit`:
-    every transform, optimiser, activation and width, batch norm, L2 and a falling learning rate
-    (`benchmarks/engines.py`).
+    times with dropout. Everything else that a space can hold is faster in XLA than in
+    `model.fit`: every transform, optimiser, activation and width, batch norm, L2 and a decaying
+    learning rate (`benchmarks/engines.py`).
 
     Args:
         model: The model function's dotted name.
         space: What its trials are built from.
 
     Returns:
-        What it is and what else would help, as parts of a sentence; None if there is nothing,
+        The cause and another remedy, as parts of a sentence; None if there is no such cause,
         or if the model is not built in.
     """
     if model in CONVOLUTIONAL:

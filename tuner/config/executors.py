@@ -1,8 +1,8 @@
 """The executors that `executor=…` chooses from: one entry each, in one table.
 
 An entry is a dataclass. Its fields are the keys of `conf/executor/<name>.yaml`; its class
-attributes and methods are all that the rest of Glassy needs to know about the executor, which
-is imported only when it is chosen.
+attributes and methods are all that the rest of Glassy needs to know about the executor. The
+executor itself is imported only when it is chosen.
 """
 
 import math
@@ -65,10 +65,10 @@ class SerialConfig(ExecutorConfig):
 
 @dataclass
 class PoolConfig(ExecutorConfig):
-    """What executors with several workers share; no entry itself.
+    """What executors with several workers share; not an entry itself.
 
     Attributes:
-        workers: How many, or None for as many as there is room for.
+        workers: Number of workers, or None for as many as there is room for.
         retries: How many times to retry a trial whose worker died.
     """
 
@@ -109,7 +109,7 @@ class RayConfig(PoolConfig):
                 f"alone), auto, or the host:port of a cluster's head, but got "
                 f"{self.address!r}."
             )
-        # What Ray itself allows: it counts in ten-thousandths, and hands out no GPU and a half.
+        # Ray's own rules: it counts in ten-thousandths, and never grants one and a half GPUs.
         for key, value in (("cpus", self.cpus), ("gpus", self.gpus)):
             if not 0 <= value < math.inf or round(value, 4) != value:
                 raise ConfigError(

@@ -1,11 +1,11 @@
-"""What Hydra does otherwise here: how it merges the space, and what it writes of a sweep.
+"""Two changes to Hydra: how it merges the space, and what it writes about a sweep.
 
 A hyperparameter is replaced whole, never merged into.
 
 OmegaConf merges a mapping into a mapping, so `space.units={min: 16, max: 64}` over
 `{min: 32, max: 512, step: 32}` would silently keep the step; and it refuses to merge a list
 into a mapping, so `space.epochs=[2,4]` over `{min: 2, max: 10}` would fail. Neither the command
-line's grammar nor a preset's YAML can say "replace", so the one place that merges is told here.
+line's grammar nor a preset's YAML can say "replace", so the one place that merges is patched.
 """
 
 import re
@@ -25,7 +25,7 @@ _merge_with = BaseContainer._merge_with
 
 
 def _replace_or_merge(self: Any, *others: Any, **options: Any) -> None:
-    """Stand in for `BaseContainer._merge_with`, which every way of merging comes through."""
+    """Stand in for `BaseContainer._merge_with`, through which every merge goes."""
     key = self._get_full_key(None)
     if others and HYPERPARAMETER.fullmatch(key):
         self._get_parent()[key.rpartition(".")[2]] = others[-1]

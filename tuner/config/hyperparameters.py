@@ -47,22 +47,22 @@ class Fixed:
 class Choice:
     """A hyperparameter that takes one of at least two listed values.
 
-    Keras Tuner takes a choice of one type only, and no `null`. Where the options are of several
-    types it is told their JSON instead: `[null, 2, max]` is `'null'`, `'2'`, `'"max"'` to it.
+    Keras Tuner only takes options of one type, and no `null`. Options of several types are
+    declared to it as JSON: `[null, 2, max]` becomes `'null'`, `'2'`, `'"max"'`.
     """
 
     options: tuple[Value, ...]
 
     @property
     def declared(self) -> tuple[int | float | str | bool, ...]:
-        """What Keras Tuner is told of each option, in their order."""
+        """The options as they are declared to Keras Tuner, in order."""
         alike = tuple(option for option in self.options if option is not None)
         if len(alike) == len(self.options) and len({type(option) for option in alike}) == 1:
             return alike
         return tuple(json.dumps(option) for option in self.options)
 
     def chosen(self, declared: Value) -> Value:
-        """Return the option that Keras Tuner has chosen: it turns `true` into 1."""
+        """Return the option that Keras Tuner has chosen, since it turns `true` into 1."""
         by_declared: dict[Value, Value] = dict(zip(self.declared, self.options, strict=True))
         return by_declared.get(declared, declared)
 
@@ -98,7 +98,7 @@ class Range:
 
     @property
     def is_integer(self) -> bool:
-        """Say whether only whole numbers are meant."""
+        """Whether the range holds whole numbers only."""
         return isinstance(self.min, int) and isinstance(self.max, int)
 
     @property
@@ -150,7 +150,7 @@ def parse_dimension(key: str, given: object) -> Dimension:
         given: A scalar is fixed, a list is a choice, a mapping is a range.
 
     Raises:
-        ConfigError: If it is none of these, or cannot be.
+        ConfigError: If it is none of these, or not allowed.
     """
     if isinstance(given, Mapping):
         return _parse_range(key, given)
@@ -165,8 +165,7 @@ def _scalar(key: str, given: object) -> Value:
     if given is None or isinstance(given, int | float | str | bool):
         return given
     raise ConfigError(
-        f"`{key}` must hold numbers or strings, but got {given!r}; true, false and null are "
-        f"taken too."
+        f"`{key}` must hold numbers, strings, true, false or null, but got {given!r}."
     )
 
 
@@ -229,10 +228,10 @@ def _is_number(given: object) -> bool:
 
 
 def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
-    """Check that all values a hyperparameter can take are allowed.
+    """Check that every value that a hyperparameter can take is allowed.
 
     Raises:
-        ConfigError: If one is not, naming the key and the value.
+        ConfigError: If one is not; it names the key and the value.
     """
     ends: Iterable[Value] = (
         (dimension.min, dimension.max) if isinstance(dimension, Range) else dimension.options
@@ -240,9 +239,9 @@ def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
     for value in ends:
         if not limit.allows(value):
             raise ConfigError(f"`{key}` must be {limit}, but got {_written(value)}.")
-    # Between whole ends there may still be fractions.
+    # A range between whole numbers may still hold fractions.
     if limit.integer and isinstance(dimension, Range) and not dimension.is_integer:
-        raise ConfigError(f"`{key}` must be {limit}, but its range has fractions.")
+        raise ConfigError(f"`{key}` must be {limit}, but its range holds fractions.")
 
 
 def _listed(options: Iterable[Value]) -> str:

@@ -1,9 +1,10 @@
-"""What is typed after a command, before Hydra reads it: free text is taken as it is typed.
+"""Overrides, prepared before Hydra reads them so that free text is taken as typed.
 
 Hydra has a grammar for values, which numbers, lists and mappings need. A path, a name or an
-address is no such value: `images=scan (1).png` means that file, and `study=1.10` no number. So
-the values of those keys that the schema says are text are put into Hydra's quotes. There
-`null`, `${…}`, quotes around the whole value and, in a sweep, commas keep Hydra's meaning.
+address does not follow it: `images=scan (1).png` means that file, and `study=1.10` is not a
+number. So the values of keys that are text by the schema are put into Hydra's quotes. Even
+there, `null`, `${…}`, quotes around the whole value and, in a sweep, commas keep Hydra's
+meaning.
 """
 
 import re
@@ -35,11 +36,11 @@ def text_keys(schema: type) -> frozenset[str]:
 
 
 def quoted(override: str, keys: frozenset[str], is_sweep: bool = False) -> str:
-    """Return an override so that Hydra takes its value as it was typed, if its key is of text.
+    """Return an override quoted so that Hydra takes its value as typed, if its key is text.
 
     Args:
-        override: As it was typed, such as `images=scan (1).png`.
-        keys: The keys of text.
+        override: The override as typed, such as `images=scan (1).png`.
+        keys: The keys whose values are text.
         is_sweep: Whether several values may be given (`-m`), separated by commas.
     """
     found = _OVERRIDE.fullmatch(override)
@@ -60,13 +61,13 @@ def quote(text: str) -> str:
 
 
 def with_names_of_layers(override: str) -> str:
-    """Let Hydra take a hyperparameter by the name that lines and records call it by.
+    """Let Hydra accept a hyperparameter by its name in printed lines and records.
 
     `space.units_1=320` is the width of one layer, which the configuration need not have yet,
     and `space.augment_shift=0.1` is `augment: {shift: 0.1}`.
 
     Args:
-        override: As it was typed.
+        override: The override as typed.
     """
     if re.match(r"space\.[A-Za-z]+_\d+=", override):
         return f"++{override}"
@@ -100,12 +101,12 @@ def _home(path: str) -> str:
     try:
         return str(Path(path).expanduser())
     except RuntimeError:
-        # There is no such user: a file of that name, then.
+        # No such user exists: the file's name begins with ~.
         return path
 
 
 def _text_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    # What an alternative adds, as `executor.address`, is a key of the command too.
+    # A key that only one alternative has, such as `executor.address`, is a key too.
     for kind in _alternatives(schema):
         for name, hint in typing.get_type_hints(kind).items():
             is_union = isinstance(hint, types.UnionType)
@@ -128,7 +129,7 @@ _GROUPS: dict[str, Any] = {
     for name, hint in typing.get_type_hints(StudyConfig).items()
     if is_dataclass(hint)
 }
-"""The groups of a study, which a command that takes part of one has as plain mappings."""
+"""A study's groups; a command that takes only part of one holds it as a plain mapping."""
 
 
 def _as_text(value: str) -> str:
@@ -139,7 +140,7 @@ def _as_text(value: str) -> str:
 
 
 def _is_interpolation(value: str) -> bool:
-    """Whether OmegaConf can read what `${` begins, if there is one."""
+    """Whether OmegaConf can read every `${…}` in a value; true if there is none."""
     if "${" not in value:
         return True
     from omegaconf.grammar_parser import parse

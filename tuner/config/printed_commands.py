@@ -1,4 +1,4 @@
-"""Commands as they are printed: pasted into a shell, each does what it says."""
+"""Commands as they are printed: each can be pasted into a shell as it is."""
 
 import os
 import shlex
@@ -19,8 +19,8 @@ def remember(options: Sequence[str], typed: Iterable[tuple[str, str]]) -> None:
     """Remember how this command was given, to print it again.
 
     Args:
-        options: Those that say which configuration is meant, such as `--config-dir=own`.
-        typed: For each override what Hydra reads, and what was typed.
+        options: Options that select the configuration, such as `--config-dir=own`.
+        typed: For each override, the form that Hydra reads and the form that was typed.
     """
     _options[:] = options
     _typed.clear()
@@ -28,7 +28,7 @@ def remember(options: Sequence[str], typed: Iterable[tuple[str, str]]) -> None:
 
 
 def arguments() -> list[str]:
-    """Return what this command was given, as it was typed: in a sweep, what this study was.
+    """Return this command's arguments as typed; in a sweep, those of this study.
 
     Passwords are hidden.
     """
@@ -41,15 +41,15 @@ def arguments() -> list[str]:
 
 
 def as_typed(override: str) -> str:
-    """Return an override as it was typed, where Hydra reads it in another form."""
+    """Return an override as typed, where Hydra reads it in another form."""
     return _typed.get(override, override)
 
 
 def sweep() -> str | None:
-    """Return this command with `-m`, which runs a study for each of several values.
+    """Return this command with `-m`, which runs one study per value.
 
     Returns:
-        None where the command searches nothing.
+        None if the command is not a search.
     """
     if Path(sys.argv[0]).stem != "search":
         return None
@@ -62,8 +62,8 @@ def of_module(module: str, arguments: Iterable[str], python: str | None = None) 
 
     Args:
         module: The module.
-        arguments: Those of the command.
-        python: What to call Python by; None for that of this environment.
+        arguments: Arguments of the command.
+        python: How to call Python; None for this environment's.
     """
     return " ".join([python or program("python"), "-m", module, *map(word, arguments)])
 
@@ -72,18 +72,18 @@ def resume(given: Iterable[str], study: str | None, python: str | None = None) -
     """Return the command that resumes a study, or runs it again elsewhere.
 
     Args:
-        given: What it was begun with, as `arguments` returned it.
-        study: Its name, where that was made up; None where it is among what was given.
-        python: What to call Python by; None for that of this environment.
+        given: The arguments it was started with, as `arguments` returned them.
+        study: The study's name if it was made up; None if it is among the arguments.
+        python: How to call Python; None for this environment's.
     """
-    # What was thrown away before must not be thrown away again.
+    # overwrite=true has been obeyed: repeating it would delete the study.
     kept = [argument for argument in given if key_of(argument) != "overwrite"]
     named = [] if study is None else [f"study={study}"]
     return of_module("tuner.search", [*kept, *named], python)
 
 
 def word(text: str) -> str:
-    """Return text as one word of a shell's command, with escapes for what cannot be shown."""
+    """Return text as one word of a shell command, with escapes for unprintable characters."""
     if visible(text) == text:
         return shlex.quote(text)
     shown = (
@@ -97,7 +97,7 @@ def program(name: str) -> str:
     """Return what to type to run a program of this environment: its name, or its path.
 
     Args:
-        name: Such as `mlflow`.
+        name: Name of the program, such as `mlflow`.
     """
     here = Path(sys.executable).parent / name
     found = shutil.which(name)

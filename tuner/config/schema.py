@@ -12,13 +12,13 @@ from tuner.config.space import Space
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
 
 Kept = Literal["all", "best", "none"]
-"""Of which trials something is kept: all, the ten best, or none."""
+"""The trials for which something is kept: all, the ten best, or none."""
 
 IS_PATH = {"is_path": True}
-"""Marks a key at whose beginning `~` stands for the user's home."""
+"""Marks a key whose value may begin with `~` for the user's home."""
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
-"""The validation metrics that every built-in model reports, and which way they are better."""
+"""The validation metrics that every built-in model reports, with their directions."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class TrainingConfig:
 
 @dataclass
 class CurvesConfig:
-    """What is kept of the trainings, to go on from."""
+    """Which learning curves are kept with checkpoints, so that later trials continue them."""
 
     reuse: bool = True
     shared: bool = False
@@ -62,7 +62,7 @@ class TrackingConfig:
 
     @property
     def models_kept(self) -> Kept:
-        """Of which trials the models are logged; checked."""
+        """The trials whose models are logged; checked."""
         return cast(Kept, self.log_models)
 
 
@@ -91,7 +91,7 @@ class RegistryConfig:
 
 @dataclass
 class StudyConfig:
-    """One study, whole: mirrors `conf/config.yaml`."""
+    """One whole study: mirrors `conf/config.yaml`."""
 
     study: str | None = None
     seed: int = 0
@@ -121,7 +121,7 @@ class StudyConfig:
 
     @property
     def model_arguments(self) -> dict[str, Any]:
-        """What the model function is given beside the values and the data's shape."""
+        """The model function's arguments besides the values and the data's shape."""
         return {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
 
     @property
@@ -142,8 +142,8 @@ class StudyConfig:
         """Return what all trials of a study share.
 
         Args:
-            study: Its name.
-            engine: That which was chosen for it.
+            study: The study's name.
+            engine: The engine that was chosen for it.
         """
         # Where the oracle sets the epochs, a trial may end at any.
         epochs = self.searched_space().dimensions.get("epochs")
@@ -186,7 +186,7 @@ class ExploreConfig:
 
 @dataclass
 class PrepareConfig:
-    """Which steps bring a drawing to the form of the training images."""
+    """The steps that bring a drawing into the form of the training images."""
 
     invert: bool = True
     crop: bool = True

@@ -1,8 +1,8 @@
 """The oracles that `search=…` chooses from: one entry each, in one table.
 
 An entry is a dataclass. Its fields are the keys of `conf/search/<name>.yaml`; its class
-attributes and methods are all that the rest of Glassy needs to know about the oracle, which is
-imported only in the process that asks it.
+attributes and methods are all that the rest of Glassy needs to know about the oracle. The
+oracle itself is imported only in its own process.
 """
 
 import math
@@ -46,7 +46,7 @@ class SearchConfig:
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
             workers are given trials ahead of time.
         ends_by_itself: Whether it has a last trial; otherwise `max_trials` must be given.
-        sets_epochs: Whether it says how long a trial trains; otherwise the space does.
+        sets_epochs: Whether it decides how long a trial trains; otherwise the space does.
     """
 
     oracle: str = MISSING
@@ -98,8 +98,8 @@ class SearchConfig:
         """Yield what a user should know before the first trial, a sentence or two each.
 
         Args:
-            space: As it is configured, `epochs` included.
-            num_trials: Trials of the whole search, or None where nobody knows.
+            space: The space as configured, `epochs` included.
+            num_trials: Trials of the whole search, or None if that is unknown.
         """
         if None not in (self.max_trials, num_trials) and num_trials != self.max_trials:
             yield (
@@ -108,7 +108,7 @@ class SearchConfig:
             )
 
     def _holds(self, num_trials: int) -> str:
-        """Say what has fewer trials than the budget."""
+        """Say what limits the search to fewer trials than the budget."""
         return f"The space has {plural(num_trials, 'point')}"
 
 
@@ -147,12 +147,13 @@ class BayesianConfig(SearchConfig):
     def initial_points(self, num_searched: int) -> int:
         """Return how many trials are random before the model proposes any.
 
-        Never derived from the budget, so that a study given more trials later is the one that
-        had them at once. Keras Tuner's own default, three for each hyperparameter, would make
-        a search of 20 trials over seven hyperparameters random throughout.
+        The number never depends on the budget, so that a study whose budget is raised later
+        runs the trials that it would have run with the larger budget from the start. Keras
+        Tuner's own default, three per hyperparameter, would make a search of 20 trials over
+        seven hyperparameters random throughout.
 
         Args:
-            num_searched: Hyperparameters that are searched.
+            num_searched: Number of hyperparameters that are searched.
         """
         if self.num_initial_points is not None:
             return self.num_initial_points
@@ -173,7 +174,7 @@ class BayesianConfig(SearchConfig):
         if num_trials is not None and num_trials <= num_random:
             yield (
                 f"All trials of this search ({num_trials:,}) are random: search=bayesian "
-                f"begins with {num_random:,} random ones before its model proposes any. Give "
+                f"starts with {num_random:,} random ones before its model proposes any. Give "
                 f"search.max_trials above {num_random:,}, or fewer search.num_initial_points."
             )
 
@@ -211,17 +212,17 @@ class HyperbandConfig(SearchConfig):
         self._check_first_round(space)
 
     def _check_first_round(self, space: Space) -> None:
-        """Refuse a space that cannot fill a first round: nothing could be promoted then."""
+        """Refuse a space too small for the first round: no trial could be promoted then."""
         num_brackets = 1 + math.floor(math.log(self.max_epochs, self.factor) + 1e-9)
         end_size = math.ceil(1 + math.log(self.max_epochs, self.factor)) / num_brackets
         needed = math.ceil(end_size * self.factor ** (num_brackets - 1))
         size = space.size()
         if size is not None and size < needed:
             raise ConfigError(
-                f"`search=hyperband` must find at least {needed} points in `space`, beside "
+                f"`search=hyperband` needs a `space` of at least {needed} points, not counting "
                 f"`epochs`, for its first round with max_epochs={self.max_epochs} and "
-                f"factor={self.factor}, but there are {size}: search more hyperparameters, or "
-                f"use search=grid."
+                f"factor={self.factor}, but got {size}: search more hyperparameters, or use "
+                f"search=grid."
             )
 
     def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:

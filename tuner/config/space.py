@@ -1,4 +1,4 @@
-"""The configured space: what is fixed, what is chosen, what is ranged, and its KT form."""
+"""The configured space: fixed, chosen and ranged hyperparameters, and its Keras Tuner form."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import keras_tuner
 
 GROUP = "augment"
-"""What holds a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
+"""Key of a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
 
 
 @dataclass(frozen=True)
 class Space:
     """The hyperparameters of a study and what each may be.
 
-    `units` beside `layers` stands for one hyperparameter a layer: `units_1` to
-    `units_<layers>`, of which a trial has only those of the layers it has. A `units_2` of its
-    own in the configuration overrules `units` for that layer.
+    Where there are `layers`, `units` stands for one hyperparameter per layer: `units_1` to
+    `units_<layers>`. A trial has only those of its own layers. A separate `units_2` in the
+    configuration overrides `units` for that layer.
     """
 
     dimensions: Mapping[str, Dimension]
@@ -45,8 +45,8 @@ class Space:
 
         Args:
             space: A scalar is fixed, a list is a choice, a mapping is a range.
-            model: The model function's dotted name; a built-in model's hyperparameters are
-                checked against what it knows.
+            model: The model function's dotted name; hyperparameters of a built-in model are
+                checked against those it takes.
 
         Raises:
             ConfigError: If a name is unknown to a built-in model, or a value out of range.
@@ -68,7 +68,7 @@ class Space:
             limit = (known or LIMITS).get(base)
             if limit is not None:
                 check_limit(f"space.{key}", dimension, limit)
-            # What changes nothing is not among a trial's values.
+            # A setting that changes nothing is left out of a trial's values.
             if not (known is not None and key != name and dimension == Fixed(0)):
                 dimensions[name] = dimension
         _check_layers(dimensions)
@@ -103,7 +103,7 @@ class Space:
             yield name, dimension
 
     def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
-        """Yield every hyperparameter a trial can have, and the layer it is of (0: none)."""
+        """Yield every hyperparameter a trial can have, and its layer (0: none)."""
         layers = self._layer_options
         for name, dimension in self.dimensions.items():
             if layers is None or not (name == "units" or _layer_of(name)):
@@ -117,11 +117,11 @@ class Space:
 
         Args:
             proposed: Values of the searched hyperparameters, as they were declared to Keras
-                Tuner; others in it are dropped.
+                Tuner; others among them are dropped.
 
         Returns:
-            The values as the configuration has them, of the very types, without the widths of
-            layers that are not there.
+            The values as the configuration has them, with the same types, without the widths
+            of layers that the trial does not have.
         """
         values = {
             name: dimension.value
@@ -130,7 +130,7 @@ class Space:
             for name, dimension, _ in self._expanded()
             if isinstance(dimension, Fixed) or name in proposed
         }
-        # A layer count of 0 or a missing one has no widths at all.
+        # Without a layer count, or with 0 layers, there are no widths.
         layers = values.get("layers")
         num_layers = layers if isinstance(layers, int) else 0
         return {
@@ -222,7 +222,7 @@ def _declare(
 
 
 def _flattened(space: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
-    """Yield key, name and what is given of every hyperparameter, the group's as well."""
+    """Yield key, name and setting of every hyperparameter, including those in the group."""
     for name, given in space.items():
         if isinstance(given, Mapping) and name == GROUP:
             for member, inner in given.items():
@@ -243,13 +243,13 @@ def _layer_of(name: str) -> int:
 
 
 def _plain(value: Any, dimension: Choice | Range) -> Value:
-    """Turn what an oracle proposes, NumPy's scalars among it, into what the space has."""
+    """Turn a value that an oracle proposes, perhaps a NumPy scalar, into one of the space's."""
     plain: Value = value.item() if hasattr(value, "item") else value
     return dimension.chosen(plain) if isinstance(dimension, Choice) else plain
 
 
 def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
-    """Check that the widths configured layer by layer are of layers that can exist."""
+    """Check that the widths configured for single layers are for layers that can exist."""
     layers = dimensions.get("layers")
     if layers is None or "units" not in dimensions:
         return

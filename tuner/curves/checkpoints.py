@@ -1,9 +1,9 @@
-"""Learning curves: what a configuration has been trained so far, and from where it goes on.
+"""Learning curves: how far values have been trained, and the checkpoints to resume from.
 
-A curve is the training of one set of values, all but `epochs`, under one seed. Its folder has a
-checkpoint for each epoch that was worth one: metrics so far, and the training's whole state. A
-trial takes the checkpoint at its last epoch, or continues from the one before. Neither Keras
-nor MLflow is imported here: the driver looks at curves too.
+A curve is the training of one set of values, all except `epochs`, with one seed. Its folder
+has a checkpoint for each epoch that was worth one: metrics so far, and the training's whole
+state. A trial takes the checkpoint at its last epoch, or resumes from an earlier one. Neither
+Keras nor MLflow is imported here, since the driver reads curves too.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_SHARE = 0.02
-"""Share of the training time that checkpoints may take before they are written less often."""
+"""Share of the training time that checkpoints may take before they become less frequent."""
 
 _SUFFIX = ".checkpoint"
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -42,8 +42,8 @@ class TrainedEpoch:
     """One epoch of a curve.
 
     Attributes:
-        metrics: As Keras names them, after the epoch.
-        seconds: Wall time it took, validation included.
+        metrics: Metrics after the epoch, as Keras names them.
+        seconds: Wall time it took, including validation.
         trial: The trial that trained it, as `<study>/<trial id>`.
     """
 
@@ -58,7 +58,7 @@ class Checkpoint:
 
     Attributes:
         epochs: All epochs so far; `epochs[0]` is epoch 1.
-        state: Of the training after the last of them.
+        state: State of the training after the last of them.
     """
 
     epochs: Sequence[TrainedEpoch]
@@ -70,7 +70,7 @@ class Checkpoint:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "callbacks": self.state.callbacks,
             "is_stopped": self.state.is_stopped,
-            # Names of arrays may not be those of files.
+            # Names of arrays may not be valid file names.
             "arrays": list(self.state.arrays),
         }
         arrays: dict[str, Any] = {
@@ -88,7 +88,7 @@ class Checkpoint:
         Raises:
             DamagedCheckpoint: If a single bit of it has changed.
         """
-        # Not before it is loaded: the driver and those who only look need no TensorFlow.
+        # Imported only to load one: the driver, which only looks, needs no TensorFlow.
         from tuner.training import TrainingState
 
         content = encoded[_DIGEST_SIZE:]
@@ -121,10 +121,9 @@ class Curve:
         return self.folder / f"epoch-{epoch:04d}{_SUFFIX}"
 
     def find(self, epochs: int) -> Checkpoint | None:
-        """Return the latest checkpoint that a training of so many epochs goes on from.
+        """Return the latest checkpoint from which a training of `epochs` epochs can resume.
 
-        One that is damaged is set aside under another name, with a warning, and the one before
-        is taken.
+        A damaged checkpoint is renamed, with a warning, and the one before is used.
         """
         for epoch in reversed(self.epochs()):
             if epoch > epochs:
@@ -144,14 +143,14 @@ class Curve:
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint: a kill leaves all of it or nothing."""
+        """Write a checkpoint; a kill leaves all of it or nothing."""
         self.put(len(checkpoint.epochs), checkpoint.encode())
 
     def put(self, epoch: int, encoded: bytes) -> None:
         """Write the checkpoint of an epoch from its bytes."""
         files.make_folder(self.folder)
-        # Under a name of its own until then: a worker whose driver was killed may still be
-        # writing the same one.
+        # Written under a unique name first: a worker whose driver was killed may still be
+        # writing the same checkpoint.
         files.write(self.path(epoch), encoded)
 
     def drop(self, epoch: int) -> None:
@@ -163,30 +162,30 @@ def curve_of(folder: Path, epochs: int | None) -> Curve:
     """Return the curve of a key.
 
     Args:
-        folder: Named by the key.
-        epochs: The trial's, if its model depends on them, such as on a learning rate that falls
-            towards the last one: then each number of epochs is a training of its own.
+        folder: Folder named by the key.
+        epochs: The trial's epochs, if its model depends on them, for example by a learning rate
+            that falls towards the last one: then each number of epochs is a separate training.
     """
     return Curve(folder if epochs is None else folder / f"epochs-{epochs}")
 
 
 def curves_in(folder: Path) -> list[Path]:
-    """Return the folders of all curves of a key, whose own is the first."""
+    """Return the folders of all curves of a key, the key's own folder first."""
     return [folder, *sorted(folder.glob("epochs-*"))]
 
 
 class CurveWriter:
-    """Writes the checkpoints of a curve while it is trained, as often as is worth it.
+    """Writes the checkpoints of a curve while it is trained, as often as is worthwhile.
 
     Args:
-        curve: Where they go; None for nowhere.
-        trial: What trains it, as `<study>/<trial id>`.
-        found: What it goes on from, or None.
-        setup: When they are written, and which are kept.
+        curve: The curve to write to; None to write nothing.
+        trial: The trial that trains it, as `<study>/<trial id>`.
+        found: The checkpoint that it resumes from, or None.
+        setup: When checkpoints are written, and which are kept.
 
     Attributes:
-        epochs: All of the curve so far.
-        began: When the first epoch of its own began, on `time.perf_counter`; None before.
+        epochs: All epochs of the curve so far.
+        began: When the trial's own first epoch began, on `time.perf_counter`; None before.
     """
 
     def __init__(
@@ -231,7 +230,7 @@ class CurveWriter:
             return
         older, ends = self._curve.epochs(), self._setup.ends
         self._curve.save(Checkpoint(self.epochs, capture()))
-        # The one before stays too, lest this one be damaged.
+        # The previous one stays too, in case this one gets damaged.
         for epoch in older[:-1]:
             if ends is not None and epoch < len(self.epochs) and epoch not in ends:
                 self._curve.drop(epoch)

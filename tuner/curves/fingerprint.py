@@ -1,4 +1,4 @@
-"""What a training depends on beside data, values and seed.
+"""What a training depends on besides data, values and seed.
 
 The driver calls this in a child process: only there may TensorFlow be imported.
 """
@@ -18,15 +18,15 @@ from tuner.tracking.checksums import sha256_of
 
 
 class Environment(TypedDict):
-    """All that is the same for the trials of a study, and may change their training.
+    """Facts shared by all trials of a study that may change their training.
 
     Attributes:
         model: Dotted name of the function that builds a model.
-        engine: Glassy's own version of what trains, `ENGINE_VERSION`.
+        engine: Version of Glassy's own part in training, `ENGINE_VERSION`.
         sources: A digest of each of the user's own modules that the model function imports.
         precision: Keras's policy for dtypes, and its float type.
         devices: The kinds of device that TensorFlow sees, such as CPU and GPU.
-        versions: Of the libraries that compute.
+        versions: Versions of the libraries that compute.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Environment(TypedDict):
 
 
 def environment(model_function: str) -> Environment:
-    """Describe all that is the same for the trials of a study, and may change their training.
+    """Return the facts shared by all trials of a study that may change their training.
 
     Args:
         model_function: Dotted name of the function that builds a model.
@@ -65,21 +65,21 @@ def environment(model_function: str) -> Environment:
 def own_sources(model_function: str) -> dict[str, str]:
     """Return a digest of each imported module that is the user's own.
 
-    Those are the modules of the model function's package, and all that lie neither in Python's
-    library nor among installed packages. Glassy's own count by `ENGINE_VERSION`.
+    Those are the modules of the model function's package, and all modules that are neither in
+    Python's library nor in installed packages. Glassy's own are covered by `ENGINE_VERSION`.
 
     Args:
         model_function: Dotted name of the function that builds a model; it has been imported.
 
     Returns:
-        32 hexadecimal digits by the file's name below where it is imported from, such as
-        `mine/parts.py`: the same wherever that folder lies.
+        32 hexadecimal digits, by the file's path relative to its import folder, such as
+        `mine/parts.py`, which does not depend on where that folder lies.
     """
     package = model_function.partition(".")[0]
     found = {}
     for name, module in list(sys.modules.items()):
         path = Path(getattr(module, "__file__", None) or "")
-        # The command itself is imported anew in a child, under a name of its own.
+        # A child process imports the command itself again, under another name.
         if name in ("__main__", "__mp_main__") or not path.is_file():
             continue
         root = name.partition(".")[0]
@@ -90,9 +90,9 @@ def own_sources(model_function: str) -> dict[str, str]:
 
 
 def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
-    """Return which of the recorded sources lie on Python's path with another content.
+    """Return the recorded sources whose files on Python's path have changed.
 
-    Nothing is imported; a file that is found nowhere is left out.
+    Nothing is imported; a file that is not found is left out.
 
     Args:
         sources: Digests by name, as `own_sources` returns them.
@@ -107,7 +107,7 @@ def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
 
 
 def _is_own(path: Path) -> bool:
-    """Say whether a module's file is of neither Python's library nor an installed package."""
+    """Say whether a module's file is in neither Python's library nor an installed package."""
     path = path.resolve()
     if {"site-packages", "dist-packages"} & set(path.parts):
         return False

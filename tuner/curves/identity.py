@@ -1,9 +1,9 @@
-"""What makes a study the same study, and what of it may change when it is resumed.
+"""What makes a study the same study, and what may change when it is resumed.
 
-A study is compared in two ways. Its settings are compared before anything is loaded, and
-`differing` passes over those that change no result. Then `Identity` says what the settings
-stand for: the very images, the model's sources, the engine. Results of two of them could not be
-compared, so a study that differs is refused.
+A study is compared in two ways. First its settings are compared, before anything is loaded;
+`differing` allows changes that do not affect results. Then `Identity` compares what the
+settings stand for: the images, the model's sources, the engine. Results under two different
+identities would not be comparable, so resuming is refused if it differs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_SETTINGS = ("overwrite", "extend")
 
 
 def _any(_: object) -> None:
-    """Make all values the same."""
+    """Make all values equal."""
     return None
 
 
@@ -39,16 +39,17 @@ def _is_some(value: object) -> bool:
 
 
 def plain_store(uri: str | None) -> str:
-    """Return the address of a tracking store in the one way that names it.
+    """Return the address of a tracking store in a canonical form.
 
-    A user's name, a password and a slash at the end do not tell two stores apart. A SQLite file
-    is named from the current folder where it lies below it, so that a folder may be moved.
+    A user's name, a password and a trailing slash do not distinguish two stores. The path of an
+    SQLite file below the current folder is relative to it, so that the folder may be moved.
 
     Args:
-        uri: As configured; None for `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db`.
+        uri: The configured address; None for `MLFLOW_TRACKING_URI` or, if that is not set,
+            `sqlite:///mlflow.db`.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    # It is written to the study's folder.
+    # The result is written to the study's folder.
     uri = passwords.hide(uri)
     address, _, query = uri.partition("?")
     kept = "&".join(part for part in query.split("&") if part and not part.endswith("=***"))
@@ -58,7 +59,7 @@ def plain_store(uri: str | None) -> str:
     elif scheme == "file" and colon:
         address = f"file://{_from_here(rest)}"
     elif colon:
-        # The last @, since a password may hold others.
+        # Split at the last @, since a password may contain others.
         address = f"{scheme}://{rest.rpartition('@')[2].rstrip('/')}"
     else:
         address = f"file://{_from_here(address)}" if not _has_scheme(address) else address
@@ -140,11 +141,11 @@ def differing(
     """Compare the settings of a study with those it is to be resumed with.
 
     Args:
-        before: As the study was told last, flat.
-        after: As it is told now, flat.
+        before: The settings given last, flat.
+        after: The settings given now, flat.
 
     Returns:
-        What differs and must not, and what differs and may: the value before and now, by key.
+        Changes that are refused, and changes that are allowed: values before and now, by key.
     """
     refused, allowed = {}, {}
     for key in sorted(before.keys() | after.keys()):
@@ -185,7 +186,7 @@ class Identity:
 
     Attributes:
         data: Digest of all images, labels and names of classes.
-        split: Digest of which images train, validate and test.
+        split: Digest of the split into training, validation and test images.
         environment: The model's sources, precision, devices, the engine and its libraries.
     """
 
@@ -204,13 +205,13 @@ class Identity:
 
     @property
     def versions(self) -> dict[str, str]:
-        """The engine and the libraries: a change of them the user may agree to."""
+        """Versions of the engine and the libraries; the user may accept a change."""
         return {"engine": str(self.environment["engine"]), **self.environment["versions"]}
 
     def tag(self) -> str:
-        """Return it as JSON, for a tag of the study's run.
+        """Return the identity as JSON, for a tag of the study's run.
 
-        A tag holds 8,000 characters at most, so many sources are named by one digest.
+        A tag holds at most 8,000 characters, so a long list of sources becomes one digest.
         """
         content = asdict(self)
         if len(text := json.dumps(content)) > _MAX_TAG:
@@ -221,21 +222,21 @@ class Identity:
         return text
 
     def changes_since(self, begun: Identity) -> list[str]:
-        """Say what has changed, of what must not, since a study was begun."""
+        """Say what has changed since a study was started, although it must not."""
         said = []
         if begun.data != self.data:
-            said.append(f"the data (their digest was {begun.data}, and is {self.data} now)")
+            said.append(f"the data (their digest was {begun.data} and is now {self.data})")
         elif begun.split != self.split:
-            said.append("which images train, validate and test")
+            said.append("the split into training, validation and test images")
         if files := _changed_files(begun.environment["sources"], self.environment["sources"]):
             said.append(f"the model's sources ({', '.join(files)})")
         was, now = begun.environment, self.environment
         for what, old, new in (
-            ("the precision of Keras", was["precision"], now["precision"]),
+            ("Keras's precision", was["precision"], now["precision"]),
             ("the kinds of device", was["devices"], now["devices"]),
         ):
             if old != new:
-                said.append(f"{what} (was {', '.join(old)}, and is {', '.join(new)} now)")
+                said.append(f"{what} (before: {', '.join(old)}; now: {', '.join(new)})")
         return said
 
 

@@ -1,4 +1,4 @@
-"""All curves of a study, as the driver sees them: their names, their room, which are kept."""
+"""All curves of a study, as the driver sees them: their names, their size, which are kept."""
 
 import contextlib
 import hashlib
@@ -16,18 +16,18 @@ from tuner.trial import Objective, Values, whole, without_epochs
 logger = logging.getLogger(__name__)
 
 NUM_BEST = 10
-"""Curves that `curves.keep=best` keeps."""
+"""Number of curves that `curves.keep=best` keeps."""
 
 
 class CurveStore:
     """The curves of one study.
 
     Args:
-        folder: Where they lie.
-        common: All that may change a training and is the same in every trial of the study.
+        folder: The folder that holds them.
+        common: Everything that may change a training and is the same in all trials.
         config: The group `curves`.
-        objective: What makes one curve better than another.
-        others: Where the curves of other studies lie, to take checkpoints from.
+        objective: The metric that ranks the curves.
+        others: Folders of other studies' curves, to take checkpoints from.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class CurveStore:
         self._others = [other for other in others if other != folder]
         self._ranks: dict[str, tuple[float, int]] = {}
         self._in_flight: dict[str, str] = {}
-        # What writers that were killed have left.
+        # Remains of writers that were killed.
         for part in folder.glob("**/*.part"):
             part.unlink(missing_ok=True)
         self._sizes = {key: self._size(key) for key in self._keys()}
 
     def note_score(self, trial_id: str, values: Values, score: float) -> None:
-        """Take note of how good a curve is: as good as the best trial on it."""
+        """Take note of a curve's score, which is that of its best trial."""
         key = self._key(trial_id, values)
         rank = self._objective.rank(score, trial_id)
         self._ranks[key] = min(rank, self._ranks.get(key, rank))
@@ -66,14 +66,14 @@ class CurveStore:
         return (self._folder / key).resolve()
 
     def end(self, trial_id: str) -> None:
-        """Take note of a trial's end, and make room if the curves take too much."""
+        """Take note of a trial's end, and remove curves if they take too much room."""
         key = self._in_flight.pop(trial_id)
         self._sizes[key] = self._size(key)
         if self._config.max_mb is not None:
             self._shrink(self._config.max_mb * 1_000_000)
 
     def finish(self) -> None:
-        """Remove what `curves.keep` does not keep, once the study is over."""
+        """Remove the curves that `curves.keep` does not keep, once the study is over."""
         num_kept = {"all": len(self._sizes), "best": NUM_BEST, "none": 0}[self._config.keep]
         for key in self._ranked()[num_kept:]:
             self._drop(key)
@@ -83,8 +83,8 @@ class CurveStore:
     def _key(self, trial_id: str, values: Values) -> str:
         """Name a curve by a digest of everything that can change it.
 
-        That a model depends on `epochs` is found out when it is built: then each number of
-        epochs gets a folder of its own in the key's, see `tuner.worker.worker`.
+        Whether a model depends on `epochs` is only known once it is built: then each number of
+        epochs gets its own folder in that of the key; see `tuner.worker.worker`.
         """
         own = None if self._config.reuse else trial_id
         text = json.dumps([self._common, without_epochs(values), own], sort_keys=True)
@@ -117,13 +117,13 @@ class CurveStore:
         del self._sizes[key]
 
     def _borrow(self, other: Path, key: str, epochs: int) -> None:
-        """Take another study's checkpoint, if it is further than our own."""
+        """Take another study's checkpoint, if it is ahead of our own."""
         for theirs in curves_in(other / key):
             source = Curve(theirs)
             target = Curve(self._folder / theirs.relative_to(other))
             own = max(target.epochs(), default=0)
             ahead = [epoch for epoch in source.epochs() if own < epoch <= epochs]
-            # The other study may be removing it meanwhile.
+            # The other study may be removing it at the same time.
             with contextlib.suppress(FileNotFoundError):
                 if ahead:
                     target.put(ahead[-1], source.path(ahead[-1]).read_bytes())

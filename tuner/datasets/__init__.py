@@ -1,4 +1,4 @@
-"""Where images come from: one module a source, and what they all return."""
+"""Where images come from: one module per source, and the types that they all return."""
 
 from tuner.datasets.images import ImageData, LabelledImages, Split, check_repeatable, load
 

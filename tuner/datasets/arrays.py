@@ -1,4 +1,4 @@
-"""What the arrays of a data set must be, wherever they come from: checked, never just cast."""
+"""Checks of a data set's arrays, wherever they come from: checked, never just cast."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from tuner.datasets.images import Images, Labels
 
 _LOOKED_AT = 256
-"""Images whose brightest pixel is looked for at a time: mostly the first of them tell."""
+"""Number of images searched for a bright pixel at a time: the first ones mostly suffice."""
 
 
 def checked_images(name: str, given: object) -> Images:
-    """Return images as uint8, as they are if they are that.
+    """Return images as uint8, unchanged if they already are.
 
     Args:
-        name: Of the array, for messages.
+        name: Name of the array, for messages.
         given: Whole numbers in `[0, 255]` of any integer dtype, shape `(n, height, width)`, or
             `(n, height, width, channels)` with 1 or 3 channels.
 
     Raises:
         DataError: If they are anything else.
     """
-    # `asanyarray`, since `asarray` would make a plain array of one that is mapped from a file.
+    # `asanyarray`, since `asarray` would turn a memory-mapped array into a plain one.
     array: npt.NDArray[np.generic] = np.asanyarray(given)
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise DataError(
@@ -52,10 +52,10 @@ def checked_images(name: str, given: object) -> Images:
 
 
 def check_brightness(name: str, images: Images) -> None:
-    """Refuse images whose brightest pixel is 1: they were scaled to 0 to 1 and would be black.
+    """Refuse images whose brightest pixel is 1: they were scaled to 0…1 and would be black.
 
     Raises:
-        DataError: If they are such.
+        DataError: If the brightest pixel is 1.
     """
     brightest = 0
     for i in range(0, len(images), _LOOKED_AT):
@@ -65,8 +65,8 @@ def check_brightness(name: str, images: Images) -> None:
     if brightest == 1:
         raise DataError(
             f"`{name}` must be raw pixels from 0 to 255 (the model rescales them itself), but "
-            f"its brightest is 1, so that all would be black. Multiply by 255; if they were "
-            f"fractions, do so before they become whole numbers."
+            f"its brightest is 1, so all images would be black. Multiply by 255; if they were "
+            f"fractions, do so before converting them to whole numbers."
         )
 
 
@@ -74,7 +74,7 @@ def checked_labels(name: str, given: object) -> Labels:
     """Return labels as int64 of shape `(images,)`.
 
     Raises:
-        DataError: If they are no whole numbers, or not one for each image.
+        DataError: If they are not whole numbers, one for each image.
     """
     array: npt.NDArray[np.generic] = np.asarray(given)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -94,7 +94,7 @@ def checked_labels(name: str, given: object) -> Labels:
 
 
 def _from_booleans(array: npt.NDArray[np.generic], true: int) -> str:
-    """Say how booleans become numbers, where that is what an array holds."""
+    """Say how to convert booleans to numbers, if an array holds booleans."""
     if array.dtype != np.bool_:
         return ""
     factor = "" if true == 1 else f" * {true}"
@@ -102,7 +102,7 @@ def _from_booleans(array: npt.NDArray[np.generic], true: int) -> str:
 
 
 def _described(array: npt.NDArray[np.generic]) -> str:
-    """Say of what type an array is and, of fractions, what they are and what makes pixels."""
+    """Describe an array's type and, for fractions, their range and how to scale them."""
     if not np.issubdtype(array.dtype, np.floating) or not array.size:
         return f"{array.dtype}"
     num_nan = int(np.isnan(array).sum())
@@ -113,7 +113,7 @@ def _described(array: npt.NDArray[np.generic]) -> str:
 
 
 def _how_to_scale(low: float, high: float) -> str:
-    """Say what makes raw pixels of numbers in this range, if that is known."""
+    """Say how to turn numbers in this range into raw pixels, if that is known."""
     if low < 0 or high > 65535:
         return ""
     if high > 255:

@@ -1,4 +1,4 @@
-"""Folders of images read as a data set: which are splits, which are classes, what is neither.
+"""Folders of images as a data set: which folders are splits or classes, and which are neither.
 
 `tuner.predict` reads the true class of a file by the same rule (`true_classes`).
 """
@@ -23,7 +23,7 @@ SPLIT_NAMES = {
     "validation": ("val", "valid", "validation", "validate", "dev"),
     "test": ("test", "tests", "testing", "tst", "eval", "evaluation", "holdout"),
 }
-"""What folders of the three splits are called, in any case and with `_set`, `-images` …"""
+"""Names of the three splits' folders, in upper or lower case and with `_set`, `-images` …"""
 
 _ENDING = r"([ _-]?(set|data|dataset|split|images|imgs))?"
 _PATTERNS = {
@@ -37,8 +37,8 @@ class ClassFile:
     """An image in the folder of a class.
 
     Attributes:
-        path: Where it is.
-        split: `train`, `validation` or `test`; everything is `train` where no folder says more.
+        path: Path of the file.
+        split: `train`, `validation` or `test`; `train` if no folder names a split.
         class_name: The folder's name, as valid text.
         stamp: Size in bytes and time of the last change in nanoseconds.
     """
@@ -54,9 +54,9 @@ class ClassFolders:
     """A folder of images, read as a data set.
 
     Attributes:
-        files: All images that have a class, the splits one after the other.
-        class_names: In natural order: `2` before `10`.
-        left_out: One sentence for each thing that cannot be used.
+        files: All images that have a class, split after split.
+        class_names: The classes in natural order: `2` before `10`.
+        left_out: One sentence per item that cannot be used.
     """
 
     files: tuple[ClassFile, ...]
@@ -65,7 +65,7 @@ class ClassFolders:
 
 
 def split_called(name: str) -> str | None:
-    """Return which split a folder of this name holds: `Training` is `train`; None if none."""
+    """Return the split that a folder's name stands for (`Training`: `train`), or None."""
     for split, pattern in _PATTERNS.items():
         if pattern.fullmatch(name):
             return split
@@ -75,12 +75,12 @@ def split_called(name: str) -> str | None:
 def read(root: Path) -> ClassFolders:
     """Find the images in `<split>/<class>/`, or in `<class>/` alone, and all folders below.
 
-    A folder without classes for a test or for validation is said and not used, and so is one
-    that holds files of other kinds only.
+    A test or validation folder without classes is not used, with a warning; nor is a folder
+    that only holds files of other kinds.
 
     Raises:
-        DataError: If there are not two classes to learn, a class has no image, or folders of
-            splits and of classes lie side by side.
+        DataError: If there are fewer than two classes to learn, a class has no image, or
+            folders of splits and of classes lie side by side.
     """
     kind = folders.kind_of(root)
     if kind != "folder":
@@ -105,7 +105,7 @@ def read(root: Path) -> ClassFolders:
         elif unknown := sorted(names[split] - names["train"], key=folders.natural):
             raise DataError(
                 f"{shown(folder)} has the class {unknown[0]!r}, which {shown(splits['train'])} "
-                f"lacks: nothing could learn it."
+                f"lacks: no model could learn it."
             )
         files += [ClassFile(f.path, split, f.class_name, f.stamp) for f in content.files]
         left_out += content.left_out
@@ -116,18 +116,18 @@ def read(root: Path) -> ClassFolders:
 def true_classes(
     paths: Sequence[Path], root: Path, class_names: Sequence[str]
 ) -> list[str | None]:
-    """Return the class that each file's folder or name says; None for files without one.
+    """Return the class that each file's folder or name gives; None for files without one.
 
-    The classes are the folders that lie highest in `root`, below those of splits, as in
-    training: `7/batch/1.png` is a 7. Where there are none in it, `root` itself may be the
-    folder of a class; so it is where it is called like one and not all folders in it are. A
-    file that lies in no such folder may be named after its class, `7.png`, unless files are
-    just numbered: a `10.png` among ten digits tells.
+    The class folders are the topmost in `root`, below those of splits, as in training:
+    `7/batch/1.png` is a 7. If `root` contains none, it may itself be the folder of a class; so
+    it is if it has the name of one, unless all folders in it have too. A file outside such
+    folders may be named after its class, `7.png`, unless the files are just numbered, as a
+    `10.png` among ten digits shows.
 
     Args:
         paths: Files in `root`, or `root` itself.
-        root: What was named to be classified, a file or a folder.
-        class_names: Of the model.
+        root: The file or folder to be classified.
+        class_names: The model's classes.
     """
     known = set(class_names)
     top = root.parent if list(paths) == [root] else root
@@ -153,7 +153,7 @@ def true_classes(
     if any(stem.isdecimal() and stem not in known for stem in stems):
         known = {name for name in known if not name.isdecimal()}
     if known.intersection(above):
-        # Somewhere below the folder of a class: its name is the class, if any is.
+        # The files lie below the folder of a class: only its name could give the class.
         return [None] * len(paths)
     return [
         stem if stem in known and not names else None
@@ -173,7 +173,7 @@ def _below_splits(parts: Sequence[str], known: set[str]) -> list[str]:
 
 
 def _splits(root: Path) -> tuple[dict[str, Path], Found]:
-    """Return the folder of each split, and images that lie in none of them."""
+    """Return the folder of each split, and the images that lie in none of them."""
     children = folders.children(root)
     called: dict[str, list[Path]] = {"train": [], "validation": [], "test": []}
     others: list[Path] = []
@@ -197,8 +197,8 @@ def _splits(root: Path) -> tuple[dict[str, Path], Found]:
             )
     if not called["train"]:
         raise DataError(
-            f"{shown(root)} must hold a folder train/ beside {_listed(named)}, or folders of "
-            f"classes alone; a class that is called so needs a folder train/ around it."
+            f"{shown(root)} must hold a folder train/ next to {_listed(named)}, or only "
+            f"folders of classes; a class with such a name must lie in a folder train/."
         )
     return {split: several[0] for split, several in called.items() if several}, children.loose
 
@@ -220,7 +220,7 @@ def _classes(root: Path, folder: Path) -> _Classes:
         name = shown(of_class.name)
         if not found.images and found.num_others:
             logger.warning(
-                "%s holds no image and is not used: of other kinds it has %d files.",
+                "%s holds no images, only other files (%d), so it is not used.",
                 shown(of_class),
                 found.num_others,
             )
@@ -235,8 +235,8 @@ def _classes(root: Path, folder: Path) -> _Classes:
 
 
 def _loose(loose: Found) -> list[str]:
-    """Return sentences for what lies in no folder of a class."""
-    said = [f"{shown(image.path)} lies in no folder of a class." for image in loose.images]
+    """Return a sentence for each item that is not in the folder of a class."""
+    said = [f"{shown(image.path)} is not in the folder of a class." for image in loose.images]
     return said + list(loose.left_out)
 
 
@@ -251,11 +251,11 @@ def _too_few(folder: Path, content: _Classes) -> DataError:
 def _say_unlabelled(split: str, folder: Path) -> None:
     share = "data.test_split" if split == "test" else "data.validation_split"
     logger.warning(
-        "%s has no folders of classes, so it is not used; %s sets a share of the images aside "
+        "%s has no folders of classes, so it is not used; %s sets aside a share of the images "
         "for %s instead.",
         shown(folder),
         share,
-        "the test" if split == "test" else "validation",
+        "testing" if split == "test" else "validation",
     )
 
 

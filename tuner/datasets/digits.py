@@ -18,11 +18,11 @@ _SPLIT_SEED = 0
 
 
 def load(config: DataConfig) -> LabelledImages:
-    """Return 1,797 images of 8 x 8, of which 360 are the test split.
+    """Return 1,797 images of 8 x 8, 360 of which are the test split.
 
-    The set has no test split of its own; this one is stratified and the same in every study,
-    whatever its seed, so that their test accuracies can be compared. Its 17 grey levels are
-    spread over 0 to 255, so that a drawing of that range means the same.
+    The set has no test split of its own. This one is stratified and the same in every study,
+    whatever its seed, so that test accuracies can be compared. The 17 grey levels are spread
+    over 0 to 255, the range of a drawing's pixels.
     """
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)

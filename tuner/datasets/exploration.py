@@ -1,4 +1,4 @@
-"""What is in a data set: counts, duplicates, and what its classes look like."""
+"""A look at a data set: counts, duplicates, and what its classes look like."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tuner.datasets import ImageData, Split
 
 NUM_SHOWN = 32
-"""Images of each class that are drawn, the first ones."""
+"""Number of images that are drawn of each class, the first ones."""
 
 MAX_ROWS = 100
-"""Classes that are drawn, the first ones."""
+"""Number of classes that are drawn, the first ones."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,13 +34,13 @@ _DARK = 64
 
 @dataclass(frozen=True)
 class Exploration:
-    """What there is to know of a data set.
+    """Statistics of a data set.
 
     Attributes:
         counts: Images of each class by split, int64 `(3, classes)`, in the order of `SPLITS`.
-        duplicates: For each two splits, how many images of the first are in the second, pixel
-            for pixel.
-        ranges: For each split the darkest and the brightest pixel, from 0 to 255.
+        duplicates: For each pair of splits, how many images of the first are in the second,
+            pixel for pixel.
+        ranges: Darkest and brightest pixel of each split, from 0 to 255.
     """
 
     counts: npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ class Exploration:
 
     @property
     def said_of_pixels(self) -> str:
-        """One sentence about the range of the pixels, one more if it looks like a mistake."""
+        """One sentence about the range of the pixels, and a second if that looks wrong."""
         if len(set(self.ranges.values())) == 1:
             [(low, high)] = set(self.ranges.values())
             said = f"Pixels: {low} to {high}."
@@ -67,12 +67,14 @@ class Exploration:
             parts = (f"{low} to {high} in {name}" for name, (low, high) in self.ranges.items())
             said = f"Pixels: {', '.join(parts)}."
         if max(high for _, high in self.ranges.values()) < _DARK:
-            said += " Nothing is brighter than a quarter of white: are they scaled to 0 to 255?"
+            said += (
+                " All are darker than a quarter of white: should they be scaled to 0 to 255?"
+            )
         return said
 
 
 def explore(data: ImageData) -> Exploration:
-    """Count images, find those that are in more than one split, and how bright they are."""
+    """Count images, find those in more than one split, and measure their brightness."""
     splits = {name: getattr(data, name) for name in SPLITS}
     seen, ranges = {}, {}
     for name, split in splits.items():
@@ -91,7 +93,7 @@ def explore(data: ImageData) -> Exploration:
 
 def _look_at(split: Split) -> tuple[list[bytes], tuple[int, int]]:
     """Return a digest of each image and the range of all pixels, reading each image once."""
-    # Digests, since the images may be more than memory holds.
+    # Digests, since the images may not fit into memory.
     digests, low, high = [], 255, 0
     for i in range(0, len(split), _CHUNK):
         chunk = np.ascontiguousarray(split.images[i : i + _CHUNK])
@@ -102,15 +104,15 @@ def _look_at(split: Split) -> tuple[list[bytes], tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a picture of a data set shows; `tuner.figures.draw_overview` draws it.
+    """The content of a picture of a data set; `tuner.figures.draw_overview` draws it.
 
     Attributes:
-        title: What the data set is, and how large.
-        note: What is noteworthy about it.
-        names: The classes, a row each, the first `MAX_ROWS`.
+        title: Name and size of the data set.
+        note: Remarkable facts about it.
+        names: The first `MAX_ROWS` classes, one per row.
         counts: Their images by split, int64 `(3, rows)`, in the order of `SPLITS`.
-        tiles: For each row the mean image and the first training images, at most `NUM_SHOWN`,
-            uint8 `(rows, images, TILE, TILE, 3)`; white where there is none.
+        tiles: The mean image and at most `NUM_SHOWN` training images per row, uint8
+            `(rows, images, TILE, TILE, 3)`; white where there is none.
     """
 
     title: str
@@ -121,18 +123,18 @@ class Overview:
 
 
 def overview(data: ImageData, found: Exploration) -> Overview:
-    """Gather what the picture of a data set shows.
+    """Gather the content of a data set's picture.
 
     Args:
         data: The images.
-        found: What `explore` has found.
+        found: The result of `explore`.
     """
     num_rows = min(len(data.class_names), MAX_ROWS)
     totals = found.counts.sum(axis=1)
     sums = ", ".join(f"{total:,} {name}" for name, total in zip(SPLITS, totals, strict=True))
     shape = " x ".join(map(str, data.image_shape))
     left_out = len(data.class_names) - num_rows
-    more = f" The last {left_out} classes are not drawn." if left_out else ""
+    more = f" Only the first {num_rows} classes are drawn." if left_out else ""
     num_shown = min(int(found.counts[0].max()), NUM_SHOWN)
     tiles = np.full((num_rows, 1 + num_shown, TILE, TILE, 3), 255, np.uint8)
     for label in range(num_rows):
@@ -163,7 +165,7 @@ def _mean(split: Split, label: int) -> npt.NDArray[np.uint8]:
 
 
 def table(data: ImageData, found: Exploration) -> Sequence[tuple[str, ...]]:
-    """Return rows of class and counts, and of totals, as they are printed."""
+    """Return the printed rows: each class with its counts, then the totals."""
     rows = [
         (name, *(f"{count:,}" for count in found.counts[:, label]))
         for label, name in enumerate(data.class_names)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: Zalando's pictures of clothes, by Keras's own loader."""
+"""Fashion-MNIST: Zalando's pictures of clothes, from a file or by Keras's own loader."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def load(config: DataConfig) -> LabelledImages:
     """Return 60,000 training and 10,000 test images of 28 x 28, in ten classes of clothes.
 
     Args:
-        config: With `path`, an `.npz` in the form of Keras's MNIST; without, Keras's loader
-            finds its own copy or downloads it.
+        config: The group `data`. Its `path` is an `.npz` in the form of Keras's MNIST; if it is
+            None, Keras's loader finds its own copy or downloads one.
 
     Raises:
         DataError: If the file at `path` is not of that form.

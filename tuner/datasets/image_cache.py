@@ -1,8 +1,8 @@
-"""Decoded images of a folder, kept until a file in it changes and mapped from there.
+"""Decoded images of a folder, cached until a file in it changes, and memory-mapped.
 
-Decoding tens of thousands of files takes most of a minute. A copy is an array and what there is
-to say of it. It is found again by the files' names, sizes and times, and taken only if its
-checksum is right: a copy that is damaged is made anew.
+Decoding tens of thousands of files takes most of a minute. A copy is an array and an index. It
+is found again by the files' names, sizes and times, and used only if its checksum is right: a
+damaged copy is made again.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from tuner.runtime import files
 
 logger = logging.getLogger(__name__)
 
-# A copy of an older form would be read wrongly.
+# Raise it when the format changes: a copy in an older format would be misread.
 _VERSION = 2
 _PIXELS, _INDEX, _PART = "images.npy", "index.json", ".part"
 _CHUNK = 16_000_000
 _COPIED = 1024
 _CANNOT_ALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems say that do not take room beforehand."""
+"""Errors of file systems that cannot allocate room beforehand."""
 _ABANDONED_AFTER = 24 * 3600.0
-"""Seconds after which a copy that is not complete was left by a process that was killed."""
+"""Age in seconds after which an incomplete copy must be that of a killed process."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """What there is to say of decoded files beside their pixels.
+    """Facts about decoded files besides their pixels.
 
     Attributes:
         left_out: Why files could not be used, by their numbers.
-        remarks: Sentences on what was done to files that were used.
+        remarks: Sentences on how files that were used were changed.
     """
 
     left_out: dict[int, str]
@@ -59,8 +59,8 @@ class Decoded:
     """The images of files.
 
     Attributes:
-        pixels: uint8, one image for each file that is not left out; mapped from a file.
-        index: What else there is to say.
+        pixels: uint8, one image for each file that is not left out; memory-mapped.
+        index: Facts about the files besides their pixels.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -68,7 +68,7 @@ class Decoded:
 
 
 Decode = Callable[[Path], Index]
-"""Writes the pixels as a `.npy` file of this name; none where no file can be used."""
+"""Writes the pixels to this `.npy` file; writes none if no image file can be used."""
 
 
 def cached(
@@ -76,14 +76,14 @@ def cached(
 ) -> Decoded:
     """Return the decoded images of files from their copy, which is made if there is none.
 
-    Older copies of the same folder with the same settings are removed. Where the cache cannot
-    be written, a temporary folder takes its place until this process ends.
+    Older copies of the same folder with the same settings are removed. If the cache cannot be
+    written, a temporary folder takes its place until this process ends.
 
     Args:
         root: The folder.
         class_files: The files in it.
-        settings: What else the pixels depend on.
-        decode: Reads them.
+        settings: Everything else that the pixels depend on.
+        decode: Reads the files.
 
     Raises:
         DataError: If there is no room for them.
@@ -104,7 +104,7 @@ def cached(
 
 
 def cache_dir() -> Path:
-    """Return the folder of the caches; `GLASSY_CACHE` names another one than the user's.
+    """Return the folder of the caches: `GLASSY_CACHE`, or one in the user's own cache.
 
     Raises:
         OSError: If the user has no home.
@@ -133,7 +133,7 @@ def _read(copy: Path) -> Decoded | None:
         said = json.loads((copy / _INDEX).read_bytes())
         pixels = np.load(copy / _PIXELS, mmap_mode="r", allow_pickle=False)
         if said["shape"] != list(pixels.shape) or said["crc32"] != _checksum(pixels):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum is wrong")
         left_out = {int(number): why for number, why in said["left_out"].items()}
         return Decoded(pixels, Index(left_out, tuple(said["remarks"])))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
@@ -150,9 +150,9 @@ def _read(copy: Path) -> Decoded | None:
 
 
 def _make(folder: Path, name: str, class_files: Sequence[ClassFile], decode: Decode) -> Decoded:
-    """Decode all files into a copy, which is there as a whole or not at all."""
+    """Decode all files into a copy, which appears complete or not at all."""
     copy = folder / name
-    logger.info("Reading %d files, once: they are kept in %s.", len(class_files), copy)
+    logger.info("Reading %d files once; they are then kept in %s.", len(class_files), copy)
     begun = Path(tempfile.mkdtemp(dir=folder, prefix=f"{name}.", suffix=_PART))
     try:
         index = decode(begun / _PIXELS)
@@ -175,7 +175,7 @@ def _make(folder: Path, name: str, class_files: Sequence[ClassFile], decode: Dec
 
 
 def _remove_older(folder: Path, name: str) -> None:
-    """Remove other copies of the same folder; who has mapped one keeps its pixels."""
+    """Remove other copies of the same folder; processes that have mapped one keep it."""
     place, _, _ = name.partition("-")
     for other in folder.glob(f"{place}-*"):
         if other.name == name:
@@ -197,20 +197,20 @@ def _without_cache(
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         logger.warning(
             "The images cannot be kept in the cache (%s), so they will be read again next "
-            "time. GLASSY_CACHE names another folder for it.",
+            "time. Name another folder for it in the environment variable GLASSY_CACHE.",
             error,
         )
         return _make(folder, name, class_files, decode)
     except OSError as second:
         raise DataError(
-            f"The decoded images cannot be written: in the cache ({error}), nor in a temporary "
-            f"folder ({second}). Make room, or name a folder that can be written in the "
+            f"The decoded images can be written neither to the cache ({error}) nor to a "
+            f"temporary folder ({second}). Make room, or name a writable folder in the "
             f"environment variable GLASSY_CACHE."
         ) from second
 
 
 def _checksum(pixels: npt.NDArray[np.uint8]) -> int:
-    """Return a checksum that takes a second for each gigabyte or two, mostly the disk's."""
+    """Return a checksum; it takes a second per gigabyte or two, mostly reading the disk."""
     flat = pixels.reshape(-1)
     checksum = 0
     for begin in range(0, len(flat), _CHUNK):
@@ -219,10 +219,10 @@ def _checksum(pixels: npt.NDArray[np.uint8]) -> int:
 
 
 def room_for(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Make a `.npy` file of uint8 and map it; its room on the disk is taken at once.
+    """Make a `.npy` file of uint8 and map it; its room on the disk is allocated at once.
 
     Raises:
-        OSError: If there is no room: a page of a mapped file that finds none kills the process.
+        OSError: If there is no room. Later, a mapped page without room would kill the process.
     """
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
@@ -236,7 +236,7 @@ def room_for(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 
 def drop(pixels: npt.NDArray[np.uint8], path: Path, places: Sequence[int]) -> None:
-    """Take images out of the file that `room_for` has made; without any left it is removed."""
+    """Remove images from the file that `room_for` made, or the file if no image is left."""
     kept = np.delete(np.arange(len(pixels)), places)
     if not len(kept):
         path.unlink()

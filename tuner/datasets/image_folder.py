@@ -1,7 +1,7 @@
-"""Image files in folders that are named by their classes.
+"""Image files in folders that are named after their classes.
 
-`class_folders` says which files these are, this module what they become, and `image_cache`
-keeps that.
+`class_folders` finds the files, this module turns them into images, and `image_cache` keeps
+these.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tuner.datasets.images import LabelledImages, Split
 from tuner.errors import DataError
 from tuner.images import folders, image_files, pixels
 from tuner.images.folders import shown
+from tuner.wording import plural
 
 if TYPE_CHECKING:
     from tuner.config.schema import DataConfig
@@ -44,19 +45,20 @@ R = TypeVar("R")
 def load(config: DataConfig) -> LabelledImages:
     """Read the images in `<split>/<class>/`, or in `<class>/` alone.
 
-    The classes are the folders' names in natural order, and a folder of validation images is
-    what validates. All images become greyscale if all files are, else RGB. They are brought to
-    `image_size`; without it those are left out that are not of the size that most are of, the
-    way up they were taken. What cannot be used is left out and named in a warning; more than
-    `folders.judge_left_out` lets pass are an error. `pixels.flattened` says what becomes of
+    The classes are the folders' names in natural order. A folder of validation images, if there
+    is one, is the validation split. If every file is greyscale, so is the data set; otherwise
+    it is RGB. Images are resized to `image_size`; if that is None, images that do not have the
+    most frequent size are left out. Sizes are those of the images turned the way up they were
+    taken. Files that cannot be used are left out and named in a warning; more of them than
+    `folders.judge_left_out` allows are an error. `pixels.flattened` describes what becomes of
     several frames, transparency and more than 8 bits.
 
     Args:
-        config: `path`; `image_size`, one number or height and width, or None; and `test_split`,
-            the share of the images that judges where no folder says which do.
+        config: The group `data`: `path`; `image_size`, one number or height and width, or
+            None; and `test_split`, the share of test images where there is no test folder.
 
     Raises:
-        DataError: If the folders are not as they must be, or too many files cannot be used.
+        DataError: If the folders are not laid out as required, or too many files are unusable.
     """
     root = Path(str(config.path))
     size = _size(config.image_size)
@@ -89,7 +91,7 @@ def _size(given: Any) -> Size | None:
 
 @dataclass(frozen=True)
 class _Head:
-    """What is known of a file before its pixels are read."""
+    """Facts about a file that are known before its pixels are read."""
 
     size: Size
     is_grey: bool
@@ -98,12 +100,12 @@ class _Head:
 
 def _head(image: Image.Image) -> _Head:
     size, is_grey = pixels.size_of(image), pixels.is_grey(image)
-    # Last, since it turns to the second frame of a GIF.
+    # `is_animated` comes last, since it moves to the second frame of a GIF.
     return _Head(size, is_grey, getattr(image, "is_animated", False))
 
 
 def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
-    """Write the images as one array, and say which files were left out and what was done."""
+    """Write the images as one array, and return the files left out and the remarks."""
     heads = _each(lambda file: image_files.open_image(file.path, _head), files)
     left_out = {i: str(head) for i, head in enumerate(heads) if isinstance(head, DataError)}
     known = {i: head for i, head in enumerate(heads) if isinstance(head, _Head)}
@@ -113,7 +115,7 @@ def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
             height, width = known.pop(i).size
             left_out[i] = (
                 f"{shown(files[i].path)} is {height} pixels high and {width} wide, unlike "
-                f"most, which are {size[0]} high and {size[1]} wide (data.image_size brings "
+                f"most, which are {size[0]} high and {size[1]} wide (data.image_size resizes "
                 f"all to one size)"
             )
     if not known or size is None:
@@ -122,7 +124,7 @@ def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
     room = image_cache.room_for(path, (len(known), *shape))
 
     def read(place_and_number: tuple[int, int]) -> float | None:
-        """Fill in one image, and return what was white in it if it had more than 8 bits."""
+        """Fill in one image, and return its value of white if it had more than 8 bits."""
         place, number = place_and_number
 
         def use(image: Image.Image) -> float | None:
@@ -143,19 +145,20 @@ def _decode(path: Path, files: Sequence[ClassFile], size: Size | None) -> Index:
 
 
 def _remarks(heads: Sequence[_Head], whites: Sequence[float]) -> tuple[str, ...]:
-    """Say what was done to files that are not just taken as they are."""
+    """Say how files were changed that could not be used as they were."""
     remarks = []
     if several := sum(head.has_more for head in heads):
-        remarks.append(f"{several} files hold several pictures: the first of each is used.")
+        noun = plural(several, "file")
+        remarks.append(f"{noun} with several pictures: only the first of each is used.")
     remarks += [
-        f"{count} files have more than 8 bits a channel: {white:g} is taken for white."
+        f"{plural(count, 'file')} with more than 8 bits per channel: {white:g} counts as white."
         for white, count in sorted(Counter(whites).items())
     ]
     return tuple(remarks)
 
 
 def _each(use: Callable[[T], R], items: Sequence[T]) -> list[R | DataError]:
-    """Call `use` with every item, on all cores, and return what it returns or raises."""
+    """Call `use` with every item, on all cores, and return its results or errors."""
 
     def caught(item: T) -> R | DataError:
         try:
@@ -170,7 +173,7 @@ def _each(use: Callable[[T], R], items: Sequence[T]) -> list[R | DataError]:
 def _check_classes(
     used: Sequence[ClassFile], class_names: Sequence[str], left_out: Sequence[str]
 ) -> None:
-    """Refuse data of which a class has nothing left to learn from."""
+    """Refuse data in which a class has no training image left."""
     having = {file.class_name for file in used if file.split == "train"}
     if missing := [name for name in class_names if name not in having]:
         named = "".join(f"\n  {sentence}" for sentence in left_out[:10])
@@ -183,7 +186,7 @@ def _labelled(
     names: tuple[str, ...],
     test_split: float,
 ) -> LabelledImages:
-    """Put pixels and files together, and set aside what judges where no folder says it."""
+    """Put pixels and labels together, and set test images aside where no folder holds them."""
     numbers = {name: i for i, name in enumerate(names)}
     whole = Split(decoded, np.array([numbers[file.class_name] for file in files], np.int64))
     of = {
@@ -201,10 +204,9 @@ def _labelled(
             )
         except ValueError as error:
             raise DataError(
-                f"`data.test_split={test_split}` must give each of the {len(names)} classes an "
-                f"image to train with and one to test with, but there are "
-                f"{len(of['train'])} images in all: add images, change the share, or give "
-                f"test images of their own in test/."
+                f"`data.test_split={test_split}` must leave each of the {len(names)} classes "
+                f"an image to train on and one to test on, but there are {len(of['train'])} "
+                f"images in all: add images, change the share, or put test images into test/."
             ) from error
         of |= {"train": np.sort(train), "test": np.sort(test)}
     return LabelledImages(

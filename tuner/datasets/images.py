@@ -1,4 +1,4 @@
-"""The types every data set comes as, their checks, and what is split off to validate."""
+"""The types of every data set, their checks, and the split for validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 _COPIED = 1024
-"""Images copied at a time where they do not fit into memory."""
+"""Number of images copied at a time, since not all may fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Split:
 
     Attributes:
         images: uint8, shape `(num_images, height, width)` or `(num_images, height, width,
-            channels)`, as they came: nothing is rescaled.
+            channels)`, raw: nothing is rescaled.
         labels: int64, shape `(num_images,)`.
     """
 
@@ -52,7 +52,7 @@ class Split:
         return Split(_taken(self.images, indices), self.labels[indices])
 
     def joined(self, other: Split) -> Split:
-        """Return these images and, after them, those of another split of the same data."""
+        """Return these images, followed by those of another split of the same data."""
         images = _room((len(self) + len(other), *self.images.shape[1:]), self.images)
         for part, begin in ((self, 0), (other, len(self))):
             for i in range(0, len(part), _COPIED):
@@ -63,20 +63,19 @@ class Split:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """A data set as its source gives it: what a loader returns.
+    """A data set as its source provides it: what a loader returns.
 
-    However it is made, its arrays are checked and brought to the types of `Split`. Names of
-    classes become valid text, see `tuner.images.folders.shown`.
+    However it is made, its arrays are checked and converted to the types of `Split`. Names of
+    classes become valid text; see `tuner.images.folders.shown`.
 
     Attributes:
-        train: What models are trained and, without `validation`, chosen on.
-        test: What they are judged on.
-        class_names: One name a class; label `i` is `class_names[i]`.
-        validation: What models are chosen on; None to set a share of `train` aside for it.
+        train: Images to train on and, without `validation`, to choose models on.
+        test: Images to judge models on.
+        class_names: One name per class; label `i` is `class_names[i]`.
+        validation: Images to choose models on; None to set aside a share of `train`.
 
     Raises:
-        DataError: When made of arrays that are no raw pixels and class numbers, or do not fit
-            together.
+        DataError: If the arrays are not raw pixels and class numbers, or do not fit together.
     """
 
     train: Split
@@ -101,14 +100,14 @@ class LabelledImages:
             x_train: Whole numbers in `[0, 255]` of any integer dtype, shape
                 `(n, height, width)`, or `(n, height, width, channels)` with 1 or 3 channels.
             y_train: Whole numbers from 0, shape `(n,)` or `(n, 1)`.
-            x_test: As `x_train`.
-            y_test: As `y_train`.
-            class_names: Names of the classes; the labels themselves where None.
-            x_validation: As `x_train`, or None as `y_validation`.
-            y_validation: As `y_train`.
+            x_test: Like `x_train`.
+            y_test: Like `y_train`.
+            class_names: Names of the classes; None to use the labels themselves.
+            x_validation: Like `x_train`; None if and only if `y_validation` is.
+            y_validation: Like `y_train`.
 
         Raises:
-            DataError: At the first thing wrong, naming the array, what was found, and what is
+            DataError: At the first mistake, naming the array, what was found, and what is
                 allowed.
         """
         validation = None
@@ -133,11 +132,11 @@ class LabelledImages:
         names = tuple(folders.shown(str(name)) for name in self.class_names)
         object.__setattr__(self, "class_names", names)
         if twice := sorted(name for name in set(names) if names.count(name) > 1):
-            raise DataError(f"`class_names` must differ, but {twice[0]!r} is there twice.")
+            raise DataError(f"`class_names` must differ, but {twice[0]!r} occurs twice.")
         for name, split in self._splits().items():
             object.__setattr__(self, name, _checked(name, split))
         if len(names) < 2:
-            raise DataError("`y_train` must hold at least two classes, but there is one only.")
+            raise DataError("`y_train` must hold at least two classes, but holds only one.")
         shape = self.train.images.shape[1:]
         for name, split in self._splits().items():
             _check_range(f"y_{name}", split.labels, len(names))
@@ -161,7 +160,7 @@ class LabelledImages:
         counts = np.bincount(self.train.labels, minlength=len(self.class_names))
         short = int(counts.argmin())
         if counts[short] < least:
-            # The first class of all is missing where somebody counts from 1.
+            # If the very first class is missing, somebody has counted from 1.
             hint = " Classes are numbered from 0." if counts[0] == 0 else ""
             raise DataError(
                 f"`y_train` must hold at least {least} image{use}, but has {counts[short]} of "
@@ -169,7 +168,7 @@ class LabelledImages:
             )
 
     def digest(self) -> str:
-        """Return 32 hexadecimal digits that change when any pixel, label or name does."""
+        """Return 32 hexadecimal digits that change with any pixel, label or name."""
         return _digest(list(self._splits().values()), self.class_names)
 
 
@@ -178,12 +177,12 @@ class ImageData:
     """A data set ready for a study.
 
     Attributes:
-        name: What it is called in the configuration.
-        class_names: One name a class; label `i` is `class_names[i]`.
+        name: Its name in the configuration.
+        class_names: One name per class; label `i` is `class_names[i]`.
         digest: 32 hexadecimal digits of the whole source, the same for every split of it.
-        train: What is trained on.
-        validation: What guides the search.
-        test: What judges; no oracle ever sees it.
+        train: Images to train on.
+        validation: Images that guide the search.
+        test: Images that judge the best model; no oracle ever sees them.
     """
 
     name: str
@@ -195,7 +194,7 @@ class ImageData:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the images to train and validate with."""
+        """Size of the training and validation images in bytes."""
         return int(self.train.images.nbytes + self.validation.images.nbytes)
 
     @property
@@ -204,15 +203,15 @@ class ImageData:
         return self.train.images.shape[1:]
 
     def test_digest(self) -> str:
-        """Return 32 hexadecimal digits of what judges, and of the names of its classes."""
+        """Return 32 hexadecimal digits of the test images and the names of the classes."""
         return _digest((self.test,), self.class_names)
 
 
 def load(config: DataConfig, seed: int) -> ImageData:
-    """Load the configured data and, unless they say what validates, split that off.
+    """Load the configured data and, unless they have validation images, split those off.
 
-    The split is stratified: every class has the same share of it. It depends on the seed and
-    the labels, and on nothing else.
+    The split is stratified: every class has the same share of it. It depends only on the seed
+    and the labels.
 
     Args:
         config: The group `data`.
@@ -220,8 +219,8 @@ def load(config: DataConfig, seed: int) -> ImageData:
 
     Raises:
         ConfigError: If `data._target_` cannot be found.
-        DataError: If the data cannot be read or are not what they must be.
-        UnavailableError: If they would have to be downloaded and cannot be.
+        DataError: If the data cannot be read or are not as required.
+        UnavailableError: If they must be downloaded and cannot be.
     """
     source = call_loader(config._target_, config)
     if not isinstance(source, LabelledImages):
@@ -250,20 +249,20 @@ def load(config: DataConfig, seed: int) -> ImageData:
 
 
 def check_repeatable(first: ImageData, second: ImageData) -> None:
-    """Refuse a loader that gives other data each time: no study on them could be judged.
+    """Refuse a loader that returns different data each time: trials could not be compared.
 
     Args:
-        first: What it has given.
-        second: What it has given when it was called again with the same configuration.
+        first: The data it has returned.
+        second: The data it has returned when called again with the same configuration.
 
     Raises:
         DataError: If the two differ.
     """
     if first.digest != second.digest:
         raise DataError(
-            f"The loader of {first.name} must return the same data each time it is called, but "
-            f"their digest was {first.digest[:8]} and then {second.digest[:8]}. Does it draw "
-            f"at random? Give what draws a fixed seed, such as `random_state=0`."
+            f"The loader of {first.name} must return the same data on every call, but their "
+            f"digest was first {first.digest[:8]} and then {second.digest[:8]}. If it splits "
+            f"or draws at random, give it a seed, such as random_state=0."
         )
 
 
@@ -298,7 +297,7 @@ def _digest(splits: Sequence[Split], class_names: Sequence[str]) -> str:
             sha.update(f"{array.dtype}{array.shape}".encode())
             for i in range(0, len(array), _COPIED):
                 sha.update(np.ascontiguousarray(array[i : i + _COPIED]).data)
-    # Escapes stand for bytes that are no UTF-8: `ImageData` may hold names as they came.
+    # Escapes stand for bytes that are not UTF-8: `ImageData` may hold unchecked names.
     sha.update("\0".join(class_names).encode("utf-8", "surrogatepass"))
     return sha.hexdigest()[:32]
 
@@ -312,10 +311,10 @@ def _taken(images: Images, indices: npt.NDArray[np.intp]) -> Images:
 
 
 def _room(shape: tuple[int, ...], images: Images) -> Images:
-    """Return room for images: if these are of a file and memory is short, in another one."""
+    """Return room for images: in memory, or in a file like these if memory is short."""
     is_small = math.prod(shape) <= psutil.virtual_memory().available / 4
     if is_small or not isinstance(images, np.memmap) or images.filename is None:
         return np.empty(shape, np.uint8)
-    # It has no name, and is gone with the last process that maps it.
+    # The file has no name, and vanishes with the last process that maps it.
     with tempfile.TemporaryFile(dir=Path(str(images.filename)).parent) as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)

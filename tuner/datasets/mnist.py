@@ -19,11 +19,11 @@ def load(config: DataConfig) -> LabelledImages:
     """Return 60,000 training and 10,000 test images of 28 x 28.
 
     Args:
-        config: With `path`, an `.npz` in the form of Keras's; without, Keras's loader finds its
-            own copy or downloads it.
+        config: The group `data`. Its `path` is an `.npz` in the form of Keras's; if it is None,
+            Keras's loader finds its own copy or downloads one.
 
     Raises:
-        DataError: If the file at `path` is not MNIST's form.
+        DataError: If the file at `path` does not have MNIST's form.
         UnavailableError: If there is no copy and it cannot be downloaded.
     """
     return load_like_mnist(config, "MNIST", "mnist", tuple("0123456789"))
@@ -32,16 +32,16 @@ def load(config: DataConfig) -> LabelledImages:
 def load_like_mnist(
     config: DataConfig, title: str, module: str, class_names: tuple[str, ...]
 ) -> LabelledImages:
-    """Load a data set of MNIST's form, from a file or by one of Keras's loaders.
+    """Load a data set in MNIST's form, from a file or by one of Keras's loaders.
 
     Args:
         config: The group `data`.
-        title: What people call it.
-        module: Of Keras's loader, in `keras.datasets`.
-        class_names: One name a class.
+        title: Its usual name, for messages.
+        module: Name of Keras's loader in `keras.datasets`.
+        class_names: One name per class.
 
     Raises:
-        DataError: If the file at `path` is not MNIST's form.
+        DataError: If the file at `path` does not have MNIST's form.
         UnavailableError: If there is no copy and it cannot be downloaded.
     """
     if config.path is not None:
@@ -60,7 +60,7 @@ def load_like_mnist(
     except Exception as error:
         # Keras raises a bare Exception for a failed download.
         raise UnavailableError(
-            f"{title} is not among Keras's downloads and cannot be downloaded ({error}). Name "
-            f"a copy as .npz with data.path=…, or use data=digits, which needs none."
+            f"{title} is not among Keras's downloads and cannot be downloaded ({error}). Give "
+            f"an .npz copy with data.path=…, or use data=digits, which needs no download."
         ) from error
     return LabelledImages.from_arrays(x_train, y_train, x_test, y_test, class_names)

@@ -23,7 +23,7 @@ from tuner.images.folders import shown
 if TYPE_CHECKING:
     from tuner.config.schema import DataConfig
 
-# What a damaged archive makes zipfile, zlib and NumPy raise.
+# The exceptions that zipfile, zlib and NumPy raise for a damaged archive.
 _CORRUPT = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, SyntaxError, TypeError,
     OverflowError, zipfile.BadZipFile, zlib.error,
@@ -31,12 +31,13 @@ _CORRUPT = (
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _VALIDATION = ("val", "valid", "validation")
-"""What `x_` and `y_` of images that validate may end in."""
+"""Endings of `x_` and `y_` that name validation images."""
 
 _LOOKED_AT_ABOVE = 100_000_000
 _MAX_RATIO = 300
-"""Bytes for one in the file, above which an array of more than `_LOOKED_AT_ABOVE` holds no
-images: photographs unpack to at most 2, drawings of one bit a pixel to some 60."""
+"""Unpacked bytes per byte in the file. An array of more than `_LOOKED_AT_ABOVE` bytes and above
+this ratio holds no images: photographs unpack to at most 2 bytes per byte, drawings with one
+bit per pixel to some 60."""
 
 
 def load(config: DataConfig) -> LabelledImages:
@@ -45,19 +46,19 @@ def load(config: DataConfig) -> LabelledImages:
     There may be `class_names`, and `x_val` and `y_val` (or `…_valid`, `…_validation`).
 
     Raises:
-        DataError: If it is no such archive, naming the file and what is wrong with it.
+        DataError: If it is not such an archive; the message names the file and the fault.
     """
     return read(Path(str(config.path)))
 
 
 def read(path: Path) -> LabelledImages:
-    """Read an archive; without pickle, which would run what the file says.
+    """Read an archive, without pickle, which would run code from the file.
 
     Args:
         path: A file written by `numpy.savez` or `numpy.savez_compressed`.
 
     Raises:
-        DataError: If it is no such archive, naming the file and what is wrong with it.
+        DataError: If it is not such an archive; the message names the file and the fault.
     """
     check_file(path)
     try:
@@ -105,7 +106,7 @@ def _class_names(names: npt.NDArray[np.generic]) -> tuple[str, ...]:
 
 
 def _validation_names(path: Path, archive: NpzFile) -> tuple[str, ...]:
-    """Return the names of the arrays that validate, images and labels; none without any."""
+    """Return the names of the validation arrays, images and labels; empty if there are none."""
     found = [
         (f"x_{end}", f"y_{end}")
         for end in _VALIDATION
@@ -120,10 +121,10 @@ def _validation_names(path: Path, archive: NpzFile) -> tuple[str, ...]:
 
 
 def _check_room(path: Path, archive: Any, names: Sequence[str]) -> None:
-    """Refuse arrays that claim what they do not hold, or more than memory does, unread.
+    """Refuse, unread, arrays that claim more than they hold or more than memory holds.
 
-    An array's header says its shape in a few bytes, and a zip file makes gigabytes of zeros out
-    of megabytes.
+    An array's header claims any shape in a few bytes, and a zip file can unpack megabytes to
+    gigabytes of zeros.
     """
     total = 0
     shapes: dict[str, tuple[int, ...]] = {}
@@ -135,7 +136,7 @@ def _check_room(path: Path, archive: Any, names: Sequence[str]) -> None:
         if header is None:
             raise DataError(f"{path}: `{name}` must be a plain array.")
         if header.is_pickled:
-            # Is refused when it is to be read, which says why.
+            # Reading it will be refused, with the reason.
             continue
         num_bytes, shapes[name] = header.num_bytes, header.shape
         if num_bytes + header.size != info.file_size:
@@ -146,8 +147,9 @@ def _check_room(path: Path, archive: Any, names: Sequence[str]) -> None:
         packed = max(info.compress_size, 1)
         if num_bytes > _LOOKED_AT_ABOVE and num_bytes > _MAX_RATIO * packed:
             raise DataError(
-                f"{path}: `{name}` unpacks {packed:,} bytes to {num_bytes:,}, which holds no "
-                f"images. If it does, write the file by numpy.savez, which packs nothing."
+                f"{path}: `{name}` unpacks from {packed:,} bytes to {num_bytes:,}, which no "
+                f"images do. If it does hold images, write the file with numpy.savez, which "
+                f"does not compress."
             )
         total += num_bytes
     if total > _LOOKED_AT_ABOVE:
@@ -162,7 +164,7 @@ def _check_room(path: Path, archive: Any, names: Sequence[str]) -> None:
 
 
 def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse arrays that do not go together, which is cheaper than to read them first."""
+    """Refuse arrays that do not fit together, which is cheaper than reading them first."""
     for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
         if x in shapes and y in shapes and shapes[x][:1] != shapes[y][:1]:
             raise DataError(
@@ -179,7 +181,7 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 @dataclass(frozen=True)
 class _Header:
-    """What an array says of itself: its shape, its bytes, and the size of this header."""
+    """An array's header: its shape, the bytes of the array, and the size of the header."""
 
     shape: tuple[int, ...]
     num_bytes: int
@@ -188,7 +190,7 @@ class _Header:
 
 
 def _header(file: IO[bytes]) -> _Header | None:
-    """Read an array's header; None if there is none of a form that plain arrays have."""
+    """Read an array's header; None if it is not that of a plain array."""
     try:
         version = np.lib.format.read_magic(file)
     except ValueError:
@@ -204,7 +206,7 @@ def _header(file: IO[bytes]) -> _Header | None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be an `.npz` file, without reading it.
+    """Refuse a path that cannot be an `.npz` file, without reading it.
 
     Raises:
         DataError: If it does not exist, is a folder, is empty or is of another format.
@@ -234,7 +236,7 @@ def _array(path: Path, archive: NpzFile, name: str) -> npt.NDArray[np.generic]:
             raise
         raise DataError(
             f"{path}: `{name}` must be a plain array, but cannot be read without pickle, which "
-            f"could run code of the file's: {error}."
+            f"could run code from the file: {error}."
         ) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: `{name}` must be an array.")

@@ -1,4 +1,4 @@
-"""Which training images a study uses, and which of them validate."""
+"""Chooses the training images that a study uses, and those of them for validation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def choose(
     """Return the training images that are used, in ascending order.
 
     Args:
-        labels: Of all training images.
+        labels: Labels of all training images.
         train_size: `data.train_size`; None for all.
-        seed: The study's.
-        class_names: One name a class.
-        least: Images of each class that must be among them.
+        seed: The study's seed.
+        class_names: One name per class.
+        least: Smallest number of images of each class.
 
     Raises:
-        DataError: If there are not so many, or they are too few for all classes.
+        DataError: If there are fewer than `train_size`, or too few of a class.
     """
     indices = np.arange(len(labels))
     if train_size is None or train_size == len(indices):
@@ -49,14 +49,14 @@ def choose(
 def hold_out(
     indices: Indices, labels: Labels, share: float, seed: int, class_names: Sequence[str]
 ) -> tuple[Indices, Indices]:
-    """Split images in those that are trained on and those that validate, by class.
+    """Split images into training and validation images, stratified by class.
 
     Args:
         indices: The images that are used.
-        labels: Of all training images.
+        labels: Labels of all training images.
         share: `data.validation_split`.
-        seed: The study's.
-        class_names: One name a class.
+        seed: The study's seed.
+        class_names: One name per class.
 
     Raises:
         DataError: If either would be without a class.
@@ -87,7 +87,8 @@ def _stratified(
 def _share(indices: Indices, labels: Labels, seed: int, size: int, num_classes: int) -> Indices:
     """Draw `size` of the indices, each class in proportion."""
     if len(indices) - size < num_classes:
-        # scikit-learn wants to leave one image of each class; so few make no difference.
+        # scikit-learn insists on leaving one image per class; so few images left out do not
+        # matter.
         return np.sort(np.random.RandomState(seed).permutation(indices)[:size])
     return _stratified(indices, labels, seed, train_size=size)[0]
 

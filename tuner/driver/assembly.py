@@ -1,4 +1,4 @@
-"""A search put together: its oracle, executor, curves and records, and the loop over them."""
+"""Puts a search together: its oracle, executor, curves and records, and the loop over them."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ logger = logging.getLogger(__name__)
 def assembled(
     config: StudyConfig, ready: Ready, held: StudyFolder, console: Console
 ) -> Iterator[Parts]:
-    """Start all that a search runs on, and end it afterwards.
+    """Start all parts that a search needs, and close them afterwards.
 
     Args:
-        config: The study's.
-        ready: What the preflight has found.
+        config: The study's configuration.
+        ready: The preflight's findings.
         held: The study's folder.
         console: Where progress is shown.
     """
@@ -82,18 +82,18 @@ def make_parts(
     rehearsal: Rehearsal | None = None,
     clock: Clock | None = None,
 ) -> Parts:
-    """Put together what a loop drives, with what shows it.
+    """Put together the parts that a loop drives, with a progress display.
 
     Args:
-        config: The study's.
-        held: Its folder.
-        oracle: What proposes the trials.
-        executor: What runs them.
-        tracker: What records them.
-        curves: What keeps their checkpoints.
+        config: The study's configuration.
+        held: The study's folder.
+        oracle: Proposes the trials.
+        executor: Runs them.
+        tracker: Records them.
+        curves: Keeps their checkpoints.
         console: Where progress is shown.
-        rehearsal: What finds out beside the first trial that the study cannot end well.
-        clock: What tells the time; this machine's if None.
+        rehearsal: Checks during the first trial that the study can end well.
+        clock: Tells the time; this machine's clock if None.
     """
     clock = clock or SystemClock()
     space, num_trials = config.searched_space(), oracle.num_trials
@@ -117,8 +117,8 @@ def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
     """Make the loop of a search.
 
     Args:
-        config: The study's.
-        parts: What it drives.
+        config: The study's configuration.
+        parts: The parts that it drives.
     """
     return TrialLoop(
         parts,
@@ -134,15 +134,15 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
     """Find or make the study's run, with its configuration and a picture of its data.
 
     Args:
-        config: The study's.
-        ready: What the preflight has found.
+        config: The study's configuration.
+        ready: The preflight's findings.
         parts: Its tracker and folder.
     """
     held, data = parts.folder, ready.data
     picture = held.path / "data.png"
     if not picture.exists() or not picture.stat().st_size:
         shown = exploration.overview(data, exploration.explore(data))
-        # In a child, which has imported matplotlib beside TensorFlow.
+        # In a child process, which has already imported matplotlib and TensorFlow.
         forkserver.call(figures.draw_overview, shown, picture)
     parts.tracker.open_study(
         recorded_params(config),
@@ -161,8 +161,8 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
 
 
 def recorded_params(config: StudyConfig) -> dict[str, object]:
-    """Return what is recorded of a configuration, flat: the space as it is searched."""
-    # A byte of a path that is not UTF-8 is nothing that a database takes.
+    """Return a configuration's flat params for the record, with the space as searched."""
+    # A database takes no byte of a path that is not UTF-8.
     params = {
         key: encodable(value) if isinstance(value, str) else value
         for key, value in passwords.without(flatten(to_dict(config))).items()
@@ -177,21 +177,21 @@ def settle_engine(held: StudyFolder, chosen: Engine) -> None:
 
     Args:
         held: The study's folder.
-        chosen: What a new study would use.
+        chosen: The engine that a new study would use.
     """
     if held.state.engine is None:
         held.state.engine = chosen.name
         held.save_state()
-        # For the study's log alone: most users need not know.
+        # Only for the study's log: most users need not know.
         logger.debug("%s", chosen)
 
 
 def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
-    """Start a study's oracle, at where its journal ends.
+    """Start a study's oracle at the end of its journal.
 
     Args:
-        config: The study's.
-        held: Its folder.
+        config: The study's configuration.
+        held: The study's folder.
 
     Raises:
         StudyError: If the journal was written by an oracle that answers differently.
@@ -209,7 +209,7 @@ def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
 
 def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
     common = {
-        # The split follows from these.
+        # These determine the split.
         "data": [ready.identity.data, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": {**config.model_arguments, "_target_": config.model_function},
@@ -222,7 +222,7 @@ def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveS
 
 
 def _deadline(config: StudyConfig, held: StudyFolder, clock: Clock) -> float | None:
-    """Return when the study's time is up: what earlier processes took counts, too."""
+    """Return when the study's time is up; the time of earlier processes counts too."""
     minutes = config.search.max_minutes
     return None if minutes is None else clock.now() + minutes * 60 - held.state.seconds
 

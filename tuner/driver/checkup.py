@@ -1,4 +1,4 @@
-"""What a finished study claims, compared with what is still there."""
+"""Compares what a finished study claims with what is still there."""
 
 import mlflow
 from mlflow.entities import Run, ViewType
@@ -16,31 +16,31 @@ from tuner.tracking.stored_files import StoredFiles
 
 
 def find_missing(client: mlflow.MlflowClient, config: StudyConfig, study_id: str) -> str | None:
-    """Say what of a finished study is gone or damaged and can be made again, or return None.
+    """Say which part of a finished study is lost or damaged and can be repaired; None if none.
 
-    Looks at its best trial and its version in the registry alone: the same command, which
-    makes them again, looks at everything. What somebody has deleted is left alone.
+    Only its best trial and its version in the registry are checked here; the repair, by the
+    same command, checks everything. Whatever somebody has deleted is left alone.
 
     Args:
         client: Client of the store that the study was recorded in.
-        config: The study's.
-        study_id: What tells it from other studies.
+        config: The study's configuration.
+        study_id: The study's id.
     """
     found = history.studies(client, history.experiments(client), study_id, ViewType.ALL)
     if not found:
-        return "MLflow has no record of it any more"
+        return "MLflow no longer has a record of it"
     facts = history.read_study(found[0])
     if _is_deleted(found[0]) or facts.best_trial is None:
         return None
     best = facts.best_trial
     presence = history.presence(client, facts.experiment_id, study_id, [best])
     if presence.gone:
-        return f"the record of its best trial, {best}, is gone from MLflow"
+        return f"the record of its best trial ({best}) is gone from MLflow"
     if presence.deleted:
         return None
     record = _record(client, facts, best, names.KIND_TRIAL)
     if record is not None and _is_damaged(client, facts, record):
-        return f"its best trial, {best}, is no longer whole"
+        return f"files of its best trial ({best}) are missing or damaged"
     if config.registry.name is None:
         return None
     if config.registry.refit:

@@ -1,11 +1,11 @@
-"""Where the driver has its time from, so that a search can run in simulated time."""
+"""The driver's source of time, so that a search can run in simulated time."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time to everything in the driver that waits for it or measures it."""
+    """Tells the time to every part of the driver that waits or measures."""
 
     def now(self) -> float:
         """Return the time (seconds since 1970)."""

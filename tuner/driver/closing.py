@@ -1,4 +1,4 @@
-"""What a search says at its end: its best trial, the registry's answer, what to type next."""
+"""The closing lines of a search: its best trial, the registry's answer, the next commands."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def lines(
     """Word what a user wants to know at the end, each line fit for a terminal.
 
     Args:
-        config: The study's.
+        config: The study's configuration.
         best: Its best trial.
-        promoted: What the registry made of it, if it was registered.
-        num_trials: How many trials have ended.
-        tied: Those that are statistically indistinguishable from the best, if that is known.
+        promoted: The registry's answer, if the best trial was registered.
+        num_trials: Number of trials that have ended.
+        tied: Trials that are statistically indistinguishable from the best, if known.
         report: Where the report lies, if it could be made.
         overrides: What the study was asked for on the command line.
     """
@@ -76,21 +76,21 @@ def lines(
 
 
 def look_at(uri: str | None) -> list[str]:
-    """Say how to see what MLflow has recorded, and begin what can be done next.
+    """Say how to open MLflow's pages, and start the list of next commands.
 
     Args:
         uri: The store's address; None for MLflow's own default.
     """
     if uri and urlsplit(uri).scheme in ("http", "https"):
-        # `mlflow ui` serves files and databases; this is a server already. A browser asks for
-        # user and password itself.
+        # `mlflow ui` serves files and databases, but this is already a server. A browser asks
+        # for user and password itself.
         return [f"MLflow's pages: {re.sub(r'(?<=://)[^/?#]*@', '', uri)}", "Next:"]
     store = f" --backend-store-uri {word(passwords.hide(uri))}" if uri else ""
     return ["Next:", f"  {program('mlflow')} ui{store}"]
 
 
 def _predict(config: StudyConfig, best: Best, promoted: Promotion | None) -> list[str]:
-    """Return the command that uses the best model, where there is one that can be used."""
+    """Return the command that uses the best model, if that can be loaded."""
     if config.tracking.log_models == "none":
         return []
     if promoted is not None and not promoted.is_loadable:
@@ -100,7 +100,7 @@ def _predict(config: StudyConfig, best: Best, promoted: Promotion | None) -> lis
     if config.tracking.uri:
         given.append(f"tracking.uri={config.tracking.uri}")
     if modules := config.custom_objects:
-        # It is for the user's own command, and not for the store, to name modules.
+        # Only the user's own command may name modules, not the store.
         named = modules[0] if len(modules) == 1 else f"[{','.join(modules)}]"
         given.append(f"custom_objects={named}")
     return [of_module("tuner.predict", given)]

@@ -33,20 +33,20 @@ def best_of(loop: TrialLoop) -> Best:
     best = loop.best()
     if best is None:
         raise SearchFailed(
-            "The search ended without a trial that succeeded. The failed runs in MLflow "
-            "say why, in error.txt: mend the cause, then give another name, or "
-            "overwrite=true to begin this study anew."
+            "The search ended without a successful trial. The failed runs in MLflow say why, "
+            "in error.txt: fix the cause, then give another name, or overwrite=true to start "
+            "this study over."
         )
     return best
 
 
 def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promotion | None:
-    """Let the gate judge the best model; return None where the study registers none.
+    """Let the gate judge the best model; return None if the study registers none.
 
     Args:
-        config: The study's.
-        ready: What the preflight has found.
-        parts: What the search ran on.
+        config: The study's configuration.
+        ready: The preflight's findings.
+        parts: The parts of the search.
         best: Its best trial.
 
     Raises:
@@ -74,11 +74,11 @@ def closing_lines(
     """Make the report, and word what a user wants to know at the end.
 
     Args:
-        config: The study's.
-        ready: What the preflight has found.
-        parts: What the search ran on; its study's run is closed.
+        config: The study's configuration.
+        ready: The preflight's findings.
+        parts: The parts of the search; its study's run is closed.
         best: Its best trial.
-        promoted: What the registry made of it, if it was registered.
+        promoted: The registry's answer, if the best trial was registered.
     """
     report = make_report(parts.tracker, parts.folder, config.tracking.uri)
     tied = find_ties(
@@ -93,12 +93,12 @@ def closing_lines(
 
 
 def make_report(tracker: Tracker, held: StudyFolder, uri: str | None) -> Path | None:
-    """Make the study's report; a search that has ended well does not fail for want of one.
+    """Make the study's report; a search that has succeeded does not fail for lack of one.
 
     Args:
-        tracker: What has recorded the study.
+        tracker: The study's tracker.
         held: The study's folder.
-        uri: The tracking store's address, for the command that tries again.
+        uri: The tracking store's address, for the command that retries.
 
     Returns:
         Where the report lies, or None if it could not be made.
@@ -115,7 +115,7 @@ def make_report(tracker: Tracker, held: StudyFolder, uri: str | None) -> Path | 
         if uri is not None:
             given.append(f"tracking.uri={uri}")
         logger.warning(
-            "The report could not be made (%s); to try again: %s",
+            "The report could not be made (%s); to retry: %s",
             error,
             printed_commands.of_module("tuner.report", given),
         )

@@ -1,4 +1,4 @@
-"""A study that is finished, asked to run once more: what is so now, and what was lost."""
+"""A finished study that is run once more: what still holds, and what was lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def find_missing(config: StudyConfig, uri: str | None, existing: StudyFolder) -> str | None:
-    """Say what a finished study claims that is gone or damaged, if that can be seen.
+    """Say which part of a finished study is lost or damaged, if that can be determined.
 
     Args:
-        config: The study's.
+        config: The study's configuration.
         uri: The tracking store's address, with its password.
-        existing: Its folder.
+        existing: The study's folder.
     """
     from tuner.driver import checkup
     from tuner.tracking import tracking_store
@@ -34,7 +34,7 @@ def find_missing(config: StudyConfig, uri: str | None, existing: StudyFolder) ->
         client = tracking_store.connect_to_existing(uri)
         missing = checkup.find_missing(client, config, existing.state.study_id)
     except GlassyError as error:
-        logger.debug("Whether all of it is still there could not be seen: %s", error)
+        logger.debug("Could not check whether everything is still there: %s", error)
         return None
     if missing is None and (blank := existing.blank):
         verb = "is" if len(blank) == 1 else "are"
@@ -43,21 +43,21 @@ def find_missing(config: StudyConfig, uri: str | None, existing: StudyFolder) ->
 
 
 def lines(config: StudyConfig, uri: str | None, existing: StudyFolder) -> Iterator[str]:
-    """Yield what to say of a finished study of which nothing is missing, line by line.
+    """Yield what to print for a finished study that is complete, line by line.
 
     Args:
-        config: The study's, as it is told now.
+        config: The study's configuration, as given now.
         uri: The tracking store's address, with its password.
-        existing: Its folder.
+        existing: The study's folder.
     """
     from tuner.tracking import standing
 
     yield "It is finished: there is nothing left to train."
     if changed := _changed_sources(existing):
         yield (
-            f"The model's sources have changed since ({', '.join(changed)}); what follows is "
-            f"of those it was searched with. Another study=… searches with them as they are "
-            f"now."
+            f"The model's sources have changed since ({', '.join(changed)}). The results below "
+            f"are those of the earlier sources; to search with the new ones, give another "
+            f"study=…."
         )
     state = existing.state
     yield from standing.summary(

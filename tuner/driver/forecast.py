@@ -1,11 +1,11 @@
 """How long the rest of a study takes: from the epochs and sizes still to come.
 
-A trial's time is taken to be `a + epochs * (b + c * size + d / batch_size)`, where `epochs` are
+A trial's time is modelled as `a + epochs * (b + c * size + d / batch_size)`, where `epochs` are
 those it trains itself and `size` is the number of weights between dense layers. `a`, for
-building, compiling, evaluating and recording, is the mean of what trials took beside their
-epochs; the others, at least 0, are fitted to the time of their epochs by non-negative least
-squares. What is still to come is known for a grid and for Hyperband, and is the space's average
-for an oracle that makes it up as it goes.
+building, compiling, evaluating and recording, is the mean time that trials took outside their
+epochs. The other coefficients, at least 0, are fitted to the time of their epochs by
+non-negative least squares. The trials still to come are known for a grid and for Hyperband; for
+an oracle that proposes as it goes, they are taken to be the space's average.
 """
 
 import math
@@ -23,19 +23,19 @@ from tuner.trial import Values, whole
 _SAMPLES = 2000
 
 _REMEMBERED = 200
-"""Trials that a prediction is fitted to, the latest, so that its cost does not grow."""
+"""A prediction is fitted to this many of the latest trials, so that its cost does not grow."""
 
 
 class Forecast:
     """Predicts the seconds that a study still needs.
 
     Args:
-        space: What is searched.
-        num_trials: Trials of the whole search, or None where nobody knows.
-        rounds: Trials and epochs of each round where the oracle sets the epochs, else None.
-        is_exhaustive: Whether every point of the space will be tried, so that what has been is
-            no longer to come.
-        shares: Whether a trial goes on where another one of the same values, but for their
+        space: The space that is searched.
+        num_trials: Trials of the whole search, or None if that is unknown.
+        rounds: Trials and epochs of each round if the oracle sets the epochs, otherwise None.
+        is_exhaustive: Whether every point of the space will be tried, so that a point once
+            tried will not come again.
+        shares: Whether a trial resumes where another one, whose values differ only in their
             epochs, has ended.
     """
 
@@ -55,11 +55,12 @@ class Forecast:
         if rounds is not None:
             mean_epochs = _mean_of_rounds(rounds, shares)
         elif is_exhaustive and shares:
-            # The longest trains all that the shorter ones take.
+            # The longest trial trains all epochs that the shorter ones reuse.
             options = [whole(option) for option in space.dimensions["epochs"].options or ()]
             mean_epochs = max(options) / len(options)
         points = [space.sample(drawn) for _ in range(_SAMPLES)]
-        # A grid has more points of many layers than of few; an oracle draws the number evenly.
+        # A grid has more points with many layers than with few; an oracle draws the number of
+        # layers evenly.
         weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
         features = [_features(p, mean_epochs or whole(p["epochs"])) for p in points]
         self._mean = np.average(features, axis=0, weights=weights)
@@ -72,13 +73,13 @@ class Forecast:
         self._longest: dict[Hashable, int] = {}
 
     def start(self, values: Values) -> int:
-        """Take note of a trial that is no longer to come, and return how much it will train.
+        """Take note of a trial that starts, and return how many epochs it will train.
 
         Args:
-            values: The trial's.
+            values: The trial's values.
 
         Returns:
-            Epochs, without those that it takes from another trial.
+            Its epochs, without those that it reuses from another trial.
         """
         epochs = new = whole(values.get("epochs", 1))
         if self._shares:
@@ -96,20 +97,20 @@ class Forecast:
         """Take note of how long a trial took.
 
         Args:
-            values: The trial's.
-            epochs: Those that it trained itself.
-            train_seconds: What they took.
-            other_seconds: What all else of the trial took.
+            values: The trial's values.
+            epochs: Number of epochs that it trained itself.
+            train_seconds: Time those epochs took.
+            other_seconds: Time the rest of the trial took.
         """
         self._seen.append((_features(values, epochs), train_seconds, other_seconds))
         self._coefficients = None
 
     def trial_seconds(self, values: Values, epochs: int) -> float | None:
-        """Predict one trial of so many new epochs; None while nothing is known."""
+        """Predict the seconds of one trial with `epochs` new epochs; None without data."""
         return self._predict(_features(values, epochs))
 
     def seconds_to_come(self) -> float | None:
-        """Predict all trials not started yet, one after another; None if nothing is known."""
+        """Predict the seconds of all trials not started yet, in sequence; None if unknown."""
         if self._num_trials is None:
             return None
         remaining = self._num_trials - self._num_started
@@ -131,8 +132,9 @@ class Forecast:
     def _fit(self) -> npt.NDArray[np.float64]:
         coefficients = np.zeros_like(self._mean)
         coefficients[0] = np.mean([other for *_, other in self._seen])
-        # Divided by what was seen, so that a short trial counts as much as a long one, and the
-        # columns come to one size. While they cannot be told apart, epochs alone count.
+        # Rows are divided by the time measured, so that a short trial counts as much as a long
+        # one, and columns are scaled to one size. While the data cannot separate the columns,
+        # only epochs count.
         rows = [
             features[1:] / max(seconds, 1e-3)
             for features, seconds, _ in self._seen
@@ -147,8 +149,8 @@ class Forecast:
 def _mean_of_rounds(rounds: Sequence[tuple[int, int]], shares: bool) -> float:
     """Return the epochs that an average trial of Hyperband trains.
 
-    A round that has more epochs than the one before goes on with the best of it: a bracket ends
-    with the most there are.
+    A round with more epochs than the one before resumes the best trials of that round: a
+    bracket ends with its largest number of epochs.
     """
     total = num_trials = before = 0
     for size, epochs in rounds:
@@ -170,6 +172,6 @@ def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
 
 
 def _num_widths(space: Space, values: Values) -> int:
-    """Count the points that differ from this one in the widths of its layers alone."""
+    """Count the points that differ from this one only in the widths of its layers."""
     options = {name: dimension.options or () for name, dimension in space.expanded()}
     return math.prod(len(options[n]) or 1 for n in values if n.startswith("units"))

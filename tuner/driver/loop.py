@@ -37,14 +37,14 @@ from tuner.wording import plural
 logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 3
-"""Trials that may fail in a row before the first success; then no values seem to work."""
+"""Failures in a row, without any success before, after which no values seem to work."""
 
 SAVE_SECONDS = 5.0
-"""How much of a study's counted time a kill may lose."""
+"""Seconds of a study's counted time that a kill may lose."""
 
 
 class TrialSource(Protocol):
-    """What the loop asks for trials; see `tuner.oracles.journal.JournaledOracle`."""
+    """The source of the loop's trials; see `tuner.oracles.journal.JournaledOracle`."""
 
     @property
     def values(self) -> Mapping[str, Values]:
@@ -53,7 +53,7 @@ class TrialSource(Protocol):
 
     @property
     def tags(self) -> Mapping[str, Mapping[str, str]]:
-        """What is recorded of each of these trials beside its values."""
+        """Tags that are recorded for each of these trials besides its values."""
         ...
 
     @property
@@ -63,21 +63,21 @@ class TrialSource(Protocol):
 
     @property
     def num_told(self) -> int:
-        """How many trials have ended, well or not."""
+        """Number of trials that have ended, successfully or not."""
         ...
 
     @property
     def num_trials(self) -> int | None:
-        """Trials of the whole search, or None where nobody knows."""
+        """Trials of the whole search, or None if that is unknown."""
         ...
 
     @property
     def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs of each) of every round where the oracle sets the epochs."""
+        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
         ...
 
     def ask(self) -> Proposal | None:
-        """Return the next trial, or None: the search is over, or waits for open trials."""
+        """Return the next trial; None if the search is over or waits for open trials."""
         ...
 
     def tell(self, trial_id: str, score: float | None) -> None:
@@ -90,11 +90,11 @@ class Best:
     """The best completed trial of a study.
 
     Attributes:
-        trial_id: The oracle's name of it.
+        trial_id: The oracle's name for it.
         values: One point of the space.
         score: The objective after its last epoch.
-        metrics: All that was recorded of it.
-        run_id: MLflow's.
+        metrics: All metrics recorded for it.
+        run_id: Id of its run in MLflow.
     """
 
     trial_id: str
@@ -106,17 +106,17 @@ class Best:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the loop drives; each part can be another, as in a simulation.
+    """The parts that the loop drives; each can be replaced, as in a simulation.
 
     Attributes:
-        folder: The study's, held by this process.
-        oracle: What proposes the trials.
-        executor: What runs them.
-        tracker: What records them; the study's run is open.
-        curves: What keeps their checkpoints.
-        progress: What shows them.
-        clock: What tells the time.
-        rehearsal: What finds out beside the first trial that the study cannot end well.
+        folder: The study's folder, held by this process.
+        oracle: Proposes the trials.
+        executor: Runs them.
+        tracker: Records them; the study's run is open.
+        curves: Keeps their checkpoints.
+        progress: Shows them.
+        clock: Tells the time.
+        rehearsal: Checks during the first trial that the study can end well.
     """
 
     folder: StudyFolder
@@ -133,10 +133,10 @@ class TrialLoop:
     """One search, from its first trial to its last.
 
     Args:
-        parts: What it drives.
-        objective: What is improved.
+        parts: The parts that it drives.
+        objective: The metric to improve.
         seed: Seed of everything random in the trials.
-        log_models: Which trials' models are logged.
+        log_models: The trials whose models are logged.
         deadline: Time (seconds since 1970) at which it stops, or None.
         stopping: What ends it earlier.
     """
@@ -179,11 +179,11 @@ class TrialLoop:
 
         Raises:
             SearchFailed: If three trials in a row fail and none has succeeded.
-            DataError: If the loader returns other data each time.
-            ModelError: If the model function does not return what it must, or nobody could
-                load its model.
+            DataError: If the loader returns different data each time.
+            ModelError: If the model function does not return what it must, or its model
+                could not be loaded again.
             NoRoom: If a worker cannot write its files.
-            KeyboardInterrupt: As it came, once the open runs are marked KILLED.
+            KeyboardInterrupt: Raised again once the open runs are marked KILLED.
         """
         with self._progress:
             self._resume()
@@ -211,7 +211,7 @@ class TrialLoop:
             self._count_time(is_last=True)
 
     def best(self) -> Best | None:
-        """Return the best completed trial, the earlier of two that tie; None without any."""
+        """Return the best completed trial, the earlier one in a tie; None if there is none."""
         if self._best is None:
             return None
         trial_id, values, score = self._best
@@ -224,8 +224,8 @@ class TrialLoop:
         )
 
     def finish(self) -> None:
-        """Remove what need not be kept of a search that is over."""
-        # A process that was killed may have told the oracle of the best, and not recorded it.
+        """Remove what need not be kept once the search is over."""
+        # A killed process may have told the oracle of the best trial without recording it.
         self._log_state()
         self._curves.finish()
         if self._log_models == "best":
@@ -234,7 +234,7 @@ class TrialLoop:
             self._tracker.drop_models(ranked[NUM_BEST:])
 
     def _resume(self) -> None:
-        """Take up what earlier processes have recorded of the study."""
+        """Resume from what earlier processes have recorded of the study."""
         oracle = self._oracle
         self._told = frozenset(oracle.scores)
         recorded = self._tracker.finished_trials()
@@ -249,23 +249,22 @@ class TrialLoop:
         )
 
     def _find_lost(self) -> deque[Proposal]:
-        """Return the trials that have ended, but of which MLflow has nothing whole any more.
+        """Return the trials that have ended but no longer have a complete record in MLflow.
 
-        They are trained once more, from their checkpoints where these are left. What somebody
-        has deleted in MLflow is left alone.
+        They are trained again, from their checkpoints where these are left. Runs that somebody
+        has deleted in MLflow are left alone.
         """
         lost = self._told - self._tracker.finished_trials().keys()
         deleted = sorted(self._tracker.presence(lost).deleted) if lost else []
         if deleted:
             logger.warning(
-                "MLflow no longer has the finished trials %s: their runs were deleted, so none "
-                "of them can be the best. To bring them back: mlflow runs restore "
-                "--run-id <id>.",
+                "The runs of these finished trials were deleted in MLflow, so none of them can "
+                "be the best: %s. To bring one back: mlflow runs restore --run-id <id>.",
                 ", ".join(deleted),
             )
         if lost := lost.difference(deleted):
             logger.info(
-                "MLflow has no whole record of %s, which the study had finished: training "
+                "MLflow has no complete record of %s that the study had finished: training "
                 "again.",
                 plural(len(lost), "trial"),
             )
@@ -273,7 +272,7 @@ class TrialLoop:
         return deque(Proposal(i, oracle.values[i], oracle.tags[i]) for i in sorted(lost))
 
     def _keeps_model(self, score: float) -> bool:
-        """Say whether the model of a trial with this score is logged."""
+        """Say whether to log the model of a trial with this score."""
         if self._log_models != "best":
             return self._log_models == "all"
         better = sum(self._objective.is_better(s, score) for s in self._scores.values())
@@ -294,7 +293,7 @@ class TrialLoop:
         return True
 
     def _log_state(self) -> None:
-        """Record which trial is the best so far, if there is one, and where the time went."""
+        """Record the best trial so far, if there is one, and where the time went."""
         state = self._folder.state
         metrics = {
             names.SECONDS: state.seconds,
@@ -312,7 +311,7 @@ class TrialLoop:
         """Submit trials until the executor is full, the oracle has none, or time is up."""
         self._progress.capacity = self._executor.capacity
         while self._executor.has_room:
-            # Whatever time there is: a study whose time is up must be whole, too.
+            # Repairs ignore the deadline: a study whose time is up must be complete too.
             if self._repairs:
                 self._submit(self._repairs.popleft(), math.inf)
                 continue
@@ -378,19 +377,19 @@ class TrialLoop:
         self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
 
     def _record(self, outcome: Outcome) -> None:
-        """Record how a trial ended, and only then tell the oracle: either can be done again."""
+        """Record how a trial ended, and only then tell the oracle: both can be repeated."""
         self._folder.check_held()
         trial_id = outcome.trial_id
         is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
         if is_stopped and trial_id not in self._running:
-            # Its time was up before a worker had it: there is nothing to record.
+            # Time was up before a worker took it: there is nothing to record.
             self._leave(trial_id)
             return
         self._begin(trial_id)
         if isinstance(outcome, TrialResult):
             self._record_result(outcome)
         elif outcome.kind == "storage":
-            # Nothing is wrong with the trial: it goes on once there is room.
+            # Nothing is wrong with the trial: it is resumed once there is room.
             raise NoRoom(outcome.error)
         else:
             self._tracker.fail_trial(outcome)
@@ -410,7 +409,7 @@ class TrialLoop:
     def _record_result(self, result: TrialResult) -> None:
         score = result.score(self._objective)
         values = self._in_flight[result.trial_id].values
-        # All of it is on disk before the oracle's journal says that the trial has ended.
+        # Everything is on disk before the oracle's journal says that the trial has ended.
         self._tracker.finish_trial(result, self._keeps_model(score))
         self._tell(result.trial_id, score)
         self._failures_in_a_row = 0
@@ -426,7 +425,7 @@ class TrialLoop:
         if failure.kind == "stopped":
             return
         if failure.kind == "fatal":
-            # Not told to the oracle: the trial runs again once the cause is mended.
+            # The oracle is not told: the trial runs again once the cause is fixed.
             raise ModelError(failure.error)
         self._tell(failure.trial_id, None)
         self._failures_in_a_row += 1
@@ -434,11 +433,11 @@ class TrialLoop:
             raise SearchFailed(
                 f"The first {self._failures_in_a_row} trials failed, so the search was "
                 f"stopped. The last one: {failure.error} Its run in MLflow has the traceback "
-                f"as error.txt; begin afresh with overwrite=true."
+                f"as error.txt. Fix the cause and start over with overwrite=true."
             )
 
     def _abandon(self) -> None:
-        """Leave no run RUNNING, and do not hide what went wrong if that fails too."""
+        """Leave no run RUNNING; if that fails too, do not hide the original error."""
         for trial_id in sorted(self._running):
             with contextlib.suppress(Exception):
                 self._tracker.kill_trial(trial_id)

@@ -1,4 +1,4 @@
-"""All that can be wrong with a search, found before anything is written."""
+"""Checks everything that a search needs before anything is written."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a search has been found to need, and to have.
+    """What a search needs, found and checked.
 
     Attributes:
         data: The images.
-        identity: What makes the study the same study when it is resumed.
-        engine: What trains its epochs, if it has not begun with another.
+        identity: Facts that must not change when the study is resumed.
+        engine: The engine that trains its epochs, unless it has started with another.
         client: Client of the tracking store.
-        experiment: MLflow's group of runs that new studies go to.
-        start_executor: Starts what runs the trials.
+        experiment: Name of the MLflow experiment that new studies go to.
+        start_executor: Starts the executor.
     """
 
     data: ImageData
@@ -43,20 +43,20 @@ class Ready:
 
 
 def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
-    """Load the data, connect to everything, and find out that the search can begin.
+    """Load the data, connect to everything, and make sure that the search can start.
 
     Args:
-        config: The study's.
+        config: The study's configuration.
         uri: The tracking store's address, with its password.
-        console: Is told if the tracking store had to be moved.
+        console: Shows a line if the tracking store had to be moved.
 
     Raises:
-        ConfigError: If something that the configuration names is not there, or cannot be used.
+        ConfigError: If something that the configuration names is missing or cannot be used.
         DataError: If the data cannot be loaded.
         UnavailableError: If the tracking store or the cluster does not answer.
     """
     with native_noise_to(Path(os.devnull)), gc_pauses.kept():
-        # First, because it takes longest, and all else here goes on beside it.
+        # First, because it takes longest and runs in parallel with everything below.
         forkserver.begin_imports(["tuner.worker.preload"])
         from tuner import executors
         from tuner.config.engine import choose
@@ -69,11 +69,11 @@ def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
         tensorflow_setup.check_flags()
         data = _load(config)
         start_executor = executors.prepare(config.executor, config.model_function)
-        # In a child, because a model's module imports TensorFlow.
+        # In a child process, because a model's module imports TensorFlow.
         facts = forkserver.call(environment, config.model_function)
         identity = Identity.of(data, facts)
         engine = choose(config, data.num_bytes, facts["devices"])
-        # Last, because it makes the database.
+        # Last, because it creates the database.
         if moved := tracking_store.bring_here(uri):
             console.print(moved, markup=False)
         client = tracking_store.connect(uri)
@@ -90,7 +90,7 @@ def _load(config: StudyConfig) -> ImageData:
     from tuner.runtime.user_code import is_ours
 
     if config.executor.trains_in_driver and not is_ours(config.data._target_):
-        # In a child, because a loader may start TensorFlow, which trials set up here.
+        # In a child process, because a loader may start TensorFlow, which trials set up here.
         loaded: ImageData = forkserver.call(datasets.load, config.data, config.seed)
         return loaded
     return datasets.load(config.data, config.seed)

@@ -1,7 +1,7 @@
 """What a person sees while a study runs: a live view on a terminal, plain lines elsewhere.
 
-Everything that is said goes through `logging`; see `tuner.runtime.logs`. The live view below
-the lines is drawn on terminals only.
+Every line goes through `logging`; see `tuner.runtime.logs`. The live view below the lines is
+drawn on terminals only.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def shown_while_starting(console: Console) -> Iterator[Status]:
-    """Show on a terminal that a study is starting, which takes seconds without a word.
+    """Show on a terminal that a study is starting, which takes silent seconds.
 
     Yields:
-        What is shown: to be stopped before anything else is drawn below the lines.
+        The display, to be stopped before anything else is drawn below the lines.
     """
     waiting = console.status("Loading the data, importing TensorFlow, starting the workers")
     if console.is_terminal:
@@ -52,17 +52,17 @@ class _Running:
 
 
 class Progress:
-    """Shows trial k of n, what runs, the best so far, and when it will end.
+    """Shows trial k of n, the running trials, the best so far, and when the study will end.
 
     Args:
         console: Where to show it.
-        objective: What the search improves.
+        objective: The metric that the search improves.
         searched: Names of the hyperparameters that differ between trials; only these are shown.
-        num_trials: Trials of the whole search, or None where nobody knows.
-        forecast: What predicts the time left.
+        num_trials: Trials of the whole search, or None if that is unknown.
+        forecast: Predicts the time left.
         deadline: Time (seconds since 1970) at which the study stops, or None.
-        capacity: Trials that run at a time; an attribute, since it may change.
-        clock: What tells the time.
+        capacity: Number of trials that run at a time; an attribute, since it may change.
+        clock: Tells the time.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class Progress:
         self._shows = console.is_terminal
 
     def __enter__(self) -> "Progress":
-        """Begin to show."""
+        """Start the display."""
         if self._shows:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the screen to what comes after."""
+        """Stop the display."""
         self._live.stop()
 
     def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
-        """Count trials that earlier runs of the study have done.
+        """Count trials that earlier runs of the study have ended.
 
         Args:
-            completed: The values of those that went well.
-            num_failed: How many did not.
+            completed: The values of the successful ones.
+            num_failed: Number of failed ones.
         """
         for values in completed:
             self._forecast.start(values)
@@ -128,10 +128,10 @@ class Progress:
         """Show an epoch as done.
 
         Args:
-            trial_id: A trial that runs.
-            epoch: Counted from 1.
-            metrics: As Keras names them.
-            is_reused: Whether it had been trained before.
+            trial_id: A running trial.
+            epoch: Number of the epoch, from 1.
+            metrics: The epoch's metrics, as Keras names them.
+            is_reused: Whether another trial had trained the epoch before.
         """
         running = self._running[trial_id]
         running.epoch, running.score = epoch, metrics.get(self._objective.name)
@@ -160,7 +160,7 @@ class Progress:
                 visible(outcome.error),
             )
             return
-        # Not since it was submitted: a worker may have had to start first.
+        # The worker's own time, not that since submission: a worker may first have to start.
         self._forecast.learn(
             running.values,
             len(outcome.epochs) - outcome.epochs_reused,
@@ -180,12 +180,12 @@ class Progress:
         )
 
     def _describe(self, values: Values) -> str:
-        # `epochs` stays even if the oracle sets it.
+        # `epochs` is shown even if the oracle sets it.
         shown = self._searched | {"epochs"}
         return visible(describe({n: value for n, value in values.items() if n in shown}))
 
     def seconds_left(self) -> float | None:
-        """Predict when the study ends, from the trials in flight and those to come."""
+        """Predict the seconds until the study ends, from the trials running and to come."""
         to_come = self._forecast.seconds_to_come()
         if to_come is None:
             return None
@@ -230,7 +230,7 @@ class Progress:
 
 
 def _phase(epoch: int, epochs: int) -> str:
-    """Say what a trial does: it compiles before its first epoch, evaluates after its last."""
+    """Name a trial's phase: it compiles before its first epoch, evaluates after its last."""
     if epoch == 0:
         return "compiling"
     return "evaluating" if epoch == epochs else f"epoch {epoch}/{epochs}"

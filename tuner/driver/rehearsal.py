@@ -1,9 +1,9 @@
-"""What a study would find out only at its end, found out beside its first trial.
+"""Finds mistakes during the first trial that would otherwise show only at a study's end.
 
-A model of the user's own is built from the first values, run, saved, and loaded by another
-process as `tuner.load` and the gate will load it; a loader of the user's own loads the data a
-second time. Both in children, so that the search waits for neither. Models and loaders of ours
-need no rehearsal: tests hold them.
+A user's own model is built from the first values, run, saved, and loaded by another process as
+`tuner.load` and the gate will load it; a user's own loader loads the data a second time. Both
+happen in child processes, so that the search waits for neither. Glassy's own models and loaders
+need no rehearsal: tests cover them.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from tuner.trial import Values, WorkerSetup
 from tuner.wording import first_line
 
 MAX_TRIES = 3
-"""Values from which a model may fail to be built: whether none work, the trials will say."""
+"""Attempts to build a model from a trial's values; the trials show whether none work."""
 
 _Step = Callable[..., object]
 _NUM_IMAGES = 2
 _TOLERANCE = 1e-3
-"""How far a probability may be another after loading; the same model's differ by 1e-6."""
+"""How far a probability may differ after loading; those of one model differ by 1e-6."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Saved:
 
 
 class Rehearsal:
-    """The children that rehearse, as the driver sees them.
+    """The child processes that rehearse, as the driver sees them.
 
     Args:
-        config: The study's.
+        config: The study's configuration.
         setup: What its trials share.
         data: Its images.
-        log_file: Gets what the user's code prints.
+        log_file: File for the output of the user's code.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Rehearsal:
 
     @property
     def connections(self) -> Sequence[Connection]:
-        """What has something to say while the rehearsal goes on."""
+        """Connections to the children that are still running."""
         return [child.connection for child in self._children.values()]
 
     def offer(self, values: Values, seed: int) -> None:
@@ -89,7 +89,7 @@ class Rehearsal:
 
         Args:
             values: One point of the space.
-            seed: The trial's.
+            seed: The trial's seed.
         """
         if not self._tries or self._is_at_model:
             return
@@ -98,27 +98,27 @@ class Rehearsal:
         self._start(save_model, Part(self._setup, values, seed, self._few, folder))
 
     def attend(self) -> bool:
-        """Take what has been said, without waiting; say whether the study must end."""
+        """Take answers that have arrived, without waiting; say whether the study must end."""
         for step, child in list(self._children.items()):
             if child.connection.poll():
                 self._take(step, child)
         return self._failure is not None
 
     def check(self) -> None:
-        """Raise what was found, if that ends the study.
+        """Raise the error that was found, if it ends the study.
 
         Raises:
-            DataError: If the data are others when they are loaded again.
+            DataError: If the data differ when they are loaded again.
             ModelError: If the model cannot be loaded, or does not report the objective.
         """
         if self.attend() and self._failure is not None:
             raise self._failure
 
     def finish_model(self) -> None:
-        """Wait until the model that is rehearsed has been loaded, or not; see `check`.
+        """Wait until the rehearsed model has been loaded, or has failed to load; see `check`.
 
-        That takes a few seconds at most. No trial is recorded before: of a model that cannot be
-        loaded nothing shall be left.
+        That takes a few seconds at most. No trial is recorded before it: a model that cannot
+        be loaded shall leave nothing behind.
         """
         while self._is_at_model and self._failure is None:
             wait(self.connections)
@@ -126,14 +126,14 @@ class Rehearsal:
         self.check()
 
     def finish(self) -> None:
-        """Wait for the end of all that has begun; see `check`."""
+        """Wait for all children to end; see `check`."""
         while self._children and self._failure is None:
             wait(self.connections)
             self.attend()
         self.check()
 
     def close(self) -> None:
-        """End the children, and remove what they have made."""
+        """End the children, and remove their files."""
         for child in self._children.values():
             child.process.kill()
             child.process.join()
@@ -152,11 +152,11 @@ class Rehearsal:
         )
 
     def _take(self, step: _Step, child: forkserver.Child) -> None:
-        """Take a child's one answer, and go on with what comes next."""
+        """Take a child's one answer, and start the next step."""
         try:
             said = child.connection.recv()
         except (EOFError, OSError):
-            # Killed, as where memory is short: that says nothing about model or data.
+            # It was killed, perhaps for lack of memory: that says nothing about model or data.
             said = None
         child.connection.close()
         child.process.join()
@@ -170,14 +170,15 @@ class Rehearsal:
 
 
 def _answer(connection: Connection, step: _Step, arguments: Sequence[object]) -> None:
-    """Send what a step returns, or what it finds wrong; None for what says nothing of it."""
+    """Send a step's result, or the error it found; None if the failure proves nothing."""
     answer: object = None
     try:
         answer = step(*arguments)
     except (DataError, ModelError) as error:
         answer = error
     except Exception:
-        # Of these values, this moment or this machine: the trials meet it too, and record it.
+        # Caused by these values, this moment or this machine: the trials will meet and record
+        # it too.
         traceback.print_exc()
     connection.send(answer)
 
@@ -229,9 +230,9 @@ def check_data(setup: WorkerSetup, config: DataConfig, seed: int, digest: str) -
     found = datasets.load(config, seed).digest
     if found != digest:
         raise DataError(
-            f"`data._target_={config._target_}` must return the same data whenever it is "
-            f"called, but their digest was {digest} first and {found} the second time. If it "
-            f"splits or draws at random, give it a seed, such as random_state=0."
+            f"`data._target_={config._target_}` must return the same data on every call, but "
+            f"their digest was {digest} the first time and {found} the second. If it splits or "
+            f"draws at random, give it a seed, such as random_state=0."
         )
 
 
@@ -248,7 +249,7 @@ def check_model(setup: WorkerSetup, saved: Saved) -> None:
     difference = float(np.abs(found - saved.probabilities).max())
     if not difference <= _TOLERANCE:
         raise ModelError(
-            f"The model {what} is another one after it was saved and loaded: a probability "
-            f"differs by {difference:.2g}. What a class of your own is made with must be in "
-            f"its get_config(), and its weights in attributes that Keras tracks."
+            f"The model {what} changes when it is saved and loaded: a probability differs by "
+            f"{difference:.2g}. A class of your own must return its constructor's arguments "
+            f"from get_config(), and keep its weights in attributes that Keras tracks."
         )

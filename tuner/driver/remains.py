@@ -1,8 +1,8 @@
-"""What is left of a study that was broken off while its folder was made, or removed.
+"""Remains of a study that was interrupted while its folder was made or removed.
 
-A study's folder is one from `study.json` on. What comes before it, and what processes that have
-not ended yet put into a folder that somebody removes, is worth nothing: the same command begins
-anew there. Whatever else lies in the folder is somebody's.
+A folder becomes a study's once `study.json` is in it. Files written before that, and files that
+running processes put into a folder while somebody removes it, are worthless: the same command
+starts over there. Any other file in the folder belongs to somebody.
 """
 
 import fnmatch
@@ -20,22 +20,22 @@ TRIALS = "trials"
 IMAGES = "images"
 
 _NEED_THE_LOCK = {names.CONFIG, names.OVERRIDES, STATE}
-"""Names that others use too: ours are written under the lock alone."""
+"""Names that other programs use too: Glassy writes them only under the lock."""
 
 _PARTS = ".*.part"
 _TRIAL = re.compile(r"\d{4,}(-\w+)?")
 
 
 def is_lock(name: str) -> bool:
-    """Say whether a file is the lock, or its holder's name where there is no `flock`."""
+    """Say whether a file is the lock, or names its holder where there is no `flock`."""
     return name == LOCK or f"{LOCK}{locks.MARK}" in name
 
 
 def is_half_made(folder: Path) -> bool:
-    """Say whether nothing of worth, and nothing of anybody else's, lies in a folder.
+    """Say whether a folder holds only worthless remains of Glassy's own.
 
     Args:
-        folder: A study's, whose `study.json` is missing or empty.
+        folder: A study's folder without `study.json`, or with an empty one.
     """
     entries = {entry.name: entry for entry in folder.iterdir()}
     if entries.keys() & _NEED_THE_LOCK and not any(map(is_lock, entries)):
@@ -44,7 +44,7 @@ def is_half_made(folder: Path) -> bool:
 
 
 def _is_worthless(entry: Path) -> bool:
-    """Say whether an entry of a study's folder can be thrown away when it is made anew."""
+    """Say whether an entry of a study's folder can be deleted when the study starts over."""
     if entry.is_symlink():
         return False
     if not entry.is_dir():

@@ -1,4 +1,4 @@
-"""Where a process's time goes: every moment is counted for one thing it does."""
+"""Measures where a process's time goes: every moment counts for at most one activity."""
 
 import contextlib
 from collections.abc import Iterator, MutableMapping
@@ -7,12 +7,12 @@ from tuner.driver.clock import Clock
 
 
 class Stopwatch:
-    """Counts wall time by what is being done.
+    """Counts wall time by activity.
 
     Args:
-        seconds: What has been counted before; what is counted now is added to it. What is
-            measured under no name is not counted.
-        clock: What measures it.
+        seconds: Seconds counted before, by name of the activity; new time is added to them.
+            Time outside every named block is not counted.
+        clock: Measures the time.
     """
 
     def __init__(self, seconds: MutableMapping[str, float], clock: Clock) -> None:
@@ -23,7 +23,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def counting(self, name: str) -> Iterator[None]:
-        """Count the time meanwhile under a name, and not under that of a block around it."""
+        """Count the time of a block under a name, and not under the name of an outer block."""
         before = self._doing
         self._turn_to(name)
         try:

@@ -1,4 +1,4 @@
-"""A study's folder: who holds it, with which settings it was made, and how far it is."""
+"""A study's folder: who holds it, which settings it was made with, and how far it has got."""
 
 import contextlib
 import datetime
@@ -41,13 +41,13 @@ EXPERIMENTS_DIR = Path("experiments")
 
 @dataclass
 class StudyState:
-    """What a study knows of itself, beside the oracle's journal.
+    """A study's own state, besides the oracle's journal.
 
     Attributes:
-        study_id: Tells it from another study of the same name in the tracking store.
+        study_id: Distinguishes it from other studies of the same name in the tracking store.
         seconds: Wall time of all its runs so far.
-        worker_seconds: The same, times the workers that there were.
-        spent: What of it the driver spent `waiting` for workers, `recording` and `proposing`.
+        worker_seconds: The same, multiplied by the number of workers.
+        spent: Seconds of the driver `waiting` for workers, `recording` and `proposing`.
         finished: The closing lines, once it is finished.
         engine: What runs its epochs, once that was chosen: it is chosen once.
         store: The tracking store that it was begun in, without a password.
@@ -76,10 +76,10 @@ class StudyFolder:
 
     Args:
         path: The folder; it exists.
-        descriptor: Of the folder, open, if this process holds it.
+        descriptor: The folder's open file descriptor, if this process holds it.
 
     Attributes:
-        told: Settings that are told otherwise now and may be: before and now, by key.
+        told: Settings that differ now and may differ: before and now, by key.
 
     Raises:
         StudyError: If its state cannot be read.
@@ -106,7 +106,7 @@ class StudyFolder:
 
     @property
     def log_file(self) -> Path:
-        """Everything the study says, with timestamps."""
+        """The study's whole log, with timestamps."""
         return self.path / remains.LOG
 
     @property
@@ -122,7 +122,7 @@ class StudyFolder:
     @property
     def blank(self) -> list[str]:
         """Names of files that a finished study must have, but that are missing or empty."""
-        # A study whose report could not be made names none.
+        # If the report could not be made, no closing line names one.
         claims_report = any(line.startswith(REPORT_AT) for line in self.state.finished or ())
         claimed = [CONFIG, OVERRIDES, *([REPORT] if claims_report else [])]
         return [name for name in claimed if _is_blank(self.path / name)]
@@ -164,7 +164,7 @@ class StudyFolder:
 
     @property
     def images(self) -> Path:
-        """The images as its workers map them, while it runs."""
+        """The images as memory-mapped by its workers, while it runs."""
         return self.path / remains.IMAGES
 
     def trial_dir(self, trial_id: str) -> Path:
@@ -180,14 +180,14 @@ class StudyFolder:
         shutil.rmtree(self.path / remains.TRIALS / trial_id, ignore_errors=True)
 
     def save_state(self) -> None:
-        """Write the state; a kill or a power cut leaves the one before or the one after."""
+        """Write the state; a kill or a power cut leaves either the old or the new one."""
         self.check_held()
         _write_state(self.path, self.state)
 
     def check_held(self) -> None:
-        """Find out that somebody has removed the folder, or put another in its place.
+        """Check that nobody has removed the folder or put another in its place.
 
-        Written on, it would become one that no study can be resumed from.
+        Writing to such a folder would make one that no study can be resumed from.
 
         Raises:
             FolderGone: If it is not the folder that this process holds.
@@ -232,22 +232,22 @@ def make_name(config: StudyConfig) -> str:
 
 
 def find(name: str, config: StudyConfig) -> StudyFolder | None:
-    """Look for a study of that name that can be gone on with; write nothing.
+    """Look for a study of that name that can be resumed; write nothing.
 
     Args:
-        name: The study's.
+        name: The study's name.
         config: Its configuration.
 
     Returns:
-        None if there is none, or if `overwrite` asks for it to be thrown away.
+        None if there is none, or if `overwrite` asks to delete it.
 
     Raises:
-        StudyError: If there is one with other settings, or a folder that is no study's.
+        StudyError: If there is one with other settings, or a folder that is not a study's.
     """
     path = EXPERIMENTS_DIR / name
     for part in (EXPERIMENTS_DIR, path):
         if not part.is_dir() and os.path.lexists(part):
-            raise StudyError(f"{part} must be a folder, but is none: move it away.")
+            raise StudyError(f"{part} must be a folder, but is not: move it away.")
     if not path.exists():
         return None
     state = path / STATE
@@ -255,7 +255,7 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         return None
     if not state.exists():
         raise StudyError(
-            f"{path} exists but is no study's folder ({STATE} is missing): move it away, "
+            f"{path} exists but is not a study's folder ({STATE} is missing): move it away, "
             f"or give another name with study=…."
         )
     if config.overwrite:
@@ -275,14 +275,14 @@ def hold(
     """Hold a study's folder while its search runs; it is made if it is missing.
 
     Args:
-        name: The study's.
+        name: The study's name.
         config: Its configuration; `overwrite` empties an older folder first.
-        overrides: The command line's arguments, kept beside the configuration.
-        identity: What the configuration stands for now; None records and compares nothing.
+        overrides: The command line's arguments, kept next to the configuration.
+        identity: What the settings stand for now; None records and compares nothing.
 
     Raises:
-        StudyError: If another process holds it, it was made with other settings, or what they
-            stand for has changed. Then nothing has been written.
+        StudyError: If another process holds it, if it was made with other settings, or if
+            what they stand for has changed. Nothing has been written then.
     """
     path = EXPERIMENTS_DIR / name
     find(name, config)
@@ -292,7 +292,7 @@ def hold(
         if found is None:
             _empty(path)
             _write_settings(path, config, overrides)
-            # Last, because it is what makes a folder a study's.
+            # Last, because this file makes the folder a study's.
             _write_state(path, _begun(config, identity))
             yield StudyFolder(path, descriptor)
             return
@@ -303,7 +303,7 @@ def hold(
         held._extend()
         if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
             logger.warning(
-                "%s was missing or empty in %s, and is written anew from this command.",
+                "%s was missing or empty in %s: rewritten from this command.",
                 " and ".join(missing),
                 path,
             )
@@ -318,14 +318,14 @@ def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -
 
 
 _WAYS_OUT = (
-    "Give another name, or overwrite=true to throw the earlier study's folder away; its runs "
-    "stay in MLflow."
+    "Give another name, or overwrite=true to delete the earlier study's folder; its runs stay "
+    "in MLflow."
 )
 
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """Keep a folder open, so that no other one can take its inode's number."""
+    """Keep a folder open, so that no other folder can take its inode number."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield descriptor
@@ -334,7 +334,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 def _begun(config: StudyConfig, identity: Identity | None) -> StudyState:
-    """Return the state of a study that is about to begin."""
+    """Return the state of a study that is about to start."""
     return StudyState(
         store=plain_store(config.tracking.uri),
         identity=None if identity is None else asdict(identity),
@@ -349,12 +349,12 @@ def _read_state(path: Path) -> StudyState:
     try:
         state = StudyState(**json.loads(path.read_text(encoding="utf-8")))
         if not (isinstance(state.study_id, str) and state.seconds + state.worker_seconds >= 0):
-            raise ValueError("it names no study, or no time")
+            raise ValueError("it names no study or no time")
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(
-            f"{path} is damaged ({first_line(error)}). It says which runs "
-            f"in MLflow are the study's (their tag tuner.study_id): put back what was there, "
-            f"or give overwrite=true to throw the study's folder away and start afresh."
+            f"{path} is damaged ({first_line(error)}). It says which runs in MLflow are the "
+            f"study's (their tag tuner.study_id): restore the file, or give overwrite=true to "
+            f"delete the study's folder and start over."
         ) from error
     return state
 
@@ -381,21 +381,21 @@ def _check_same(held: StudyFolder, name: str, config: StudyConfig) -> dict[str, 
     """Refuse settings that may not differ, and return those that do and may."""
     settings = held.path / CONFIG
     if _is_blank(settings):
-        # Then `hold` writes it; what the trials were made with is known to the journal.
+        # `hold` will write it; the journal knows what the trials were made with.
         return {}
     try:
         stored: Any = OmegaConf.to_container(OmegaConf.load(settings))
         before = flatten(stored)
     except Exception as error:
-        # Anything: OmegaConf passes on what the YAML parser or its own grammar raises.
+        # Any exception: OmegaConf passes on what the YAML parser or its own grammar raises.
         raise StudyError(
-            f"{settings} is damaged, so nothing tells whether study={name} is the same study: "
-            f"put back what was there (MLflow has a copy among the artifacts of the study's "
-            f"run), or give overwrite=true to throw the study's folder away."
+            f"{settings} is damaged, so it is unknown whether study={name} is the same study: "
+            f"restore the file (MLflow has a copy among the artifacts of the study's run), or "
+            f"give overwrite=true to delete the study's folder."
         ) from error
     after = flatten(_settings(config))
     if held.state.store is not None:
-        # What `null` stood for, should MLFLOW_TRACKING_URI have changed.
+        # Compares what `null` stood for, in case MLFLOW_TRACKING_URI has changed.
         before["tracking.uri"] = held.state.store
         after["tracking.uri"] = plain_store(config.tracking.uri)
     refused, allowed = differing(before, after)
@@ -414,7 +414,7 @@ def _check_same(held: StudyFolder, name: str, config: StudyConfig) -> dict[str, 
 def _check_identity(
     held: StudyFolder, name: str, config: StudyConfig, identity: Identity
 ) -> None:
-    """Refuse to resume a study on other things than it was begun with; take note of consent."""
+    """Refuse to resume a study if what it was started with has changed; record consent."""
     state = held.state
     if state.identity is None:
         state.identity = asdict(identity)
@@ -422,22 +422,22 @@ def _check_identity(
     begun = Identity(**state.identity)
     if changed := identity.changes_since(begun):
         raise StudyError(
-            f"study={name} cannot be resumed, since its trials could not be compared: changed "
-            f"since it was begun: {'; '.join(changed)}. Put back what was there. {_WAYS_OUT}"
+            f"study={name} cannot be resumed, since its trials would not be comparable. "
+            f"Changed since it was started: {'; '.join(changed)}. Undo that. {_WAYS_OUT}"
         )
     if identity.versions in (begun.versions, *state.accepted):
         return
     last = state.accepted[-1] if state.accepted else begun.versions
     said = ", ".join(
-        f"{'the engine of Glassy' if name == 'engine' else name} {last.get(name)} is now {now}"
+        f"{'Glassy engine' if name == 'engine' else name} {last.get(name)} is now {now}"
         for name, now in identity.versions.items()
         if last.get(name) != now
     )
     if not config.extend:
         raise StudyError(
-            f"study={name} was begun with other versions ({said}), so its next trials may "
+            f"study={name} was started with other versions ({said}), so its next trials may "
             f"differ from the earlier ones in more than their values. Give extend=true to "
-            f"resume it with these versions, or install the earlier ones again."
+            f"resume it with these versions, or reinstall the earlier ones."
         )
     logger.warning("Resuming with other versions, as extend=true allows: %s.", said)
     state.accepted.append(identity.versions)

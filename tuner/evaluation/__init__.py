@@ -1,4 +1,4 @@
-"""What predictions are worth, and which trials are indistinguishable: numbers in, numbers out.
+"""How good predictions are, and which trials are indistinguishable: numbers in, numbers out.
 
 May import the modules at the top level.
 """

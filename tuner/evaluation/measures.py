@@ -1,4 +1,4 @@
-"""What predictions are worth: NumPy in, NumPy out."""
+"""Measures how good predictions are: NumPy in, NumPy out."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,20 @@ _EPSILON = 1e-7
 
 
 NUM_BINS = 15
-"""Bins of confidence, as in the paper that `Calibration` is from."""
+"""Number of bins of confidence, as in the paper cited by `Calibration`."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far a model's confidence can be believed, in `NUM_BINS` bins of equal width.
+    """How well a model's confidence matches its accuracy, in `NUM_BINS` bins of equal width.
 
     Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
 
     Attributes:
-        counts: Images whose predicted class has a probability in the bin, int64 `(bins,)`.
+        counts: Number of images whose predicted class has a probability in the bin, int64
+            `(bins,)`.
         confidences: Their mean probability, float64 `(bins,)`; NaN in an empty bin.
-        accuracies: The share of them predicted right, float64 `(bins,)`; NaN in an empty bin.
+        accuracies: Share of them predicted right, float64 `(bins,)`; NaN in an empty bin.
     """
 
     counts: Counts
@@ -48,7 +49,7 @@ class Evaluation:
         accuracy: Share of the images predicted right, in `[0, 1]`.
         loss: Mean cross-entropy in nats.
         confusion: int64 `(classes, classes)`: rows are true classes, columns predicted ones.
-        calibration: How its confidence and its accuracy go together.
+        calibration: How well its confidence matches its accuracy.
     """
 
     accuracy: float
@@ -69,8 +70,8 @@ class Evaluation:
     def of_classes(self) -> tuple[Shares, Shares, Shares]:
         """Return precision, recall and F1 of each class, float64 `(classes,)`.
 
-        A precision is 0 where the class was never predicted, a recall is 0 where it never
-        occurs, and so is an F1 where both are.
+        Precision is 0 if the class was never predicted, recall is 0 if it never occurs, and F1
+        is 0 if both are.
         """
         hits = np.diag(self.confusion).astype(np.float64)
         precision = hits / np.maximum(self.confusion.sum(axis=0), 1)
@@ -91,7 +92,7 @@ def evaluate(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Eva
     """
     if len(probabilities) != len(labels) or not len(labels):
         raise ValueError(
-            f"`probabilities` and `labels` must be of one length above 0, but got "
+            f"`probabilities` and `labels` must have the same length above 0, but got "
             f"{len(probabilities)} and {len(labels)}."
         )
     predictions = probabilities.argmax(axis=1)
@@ -123,7 +124,7 @@ def calibration(
 
 
 def accuracy_interval(num_right: int, num_images: int) -> tuple[float, float]:
-    """Return where a model's true accuracy lies, with 95 % confidence: Wilson's interval.
+    """Return the 95 % confidence interval of a model's true accuracy, by Wilson's method.
 
     Args:
         num_right: Images of the test split that it got right.
@@ -132,7 +133,7 @@ def accuracy_interval(num_right: int, num_images: int) -> tuple[float, float]:
     Returns:
         Lowest and highest accuracy, in `[0, 1]`.
     """
-    # Not at the top: it takes 0.6 s, and no trial needs it.
+    # Not imported at the top: it takes 0.6 s, and no trial needs it.
     from scipy.stats import binomtest
 
     interval = binomtest(num_right, num_images).proportion_ci(0.95, "wilson")
@@ -183,25 +184,25 @@ def as_probabilities(output: npt.ArrayLike, num_images: int, num_classes: int) -
     """Check that a model's output is class probabilities.
 
     Args:
-        output: What `model.predict` returned.
-        num_images: Rows there must be.
-        num_classes: Columns there must be.
+        output: The return value of `model.predict`.
+        num_images: Number of rows that it must have.
+        num_classes: Number of columns that it must have.
 
     Returns:
         The output as float32 `(num_images, num_classes)`.
 
     Raises:
-        ValueError: If it is of another shape, or its rows are no probabilities.
+        ValueError: If it has another shape, or its rows are not probabilities.
     """
     array = np.asarray(output)
     if array.shape != (num_images, num_classes):
         raise ValueError(
-            f"The model must return one probability a class, shape (images, {num_classes}), "
+            f"The model must return one probability per class, shape (images, {num_classes}), "
             f"but returned {array.shape} for {num_images} images."
         )
     sums = array.sum(axis=1, dtype=np.float64)
-    # 1e-2 is above what half precision loses over a thousand classes.
-    # Written so that NaN does not pass.
+    # 1e-2 is more than half precision loses over a thousand classes. The condition is written
+    # so that NaN does not pass.
     if not (array.min() >= 0 and np.abs(sums - 1).max() <= 1e-2):
         raise ValueError(
             f"The model must return probabilities, from 0 and summing to 1 (end it with a "

@@ -1,4 +1,4 @@
-"""Which trials are statistically indistinguishable from the best, and how sure that one is."""
+"""Finds the trials that are statistically indistinguishable from the best one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tuner.trial import Metrics, Objective
 class Ties:
     """The trials whose validation accuracy lies within the 95 % interval of the best trial's.
 
-    Judged on the validation images, since those are what ranks trials: a trial that ranks
-    higher is never the one that is worse. The test images take no part.
+    They are judged on the validation images, since these rank the trials: then a trial that
+    ranks higher is never the worse one. The test images take no part.
 
     Attributes:
         interval: Lowest and highest true accuracy of the best trial, in `[0, 1]`.
-        num_images: Validation images that were predicted.
-        trial_ids: The trials tied with the best, itself not among them.
-        num_others: How many trials were compared with it.
+        num_images: Number of validation images.
+        trial_ids: The trials tied with the best, not including it.
+        num_others: Number of trials that were compared with it.
     """
 
     interval: tuple[float, float]
@@ -28,7 +28,7 @@ class Ties:
     num_others: int
 
     def __str__(self) -> str:
-        """Say it in one sentence."""
+        """Describe the ties in one sentence."""
         where = f"on the {self.num_images:,} validation images (95 %)"
         num_tied, num_others = len(self.trial_ids), self.num_others
         if num_others == 1:
@@ -51,9 +51,9 @@ class Tested:
     """The accuracy of one trial on the test images.
 
     Attributes:
-        accuracy: In `[0, 1]`.
+        accuracy: Accuracy in `[0, 1]`.
         interval: Lowest and highest true accuracy, with 95 % confidence.
-        num_images: Test images that were predicted.
+        num_images: Number of test images.
     """
 
     accuracy: float
@@ -61,7 +61,7 @@ class Tested:
     num_images: int
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Describe the result in a few words."""
         low, high = self.interval
         return (
             f"test accuracy {self.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, "
@@ -77,12 +77,12 @@ def find_ties(
     Args:
         best: The best trial, one of `trials`.
         trials: Metrics of all finished trials of a study.
-        objective: What ranked them.
-        num_validation: Validation images; None where that was not recorded.
+        objective: The metric that ranked them.
+        num_validation: Number of validation images; None if that was not recorded.
 
     Returns:
-        None if there is nothing to compare, or if the trials were ranked by anything but their
-        accuracy: of a loss no interval is known.
+        None if there is nothing to compare, or if the trials were not ranked by accuracy: for a
+        loss no interval is known.
     """
     name = objective.name
     if name != "val_accuracy" or not num_validation or len(trials) < 2:

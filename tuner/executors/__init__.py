@@ -24,7 +24,7 @@ MakeRunTrial = Callable[["ImageData"], RunTrial]
 
 
 def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
-    """Return what runs trials, in the process this is called in: it imports TensorFlow.
+    """Return the function that runs trials in this process, which imports TensorFlow.
 
     Args:
         setup: What the trials share.
@@ -36,15 +36,15 @@ def make_run_trial(setup: WorkerSetup, data: ImageData) -> RunTrial:
 
 
 class Beside(Protocol):
-    """What goes on beside trials, and may end the study."""
+    """Work that runs alongside the trials, and may end the study."""
 
     @property
     def connections(self) -> Sequence[Connection]:
-        """What has something to say, in the course of time."""
+        """Connections on which it may send messages."""
         ...
 
     def attend(self) -> bool:
-        """Take what has been said, without waiting; say whether trials need not end."""
+        """Take the messages that have arrived, without waiting; say whether the study ends."""
         ...
 
 
@@ -53,12 +53,12 @@ class Executor(abc.ABC):
 
     To write one, derive from this class, and:
 
-    1. Call what `Workplace.make_run_trial` returns for each request: it trains the trial, says
-       every epoch, and returns the outcome, whatever happens in it.
-    2. Run no trial twice at a time, and lose none: each submitted request comes out of `wait`
-       once. A trial whose worker died may be run again, and gives the same outcome.
-    3. Hand the driver a trial's files where its request wants them (`output_dir`, `curve_dir`).
-    4. Write a `Prepare` that checks whether trials can run there, and returns what starts it.
+    1. Call the function that `Workplace.make_run_trial` returns for each request: it trains the
+       trial, reports every epoch, and returns the outcome, whatever happens in it.
+    2. Never run a trial twice at the same time, and lose none: each submitted request comes out
+       of `wait` once. A trial whose worker died may be retried, and gives the same outcome.
+    3. Deliver a trial's files where its request wants them (`output_dir`, `curve_dir`).
+    4. Write a `Prepare` that checks whether trials can run there, and returns a `Start`.
     """
 
     @property
@@ -69,12 +69,12 @@ class Executor(abc.ABC):
     @property
     @abc.abstractmethod
     def has_room(self) -> bool:
-        """Whether one trial more would be of use."""
+        """Whether another trial can be submitted."""
 
     @property
     @abc.abstractmethod
     def running(self) -> Collection[str]:
-        """The trials that run, of all that have been submitted."""
+        """The submitted trials that are running."""
 
     @abc.abstractmethod
     def submit(self, request: TrialRequest) -> None:
@@ -86,10 +86,10 @@ class Executor(abc.ABC):
 
         Args:
             on_epoch: Called meanwhile, in the caller's thread, for every epoch that ends.
-            beside: Attended to meanwhile; ends the waiting if it says so.
+            beside: Attended to meanwhile; it can end the waiting.
 
         Returns:
-            How the trials that have ended did; empty if only the capacity has changed.
+            Outcomes of the trials that have ended; empty if only the capacity has changed.
         """
 
     @abc.abstractmethod
@@ -99,16 +99,17 @@ class Executor(abc.ABC):
 
 @dataclass(frozen=True)
 class Workplace:
-    """What an executor is started with.
+    """What an executor needs to start.
 
     Attributes:
-        make_run_trial: Called once in each worker, with the images: returns what runs trials.
+        make_run_trial: Called once in each worker, with the images; returns the function that
+            runs trials.
         data: The study's images.
-        log_file: Gets all that workers print.
-        images_dir: A folder for the images, where workers map them from files; made and
-            removed by the executor.
-        looks_ahead: Whether proposals depend on no results, so that workers may be given trials
-            ahead of time.
+        log_file: File for everything that workers print.
+        images_dir: A folder for the images, if workers map them from files; made and removed
+            by the executor.
+        looks_ahead: Whether proposals do not depend on results, so that workers may be given
+            trials ahead of time.
     """
 
     make_run_trial: MakeRunTrial
@@ -122,15 +123,15 @@ Start = Callable[[Workplace], Executor]
 """Starts an executor, once the study's folder is held."""
 
 Prepare = Callable[[Any, str], Start]
-"""Finds out, before anything is written, whether trials can run somewhere.
+"""Checks, before anything is written, whether trials can run there.
 
-It is given the executor's entry and the dotted name of the model function, and raises what a
-user must know (`ConfigError`, `UnavailableError`).
+It is given the executor's entry and the dotted name of the model function, and raises the
+errors that a user must know about (`ConfigError`, `UnavailableError`).
 """
 
 
 def prepare(config: ExecutorConfig, model_function: str) -> Start:
-    """Find out whether trials can run where a configuration wants them to.
+    """Check whether trials can run where a configuration wants them to.
 
     Args:
         config: The executor's entry, with its options.
@@ -138,7 +139,7 @@ def prepare(config: ExecutorConfig, model_function: str) -> Start:
 
     Raises:
         ConfigError: If they cannot, or the entry names no function.
-        UnavailableError: If what they would run on does not answer.
+        UnavailableError: If the cluster they would run on does not answer.
     """
     start: Start = find_function("prepare", config.prepare)(config, model_function)
     return start

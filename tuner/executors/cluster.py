@@ -1,4 +1,4 @@
-"""The Ray cluster that trials run on: one that is there, or one made of this machine."""
+"""The Ray cluster that trials run on: an existing one, or one made of this machine."""
 
 import contextlib
 import importlib.util
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5
 
-# What workers and nodes say stays in Ray's own logs, on the nodes; the executor says what it
-# means for the study. All of these are read when Ray is imported.
+# The output of workers and nodes stays in Ray's own logs on the nodes; the executor reports
+# what it means for the study. All of these variables are read when Ray is imported.
 _QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-# Else Ray waits two minutes for a head that does not answer, and one minute for this machine to
-# turn up among the nodes.
+# Otherwise Ray waits two minutes for a head that does not answer, and one minute for this
+# machine to appear among the nodes.
 _PATIENCE = {
     "RAY_gcs_server_port_wait_time_s": "1",
     "RAY_py_gcs_connect_timeout_s": "5",
     "RAY_gcs_server_request_timeout_seconds": "10",
 }
-# As on other systems than Linux, a cluster of this machine alone listens on 127.0.0.1 alone.
+# A cluster of only this machine listens only on 127.0.0.1, as it does on systems besides Linux.
 _LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _WORKERS = {
-    # A trial takes what memory of a GPU it needs, so that two can share one.
+    # A trial takes only the GPU memory that it needs, so that two trials can share a GPU.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     # A trial that asks for no GPU sees none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
@@ -54,8 +54,8 @@ def connect(config: "RayConfig", model_function: str) -> None:
 
     Raises:
         ConfigError: If Ray is not installed, or no node can ever hold a trial.
-        UnavailableError: If there is no such cluster, it does not answer, this machine is none
-            of its nodes, or it runs other versions of Python or Ray.
+        UnavailableError: If there is no such cluster, it does not answer, this machine is not
+            one of its nodes, or it runs other versions of Python or Ray.
     """
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
@@ -70,7 +70,7 @@ def connect(config: "RayConfig", model_function: str) -> None:
             _init(config, address="local", include_dashboard=False)
         else:
             _check_answers(config)
-            # In a child, because a model's module imports TensorFlow.
+            # In a child process, because a model's module imports TensorFlow.
             modules = forkserver.call(own_modules, model_function)
             _init(
                 config,
@@ -88,7 +88,7 @@ def connect(config: "RayConfig", model_function: str) -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that `connect` has started ends."""
+    """Leave the cluster; stop it if `connect` has started it."""
     import ray
 
     ray.shutdown()
@@ -97,7 +97,7 @@ def disconnect() -> None:
 def head_answers() -> bool:
     """Say whether the cluster's head takes connections.
 
-    Where it does not, calls of Ray's wait for it, and end the process after a minute.
+    If it does not, calls to Ray wait for it, and end the process after a minute.
     """
     import ray
 
@@ -109,7 +109,7 @@ def head_answers() -> bool:
 
 
 def room(config: "RayConfig") -> int:
-    """Count the trials that fit on the nodes that are alive now, whatever else runs there."""
+    """Count the trials that fit on the live nodes, whatever else runs there."""
     import ray
 
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -120,9 +120,9 @@ def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
     """Count the trials that fit on one node.
 
     Args:
-        resources: What the node has, as Ray names it: `{"CPU": 8.0, "GPU": 1.0, …}`.
-        cpus: What a trial takes of them.
-        gpus: What a trial takes of them; not both are 0.
+        resources: The node's resources, as Ray names them: `{"CPU": 8.0, "GPU": 1.0, …}`.
+        cpus: Number of CPUs per trial.
+        gpus: Number of GPUs per trial; not both numbers are 0.
     """
     # Rounded as Ray does, or 0.3 CPUs would hold two trials of 0.1.
     return min(
@@ -133,10 +133,10 @@ def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
 
 
 def own_modules(model_function: str) -> list[str]:
-    """Return the paths of Glassy and of what the model function needs of the current folder.
+    """Return the paths of Glassy and of the model function's modules in the current folder.
 
-    These go to every node, which then needs only what is installed: it runs the very code that
-    is here.
+    They are sent to every node, so that it runs exactly the code that is here; everything else
+    must be installed there.
 
     Args:
         model_function: Dotted name; its module is imported, to see what that imports.
@@ -150,7 +150,7 @@ def own_modules(model_function: str) -> list[str]:
             continue
         places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
         path = Path(places[0] or "")
-        # An environment in the current folder is what the nodes have of their own.
+        # Nodes have a Python environment of their own, so one in this folder is not sent.
         if path.is_relative_to(here) and not path.is_relative_to(sys.prefix):
             paths.add(path)
     return sorted(map(str, paths))
@@ -166,7 +166,7 @@ def _init(config: "RayConfig", **arguments: object) -> None:
 
 
 def _check_answers(config: "RayConfig") -> None:
-    """Find out in seconds what Ray finds out in minutes."""
+    """Check in seconds what takes Ray minutes."""
     address = str(config.address)
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "auto")
@@ -188,8 +188,8 @@ def _unavailable(config: "RayConfig", why: str) -> UnavailableError:
         return UnavailableError(f"`executor=ray` cannot start Ray on this machine: {why}.")
     return UnavailableError(
         f"`executor.address={config.address}` must be a Ray cluster that this machine is a "
-        f"node of, but: {why}. Start or join it with `ray start`, or leave `executor.address` "
-        f"out to use this machine alone (docs/cluster.md)."
+        f"node of, but: {why}. Start or join it with `ray start`, or leave out "
+        f"`executor.address` to use only this machine (docs/cluster.md)."
     )
 
 

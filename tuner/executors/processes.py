@@ -1,9 +1,9 @@
-"""Trials in worker processes of this machine, started once a study.
+"""Trials in worker processes of this machine, started once per study.
 
 A worker takes one trial at a time over a pipe, and sends back every epoch and the outcome. A
-worker that dies is replaced, and its trial tried again: it gives the same result wherever it
-runs. One whose memory grows and grows is replaced between two trials. When the driver dies, its
-pipes close and the workers end by themselves.
+worker that dies is replaced and its trial retried, with the same result. A worker whose memory
+keeps growing is replaced between two trials. When the driver dies, its pipes close and the
+workers end by themselves.
 """
 
 import shutil
@@ -27,8 +27,8 @@ from tuner.runtime import files, forkserver, relay
 from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
 
 _MAX_GROWTH = 1.15
-"""How many times its settled size a worker may reach. TensorFlow keeps 5 MB of every program it
-has ever run and XLA 10 more; a new process is there at once, being forked."""
+"""Limit of a worker's memory, as a multiple of its settled size. TensorFlow keeps 5 MB per
+program it has run, and XLA 10 more; a new process is available at once, since it is forked."""
 
 
 def prepare(config: ProcessesConfig, model_function: str) -> Start:
@@ -46,14 +46,14 @@ class ProcessExecutor(Executor):
 
     Args:
         workplace: What the trials need; every worker maps the images from files.
-        workers: How many processes, at least 1.
+        workers: Number of processes, at least 1.
         retries: How many times to retry a trial whose worker died.
     """
 
     def __init__(self, workplace: Workplace, workers: int, retries: int) -> None:
         self._log_file = workplace.log_file
         self._make_run_trial = workplace.make_run_trial
-        # Not among the system's temporary files, where those of a killed study would stay.
+        # Not among the system's temporary files, where a killed study would leave them.
         self._folder = workplace.images_dir
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ class ProcessExecutor(Executor):
 
     @property
     def capacity(self) -> int:
-        """How many worker processes there are."""
+        """Number of worker processes."""
         return len(self._workers)
 
     @property
@@ -75,7 +75,7 @@ class ProcessExecutor(Executor):
 
     @property
     def has_room(self) -> bool:
-        """Whether one trial more would be of use; see `TrialQueue`."""
+        """Whether another trial can be submitted; see `TrialQueue`."""
         return self._queue.has_room(self._workers)
 
     @property
@@ -92,7 +92,7 @@ class ProcessExecutor(Executor):
         """Wait until at least one trial has ended, and return those that have.
 
         Raises:
-            SearchFailed: If workers die again and again before they can run a trial.
+            SearchFailed: If workers repeatedly die before they can run a trial.
         """
         outcomes: list[Outcome] = []
         while not outcomes:
@@ -126,7 +126,8 @@ class ProcessExecutor(Executor):
     def _receive(self, worker: "_WorkerProcess", on_epoch: OnEpoch) -> list[Outcome]:
         """Take what a worker has sent so far, up to the end of its trial.
 
-        What comes after that is that it has died, and must not take the outcome with it.
+        If the worker died after that, its death must not be read with the outcome, or the
+        outcome would be lost.
         """
         while worker.connection.poll():
             kind, content = worker.connection.recv()
@@ -148,7 +149,7 @@ class ProcessExecutor(Executor):
         return []
 
     def _replace(self, worker: "_WorkerProcess") -> list[Outcome]:
-        """Start another worker in place of one that died, and try its trial again."""
+        """Replace a worker that died, and retry its trial."""
         worker.process.join()
         how = forkserver.how_it_ended(worker.process.exitcode)
         request = worker.request
@@ -156,8 +157,8 @@ class ProcessExecutor(Executor):
             self._num_lost_starts += 1
             if self._num_lost_starts > MAX_LOST_STARTS:
                 raise SearchFailed(
-                    f"Worker processes {how} before they could run a trial; the study's "
-                    f"tune.log may say why."
+                    f"A worker process {how} before it could run a trial, "
+                    f"{self._num_lost_starts} times in a row; the study's tune.log may say why."
                 )
         self._put_another_in_place_of(worker)
         if request is None:
@@ -172,7 +173,7 @@ class ProcessExecutor(Executor):
             try:
                 worker.connection.send(worker.request)
             except OSError:
-                # It died a moment ago; `wait` sees that and tries the trial again.
+                # It has just died; `wait` will notice and retry the trial.
                 return
 
     def _put_another_in_place_of(self, worker: "_WorkerProcess") -> None:
@@ -198,7 +199,7 @@ class _WorkerProcess(Slot):
 
 
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
-    """Run trials until the driver hangs up: what a worker process does."""
+    """Run trials in a worker process until the driver hangs up."""
 
     def on_epoch(trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
         connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
@@ -217,7 +218,7 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
 
 
 class _Files:
-    """Where the images lie, and all else there is to know of them."""
+    """The location of the image files, and everything else about the images."""
 
     def __init__(self, folder: Path, rest: Mapping[str, Any]) -> None:
         self._folder = folder

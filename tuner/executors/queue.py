@@ -1,4 +1,4 @@
-"""Trials that wait for a worker, and which worker takes them: what executors share."""
+"""The queue of trials that wait for a worker, shared by executors."""
 
 import logging
 import time
@@ -7,31 +7,32 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tuner.trial import TIME_IS_UP, Outcome, TrialFailure, TrialRequest, Values, whole
+from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
 
 MAX_LOST_STARTS = 3
-"""Workers that may die in a row before they can run a trial; then none seems able to start."""
+"""Number of workers that may die in a row before they can run a trial."""
 
 _SETTLED = 10
-"""Trials after which a worker has all that it keeps; what comes on top has leaked."""
+"""Number of trials after which a worker's memory has settled; any growth after it is a leak."""
 
 _NOT_IN_PROGRAM = ("epochs", "learning_rate")
 
 _MAX_AHEAD = 16
-"""Trials for each worker that may wait until their curves are free, lest it be idle."""
+"""Trials per worker that may wait until their curves are free, so that no worker is idle."""
 
 
 class Slot:
     """The driver's view of one worker, which runs one trial at a time.
 
     Args:
-        max_growth: How many times its settled size its process may reach.
+        max_growth: Limit of its process's memory, as a multiple of its settled size.
 
     Attributes:
         request: The trial that it runs, if any.
-        forms: What it has run before, by what a compiled program depends on.
-        has_grown: Whether its process is too large by now, and another should take its place.
+        forms: Forms of the programs it has compiled.
+        has_grown: Whether its process has become too large and should be replaced.
     """
 
     def __init__(self, max_growth: float) -> None:
@@ -43,7 +44,7 @@ class Slot:
         self._settled = 0
 
     def end_trial(self, resident: int) -> None:
-        """Take note of a trial's end, and of the process's size (bytes) after it."""
+        """Take note of a trial's end, and of the process's size in bytes after it."""
         self.request = None
         self._num_trials += 1
         if self._num_trials == _SETTLED:
@@ -55,16 +56,16 @@ SlotT = TypeVar("SlotT", bound=Slot)
 
 
 class TrialQueue:
-    """Trials that wait for a worker, those that are tried again first.
+    """Trials that wait for a worker, retried ones first.
 
-    No two workers train one curve at a time: the second trial waits, and then goes on where the
-    first has ended. Of those that wait for one curve the shortest comes first.
+    Two workers never train one curve at the same time: the second trial waits, and then resumes
+    where the first has ended. Among trials that wait for one curve, the shortest comes first.
 
     Args:
-        retries: How often a trial is tried again whose worker died.
-        looks_ahead: Whether to take a trial for each worker more than can run, so that each can
-            be given one whose program it has. An oracle that learns from every trial would
-            know less when it proposes them.
+        retries: How many times to retry a trial whose worker died.
+        looks_ahead: Whether to take one more trial per worker than can run, so that a worker
+            can be given a trial whose program it has. An oracle that learns from every trial
+            would know less when it proposes them.
     """
 
     def __init__(self, retries: int, looks_ahead: bool = False) -> None:
@@ -78,26 +79,26 @@ class TrialQueue:
         return len(self._requests)
 
     def append(self, request: TrialRequest) -> None:
-        """Take a trial that has not been tried."""
+        """Add a new trial."""
         self._requests.append(request)
 
     def has_room(self, slots: Sequence[Slot]) -> bool:
-        """Say whether one trial more would be of use, now or when the next worker is free."""
+        """Say whether another trial is wanted, now or when the next worker is free."""
         num_free = sum(slot.request is None for slot in slots)
         num_wanted = num_free + (len(slots) if self._looks_ahead else 0)
         num_ready = len(self._ready(slots))
         return num_ready < num_wanted and len(self._requests) < _MAX_AHEAD * len(slots)
 
     def assign(self, slots: Sequence[SlotT], free: Sequence[SlotT]) -> SlotT | None:
-        """Give a trial to a free worker, to one that has the program if any.
+        """Give a trial to a free worker, preferably one that has its program.
 
         Args:
             slots: All workers.
-            free: Those that can take a trial.
+            free: Workers that can take a trial.
 
         Returns:
-            The worker, which now has the trial as its `request`; None if there is no trial that
-            can start, or nobody to take it.
+            The worker, which now has the trial as its `request`; None if no trial can start or
+            no worker is free.
         """
         ready = self._ready(slots)
         if not ready or not free:
@@ -109,7 +110,7 @@ class TrialQueue:
         return slot
 
     def _ready(self, slots: Sequence[Slot]) -> list[TrialRequest]:
-        """Return the trials that can start now, one for each curve, in their order."""
+        """Return the trials that can start now, one per curve, in order."""
         busy = {slot.request.curve_dir for slot in slots if slot.request is not None}
         by_curve: dict[str, TrialRequest] = {}
         for request in self._requests:
@@ -122,29 +123,29 @@ class TrialQueue:
         return list(by_curve.values())
 
     def put_back(self, request: TrialRequest) -> None:
-        """Take a trial back whose worker was gone before the trial began: that is no try."""
+        """Take back a trial whose worker was lost before it began; no retry is counted."""
         self._requests.appendleft(request)
 
     def retry(
         self, request: TrialRequest, how: str, details: str | None = None
     ) -> list[Outcome]:
-        """Take a trial back whose worker died of it, or give it up.
+        """Retry a trial whose worker died while running it, or give it up.
 
         Args:
             request: The trial.
-            how: What became of its worker, as in `worker process was killed by SIGKILL`.
-            details: All that is known of it, for the record; None if that is all.
+            how: How its worker ended, such as `worker process was killed by SIGKILL`.
+            details: The full account, for the record; None if there is no more.
 
         Returns:
-            The trial's failure, if it has been tried often enough.
+            The trial's failure, if there are no retries left.
         """
         tries = self._tries.get(request.trial_id, 0) + 1
         self._tries[request.trial_id] = tries
         if tries > self._retries:
-            error = f"The {how}, {tries} times in a row (executor.retries)."
+            error = f"The {how} ({plural(tries, 'attempt')}; executor.retries={self._retries})."
             return [TrialFailure(request.trial_id, error, details or error, "infeasible")]
         logger.warning(
-            "trial %s: its %s; it is tried again (%d of %d).",
+            "trial %s: its %s; retry %d of %d.",
             request.trial_id,
             how,
             tries,
@@ -182,11 +183,11 @@ def _match(
             if form in slot.forms:
                 return request, slot
     compiled = set().union(*(slot.forms for slot in slots))
-    # One whose program a busy worker has can wait for that, unless there is nothing else.
+    # A trial whose program a busy worker has can wait for it, unless there is no other trial.
     new = next((r for r in ready if _form(r.values) not in compiled), ready[0])
     return new, free[0]
 
 
 def _form(values: Values) -> str:
-    """Name what a compiled program depends on: all values but those it is given."""
+    """Return the values that a compiled program depends on, as text."""
     return repr(sorted(item for item in values.items() if item[0] not in _NOT_IN_PROGRAM))

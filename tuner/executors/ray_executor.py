@@ -1,8 +1,8 @@
-"""Trials on a Ray cluster: one long-lived actor for each trial that it has room for.
+"""Trials on a Ray cluster: one long-lived actor per trial that the cluster has room for.
 
 An actor takes one trial at a time and streams its epochs and its outcome back, files included:
 driver and workers share no disk. Actors are started when nodes join, and forgotten when they or
-their nodes die; a trial that was lost with one is tried again.
+their nodes die; a trial that is lost with an actor is retried.
 """
 
 import logging
@@ -27,7 +27,7 @@ from tuner.trial import OnEpoch, Outcome, TrialRequest
 logger = logging.getLogger(__name__)
 
 _MAX_GROWTH = 2.0
-"""How many times its settled size a worker may reach; a new one takes seconds to start."""
+"""Limit of a worker's memory, as a multiple of its settled size; starting one takes seconds."""
 _LOOK_SECONDS = 1.0
 """How often the driver looks for nodes that have joined or died."""
 HEAD_SECONDS = 20.0
@@ -59,12 +59,12 @@ class RayExecutor(Executor):
 
     @property
     def capacity(self) -> int:
-        """How many workers are ready; 1 if none is, so that a trial waits for the first."""
+        """Number of ready workers; 1 if there are none, so that a trial waits for the first."""
         return max(1, sum(slot.is_ready for slot in self._slots))
 
     @property
     def has_room(self) -> bool:
-        """Whether one trial more would be of use; see `TrialQueue`."""
+        """Whether another trial can be submitted; see `TrialQueue`."""
         return self._queue.has_room(
             [s for s in self._slots if s.is_ready] or [Slot(_MAX_GROWTH)]
         )
@@ -83,8 +83,8 @@ class RayExecutor(Executor):
         """Wait until trials have ended or the capacity has changed; see `Executor`.
 
         Raises:
-            GlassyError: What kept a worker from starting.
-            SearchFailed: If workers cannot start, or die again and again before they can run a
+            GlassyError: The error that kept a worker from starting.
+            SearchFailed: If workers cannot start, or repeatedly die before they can run a
                 trial.
             UnavailableError: If the cluster's head is gone.
         """
@@ -115,11 +115,11 @@ class RayExecutor(Executor):
         cluster.disconnect()
 
     def _follow_cluster(self) -> None:
-        """Start as many workers as there is room for by now.
+        """Start as many workers as there is now room for.
 
-        One that finds no place, because others use the cluster, waits for it in Ray's queue: it
-        counts as soon as it is ready. Asking for more than there is room for makes a cluster
-        that can grow do so.
+        A worker that finds no place because others use the cluster waits in Ray's queue, and
+        counts once it is ready. Requesting more than there is room for makes a cluster grow, if
+        it can.
         """
         now = time.monotonic()
         if now < self._next_look:
@@ -135,7 +135,7 @@ class RayExecutor(Executor):
         room = cluster.room(self._config)
         if room != self._room:
             logger.info(
-                "The cluster has room for %d trials at a time (%d before).", room, self._room
+                "Trials that the cluster has room for: now %d, before %d.", room, self._room
             )
             self._room = room
         num_wanted = room if self._config.workers is None else self._config.workers
@@ -145,7 +145,7 @@ class RayExecutor(Executor):
             self._slots.append(_Slot(actor, started, self._num_lost_starts))
 
     def _next_with_news(self) -> "_Slot | None":
-        """Wait for a worker that has something to say, though not for long."""
+        """Wait briefly for a worker that has news."""
         awaited = {slot.awaited: slot for slot in self._slots if slot.awaited is not None}
         if not awaited:
             time.sleep(_LOOK_SECONDS)
@@ -154,7 +154,7 @@ class RayExecutor(Executor):
         return awaited[ready[0]] if ready else None
 
     def _receive(self, slot: "_Slot", on_epoch: OnEpoch) -> list[Outcome]:
-        """Take what a worker says: that it is ready, or what became of its trial."""
+        """Take a worker's news: that it is ready, or how its trial is doing."""
         if slot.request is None:
             try:
                 ray.get(slot.awaited)
@@ -181,9 +181,9 @@ class RayExecutor(Executor):
         return [outcome]
 
     def _lose(self, slot: "_Slot", error: RayError) -> list[Outcome]:
-        """Forget a worker that died, and try its trial again."""
+        """Forget a worker that died, and retry its trial."""
         self._slots.remove(slot)
-        # It may live on where it cannot be reached, and must not keep its place there.
+        # It may still be alive but unreachable, and must not keep its place.
         ray.kill(slot.actor)
         logger.debug("Ray says of a worker that was lost: %s", error)
         if slot.request is None:
@@ -191,8 +191,8 @@ class RayExecutor(Executor):
             self._num_lost_starts = slot.num_lost_starts + 1
             if self._num_lost_starts > MAX_LOST_STARTS:
                 raise SearchFailed(
-                    f"A worker {_how_it_ended(error)} before it could run a trial, again and "
-                    f"again."
+                    f"A worker {_how_it_ended(error)} before it could run a trial, "
+                    f"{self._num_lost_starts} times in a row."
                 )
             return []
         if not slot.has_begun:
@@ -217,7 +217,7 @@ class _Slot(Slot):
 
     Attributes:
         actor: Ray's handle of it.
-        awaited: What it says next: that it has started, or what it streams of its trial.
+        awaited: The next news: that it has started, or about its trial.
         num_lost_starts: How many times in a row workers died while starting before this one.
         is_ready: Whether it has started.
         has_begun: Whether it has begun its trial.
@@ -237,18 +237,18 @@ class _Slot(Slot):
 
 
 def _why_not_started(error: RayTaskError) -> GlassyError:
-    """Word what a worker raised while it started."""
+    """Word the error that a worker raised while it started."""
     cause = error.cause
     if isinstance(cause, GlassyError):
         return cause
     return SearchFailed(
         f"A worker could not start: {type(cause).__name__}: {_last_line(cause)}. Each node "
-        f"needs what is installed here, in the same versions (docs/cluster.md)."
+        f"needs the packages that are installed here, in the same versions (docs/cluster.md)."
     )
 
 
 def _how_it_ended(error: RayError) -> str:
-    """Word what became of a worker, in as much of Ray's words as a person can use."""
+    """Word how a worker ended, with the useful part of Ray's message."""
     if isinstance(error, RayTaskError):
         return f"failed with {type(error.cause).__name__}: {_last_line(error.cause)}"
     because = re.search(r"because (.+?)\.?(\s*\n|\. |$)", str(error))
@@ -258,5 +258,5 @@ def _how_it_ended(error: RayError) -> str:
 
 
 def _last_line(error: BaseException) -> str:
-    """Return the end of a message of Ray's: the cause, which comes after its traceback."""
+    """Return the last line of a message from Ray: the cause, which follows the traceback."""
     return (str(error).strip().splitlines() or ["no message"])[-1].strip().rstrip(".")

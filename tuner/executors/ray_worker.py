@@ -1,4 +1,4 @@
-"""A worker's side of trials on Ray: what runs in an actor, and what it sends."""
+"""A worker's side of trials on Ray: the code of an actor, and the news that it sends."""
 
 import concurrent.futures
 import dataclasses
@@ -25,11 +25,11 @@ _T = TypeVar("_T")
 
 
 class RayWorker:
-    """What runs in an actor."""
+    """The class of the actors."""
 
     def start(self, make_run_trial: MakeRunTrial, data: ImageData) -> None:
-        """Import all that trials need, which takes seconds."""
-        # All trials in one thread, since Keras keeps state by thread; and not in this one,
+        """Import everything that trials need, which takes seconds."""
+        # All trials run in one thread, since Keras keeps state by thread; and not in this one,
         # which sends the epochs meanwhile.
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
@@ -37,11 +37,11 @@ class RayWorker:
         self._run_trial = self._thread.submit(make_run_trial, data).result()
 
     def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["News"]:
-        """Run a trial and stream what becomes of it, the files it made last.
+        """Run a trial and stream its news, with its files at the end.
 
         Args:
             request: The trial; its folders are the driver's.
-            checkpoint: What it goes on from, if there is anything.
+            checkpoint: The checkpoint that it resumes from, if any.
         """
         yield News()
         epochs: SimpleQueue[_Epoch] = SimpleQueue()
@@ -65,7 +65,7 @@ class RayWorker:
             outcome = trial.result()
             files = FileParcel.packed(Path(here.output_dir))
             made = CheckpointParcel.since(here, sent)
-        # With its folder gone: whoever has the outcome may end this process at once.
+        # After its folder is removed: the driver may end this process once it has the outcome.
         resident = psutil.Process().memory_info().rss
         said = _taken(self._records)
         yield News(_taken(epochs), made, outcome, files, resident, said)
@@ -73,15 +73,15 @@ class RayWorker:
 
 @dataclasses.dataclass(frozen=True)
 class News:
-    """What a worker sends of its trial: epochs that have ended, and at last the outcome.
+    """A worker's news about its trial: epochs that have ended, and finally the outcome.
 
     Attributes:
-        epochs: Their numbers, counted from 1, their metrics, and whether they are reused.
-        checkpoints: Those written since the last news.
-        outcome: None while the trial runs.
-        files: What it made.
-        resident: The worker's size (bytes) at its end.
-        records: What it has logged.
+        epochs: Numbers of the epochs, from 1, their metrics, and whether they are reused.
+        checkpoints: Checkpoints written since the last news.
+        outcome: The outcome; None while the trial runs.
+        files: The trial's files.
+        resident: The worker's size in bytes at the end of the trial.
+        records: The worker's log records.
     """
 
     epochs: tuple[_Epoch, ...] = ()

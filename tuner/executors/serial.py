@@ -19,10 +19,10 @@ def prepare(config: SerialConfig, model_function: str) -> Start:
 
 
 class SerialExecutor(Executor):
-    """Runs each trial when it is waited for; see `Executor`.
+    """Runs a trial whenever `wait` is called; see `Executor`.
 
     Args:
-        make_worker: Makes what runs a trial; called once, at the first trial.
+        make_worker: Makes the function that runs a trial; called once, for the first trial.
     """
 
     def __init__(self, make_worker: Callable[[], RunTrial]) -> None:
@@ -42,7 +42,7 @@ class SerialExecutor(Executor):
 
     @property
     def running(self) -> Collection[str]:
-        """The trial that runs when it is waited for."""
+        """The trial that the next `wait` runs."""
         return [request.trial_id for request in self._requests][:1]
 
     def submit(self, request: TrialRequest) -> None:
@@ -59,10 +59,10 @@ class SerialExecutor(Executor):
         ) -> None:
             on_epoch(trial_id, epoch, metrics, is_reused)
             if beside is not None and beside.attend():
-                raise TrialStopped("Stopped because the study cannot use what comes of it.")
+                raise TrialStopped("The study has failed and cannot use its result.")
 
         return [self._run_trial(self._requests.popleft(), report)]
 
     def close(self) -> None:
-        """Forget what is queued."""
+        """Forget the queued trials."""
         self._requests.clear()

@@ -12,7 +12,7 @@ from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult, whole
 
 
 def moved(request: TrialRequest, folder: Path) -> TrialRequest:
-    """Return the request with its folders below another one, where it will run."""
+    """Return the request with its folders moved below another folder, where it will run."""
     output_dir = folder / "output"
     output_dir.mkdir()
     curve_dir = request.curve_dir and str(folder / "curves" / Path(request.curve_dir).name)
@@ -24,8 +24,8 @@ class FileParcel:
     """The files of a trial's folder.
 
     Attributes:
-        folder: Where they were.
-        contents: Their bytes, by their paths in it.
+        folder: The folder they were in.
+        contents: Their bytes, by their paths in the folder.
     """
 
     folder: str = ""
@@ -33,7 +33,7 @@ class FileParcel:
 
     @classmethod
     def packed(cls, folder: Path) -> "FileParcel":
-        """Take all files of a folder."""
+        """Pack all files of a folder."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return cls(
             str(folder), {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -66,8 +66,8 @@ class CheckpointParcel:
     """Checkpoints of a trial's curve.
 
     Attributes:
-        contents: Their bytes.
-        dropped: Those that are not kept any longer.
+        contents: Bytes of the checkpoints.
+        dropped: Checkpoints that are no longer kept.
     """
 
     contents: Mapping[_Name, bytes] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class CheckpointParcel:
 
     @classmethod
     def for_trial(cls, request: TrialRequest) -> "CheckpointParcel":
-        """Take, of each curve that may be the trial's, the checkpoint it would go on from."""
+        """Pack the checkpoint to resume from, for each curve that may be the trial's."""
         latest: dict[_Name, bytes] = {}
         for name, path in _checkpoints(request).items():
             if name[1] <= whole(request.values["epochs"]):
@@ -85,16 +85,16 @@ class CheckpointParcel:
 
     @classmethod
     def since(cls, request: TrialRequest, sent: set[_Name]) -> "CheckpointParcel":
-        """Take what has changed since the last time.
+        """Pack the changes since the last call.
 
         Args:
             request: The trial that runs here.
-            sent: What there was the last time; brought up to date.
+            sent: Checkpoints that existed at the last call; updated.
         """
         found = _checkpoints(request)
         contents = {}
         for name in found.keys() - sent:
-            # The trial may be removing it meanwhile.
+            # The trial may be removing the checkpoint at the same time.
             with contextlib.suppress(FileNotFoundError):
                 contents[name] = found[name].read_bytes()
         dropped = frozenset(sent - found.keys())
@@ -103,7 +103,7 @@ class CheckpointParcel:
         return cls(contents, dropped)
 
     def unpack(self, request: TrialRequest) -> None:
-        """Bring the trial's curve up to date, where its folders are those of the request."""
+        """Update the trial's curve in the folders of the request."""
         if request.curve_dir is None:
             return
         for (curve, epoch), content in self.contents.items():
@@ -113,7 +113,7 @@ class CheckpointParcel:
 
 
 def _checkpoints(request: TrialRequest) -> dict[_Name, Path]:
-    """Return the files of all checkpoints of the trial's curve, the earlier first."""
+    """Return the files of all checkpoints of the trial's curve, earlier ones first."""
     if request.curve_dir is None:
         return {}
     folder = Path(request.curve_dir)

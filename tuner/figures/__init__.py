@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def draw_overview(overview: Overview, path: Path) -> None:
     """Draw the classes of a data set; see `tuner.figures.class_overview.draw`.
 
-    Here so that a process can have another one draw without importing matplotlib itself.
+    It is defined here so that a process can let another one draw without importing matplotlib.
     """
     from tuner.figures import class_overview
 

@@ -1,4 +1,4 @@
-"""How far a model is as right as it is sure."""
+"""A calibration diagram: how well a model's confidence matches its accuracy."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from tuner.figures.drawing import new_figure, save
 
 
 def calibration_diagram(found: Calibration, path: Path) -> None:
-    """Draw how often a model is right where it is so confident, as a PNG.
+    """Draw how often a model is right at each level of confidence, as a PNG.
 
     Args:
-        found: Of the model's predictions.
+        found: Calibration of the model's predictions.
         path: File to write.
     """
     figure, axes = new_figure(4.8, 4.2)
@@ -38,7 +38,7 @@ def calibration_diagram(found: Calibration, path: Path) -> None:
     axes.set_xlabel("confidence: probability of the predicted class")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("share of the predictions that are right")
+    axes.set_ylabel("share of right predictions")
     axes.legend(loc="upper left", framealpha=0.9, edgecolor="white")
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

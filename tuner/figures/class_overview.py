@@ -23,22 +23,22 @@ _TOP = 62
 """Pixels above the first class."""
 
 _BARS = 120
-"""Pixels that the counts take."""
+"""Width of the counts, in pixels."""
 
 _MIN_WIDTH = 640
-"""Pixels that the title takes, however few the images are."""
+"""Width that the title needs in pixels, however few images there are."""
 
 _LETTER = 7.5
-"""Pixels that a letter of a class's name takes, nearly."""
+"""Approximate width in pixels of a letter in a class's name."""
 
 _COLOURS = dict(zip(SPLITS, ("#3182bd", "#6baed6", "#e6550d"), strict=True))
 
 
 def draw(overview: Overview, path: Path) -> None:
-    """Draw a row for each class: its counts, its mean image, its first images; as a PNG.
+    """Draw a PNG with a row per class: its counts, its mean image, its first images.
 
     Args:
-        overview: What is drawn.
+        overview: The content of the picture.
         path: File to write.
     """
     names = [shortened(name, 22) for name in overview.names]
@@ -52,7 +52,7 @@ def draw(overview: Overview, path: Path) -> None:
     )
     _draw_counts(axes, overview.counts)
     axes.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
-    # Pixel for pixel, which an image in axes would not be.
+    # Drawn pixel for pixel, unlike an image in axes.
     figure.figimage(sheet[::-1], left + _BARS, _GAP, origin="lower")
     small: dict[str, Any] = {"fontsize": 7, "color": "0.4", "va": "top", "parse_math": False}
     for x, y, text, style in (
@@ -69,7 +69,7 @@ def draw(overview: Overview, path: Path) -> None:
 
 
 def _draw_counts(axes: Axes, counts: npt.NDArray[np.int64]) -> None:
-    """Draw a bar for each class, of one part for each split, and write its counts above it."""
+    """Draw a bar per class, with one part per split, and write the counts above it."""
     num_rows = counts.shape[1]
     long = pandas.DataFrame(
         {
@@ -83,7 +83,7 @@ def _draw_counts(axes: Axes, counts: npt.NDArray[np.int64]) -> None:
         y="class",
         weights="images",
         hue="split",
-        # The last one is drawn first, from the left.
+        # seaborn draws the last one first, from the left.
         hue_order=SPLITS[::-1],
         palette=_COLOURS,
         multiple="stack",
@@ -104,7 +104,7 @@ def _draw_counts(axes: Axes, counts: npt.NDArray[np.int64]) -> None:
 
 
 def _sheet(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return all images as one, a row for each class, the mean ones set apart."""
+    """Return all images as one, with a row per class and the mean images set apart."""
     num_rows, num_tiles = tiles.shape[:2]
     sheet = np.full((num_rows * _ROW, num_tiles * (TILE + _GAP) + 3 * _GAP, 3), 255, np.uint8)
     for row in range(num_rows):

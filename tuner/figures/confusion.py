@@ -16,19 +16,19 @@ from tuner.figures.drawing import new_figure, save
 from tuner.wording import shortened
 
 MAX_ANNOTATED = 20
-"""Classes up to which every cell has its count written in it."""
+"""Largest number of classes for which every cell shows its count."""
 
 MAX_GRID = 100
-"""Classes up to which cells are told apart by lines, which would hide smaller ones."""
+"""Largest number of classes with lines between the cells, which would hide smaller cells."""
 
 _MAX_NAMES = 40
-"""Classes up to which each row has its name."""
+"""Largest number of classes for which every row has its name."""
 
 _MAX_UPRIGHT = 3
-"""Letters up to which names fit side by side below the columns."""
+"""Largest length of names that fit side by side below the columns."""
 
 _PALE = 1.6
-"""How many times the largest value a scale ends at: numbers must be readable on its cells."""
+"""End of a colour scale, as a multiple of its largest value: numbers must stay readable."""
 
 _FOR_THE_WORSE, _FOR_THE_BETTER = (
     colormaps[name](np.linspace(0, 1, 128)) for name in ("Oranges", "Blues")
@@ -40,12 +40,12 @@ _PALETTE = ListedColormap(np.vstack([_FOR_THE_WORSE[::-1], _FOR_THE_BETTER]))
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a PNG.
 
-    A cell's colour is its share of its true class; diagonal and faults have scales of their
-    own, since a fault of one percent is what a reader looks for beside a diagonal of 99.
+    A cell's colour is its share of its true class. Diagonal and mistakes have separate scales,
+    since a reader looks for mistakes of one percent next to a diagonal of 99.
 
     Args:
         confusion: Counts `(classes, classes)`: rows are true classes, columns predicted ones.
-        class_names: One name a class.
+        class_names: One name per class.
         path: File to write.
     """
     is_hit = np.eye(len(class_names), dtype=bool)
@@ -71,14 +71,14 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
 def confusion_difference(
     before: Counts, after: Counts, class_names: Sequence[str], path: Path
 ) -> None:
-    """Draw in which cells two confusion matrices of the same images differ, as a PNG.
+    """Draw the cells in which two confusion matrices of the same images differ, as a PNG.
 
-    Blue is for the better: more hits, or fewer faults; orange is for the worse.
+    Blue cells are better (more hits or fewer mistakes), orange cells are worse.
 
     Args:
-        before: Counts `(classes, classes)` of the model that was there.
-        after: Those of the model that is compared with it.
-        class_names: One name a class.
+        before: Counts `(classes, classes)` of the earlier model.
+        after: Counts of the model that is compared with it.
+        class_names: One name per class.
         path: File to write.
     """
     change = after - before
@@ -99,10 +99,10 @@ def _heatmap(
     drawn: npt.NDArray[np.bool_],
     said: npt.NDArray[np.str_],
 ) -> None:
-    """Draw some cells of a matrix of values from -1 to 1, with what is said in them."""
+    """Draw some cells of a matrix of values from -1 to 1, with text in them."""
     num_classes = len(values)
     is_annotated = num_classes <= MAX_ANNOTATED
-    # Before the labels: seaborn draws the figure once, to see whether any overlap.
+    # Before the labels: seaborn draws the figure once to check them for overlap.
     seaborn.heatmap(
         values,
         mask=~drawn,
@@ -120,7 +120,7 @@ def _heatmap(
 
 
 def _written(counts: Counts, form: str) -> npt.NDArray[np.str_]:
-    """Return what is written in each cell: nothing where the count is 0."""
+    """Return the text of each cell, which is empty if the count is 0."""
     texts = [[form.format(count) if count else "" for count in row] for row in counts.tolist()]
     return np.array(texts)
 
@@ -129,7 +129,7 @@ def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Axes]:
     """Return a figure with axes for a matrix of true classes against predicted ones."""
     longest = max(map(len, _names(class_names).values()))
     side = float(np.clip(0.5 * len(class_names) + 1.6, 4.5, 14))
-    # Room for the names, in inches.
+    # Space for the names, in inches.
     text = 0.1 * longest
     below = 0.55 + (text if longest > _MAX_UPRIGHT else 0.15)
     left, right, bottom, top = 0.5 + text, 0.15, below, 0.45
@@ -145,7 +145,7 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.set_box_aspect(1)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    # A name is text, even if it has the dollars of a formula.
+    # A name is plain text, even if it contains the dollar signs of a formula.
     axes.set_xticks(ticks, [*names.values()], rotation=90 if is_long else 0, parse_math=False)
     axes.set_yticks(ticks, [*names.values()], rotation=0, parse_math=False)
     if num_classes <= MAX_GRID:
@@ -156,6 +156,6 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
 
 
 def _names(class_names: Sequence[str]) -> dict[int, str]:
-    """Return the names that are written, by class: all would run into each other if many."""
+    """Return the names to write, by class: with many classes, all of them would overlap."""
     every = -(-len(class_names) // _MAX_NAMES)
     return {i: shortened(class_names[i]) for i in range(0, len(class_names), every)}

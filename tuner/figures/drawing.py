@@ -1,4 +1,4 @@
-"""What all pictures are made with: a figure, and its file."""
+"""Makes the figure of a picture, and writes its file."""
 
 import io
 import warnings
@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from tuner.runtime import files
 
 DPI = 100
-"""Pixels in an inch of every picture."""
+"""Pixels per inch of every picture."""
 
 
 def new_figure(
     width: float, height: float, margins: tuple[float, float, float, float] | None = None
 ) -> tuple[Figure, Axes]:
-    """Return a figure of so many inches, and axes in it with these margins.
+    """Return a figure of this size in inches, and axes in it with these margins.
 
     Matplotlib's own layouts draw everything twice, and a trial of a second should not spend a
     third of one on its pictures.
@@ -39,7 +39,7 @@ def new_figure(
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, in a folder whose files are copied from there."""
     with warnings.catch_warnings():
-        # A sign that the font lacks is drawn as a box; once for every trial is too much to say.
+        # A character that the font lacks is drawn as a box; a warning per trial is too much.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support")
         figure.savefig(picture := io.BytesIO(), format="png")

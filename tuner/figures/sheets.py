@@ -1,4 +1,4 @@
-"""Sheets of images with what was predicted of them."""
+"""Sheets of images with their predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,28 +14,28 @@ from tuner.evaluation.measures import Probabilities
 from tuner.figures.drawing import new_figure, save
 from tuner.images import image_files
 from tuner.images.image_files import ImageFiles
-from tuner.wording import shortened
+from tuner.wording import plural, shortened
 
 MAX_ROWS = 20
-"""Classes whose wrong predictions are shown, those with most of them."""
+"""Number of classes whose wrong predictions are shown, those with most of them."""
 
 MAX_COLUMNS = 10
-"""Wrong predictions of a class that are shown, the most confident ones."""
+"""Number of wrong predictions shown per class, the most confident ones."""
 
 MAX_CHANGED = 4
-"""Rows of images that are shown of those newly right, and of those newly wrong."""
+"""Number of rows of newly right images that are shown, and of newly wrong ones."""
 
 MAX_FILES = 200
-"""Image files whose predictions are shown."""
+"""Number of image files whose predictions are shown."""
 
 _TILE = 56
 """Side of an image on a sheet, in pixels of the sheet."""
 
 _PER_INCH = 80
-"""Pixels of a sheet in an inch of its figure."""
+"""Pixels of a sheet per inch of its figure."""
 
 _TITLE_INCHES = 4.6
-"""Width that the title of a sheet of wrong predictions takes."""
+"""Width of the title of a sheet of wrong predictions."""
 
 _HEADING = 30
 """Height of a heading between rows of images, in pixels of the sheet."""
@@ -48,7 +48,7 @@ class _Sheet:
         num_rows: Rows of cells.
         num_columns: Columns of cells.
         cell: Height and width of a cell, in pixels.
-        extra: Height of what else is on the page, in pixels.
+        extra: Additional height of the page, in pixels.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class _Sheet:
         return width / _PER_INCH, height / _PER_INCH
 
     def corner(self, row: int, column: int, below: int = 0) -> tuple[int, int]:
-        """Return the upper left corner `(y, x)` of a cell, where rows begin further down."""
+        """Return the upper left corner `(y, x)` of a cell, with rows moved down by `below`."""
         return below + row * self._cell[0], column * self._cell[1]
 
     def put(
@@ -82,7 +82,7 @@ class _Sheet:
         self.pixels[y : y + height, x : x + width] = tile
 
     def write(self, y: float, x: float, text: str, **style: object) -> None:
-        """Write text from a place on, its upper end there unless the style says otherwise."""
+        """Write text with its upper left end at a place, unless the style says otherwise."""
         self._texts.append((x, y, text, {"va": "top", "parse_math": False, **style}))
 
     def draw_in(self, axes: Axes) -> None:
@@ -104,15 +104,15 @@ class _Sheet:
 def wrong_predictions(
     wrong: Split, probabilities: Probabilities, class_names: Sequence[str], path: Path
 ) -> None:
-    """Draw what was predicted wrong, a row for each true class, as a PNG.
+    """Draw the wrong predictions, a row per true class, as a PNG.
 
-    Under each image is what it was taken for, and with what probability. Of many, the most
+    Below each image are the predicted class and its probability. If there are many, the most
     confident `MAX_COLUMNS` of a class are shown, and the `MAX_ROWS` classes with most mistakes.
 
     Args:
         wrong: The images, the most confident mistakes first.
-        probabilities: What was predicted, `(num_wrong, classes)`.
-        class_names: One name a class.
+        probabilities: Their predictions, `(num_wrong, classes)`.
+        class_names: One name per class.
         path: File to write.
     """
     counts = np.bincount(wrong.labels, minlength=len(class_names))
@@ -138,7 +138,7 @@ def wrong_predictions(
     names = [f"{shortened(class_names[label])}\n{counts[label]:,} wrong" for label in rows]
     width, height = sheet.inches
     left = 0.25 + 0.085 * max((len(line) for n in names for line in n.split("\n")), default=0)
-    # Few classes make a narrow sheet, on which the title must fit all the same.
+    # With few classes the sheet is narrow, but the title must still fit.
     right = max(_TITLE_INCHES - width - left, 0.1)
     bottom, top = 0.05, 0.55
     figure, axes = new_figure(
@@ -165,11 +165,11 @@ def _title(
     total = int(counts.sum())
     if not total:
         return "no wrong predictions"
-    said = f"{total:,} wrong predictions, with what was predicted instead"
+    said = f"{plural(total, 'wrong prediction')}, with the predicted class"
     if total > num_shown:
-        said += f"\nshown: the {num_columns} most confident of each class"
+        said += f"\nshown: the {num_columns} most confident per class"
         if num_rows < np.count_nonzero(counts):
-            said += f", of the {num_rows} classes with most"
+            said += f", for the {num_rows} classes with most"
     return said
 
 
@@ -182,14 +182,14 @@ def changed_predictions(
 ) -> None:
     """Draw the images that one of two models gets right and the other wrong, as a PNG.
 
-    Under each is its true class, and what the model that gets it wrong takes it for, and how
-    surely: the surest first.
+    Below each are its true class, and the wrong prediction with its probability. The most
+    confident mistakes come first.
 
     Args:
         test: The images that both were tested on.
-        before: What the model that was there says of them, `(num_test, classes)`.
-        after: What the model that is compared with it says.
-        class_names: One name a class.
+        before: The earlier model's predictions, `(num_test, classes)`.
+        after: The predictions of the model that is compared with it.
+        class_names: One name per class.
         path: File to write.
     """
     was, is_now = (p.argmax(axis=1) == test.labels for p in (before, after))
@@ -205,7 +205,7 @@ def changed_predictions(
         chosen = np.flatnonzero(of)
         chosen = chosen[np.argsort(-said[chosen].max(axis=1), kind="stable")]
         shown = chosen[: rows * MAX_COLUMNS]
-        more = f", the {len(shown)} surest mistakes" if len(shown) < len(chosen) else ""
+        more = f", the {len(shown)} most confident" if len(shown) < len(chosen) else ""
         sheet.write(
             top + _HEADING / 2, 2, f"{len(chosen):,} {title}{more}", va="center", fontsize=10,
             fontweight="bold",
@@ -226,12 +226,12 @@ def changed_predictions(
 def predictions(
     files: ImageFiles, probabilities: Probabilities, class_names: Sequence[str], path: Path
 ) -> None:
-    """Draw image files, what the model was shown of them, and what it took them for, as a PNG.
+    """Draw image files, the images shown to the model, and its predictions, as a PNG.
 
     Args:
         files: The files; the first `MAX_FILES` are drawn.
-        probabilities: What was predicted, `(num_files, classes)`.
-        class_names: One name a class.
+        probabilities: The predictions, `(num_files, classes)`.
+        class_names: One name per class.
         path: File to write.
     """
     num_shown = min(len(files.paths), MAX_FILES)
@@ -258,7 +258,7 @@ def predictions(
 def _prediction(
     probabilities: Probabilities, class_names: Sequence[str], length: int = 14
 ) -> str:
-    """Say what an image was taken for, and how surely: `7, 99 %`."""
+    """Return the predicted class with its probability: `7, 99 %`."""
     predicted = int(probabilities.argmax())
     probability = probabilities[predicted]
     percent = min(int(probability * 100), 99) if probability < 1 else 100

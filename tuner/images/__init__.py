@@ -1,4 +1,4 @@
 """Image files: which files count as images, how they are read, and their pixels.
 
-May import errors, drawings and escapes; nothing of data sets or models.
+May import errors, drawings and escapes; nothing from data sets or models.
 """

@@ -1,8 +1,8 @@
 """Which files in a folder are images: one rule for training, prediction, reports and the page.
 
-A file counts as an image by its suffix or, where that says nothing, by its first bytes. What
-the system or another program has left beside the images is passed over without a word; what
-seems to be an image and cannot be used is left out and named.
+A file counts as an image by its suffix or, if that is unknown, by its first bytes. Files that
+the system or another program has left among the images are skipped silently; a file that seems
+to be an image but cannot be used is left out and named.
 """
 
 import logging
@@ -24,22 +24,22 @@ FORMATS = (
     "PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX",
     "SGI", "QOI", "DDS", "PSD",
 )  # fmt: skip
-"""Pillow's formats that are read, all told by their first bytes. The others that it knows are
-documents, need a program of their own (PostScript), or would take text for an image. Of these
-TGA is read where the suffix says so."""
+"""Pillow's formats that are read, all recognised by their first bytes. The other formats that
+it knows are documents, need a separate program (PostScript), or would take text for an image.
+Among those, TGA is read if the suffix says so."""
 
 SUFFIXES = frozenset({
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".gif", ".webp",
     ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".jpx", ".avif",
     ".avifs", ".ico", ".pcx", ".sgi", ".qoi", ".dds", ".psd", ".tga",
 })  # fmt: skip
-"""Suffixes of these formats, in any case: such a file must be an image."""
+"""Suffixes of these formats, in upper or lower case: such a file must be an image."""
 
 UNREADABLE = frozenset({
     ".heic", ".heif", ".hif", ".jxl", ".svg", ".xcf", ".eps", ".exr", ".hdr", ".dng", ".cr2",
     ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".fits", ".djvu", ".wmf", ".emf",
 })  # fmt: skip
-"""Suffixes of images that Pillow does not read: left out and named, with what to do."""
+"""Suffixes of images that Pillow does not read: left out and named, with a remedy."""
 
 _NO_IMAGES = frozenset({
     ".txt", ".md", ".rst", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml",
@@ -48,24 +48,24 @@ _NO_IMAGES = frozenset({
     ".docx", ".xls", ".xlsx", ".lnk", ".url", ".sh", ".bat", ".mp4", ".mov", ".avi", ".mp3",
     ".wav",
 })  # fmt: skip
-"""Suffixes that need no look inside: these may lie beside the images, one for each even."""
+"""Suffixes of files that are never opened: they may lie among the images, one for each."""
 
 _PASSED_OVER = frozenset({
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir",
     "$recycle.bin", "system volume information", "lost+found", "icon\r",
 })  # fmt: skip
-"""Names, in lower case, of what systems leave; hidden names begin with a full stop."""
+"""Names, in lower case, of files that systems leave; hidden names begin with a full stop."""
 
 MAX_LEFT_OUT_SHARE = 0.01
 MIN_LEFT_OUT = 3
-"""More files than this share, and at least so many, may not be left out."""
+"""It is an error to leave out at least this many files if they exceed the share above."""
 
 _MAX_NAMED = 10
 _MAX_LINKS = 4
-"""Links to folders within each other that are followed: a web of links has too many ways."""
+"""Depth to which nested links to folders are followed: a web of links has too many paths."""
 
 Identity = tuple[int, int]
-"""Device and inode of a folder, the same by whatever name it is reached."""
+"""Device and inode of a folder, the same whatever path leads to it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FoundImage:
     """A file that counts as an image.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
         stamp: Size in bytes and time of the last change in nanoseconds.
     """
 
@@ -83,12 +83,12 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is in a folder and those below it.
+    """The content of a folder and those below it.
 
     Attributes:
-        images: In the order of their folders and names.
-        left_out: One sentence for each thing that seems to be an image and cannot be one.
-        num_others: Files of other kinds that were passed over, hidden ones not counted.
+        images: The images, in the order of their folders and names.
+        left_out: One sentence per item that seems to be an image but cannot be used.
+        num_others: Number of files of other kinds that were skipped, hidden ones not counted.
     """
 
     images: tuple[FoundImage, ...]
@@ -97,12 +97,12 @@ class Found:
 
 
 def images_below(folder: Path, above: Sequence[Path] = ()) -> Found:
-    """Look for images in a folder and those below it; links are followed, but not in a ring.
+    """Look for images in a folder and those below it; links are followed, but not in a cycle.
 
     Args:
         folder: The folder.
-        above: Folders that it was reached by: a link to one of them would be a ring, as to
-            those that it lies in.
+        above: Folders through which it was reached: a link to one of them, or to a parent of
+            `folder`, would be a cycle.
     """
     holders = (*above, *Path(os.path.realpath(folder)).parents)
     chain = frozenset(filter(None, map(_identity, holders)))
@@ -111,11 +111,11 @@ def images_below(folder: Path, above: Sequence[Path] = ()) -> Found:
 
 @dataclass(frozen=True)
 class Children:
-    """What lies in one folder itself.
+    """The direct content of one folder.
 
     Attributes:
-        folders: Folders and links to such, in natural order of their names.
-        loose: Images, and what is left out, that lie in none of these folders.
+        folders: Folders and links to folders, in natural order of their names.
+        loose: Images and items left out that are in none of these folders.
     """
 
     folders: tuple[Path, ...]
@@ -123,7 +123,7 @@ class Children:
 
 
 def children(folder: Path) -> Children:
-    """Return what lies in a folder itself, without what is passed over.
+    """Return the direct content of a folder, without the names that are skipped.
 
     Raises:
         DataError: If the folder cannot be read.
@@ -148,19 +148,19 @@ def natural(name: str) -> tuple[list[str | int], str]:
 def shown(name: str | Path) -> str:
     r"""Return a file's or a folder's name as valid text, so that it can be printed and kept.
 
-    Bytes that are no UTF-8 appear as `\xfc`. Letters with accents are composed: macOS takes
-    them apart.
+    Bytes that are not UTF-8 appear as `\xfc`. Letters with accents are composed: macOS
+    decomposes them.
     """
     try:
         content = os.fsencode(name)
     except UnicodeEncodeError:
-        # Text of another source, where file names are ASCII or UTF-16.
+        # Text that is not from the file system, where file names are ASCII or UTF-16.
         content = str(name).encode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", content.decode("utf-8", "backslashreplace"))
 
 
 def kind_of(path: Path) -> str:
-    """Return `file`, `folder` or, with the reason, why there is neither: `does not exist`."""
+    """Return `file`, `folder`, or why the path is neither, such as `does not exist`."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -176,11 +176,11 @@ def formats_of(path: Path) -> tuple[str, ...]:
 
 
 def refuse_left_out(left_out: Sequence[str], num_files: int, root: Path) -> None:
-    """Refuse a folder of which too many files would be left out.
+    """Refuse a folder if too many of its files would be left out.
 
     Args:
-        left_out: One sentence for each.
-        num_files: All files, these included.
+        left_out: One sentence per file that is left out.
+        num_files: Number of all files, these included.
         root: The folder.
 
     Raises:
@@ -189,21 +189,19 @@ def refuse_left_out(left_out: Sequence[str], num_files: int, root: Path) -> None
     if len(left_out) >= MIN_LEFT_OUT and len(left_out) > MAX_LEFT_OUT_SHARE * num_files:
         raise DataError(
             f"At most {MAX_LEFT_OUT_SHARE:.0%} of the {num_files} files in {shown(root)} may "
-            f"be left out ({MIN_LEFT_OUT - 1} of a few), but {len(left_out)} cannot be used:"
-            f"{_named(left_out)}\nMend them, or take them out of the folder."
+            f"be left out (or {MIN_LEFT_OUT - 1} files), but {len(left_out)} cannot be used:"
+            f"{_named(left_out)}\nRepair them, or remove them from the folder."
         )
 
 
 def judge_left_out(left_out: Sequence[str], num_files: int, root: Path) -> None:
     """Warn of files that are left out, or refuse a folder with too many of them.
 
-    Args and errors are those of `refuse_left_out`.
+    Arguments and errors are those of `refuse_left_out`.
     """
     refuse_left_out(left_out, num_files, root)
     if left_out:
-        logger.warning(
-            "%d of %d files are left out:%s", len(left_out), num_files, _named(left_out)
-        )
+        logger.warning("Left out %d of %d files:%s", len(left_out), num_files, _named(left_out))
 
 
 def _named(left_out: Sequence[str]) -> str:
@@ -213,7 +211,7 @@ def _named(left_out: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Step:
-    """A name that is still to be looked at, the folders above it, and the links among them."""
+    """A path still to be searched, the folders above it, and the number of links among them."""
 
     path: Path
     chain: frozenset[Identity]
@@ -221,7 +219,7 @@ class _Step:
 
 
 def _search(steps: Sequence[_Step]) -> Found:
-    """Look at names and at all below them, in order."""
+    """Search paths and everything below them, in order."""
     found: list[FoundImage] = []
     left_out: list[str] = []
     num_others = 0
@@ -237,7 +235,7 @@ def _search(steps: Sequence[_Step]) -> Found:
             elif not _is_image(step.path, status.st_mode):
                 num_others += 1
             elif not stat.S_ISREG(status.st_mode):
-                left_out.append(f"{shown(step.path)} must be a file, but is none.")
+                left_out.append(f"{shown(step.path)} must be a file, but is not.")
             else:
                 stamp = (status.st_size, status.st_mtime_ns)
                 found.append(FoundImage(step.path, stamp))
@@ -257,10 +255,10 @@ class _NotFollowed(Exception):
 
 def _below(step: _Step, identity: Identity) -> Iterator[_Step]:
     if identity in step.chain:
-        raise _NotFollowed("is a link to a folder that it lies in itself")
+        raise _NotFollowed("is a link to a folder that contains it")
     num_links = step.num_links + step.path.is_symlink()
     if num_links > _MAX_LINKS:
-        raise _NotFollowed(f"is a link within {_MAX_LINKS} others, which are not followed")
+        raise _NotFollowed(f"is a link within {_MAX_LINKS} others, so it is not followed")
     chain = step.chain | {identity}
     names = sorted(_visible(step.path))
     return (_Step(step.path / name, chain, num_links) for name in names)
@@ -287,7 +285,7 @@ def _identity(folder: Path) -> Identity | None:
 
 
 def _is_image(path: Path, mode: int) -> bool:
-    """Say whether a file counts as an image, so that it is an error if it is none."""
+    """Say whether a file counts as an image, so that being unreadable is an error."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in UNREADABLE:
         return True
@@ -297,7 +295,7 @@ def _is_image(path: Path, mode: int) -> bool:
         with Image.open(path, formats=formats_of(path)):
             return True
     except Exception:
-        # Anything: it may hold whatever there is, and does not claim to be an image.
+        # Any exception: the file may hold anything, and does not claim to be an image.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Image files, read as a model of the registry wants its images."""
+"""Image files, read in the shape that a model expects."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +25,14 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_PIXELS = 100_000_000
-"""Pixels above which a file is refused unread: a small file can claim to be enormous."""
+"""Number of pixels above which a file is refused unread: a small file can claim any size."""
 
 FAULTS = (
     OSError,
     ValueError,
     SyntaxError,
     TypeError,
-    # What Pillow's readers make of damaged fields, each in its own way.
+    # Raised by Pillow's readers for damaged fields, each in its own way.
     ArithmeticError,
     LookupError,
     EOFError,
@@ -40,17 +40,17 @@ FAULTS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What Pillow raises for files that are damaged, or too large where its own limit holds."""
+"""Exceptions that Pillow raises for files that are damaged or exceed its own pixel limit."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Image files that were asked for by one name.
+    """Image files that were chosen by one path.
 
     Attributes:
-        root: The file or the folder that was named.
+        root: The file or folder that was given.
         paths: The files, in alphabetical order.
-        left_out: One sentence for each thing in the folder that cannot be read.
+        left_out: One sentence per item in the folder that cannot be read.
     """
 
     root: Path
@@ -59,20 +59,20 @@ class Chosen:
 
     @property
     def num_files(self) -> int:
-        """Number of files, those included that are left out."""
+        """Number of files, including those left out."""
         return len(self.paths) + len(self.left_out)
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files and what is in them.
+    """Image files and their content.
 
     Attributes:
-        paths: The files, in the order in which they were given.
+        paths: The files, in the given order.
         images: uint8 `(num_files, *image_shape)`.
-        has_ink: Whether there is anything to be seen, bool `(num_files,)`: not in a blank or
-            black drawing, or in a picture that is transparent throughout.
-        left_out: One sentence for each file that could not be read and was left out.
+        has_ink: Whether there is anything to see, bool `(num_files,)`: false for a blank or
+            black drawing, and for a picture that is fully transparent.
+        left_out: One sentence per file that could not be read and was left out.
     """
 
     paths: tuple[Path, ...]
@@ -85,8 +85,9 @@ def find(root: Path, key: str = "images") -> Chosen:
     """Return a file itself, or all images in a folder and those below it.
 
     Args:
-        root: A file, of any ending, or a folder; `tuner.images.folders` says what counts in it.
-        key: The configuration's, for the message.
+        root: A file with any suffix, or a folder; `tuner.images.folders` says which of its
+            files count.
+        key: The configuration's key, for the message.
 
     Raises:
         DataError: If there is no such file or folder, or no image in it.
@@ -99,27 +100,27 @@ def find(root: Path, key: str = "images") -> Chosen:
     found = folders.images_below(root)
     if not found.images:
         named = "".join(f"\n  {sentence}" for sentence in found.left_out[:10])
-        others = f" among its {found.num_others} files" if found.num_others else ""
+        others = f"; files of other kinds: {found.num_others}" if found.num_others else ""
         raise DataError(
-            f"`{key}={shown(root)}` holds no image file{others} (.png, .jpg, .bmp, .gif, "
-            f".webp, .tif, .pgm and others).{named}"
+            f"`{key}={shown(root)}` holds no image files (.png, .jpg, .bmp, .gif, .webp, .tif, "
+            f".pgm and others){others}.{named}"
         )
     return Chosen(root, tuple(image.path for image in found.images), found.left_out)
 
 
 def check(chosen: Chosen, decode: bool = False) -> Chosen:
-    """Leave out files that are no images by their first bytes: a quick look before long work.
+    """Leave out files whose first bytes are not an image's: a quick check before long work.
 
     Args:
         chosen: The files.
-        decode: Whether to read all of each file, so that torn ones are left out too.
+        decode: Whether to read all of each file, so that truncated ones are left out too.
 
     Returns:
-        The others, with a sentence for each that is left out.
+        The other files, with a sentence for each file that is left out.
 
     Raises:
-        DataError: If there is no image among them, naming all that are none, or if more than
-            `folders.refuse_left_out` lets pass are none.
+        DataError: If none of them is an image, naming them, or if more are left out than
+            `folders.refuse_left_out` allows.
     """
     good, faults = _for_each(chosen.paths, lambda image: image.load() if decode else None)
     if not good:
@@ -139,20 +140,20 @@ def read(
 ) -> ImageFiles:
     """Read image files and bring them to one shape.
 
-    Colours become grey where the model takes grey images; `pixels.flattened` says what becomes
-    of transparency and of more than 8 bits. Without a form, or with no step to take, sizes are
-    changed by Lanczos resampling.
+    Colours become greyscale if the model takes greyscale images; `pixels.flattened` says what
+    becomes of transparency and of more than 8 bits. Without a form, or with no step to take,
+    images are resized by Lanczos resampling.
 
     Args:
         paths: The files.
-        image_shape: `(height, width)` or `(height, width, channels)`, of the model.
-        form: How drawings look in the model's data set; see `tuner.drawings.prepare`.
-        steps: Which steps are taken to bring them to that form; all by default.
-        may_leave_out: Leave out what cannot be read, and say so in the result. For
-            `folders.judge_left_out` to judge.
+        image_shape: The model's `(height, width)` or `(height, width, channels)`.
+        form: Form of the drawings in the model's data set; see `tuner.drawings.prepare`.
+        steps: The steps that bring them into that form; all by default.
+        may_leave_out: Leave out unreadable files and name them in the result, for
+            `folders.judge_left_out`.
 
     Raises:
-        DataError: If any of them is no image, or with `may_leave_out` all, naming them.
+        DataError: If any of them (with `may_leave_out`: all) is not an image, naming them.
     """
 
     def use(image: Image.Image) -> tuple[npt.NDArray[np.uint8], bool]:
@@ -179,10 +180,10 @@ def fitted(
 ) -> npt.NDArray[np.uint8]:
     """Bring one opened image to a model's shape, as `read` does with files.
 
-    `drawings.has_ink` says of the result whether there is any ink in it.
+    `drawings.has_ink` says whether the result has any ink.
 
     Raises:
-        ValueError: If its pixels are no brightness; see `pixels.flattened`.
+        ValueError: If its pixels are not valid brightness; see `pixels.flattened`.
     """
     steps = steps or Steps()
     if form is None or not steps.any:
@@ -196,7 +197,7 @@ def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
     """Return a small picture of an image file, RGB `(height, width, 3)`, no side above `side`.
 
     Raises:
-        DataError: If it is no image.
+        DataError: If it is not an image.
     """
 
     def use(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -211,7 +212,7 @@ def thumbnail(path: Path, side: int) -> npt.NDArray[np.uint8]:
 def _for_each(
     paths: Sequence[Path], use: Callable[[Image.Image], T]
 ) -> tuple[list[tuple[Path, T]], list[str]]:
-    """Return what `use` makes of each file, and why others cannot be read."""
+    """Return the result of `use` for each file, and why the others cannot be read."""
     results, faults = [], []
     with without_pillow_limit():
         for path in paths:
@@ -228,14 +229,14 @@ def _cannot_be_read(faults: Sequence[str]) -> DataError:
 
 
 def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
-    """Open an image file and return what `use` makes of it; call it `without_pillow_limit`.
+    """Open an image file and return the result of `use`; call it `without_pillow_limit`.
 
     Args:
         path: The file.
-        use: May raise what Pillow does, and `ValueError` with a reason.
+        use: May raise Pillow's exceptions, and `ValueError` with a reason.
 
     Raises:
-        DataError: If it is no image that can be used.
+        DataError: If it is not a usable image.
     """
     name = shown(path)
     try:
@@ -252,9 +253,7 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
     except UnidentifiedImageError as error:
         suffix = path.suffix.lower()
         how = f" ({suffix}: convert it to PNG)" if suffix in folders.UNREADABLE else ""
-        raise DataError(
-            f"{name} must be an image, but is of no format that is known{how}."
-        ) from error
+        raise DataError(f"{name} must be an image, but its format is unknown{how}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{name} must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, but claims more."
@@ -265,7 +264,7 @@ def open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
 
 
 def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Return an image in the shape of a data set's, uint8, by Lanczos resampling."""
+    """Return an image in the shape of a data set's images, uint8, by Lanczos resampling."""
     height, width = image_shape[:2]
     mode = "RGB" if len(image_shape) == 3 and image_shape[2] == 3 else "L"
     flat = flattened(image, mode, (height, width)).resize(
@@ -275,11 +274,11 @@ def resized(image: Image.Image, image_shape: tuple[int, ...]) -> npt.NDArray[np.
 
 
 def tile(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Return an image as RGB `(height, width, 3)`, with its longer side of so many pixels.
+    """Return an image as RGB `(height, width, 3)`, resized to a longer side of `side`.
 
     Args:
         image: uint8 `(height, width)` or `(height, width, 1 or 3)`.
-        side: In pixels.
+        side: Length of the longer side, in pixels.
     """
     pixels = image[..., 0] if image.shape[2:] == (1,) else image
     height, width = pixels.shape[:2]
@@ -291,9 +290,9 @@ def tile(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside, which warns first and allows twice as much.
+    """Suspend Pillow's limit of pixels, which only warns until an image exceeds it twofold.
 
-    `MAX_PIXELS` stands in for it. It is one for all threads: set it aside around them all.
+    `MAX_PIXELS` replaces it. The limit is shared by all threads: suspend it around all of them.
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

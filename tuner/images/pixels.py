@@ -1,4 +1,4 @@
-"""Pixels of any kind of file as grey or RGB of 8 bits: depth, transparency, orientation, size.
+"""Converts any image to greyscale or RGB of 8 bits: depth, transparency, orientation, size.
 
 Everything here works on an image that Pillow has opened, and gives the same pixels to training
 and to prediction.
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 
 REDUCED_ABOVE = 16_000_000
-"""Pixels above which an image is reduced before it is worked on, to a quarter of them or so."""
+"""Number of pixels above which an image is first reduced, to about a quarter of that number."""
 
 _STRIP = 4_000_000
-"""Pixels that are reduced at a time, so that an enormous image is copied in parts only."""
+"""Number of pixels reduced at a time, so that an enormous image is never copied whole."""
 
 _GREY_MODES = ("1", "L", "LA", "La")
 
@@ -28,19 +28,20 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings an image up again, by its orientation in EXIF; from 5 on it lies on its side."""
+"""The operation that turns an image upright, by its EXIF orientation; from 5 on it is rotated
+by a right angle."""
 
 _VISIBLE = 64
-"""Opacity from which a pixel is seen."""
+"""Lowest opacity of a visible pixel."""
 
 _HIDDEN = 64
-"""Contrast with white, of 255, below which a pixel is as good as not seen on it."""
+"""Contrast with white, out of 255, below which a pixel is practically invisible on it."""
 
 
 def size_of(image: Image.Image) -> tuple[int, int]:
     """Return height and width of an opened image the way up it was taken, without its pixels.
 
-    A camera says beside the pixels which way is up.
+    A camera stores the orientation next to the pixels.
     """
     width, height = image.size
     return (width, height) if _orientation(image) >= 5 else (height, width)
@@ -52,12 +53,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Say whether an opened image has no colours, by its mode."""
+    """Say whether an opened image is greyscale, by its mode."""
     return image.mode in _GREY_MODES or _is_deep(image)
 
 
 def is_clear(image: Image.Image) -> bool:
-    """Say whether an image is transparent throughout: nothing can be seen of it."""
+    """Say whether an image is fully transparent, so that nothing of it is visible."""
     if not image.has_transparency_data:
         return False
     opacity = image if "A" in image.getbands() else image.convert("RGBA")
@@ -65,22 +66,22 @@ def is_clear(image: Image.Image) -> bool:
 
 
 def flattened(image: Image.Image, mode: str, least: tuple[int, int] = (1, 1)) -> Image.Image:
-    """Return an image the way up it was taken, of 8 bits, without transparency.
+    """Return an image the way up it was taken, with 8 bits per channel, without transparency.
 
-    Of several frames the first is taken. Whole numbers of more than 8 bits are divided by 257,
-    since 65535 is white in a file of 16 bits. In a file of floating-point numbers white is 1
-    where none is above 1, else 255 where none is above that, else 65535. Transparent pixels
-    become white, as on paper, unless nothing of the image could be seen on it: then they become
-    black.
+    If there are several frames, the first is used. Whole numbers of more than 8 bits are
+    divided by 257, since 65535 is white in a file of 16 bits. In a file of floating-point
+    numbers, white is 1 if no number is above 1, otherwise 255 if none is above 255, otherwise
+    65535. Transparent pixels become white, as on paper, unless nothing of the image would be
+    visible on white: then they become black.
 
     Args:
-        image: As it was opened.
+        image: The image as opened.
         mode: `L` or `RGB`.
-        least: Height and width that the result must at least have, if the image has them: one
-            of more than `REDUCED_ABOVE` pixels is reduced by a whole number.
+        least: Smallest height and width of the result, if the image has them: an image of more
+            than `REDUCED_ABOVE` pixels is reduced by a whole factor.
 
     Raises:
-        ValueError: If it has negative or infinite pixels, NaN, or some above 65535.
+        ValueError: If any pixel is negative, above 65535, infinite or NaN.
     """
     turn = _TURNS.get(_orientation(image))
     image = _reduced(image, least[::-1] if size_of(image) != image.size[::-1] else least)
@@ -89,13 +90,13 @@ def flattened(image: Image.Image, mode: str, least: tuple[int, int] = (1, 1)) ->
     if image.has_transparency_data:
         image = _on_ground(image.convert("RGBA"))
     flat = image.convert(mode)
-    # What it says of its orientation is no longer so: done twice, it would be turned twice.
+    # Its stored orientation no longer holds: applied again, it would turn the image again.
     flat.info.clear()
     return flat
 
 
 def white_of(image: Image.Image) -> float | None:
-    """Return which number is white in an image of more than 8 bits; None for other images."""
+    """Return the value of white in an image of more than 8 bits; None for other images."""
     if not _is_deep(image):
         return None
     if image.mode != "F":
@@ -110,13 +111,13 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
-    """Return an image of 8 bits a channel, an enormous one reduced by a whole number."""
+    """Return an image with 8 bits per channel; an enormous one is reduced by a whole factor."""
     white = white_of(image)
     width, height = image.size
     by = 1
     if width * height > REDUCED_ABOVE:
         by = math.isqrt(4 * width * height // REDUCED_ABOVE)
-        # Twice what is wanted, so that resampling has something to choose from.
+        # Keep twice the wanted size, so that the final resampling loses no quality.
         by = min(by, height // (2 * least[0]), width // (2 * least[1]))
     if by < 2:
         return image if white is None else _of_8_bits(image, white)
@@ -134,7 +135,7 @@ def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
 def _of_8_bits(image: Image.Image, white: float) -> Image.Image:
     numbers = np.asarray(image, np.float32)
     low, high = float(numbers.min()), float(numbers.max())
-    # NaN is neither.
+    # NaN fails both comparisons.
     if not (low >= 0 and high <= 65535):
         raise ValueError(
             f"its pixels must lie between 0 and 65535, but go from {low:g} to {high:g}; "
@@ -155,7 +156,7 @@ def _on_ground(layer: Image.Image) -> Image.Image:
 
 
 def _most(darkness: npt.NDArray[np.uint8], opacity: npt.NDArray[np.uint8]) -> float:
-    """Return the contrast with white that all but a few pixels, such as specks, stay below."""
+    """Return the contrast with white that only a few pixels, such as specks, exceed."""
     contrast = darkness.astype(np.uint16) * opacity // 255
     return float(np.percentile(contrast, 99.5))
 

@@ -1,4 +1,4 @@
-"""What the built-in models take, said without importing Keras so that it is checked early."""
+"""The hyperparameters of the built-in models, without Keras, so that they are checked early."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tuner.trial import Value
 
 @dataclass(frozen=True)
 class Limit:
-    """What one hyperparameter may be.
+    """The values that one hyperparameter may have.
 
     Attributes:
         min: Smallest number allowed.
@@ -45,7 +45,7 @@ class Limit:
         )
 
     def __str__(self) -> str:
-        """Say it in words that follow "must be"."""
+        """Return the limit in words that follow "must be"."""
         if self.options:
             return "one of " + ", ".join(self.options)
         if self.boolean:
@@ -121,10 +121,10 @@ SPACES: Mapping[str, Mapping[str, Limit]] = {
 """The hyperparameters of each built-in model; a user's own model may have any."""
 
 OPTIONAL = frozenset({"epochs", *_AUGMENTATION})
-"""Those that need not be in the space: Hyperband sets the epochs, and 0 augments nothing."""
+"""Hyperparameters that may be missing: Hyperband sets the epochs, and 0 augments nothing."""
 
 RANDOM = frozenset({"dropout", *_AUGMENTATION})
-"""Those that draw random numbers in every training step, unless they are 0."""
+"""Hyperparameters that draw random numbers in every training step, unless they are 0."""
 
 CONVOLUTIONAL = frozenset({"tuner.models.cnn.build"})
 """The built-in models with convolutions."""

@@ -1,9 +1,9 @@
 """Images changed at random while a model trains, and left as they are when it predicts.
 
-Shift, rotation, zoom, shear and elastic distortion are added up into one field of displacements
-by which the image is sampled once: a chain of layers, one for each of them, would blur it five
-times. All is made of Keras's own operations, which XLA compiles with the training step, and
-which are loaded anywhere.
+Shift, rotation, zoom, shear and elastic distortion are combined into one field of
+displacements, by which the image is sampled once: a chain of five layers would blur it five
+times. Everything consists of Keras's own operations, which XLA compiles with the training step
+and which can be loaded anywhere.
 """
 
 import math
@@ -29,16 +29,16 @@ def augment(image_shape: tuple[int, ...], values: Values) -> keras.Model | None:
 
     Args:
         image_shape: `(height, width)` or `(height, width, channels)`.
-        values: Of these, each is 0 where it is missing. `augment_shift`: largest shift, up or
-            down and to a side, as a share of the side. `augment_rotation`: largest angle in
+        values: The following; a missing one is 0. `augment_shift`: largest shift, vertically
+            and horizontally, as a share of the side. `augment_rotation`: largest angle in
             degrees. `augment_zoom`: largest change of size, as a share. `augment_shear`:
             largest tangent of the angle. `augment_elastic`: standard deviation of the
-            displacements, as a share of the side. `augment_stroke`: by how much light strokes
-            become wider or thinner at most, from 0 to 1 pixel on each of their sides.
+            displacements, as a share of the side. `augment_stroke`: largest change in the width
+            of light strokes, from 0 to 1 pixel on each of their sides.
 
     Returns:
         A layer from images `(n, *image_shape)`, uint8 or float32 in `[0, 255]`, to float32
-        `(n, height, width, channels)` in `[0, 255]`; None where nothing is to be changed.
+        `(n, height, width, channels)` in `[0, 255]`; None if nothing is to be changed.
     """
     strengths = {
         name: number(values.get(f"augment_{name}", 0))
@@ -56,12 +56,12 @@ def augment(image_shape: tuple[int, ...], values: Values) -> keras.Model | None:
 
 
 def _normal(zeros: keras.KerasTensor) -> keras.KerasTensor:
-    """Return what is drawn from the standard normal distribution in training, else zeros."""
+    """Return draws from the standard normal distribution in training, otherwise zeros."""
     return keras.layers.GaussianNoise(1.0)(zeros)
 
 
 def _uniform(zeros: keras.KerasTensor) -> keras.KerasTensor:
-    """Return what is drawn evenly from -1 to 1 in training, else zeros."""
+    """Return draws from the uniform distribution on -1 to 1 in training, otherwise zeros."""
     return ops.erf(_normal(zeros) / math.sqrt(2))
 
 
@@ -74,7 +74,7 @@ def _stroked(images: keras.KerasTensor, strength: float) -> keras.KerasTensor:
 
 
 def _dilated(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the largest of each pixel and its neighbours above, below and at the sides."""
+    """Return the maximum of each pixel and its four neighbours."""
     height, width = images.shape[1:3]
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
     most = images
@@ -84,9 +84,9 @@ def _dilated(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _warped(images: keras.KerasTensor, strengths: dict[str, float]) -> keras.KerasTensor:
-    """Sample each image once, bilinearly, where its displacements say.
+    """Sample each image once, bilinearly, at its displaced positions.
 
-    Beyond the border are the border's pixels.
+    Beyond the border, the border's pixels are repeated.
     """
     height, width, channels = images.shape[1:]
     down, right = _displacements(images, strengths)
@@ -113,7 +113,7 @@ def _warped(images: keras.KerasTensor, strengths: dict[str, float]) -> keras.Ker
 def _displacements(
     images: keras.KerasTensor, strengths: dict[str, float]
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return how far off each pixel is sampled, downwards and to the right, in pixels."""
+    """Return each pixel's displacement downwards and to the right, in pixels."""
     height, width = images.shape[1:3]
     zeros = ops.zeros_like(images[:, :, :, :1])
     drawn = _uniform(ops.tile(zeros[:, :1, :1], (1, 1, 1, 6)))
@@ -127,14 +127,14 @@ def _displacements(
         indexing="ij",
     )
     slanted = shear * rows + columns
-    # From the pixel's own place to where it is looked for, which is none where all is zero.
+    # From a pixel's own position to the one that is sampled: zero if all strengths are zero.
     down = zoom_y * (ops.cos(angle) * rows + ops.sin(angle) * slanted) - rows
     right = zoom_x * (ops.cos(angle) * slanted - ops.sin(angle) * rows) - columns
     down = down + strengths["shift"] * height * shift_y
     right = right + strengths["shift"] * width * shift_x
     if strengths["elastic"]:
         field = _normal(ops.tile(zeros[..., 0], (1, 2, 1)))
-        # One side after the other, as plain products of two matrices: XLA is slow at batches.
+        # One axis after the other, as products of two plain matrices: XLA is slow on batches.
         field = ops.reshape(
             ops.matmul(ops.reshape(field, (-1, width)), _smoothing(width)),
             (-1, 2, height, width),
@@ -148,7 +148,7 @@ def _displacements(
 
 
 def _smoothing(side: int) -> npt.NDArray[np.float32]:
-    """Return the matrix `(side, side)` that smooths noise and keeps its deviation."""
+    """Return the matrix `(side, side)` that smooths noise and keeps its standard deviation."""
     places = np.arange(side)
     distances = (places[:, None] - places[None, :]) / (ELASTIC_SMOOTHNESS * side)
     weights = np.exp(-(distances**2) / 2)

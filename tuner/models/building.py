@@ -1,8 +1,8 @@
-"""A model from a model function, and what it must take and return, asked of the model itself.
+"""Builds a model by a model function, and checks its input and output by running it.
 
-The worker, the rehearsal, the loader and the gate ask the same question in the same way: a few
-raw images in, one row of class probabilities for each out. What Keras makes of a missing or an
-additional axis of channels, or of a batch size that somebody wrote down, is Keras's business.
+The worker, the rehearsal, the loader and the gate check in the same way: a few raw images go
+in, one row of class probabilities must come out for each. How Keras treats a missing or extra
+channel axis, or a fixed batch size, is left to Keras.
 """
 
 import difflib
@@ -38,13 +38,13 @@ def build(
         setup: What the trials share.
         given: One point of the space.
         images: Some of the training images, uint8 `(n, height, width[, channels])`.
-        num_classes: What it has to tell apart.
+        num_classes: Number of classes.
 
     Returns:
         The model, and whether the function has looked at `epochs`.
 
     Raises:
-        ModelError: If it is no compiled Keras model from raw images to class probabilities.
+        ModelError: If it is not a compiled Keras model from raw images to class probabilities.
         InfeasibleTrial: If its output is not finite.
     """
     values = WatchedValues(given)
@@ -58,7 +58,7 @@ def build(
         raise ModelError(
             f"`{name}` must return a compiled keras.Model: call model.compile(…) in it."
         )
-    # Of a model without an Input, the first call is what builds it from the values.
+    # A model without an Input is built from the values by its first call.
     declares_input = bool(model.built)
     try:
         _check_probabilities(model, images, num_classes)
@@ -75,18 +75,18 @@ def build(
         raise ModelError(f"`{name}`: {reason_of(error)}{given_shape}") from error
     if shared := _made_outside(function, model):
         raise ModelError(
-            f"`{name}` must make what it trains anew for every trial, but "
-            f"{' and '.join(shared)} "
-            f"is made at the top of its module, so that trials would go on with each other's "
-            f"weights. Make it inside the function."
+            f"`{name}` must create everything that it trains inside the function, but its "
+            f"module creates {' and '.join(shared)} at its top level, so trials would continue "
+            f"from each other's weights. Move that into the function."
         )
     return model, values.knows_epochs
 
 
 def _made_outside(function: Callable[..., object], model: keras.Model) -> list[str]:
-    """Return what a model trains that its function's module holds: layers, the optimiser.
+    """Return the trained parts of a model that its function's module holds.
 
-    What is not trained may lie there: augmentation, rescaling, metrics, a frozen backbone.
+    These are layers and the optimiser. Parts that are not trained may lie there: augmentation,
+    rescaling, metrics, a frozen backbone.
     """
     module = sys.modules.get(getattr(function, "__module__", ""))
     values = list(vars(module).values()) if module is not None else []
@@ -102,17 +102,17 @@ def _made_outside(function: Callable[..., object], model: keras.Model) -> list[s
 
 
 def _layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Return a layer and all that are inside it."""
+    """Return a layer and all layers inside it."""
     return list(layer._flatten_layers())
 
 
 def answer(model: keras.Model, images: npt.NDArray[np.uint8], num_classes: int) -> Output:
-    """Return what a model makes of raw images, `(n, num_classes)`.
+    """Return a model's output for raw images, `(n, num_classes)`.
 
     Args:
         model: A Keras model.
         images: uint8 `(n, height, width[, channels])`.
-        num_classes: Columns there must be.
+        num_classes: Number of columns that it must have.
 
     Raises:
         ValueError: If it returns anything but one array of that shape.
@@ -125,30 +125,30 @@ def answer(model: keras.Model, images: npt.NDArray[np.uint8], num_classes: int) 
             else f"a {type(output).__name__} of {len(output)}"
         )
         raise _WrongForm(
-            f"The model must return one array, one probability a class, shape (images, "
-            f"{num_classes}), but returns {parts}: end it with the one output that classifies, "
-            f"keras.Model(inputs, outputs)."
+            f"The model must return one array with one probability per class, shape (images, "
+            f"{num_classes}), but returns {parts}: give it a single output, the classifier's, "
+            f"as in keras.Model(inputs, outputs)."
         )
     array: Output = np.asarray(keras.ops.convert_to_numpy(output))
     if array.shape != (len(images), num_classes):
         raise _WrongForm(
-            f"The model must return one probability a class, shape (images, {num_classes}), "
+            f"The model must return one probability per class, shape (images, {num_classes}), "
             f"but returned {array.shape} for {len(images)} images."
         )
     return array
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's reason in one line: Keras puts it in bold between what it was given."""
+    """Return an error's reason on one line: Keras prints it in bold among the arguments."""
     text = str(error)
     inner = re.findall(r"\x1b\[1m(.+?)\x1b\[0m", text, re.S)
-    # Of layers within layers, the innermost one's.
+    # With nested layers, the innermost one gives the reason.
     reason = " ".join((inner[-1] if inner else text).split())
     return re.sub(r"\x1b\[\d*m", "", reason)[:500] or type(error).__name__
 
 
 class _WrongForm(ValueError):
-    """An output that no values of the space would mend."""
+    """An output of a form that no values of the space can correct."""
 
 
 def _check_probabilities(
@@ -156,7 +156,7 @@ def _check_probabilities(
 ) -> Probabilities:
     output = answer(model, images, num_classes)
     if not np.isfinite(output).all():
-        raise InfeasibleTrial("The model's output must be finite, but is not from the start.")
+        raise InfeasibleTrial("The model's output must be finite, but is not even untrained.")
     try:
         return measures.as_probabilities(output, len(images), num_classes)
     except ValueError as error:
@@ -164,11 +164,11 @@ def _check_probabilities(
 
 
 def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:
-    """Return the error that a study's objective is no metric of its model.
+    """Return the error that a study's objective is not a metric of its model.
 
     Args:
         name: The objective.
-        metrics: Those that the model reports.
+        metrics: The metrics that the model reports.
     """
     close = difflib.get_close_matches(name, metrics, 1)
     hint = f" Did you mean search.objective={close[0]}?" if close else ""

@@ -10,12 +10,11 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> ker
     """Build and compile a convolutional network: blocks that halve the image, a dense layer.
 
     Args:
-        values: `blocks`, `convolutions` of each block, `filters` (of the first block; each next
-            one has twice as many), `kernel_size` (pixels, both ways), `units` of the dense
-            layer (0: without),
-            `activation`, `batch_norm` (whether a layer's sums are normalised over the batch),
-            `dropout` (a rate in `[0, 1)`, before the dense layer and after it), and what
-            `prepared` and `classifier` take.
+        values: `blocks`, `convolutions` per block, `filters` (of the first block; each further
+            block has twice as many), `kernel_size` (pixels, both ways), `units` of the dense
+            layer (0: no dense layer), `activation`, `batch_norm` (whether a layer's sums are
+            normalised over the batch), `dropout` (a rate in `[0, 1)`, before and after the
+            dense layer), and the values that `prepared` and `classifier` take.
         image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
         num_classes: Width of the softmax at the end.
 

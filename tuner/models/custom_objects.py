@@ -1,8 +1,7 @@
-"""Classes and functions of the user's own that a model may hold, permitted by module.
+"""A user's own classes and functions that a model may hold, permitted by module.
 
-To load a model means to run what it is made of, and so only Keras's own layers are loaded,
-unless the command that loads names a module. A name that a store or a model's file gives is
-never imported.
+Loading a model means running its parts, so only Keras's own layers are loaded unless the
+command names a module. A module that only a store or a model's file names is never imported.
 """
 
 import inspect
@@ -12,19 +11,19 @@ from types import ModuleType
 from tuner.runtime.user_code import import_module
 
 CustomObjects = str | ModuleType | Sequence[str | ModuleType] | Mapping[str, object] | None
-"""Modules, by name or as they are, or what Keras calls so: things by their names."""
+"""Modules or their names, or Keras's own `custom_objects`: objects by name."""
 
 KEY = "custom_objects"
 
 
 def permitted(given: CustomObjects) -> dict[str, object]:
-    """Return what may be loaded beside Keras's own, by its name; modules are imported.
+    """Return the objects that may be loaded besides Keras's own, by name; imports modules.
 
-    A module permits what it defines, registered with Keras or not, and what a package defines
-    in its submodules and names itself.
+    A module permits what it defines, whether registered with Keras or not; a package also
+    permits what it imports from its submodules.
 
     Args:
-        given: Modules or things.
+        given: Modules or objects.
 
     Raises:
         ConfigError: If a module cannot be imported.

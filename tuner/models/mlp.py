@@ -12,7 +12,7 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> ker
     Args:
         values: `layers`, `units_1` to `units_<layers>`, `activation`, `batch_norm` (whether a
             hidden layer's sums are normalised over the batch), `dropout` (a rate in `[0, 1)`
-            after every hidden layer), and what `prepared` and `classifier` take.
+            after every hidden layer), and the values that `prepared` and `classifier` take.
         image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
         num_classes: Width of the softmax at the end.
 

@@ -1,4 +1,4 @@
-"""What the built-in models have in common: how they begin and end, and their hidden layers."""
+"""Parts that the built-in models share: their beginning, their hidden layers and their end."""
 
 import keras
 
@@ -7,13 +7,13 @@ from tuner.models.transforms import transform
 from tuner.trial import Value, Values
 
 DECAY_STEPS = 1000
-"""Training steps in which the learning rate falls to `learning_rate_decay` of what it was."""
+"""Training steps over which the learning rate is multiplied by `learning_rate_decay`."""
 
 
 def prepared(
     values: Values, image_shape: tuple[int, ...]
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the model's input, and the images as its first layer with weights takes them.
+    """Return the model's input, and the images as input to its first layer with weights.
 
     Args:
         values: `transform`, and the strengths `augment_…` that are not 0.
@@ -30,12 +30,12 @@ def prepared(
 
 
 def regularizer(values: Values) -> keras.regularizers.Regularizer | None:
-    """Return what punishes large weights, from `l2`, the factor of their squares' sum."""
+    """Return the penalty on large weights: `l2` times the sum of their squares; None if 0."""
     return keras.regularizers.L2(values["l2"]) if values["l2"] else None
 
 
 def dense(values: Values, units: Value, features: keras.KerasTensor) -> keras.KerasTensor:
-    """Add a hidden dense layer of so many units, with what follows it."""
+    """Add a hidden dense layer with `units` units, its activation and dropout."""
     layer = keras.layers.Dense(
         units, use_bias=not values["batch_norm"], kernel_regularizer=regularizer(values)
     )
@@ -43,7 +43,7 @@ def dense(values: Values, units: Value, features: keras.KerasTensor) -> keras.Ke
 
 
 def activated(x: keras.KerasTensor, values: Values) -> keras.KerasTensor:
-    """Add what follows the sums of a layer: `batch_norm`, if it is true, and `activation`."""
+    """Add batch normalisation, if `batch_norm` is true, and `activation`."""
     if values["batch_norm"]:
         x = keras.layers.BatchNormalization()(x)
     return keras.layers.Activation(values["activation"])(x)
@@ -64,10 +64,10 @@ def classifier(
     """End a model with class probabilities, and compile it.
 
     Args:
-        values: `optimizer`, `learning_rate`, `learning_rate_decay` (its factor for each
+        values: `optimizer`, `learning_rate`, `learning_rate_decay` (its factor per
             `DECAY_STEPS` steps, in `(0, 1]`) and `l2`.
         images: The model's input.
-        features: What the classes are told from, `(n, features)`.
+        features: Input of the last layer, `(n, features)`.
         num_classes: Width of the softmax.
         name: The model's name.
 

@@ -1,8 +1,8 @@
-"""What is done to an image inside the model, first of all: one layer for each transform.
+"""Transforms: the first step inside a model, one layer each.
 
-Each is a `keras.Model` made of Keras's own operations alone, so that a model that holds one is
-loaded by Keras's safe mode where this package is not installed. All of them take raw images and
-none has anything to learn.
+Each is a `keras.Model` that consists only of Keras's own operations, so that a model with one
+can be loaded in Keras's safe mode where this package is not installed. All of them take raw
+images, and none has weights.
 """
 
 import functools
@@ -14,18 +14,18 @@ import numpy.typing as npt
 from keras import ops
 
 MAX_THINNING = 16
-"""Rounds of thinning at most: strokes up to twice as many pixels wide become lines."""
+"""Largest number of thinning rounds: strokes up to twice as many pixels wide become lines."""
 
 INK = 128
-"""Brightness from which a pixel is ink: strokes are light on a dark ground."""
+"""Lowest brightness of ink: strokes are light on a dark background."""
 
-# A pixel's eight neighbours as (row, column), clockwise from the upper left: the bits by which
-# a neighbourhood is numbered.
+# A pixel's eight neighbours as (row, column), clockwise from the upper left: the bits that
+# number a neighbourhood.
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
-# Where scikit-image's `skeletonize(method="zhang")` departs from the paper's conditions, so
-# that stairs and corners become one pixel wide. By the passes in which the pixel of a
-# neighbourhood goes: none, the first, the second, or both.
+# Neighbourhoods where scikit-image's `skeletonize(method="zhang")` departs from the paper's
+# conditions, so that stairs and corners become one pixel wide. The key says in which passes the
+# centre pixel is removed: none, the first, the second, or both.
 _DEPARTURES = {
     0: (48, 129),
     1: (3, 6, 11, 12, 14, 131, 134, 161, 194, 198),
@@ -60,7 +60,7 @@ def rescale(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def standardize(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Bring each image to mean 0 and standard deviation 1; one of a single grey becomes 0."""
+    """Bring each image to mean 0 and standard deviation 1; a uniform image becomes 0."""
     normalize = keras.layers.LayerNormalization(
         axis=(1, 2, 3), epsilon=1e-6, center=False, scale=False
     )
@@ -70,21 +70,21 @@ def standardize(images: keras.KerasTensor) -> keras.KerasTensor:
 def l2_columns(images: keras.KerasTensor) -> keras.KerasTensor:
     """Give every column of pixels an L2 norm of 1; a column of zeros stays zero.
 
-    What `keras.utils.normalize(images, axis=1)` does.
+    The same as `keras.utils.normalize(images, axis=1)`.
     """
     return keras.layers.UnitNormalization(axis=1)(rescale(images))
 
 
 def thin(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Make strokes one pixel wide: 1 on their middle lines, else 0, each channel by itself.
+    """Make strokes one pixel wide: 1 on their middle lines, otherwise 0; channels separately.
 
     Zhang and Suen, "A fast parallel algorithm for thinning digital patterns", CACM 27 (3),
-    1984, as scikit-image's `skeletonize(method="zhang")` does it, whose result it is for
-    strokes up to 2 * `MAX_THINNING` pixels wide. A stroke is at least as bright as `INK`.
+    1984. The result is that of scikit-image's `skeletonize(method="zhang")` for strokes up to
+    2 * `MAX_THINNING` pixels wide. A stroke is at least as bright as `INK`.
     """
     height, width, channels = images.shape[1:]
     ink = ops.cast(ops.cast(images, "float32") >= INK, "int32")
-    # One layer, called again and again: the model's file describes it once.
+    # One layer, called repeatedly: the model's file describes it only once.
     thinner = _round_of_thinning(height, width, channels)
     for _ in range(min(-(-min(height, width) // 2), MAX_THINNING)):
         ink = thinner(ink)
@@ -92,7 +92,7 @@ def thin(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _round_of_thinning(height: int, width: int, channels: int) -> keras.Model:
-    """Return a layer that takes one layer of pixels off all strokes, on all sides."""
+    """Return a Keras layer that removes one layer of pixels from all sides of all strokes."""
     given = ink = keras.Input(shape=(height, width, channels), dtype="int32")
     for kept in _tables():
         padded = ops.pad(ink, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -107,7 +107,7 @@ def _round_of_thinning(height: int, width: int, channels: int) -> keras.Model:
 
 @functools.cache
 def _tables() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Say for both passes, and each of the 256 neighbourhoods, whether a pixel is kept."""
+    """Return, for both passes and each of the 256 neighbourhoods, whether a pixel is kept."""
     kept = np.ones((2, 256), np.int32)
     for number in range(256):
         bits = [number >> bit & 1 for bit in range(8)]
@@ -124,9 +124,9 @@ def _tables() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
 def deslant(images: keras.KerasTensor) -> keras.KerasTensor:
     """Shear each image so that its strokes stand upright, and bring pixels to `[0, 1]`.
 
-    Every row is moved sideways, in proportion to its distance from the centre of mass, by which
-    the covariance of rows and columns of brightness vanishes. Bright is taken for ink. The
-    border's pixels fill what comes in.
+    Every row is moved sideways, in proportion to its distance from the centre of mass, so that
+    the covariance of rows and columns, weighted by brightness, vanishes. Bright pixels count as
+    ink. Pixels that move in from outside repeat the border.
     """
     scaled = rescale(images)
     height, width = scaled.shape[1:3]
@@ -139,7 +139,7 @@ def deslant(images: keras.KerasTensor) -> keras.KerasTensor:
         total = ops.sum(mass * of, axis=(1, 2), keepdims=True)
         return total / ops.maximum(ops.sum(mass, axis=(1, 2), keepdims=True), 1e-6)
 
-    # A KerasTensor cannot be taken from an array of NumPy's by a minus sign.
+    # A minus sign cannot subtract a KerasTensor from a NumPy array.
     down, right = ops.subtract(rows, mean(rows)), ops.subtract(columns, mean(columns))
     slant = mean(down * right) / ops.maximum(mean(down * down), 1e-6)
     sources = ops.clip(slant * down + columns, 0, width - 1)

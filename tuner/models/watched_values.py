@@ -1,4 +1,4 @@
-"""A trial's values as a model function is given them, and whether it looks at `epochs`."""
+"""A trial's values as given to a model function, recording whether it reads `epochs`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _by_name(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _all(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Watch a method of `dict` that reads all values: what becomes of them nobody knows."""
+    """Watch a method of `dict` that reads all values: nobody knows how they are used."""
 
     @functools.wraps(method)
     def watched(self: WatchedValues, *rest: object) -> Any:
@@ -32,10 +32,10 @@ def _all(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class WatchedValues(dict[str, Value]):
-    """A dictionary, since model functions may want one, that notes who reads a value.
+    """A real dictionary, since model functions may want one, that notes reads of `epochs`.
 
     Attributes:
-        knows_epochs: Whether whoever holds it may know the value of `epochs`.
+        knows_epochs: Whether the function may have read the value of `epochs`.
     """
 
     knows_epochs = False
@@ -56,5 +56,5 @@ class WatchedValues(dict[str, Value]):
     values = _all(dict.values)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names; its being here makes `dict(…)` and `**` ask for each value."""
+        """Yield the names; overriding this makes `dict(…)` and `**` read value by value."""
         return super().__iter__()

@@ -1,13 +1,13 @@
-"""An oracle with a memory: all that it is asked and told is kept in a journal.
+"""An oracle with a memory: everything that it is asked and told is kept in a journal.
 
 A study whose search is extended has a journal for each search, one after another. The trials of
 the earlier ones stay the study's, and the oracle of the last one learns from those that lie in
 its space. A point that has been tried is not trained again: the oracle is told what came of it.
 
 Every answer is one line appended to `oracle.jsonl`, and a study is resumed by putting the same
-questions to a fresh oracle: with the same seed and the same scores it gives the same answers
-and ends in the same state. A line torn by a kill is the last one, and is dropped: an unwritten
-question is asked again, and an unwritten score is found in the tracking store.
+questions to a new oracle: with the same seed and the same scores it gives the same answers and
+ends in the same state. Only the last line can be torn by a kill, and it is dropped: an
+unwritten question is asked again, and an unwritten score is found in the tracking store.
 """
 
 import json
@@ -32,22 +32,22 @@ _MAX_KNOWN = 1000
 
 
 class JournaledOracle:
-    """What the driver asks for trials: an oracle, brought to where its journal ends.
+    """The oracle that the driver asks for trials, replayed to the end of its journal.
 
     Args:
         search: Entry of the oracle, with its options.
-        space: What is searched, without what the oracle sets itself.
-        objective: What it is to improve.
+        space: The space that is searched; without `epochs` if the oracle sets them.
+        objective: The metric to improve.
         seed: Seed of its proposals, in `[0, 2**31)`.
         journal: File of the search's questions and answers so far; made when missing.
         earlier: Those of the study's earlier searches, in their order.
 
     Attributes:
         values: The values of every trial proposed so far.
-        tags: What is recorded of each beside its values.
+        tags: Tags that are recorded for each besides its values.
 
     Raises:
-        ConfigError: If the search's `oracle_class` is no `Oracle`.
+        ConfigError: If the search's `oracle_class` is not an `Oracle`.
         StudyError: If the journal was written by an oracle that answers differently.
     """
 
@@ -84,12 +84,12 @@ class JournaledOracle:
 
     @property
     def num_asked(self) -> int:
-        """How many trials have been proposed, those in flight included."""
+        """Number of trials that have been proposed, including those in flight."""
         return len(self.values) - len(self._unasked)
 
     @property
     def num_told(self) -> int:
-        """How many trials have ended, well or not."""
+        """Number of trials that have ended, successfully or not."""
         return len(self._scores) + self._num_failed
 
     @property
@@ -107,7 +107,7 @@ class JournaledOracle:
 
     @property
     def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs of each) of every round where the oracle sets the epochs."""
+        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
         return self._oracle.rounds()
 
     def ask(self) -> Proposal | None:
@@ -217,7 +217,7 @@ class JournaledOracle:
             except (ValueError, KeyError) as error:
                 raise StudyError(
                     f"{self._journal} has been altered: {line.decode(errors='replace')!r} "
-                    f"cannot be. Put back what was there, or start afresh with overwrite=true."
+                    f"is not valid. Restore the file, or start over with overwrite=true."
                 ) from error
         self._unasked = list(self._open.values())
 
@@ -273,9 +273,9 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
 
     Args:
         search: The entry, with its options.
-        space: What it searches.
-        objective: What it is to improve.
-        seed: In `[0, 2**31)`.
+        space: The space that it searches.
+        objective: The metric to improve.
+        seed: Seed in `[0, 2**31)`.
 
     Raises:
         ConfigError: If the entry names no `Oracle`.
@@ -283,7 +283,7 @@ def make_oracle(search: SearchConfig, space: Space, objective: Objective, seed: 
     oracle_class: object = find_function("oracle_class", search.oracle_class)
     if not (isinstance(oracle_class, type) and issubclass(oracle_class, Oracle)):
         raise ConfigError(
-            f"`search.oracle={search.oracle}` must name in `oracle_class` a class derived from "
-            f"{Oracle.__module__}.Oracle, but {search.oracle_class} is none."
+            f"`oracle_class` of `search.oracle={search.oracle}` must name a class derived from "
+            f"{Oracle.__module__}.Oracle, but {search.oracle_class} is not one."
         )
     return oracle_class(search, space, objective, seed)

@@ -19,8 +19,8 @@ from tuner.oracles.keras_tuner_patches import (
 from tuner.oracles.oracle import Oracle
 from tuner.trial import Json, Objective, Proposal, Value, Values, whole
 
-# Every trial in flight has a name of its own here; Keras Tuner gives the same name its trial
-# back.
+# Every trial in flight gets its own tuner id; Keras Tuner returns the same trial for the same
+# id.
 _TUNER_ID = "driver-{}"
 
 
@@ -44,7 +44,7 @@ class KerasTunerOracle(Oracle):
                 "hyperparameters": space.hyperparameters(),
                 "allow_new_entries": False,
                 "tune_new_entries": True,
-                # Keras Tuner takes seed 0 for "none given".
+                # Keras Tuner takes seed 0 to mean no seed.
                 "seed": seed + 1,
             }
         )
@@ -84,7 +84,7 @@ class KerasTunerOracle(Oracle):
 
 
 class RandomOracle(KerasTunerOracle):
-    """Points drawn at random, none twice; ends after 20 draws in a row that it has had."""
+    """Points drawn at random, none twice; ends after 20 repeated draws in a row."""
 
     def make(self, common: Mapping[str, object]) -> keras_tuner.Oracle:
         """See `KerasTunerOracle.make`."""
@@ -104,7 +104,7 @@ class GridOracle(KerasTunerOracle):
 
 
 class BayesianOracle(KerasTunerOracle):
-    """Points that a Gaussian process fitted to the trials so far expects most of."""
+    """Points that look most promising to a Gaussian process fitted to the trials so far."""
 
     search: BayesianConfig
 
@@ -149,7 +149,7 @@ class BayesianOracle(KerasTunerOracle):
 
 
 class HyperbandOracle(KerasTunerOracle):
-    """Many points for few epochs, of which the best train longer."""
+    """Many points for few epochs; the best train longer."""
 
     search: HyperbandConfig
 
@@ -169,7 +169,7 @@ class HyperbandOracle(KerasTunerOracle):
         )
 
     def proposal(self, trial_id: str, proposed: Mapping[str, Value]) -> Proposal:
-        """Return a trial with the epochs of its round, and what round that is."""
+        """Return a trial with the epochs of its round, and with tags for bracket and round."""
         values = {"epochs": whole(proposed["tuner/epochs"])} | self.space.complete(proposed)
         tags = {
             names.BRACKET: str(proposed["tuner/bracket"]),
@@ -178,7 +178,7 @@ class HyperbandOracle(KerasTunerOracle):
         if "tuner/trial_id" in proposed:
             past = str(proposed["tuner/trial_id"])
             tags[names.CONTINUES] = past
-            # Keras Tuner writes the bracket it is filling now, not that of the trial.
+            # Keras Tuner gives the bracket that it is filling now, not that of the trial.
             tags[names.BRACKET] = self._brackets[past]
         self._brackets[trial_id] = tags[names.BRACKET]
         return Proposal(trial_id, values, tags)
@@ -186,8 +186,8 @@ class HyperbandOracle(KerasTunerOracle):
     def num_trials(self) -> int | None:
         """See `Oracle.num_trials`.
 
-        How it ends on a space that cannot fill its brackets with different points depends on
-        the scores.
+        If the space cannot fill the brackets with different points, the number depends on the
+        scores.
         """
         brackets = range(self.algorithm._get_num_brackets())
         num_points = self.search.iterations * sum(
@@ -199,7 +199,7 @@ class HyperbandOracle(KerasTunerOracle):
         return sum(size for size, _ in self.rounds())
 
     def rounds(self) -> list[tuple[int, int]]:
-        """Return (trials, epochs of each) for every round of every bracket and iteration."""
+        """Return (trials, epochs per trial) for every round of every bracket and iteration."""
         algorithm = self.algorithm
         rounds = [
             (int(algorithm._get_size(bracket, i)), int(algorithm._get_epochs(bracket, i)))

@@ -1,4 +1,4 @@
-"""Keras Tuner's oracles, mended where they assume Keras Tuner's own loop around them."""
+"""Keras Tuner's oracles, patched where they assume Keras Tuner's own loop around them."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 
 class _Driven:
-    """Keeps a Keras Tuner oracle to its proposals: the study and its journal do the rest."""
+    """Limits a Keras Tuner oracle to proposing: the study and its journal do the rest."""
 
     def save(self) -> None:
         """Write nothing."""
@@ -23,9 +23,9 @@ class _Driven:
         """Write nothing."""
 
     def _check_consecutive_failures(self) -> None:
-        """Leave it to the study when to give up: it must record the trial first.
+        """Leave giving up to the study, which must record the trial first.
 
-        Keras Tuner would look through all trials so far after each of them.
+        Keras Tuner would search all trials so far after each of them.
         """
 
 
@@ -47,18 +47,18 @@ class GridSearch(_Driven, keras_tuner.oracles.GridSearchOracle):  # type: ignore
 
 
 class Hyperband(_Driven, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
-    """Many points for few epochs, of which the best go on."""
+    """Many points for few epochs; the best are resumed."""
 
 
 class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore[misc]
-    """Points that a Gaussian process fitted to the trials so far expects most of.
+    """Points that look most promising to a Gaussian process fitted to the trials so far.
 
     Attributes:
-        recorded: What to propose next instead of asking the process, from the journal.
+        recorded: The proposal from the journal to repeat instead of asking the process.
     """
 
-    # A proposal takes 0.8 s from 50 trials on, so a resumed study is told what was proposed
-    # before instead of having it computed again.
+    # From 50 trials on a proposal takes 0.8 s, so a resumed study reads earlier proposals from
+    # the journal instead of computing them again.
     recorded: Mapping[str, Any] | None = None
     trials: dict[str, Trial]
     ongoing_trials: dict[str, Trial]
@@ -68,10 +68,10 @@ class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore
         if self.recorded is not None:
             self._seed_state = self.recorded["seed_state"]
             return {"status": TrialStatus.RUNNING, "values": dict(self.recorded["proposed"])}
-        # A proposal must depend on the trials before it, not on which of them this process has
-        # proposed itself.
+        # A proposal must depend only on the trials before it, not on which of them this process
+        # has proposed itself.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        # More threads make it no faster, and take the cores from those who train.
+        # More threads do not make it faster, and take cores away from training.
         with warnings.catch_warnings(), threadpool_limits(1):
             # Few trials, or equal scores, leave the length scale at its bound; it does no harm.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -79,14 +79,14 @@ class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore
             response = super().populate_space(trial_id)
         values = response["values"]
         if values is not None and self._duplicate(values):
-            # The same values give the same result: nothing would be learnt.
+            # The same values give the same result: a duplicate teaches nothing.
             return self._random_populate_space()
         return response
 
     def _fit_to_completed(self) -> None:
-        """Fit what Keras Tuner guesses the scores of the trials in flight by.
+        """Fit the process with which Keras Tuner guesses the scores of trials in flight.
 
-        It would take the fit of its last proposal, which a resumed process has not made.
+        It would reuse the fit of its last proposal, which a resumed process has not made.
         """
         self.gpr = self._make_gpr()
         if not self.ongoing_trials:
@@ -102,7 +102,7 @@ class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore
 
 
 def grid_size(declared: keras_tuner.HyperParameters) -> int:
-    """Count the points of Keras Tuner's grid, which takes 10 of a continuous range."""
+    """Count the points of Keras Tuner's grid, which takes 10 points per continuous range."""
     counts = {hp.name: len(set(hp.values) | {hp.default}) for hp in declared.space}
     layers: Any = next((hp for hp in declared.space if hp.name == "layers"), None)
     conditional = {hp.name: hp.conditions[0].values for hp in declared.space if hp.conditions}

@@ -1,4 +1,4 @@
-"""What an oracle is: the one interface behind which every search algorithm stands."""
+"""The one interface of all search algorithms."""
 
 import abc
 
@@ -8,7 +8,7 @@ from tuner.trial import Json, Objective, Proposal, Values
 
 
 class Oracle(abc.ABC):
-    """Proposes trials, and is told how they ended.
+    """Proposes trials, and learns how they ended.
 
     To write one, derive from this class, and:
 
@@ -24,12 +24,12 @@ class Oracle(abc.ABC):
        same at once.
     6. Override `num_trials`, `rounds` and `version` where what they say is not so.
 
-    It runs in a process of its own, is called from one thread, and may import what it likes.
+    It runs in its own process, is called from one thread, and may import anything.
 
     Args:
         search: The oracle's entry, with its options.
-        space: What is searched; without `epochs` where the oracle sets them.
-        objective: What is to be improved.
+        space: The space that is searched; without `epochs` if the oracle sets them.
+        objective: The metric to improve.
         seed: Seed of all its randomness, in `[0, 2**31)`.
     """
 
@@ -46,7 +46,7 @@ class Oracle(abc.ABC):
         """Propose the next trial.
 
         Args:
-            trial_id: The trial's name if there is one: `0000`, `0001`, … in their order.
+            trial_id: Name for the trial, if one is proposed: `0000`, `0001`, … in order.
 
         Returns:
             None if the search is over or, while trials run, if it must wait for one of them.
@@ -57,7 +57,7 @@ class Oracle(abc.ABC):
         """Take note of how a trial ended.
 
         Args:
-            trial_id: A trial that was proposed, and has not been observed before.
+            trial_id: A trial that was proposed, and not observed before.
             score: The objective after its last epoch, finite; None when it failed.
         """
 
@@ -73,25 +73,25 @@ class Oracle(abc.ABC):
         """
 
     def memo(self, trial_id: str) -> Json:
-        """Return what the journal keeps of a proposal beside its values and tags, as JSON."""
+        """Return what the journal keeps for a proposal besides its values and tags, as JSON."""
         return None
 
     def propose_again(self, trial_id: str, memo: Json) -> Proposal | None:
-        """Propose what was proposed before, from an earlier process's `memo` of it."""
+        """Repeat a proposal, given the `memo` of an earlier process."""
         return self.propose(trial_id)
 
     def num_trials(self) -> int | None:
-        """Count the trials of the whole search without a budget; None where nobody can know.
+        """Count the trials of the whole search without a budget; None if that cannot be known.
 
-        For an oracle that draws its points a small space is an upper bound.
+        For an oracle that draws its points, the size of the space is an upper bound.
         """
         return self.space.size()
 
     def rounds(self) -> list[tuple[int, int]] | None:
-        """Return (trials, epochs of each) of every round where the oracle sets the epochs."""
+        """Return (trials, epochs per trial) of every round if the oracle sets the epochs."""
         return None
 
     @property
     def version(self) -> str:
-        """What its answers depend on beside its arguments, for a message that they differ."""
+        """What its answers depend on besides its arguments, for a message that they differ."""
         return f"{type(self).__module__}.{type(self).__qualname__} as it is now"

@@ -1,8 +1,8 @@
-"""The oracle in a process of its own.
+"""The oracle in its own process.
 
 Keras Tuner imports TensorFlow. In a child of the process that imports it for the workers, the
-oracle is ready as soon as they are, while the driver imports MLflow; and it is the one place
-where a proposal is computed, whatever the executor.
+oracle is ready as soon as they are, while the driver imports MLflow; and proposals are computed
+in one place, whatever the executor.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tuner.trial import Objective, Proposal, Values
 
 
 class OracleProcess:
-    """A `JournaledOracle` in a child process, and what the driver must know of it.
+    """A `JournaledOracle` in a child process, and the facts about it that the driver needs.
 
     Args:
         search: Entry of the oracle, with its options.
@@ -34,9 +34,9 @@ class OracleProcess:
     Attributes:
         num_trials: See `JournaledOracle.num_trials`.
         rounds: See `JournaledOracle.rounds`.
-        num_told: How many trials have ended, well or not.
-        values: Of every trial proposed before the process started.
-        tags: What is recorded of each beside its values.
+        num_told: Number of trials that have ended, successfully or not.
+        values: Values of every trial proposed before the process started.
+        tags: Tags that are recorded for each besides its values.
         scores: The objective of every trial completed before, in the order they ended.
 
     Raises:
@@ -85,7 +85,7 @@ class OracleProcess:
         self._child.process.join()
 
     def _call(self, *question: object) -> Any:
-        # An end that is closed already is found when the answer is read.
+        # If the other end is closed already, reading the answer will show it.
         with contextlib.suppress(OSError):
             self._child.connection.send(question)
         return self._receive()
@@ -96,8 +96,8 @@ class OracleProcess:
                 kind, content = self._child.connection.recv()
             except (EOFError, OSError) as error:
                 raise SearchFailed(
-                    "The oracle's process has died; the study's tune.log may say why. Nothing "
-                    "that has ended is lost: the same command goes on."
+                    "The oracle's process has died; the study's tune.log may say why. No "
+                    "finished trial is lost: give the same command again to resume."
                 ) from error
             if kind == "answer":
                 return content
@@ -118,7 +118,7 @@ def _serve(
     """Answer the driver until it hangs up."""
     relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
     try:
-        # Keras Tuner imports it; what may be wrong with it is said in one message.
+        # Keras Tuner imports it too, but this reports any fault in one message.
         tensorflow_setup.import_tensorflow()
         from tuner.oracles.journal import JournaledOracle
 

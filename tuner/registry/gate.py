@@ -1,4 +1,4 @@
-"""The gate: whether a challenger takes the champion's place. Numbers in, a decision out."""
+"""The gate: decides whether a challenger replaces the champion. Numbers in, a decision out."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,18 +21,18 @@ METRICS = {
     "balanced_accuracy": "mean recall of the classes",
     "loss": "test loss",
 }
-"""What the gate can compare, and how it is said."""
+"""The metrics that the gate can compare, with their names in messages."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one version of a model does on the test split.
+    """The performance of one version of a model on the test split.
 
     Attributes:
         version: Its number in the registry.
         labels: The split's true classes, int64 `(num_test,)`.
-        probabilities: What the version says of the split, float32 `(num_test, classes)`.
-        num_parameters: Weights, trainable or not.
+        probabilities: The version's output for the split, float32 `(num_test, classes)`.
+        num_parameters: Number of weights, trainable or not.
         latency_ms: Milliseconds that it takes for one image, the median of many.
     """
 
@@ -44,7 +44,7 @@ class Measured:
 
     @property
     def hits(self) -> npt.NDArray[np.bool_]:
-        """Which images it gets right, `(num_test,)`."""
+        """Whether it gets each image right, bool `(num_test,)`."""
         hits: npt.NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
         return hits
 
@@ -55,7 +55,7 @@ class Measured:
 
     @property
     def confusion(self) -> Counts:
-        """How often each true class, a row, was predicted as each, `(classes, classes)`."""
+        """Counts `(classes, classes)`: rows are true classes, columns predicted ones."""
         predicted = self.probabilities.argmax(axis=1)
         return confusion_matrix(self.labels, predicted, self.probabilities.shape[1])
 
@@ -73,7 +73,7 @@ class Measured:
         return self.accuracy if name == "accuracy" else float(np.nanmean(self.recalls))
 
     def to_dict(self, class_names: tuple[str, ...]) -> dict[str, Any]:
-        """Return its numbers as the decision's artifact holds them."""
+        """Return its numbers in the form of the decision's artifact."""
         low, high = accuracy_interval(int(self.hits.sum()), len(self.hits))
         recalls = {
             name: round(float(recall), 6)
@@ -94,7 +94,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Agreement:
-    """On how many images of the test split two models are right, alone or together."""
+    """Numbers of test images that two models get right, alone or together."""
 
     both_right: int
     only_challenger: int
@@ -108,8 +108,8 @@ class Agreement:
         """Count the hits of two models on the same images.
 
         Args:
-            challenger: Which images it gets right, `(num_test,)`.
-            champion: Which the champion does.
+            challenger: Whether the challenger gets each image right, `(num_test,)`.
+            champion: The same for the champion.
         """
         return cls(
             int(np.count_nonzero(challenger & champion)),
@@ -120,13 +120,14 @@ class Agreement:
 
     @property
     def p_value(self) -> float:
-        """How likely so many images more would be if the two were equally good.
+        """Probability of at least this lead if the two models were equally good.
 
-        McNemar's test, exact and one-sided: of the images that one of the two alone gets right,
-        each is as likely to be the one's as the other's. McNemar, "Note on the sampling error
-        of the difference between correlated proportions or percentages", Psychometrika 1947.
+        McNemar's test, exact and one-sided: under the null hypothesis, an image that only one
+        of the two gets right is equally likely to be either one's. McNemar, "Note on the
+        sampling error of the difference between correlated proportions or percentages",
+        Psychometrika 1947.
         """
-        # Not at the top: it takes 0.6 s, and most commands decide nothing.
+        # Not imported at the top: it takes 0.6 s, and most commands decide nothing.
         from scipy.stats import binomtest
 
         alone = self.only_challenger + self.only_champion
@@ -138,15 +139,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class GateDecision:
-    """Whether the challenger takes the champion's place.
+    """Whether the challenger replaces the champion.
 
     Attributes:
         promoted: Whether it does.
-        reason: Why, in a sentence or a few.
-        challenger: What was measured of it.
-        champion: What was measured of the version in its place before; None if there was none,
-            or none that it could be compared with.
-        agreement: Where the two are right; None without such a champion.
+        reason: Why, in one or a few sentences.
+        challenger: Measurements of the challenger.
+        champion: Measurements of the champion; None if there was none, or none that the
+            challenger could be compared with.
+        agreement: How many images the two get right; None without such a champion.
     """
 
     promoted: bool
@@ -156,7 +157,7 @@ class GateDecision:
     agreement: Agreement | None = None
 
     def to_dict(self, class_names: tuple[str, ...]) -> dict[str, Any]:
-        """Return all of it as the artifact `decision.json` holds it."""
+        """Return the decision in the form of the artifact `decision.json`."""
         champion, agreement = self.champion, self.agreement
         return {
             "promoted": self.promoted,
@@ -174,16 +175,16 @@ def decide(
     champion: Measured | None,
     class_names: tuple[str, ...],
 ) -> GateDecision:
-    """Decide whether a challenger takes the champion's place.
+    """Decide whether a challenger replaces the champion.
 
-    It must keep within the limits, and be better by the configured rule than the champion, if
-    there is one. A tie keeps the champion.
+    It must keep within the limits and, if there is a champion, be better than it by the
+    configured rule. A tie keeps the champion.
 
     Args:
         gate: The rule.
-        challenger: What wants the place.
-        champion: What has it, measured on the same images.
-        class_names: One name a class.
+        challenger: Measurements of the challenger.
+        champion: Measurements of the champion on the same images, or None.
+        class_names: One name per class.
     """
     broken = _broken_limits(gate, challenger)
     if champion is None:
@@ -201,20 +202,20 @@ def decide(
 
 
 def has_limits(gate: GateConfig) -> bool:
-    """Say whether there is anything that a champion must keep within, too."""
+    """Say whether there are limits that a champion must keep within too."""
     limits = (gate.min_accuracy, gate.max_parameters, gate.max_latency_ms)
     return any(limit is not None for limit in limits)
 
 
 def _compared(challenger: Measured, champion: Measured, agreement: Agreement) -> str:
-    """Say how the two do, whatever follows from it."""
+    """Describe the results of the two, whatever the decision."""
     num_test = len(challenger.hits)
     return (
         f"It gets {int(challenger.hits.sum()):,} of {num_test:,} test images right "
-        f"({challenger.accuracy:.2%}), the champion, version {champion.version}, "
-        f"{int(champion.hits.sum()):,} ({champion.accuracy:.2%}): "
-        f"{agreement.only_challenger:,} only the challenger, {agreement.only_champion:,} only "
-        f"the champion (McNemar's exact test: p = {agreement.p_value:.2g})."
+        f"({challenger.accuracy:.2%}), and the champion, version {champion.version}, "
+        f"{int(champion.hits.sum()):,} ({champion.accuracy:.2%}); right in only one of the "
+        f"two: challenger {agreement.only_challenger:,}, champion {agreement.only_champion:,} "
+        f"(McNemar's exact test: p = {agreement.p_value:.2g})."
     )
 
 
@@ -227,12 +228,12 @@ def _broken_limits(gate: GateConfig, challenger: Measured) -> list[str]:
         )
     if gate.max_parameters is not None and challenger.num_parameters > gate.max_parameters:
         broken.append(
-            f"its {challenger.num_parameters:,} parameters are more than "
+            f"its number of parameters, {challenger.num_parameters:,}, is above "
             f"registry.gate.max_parameters={gate.max_parameters}"
         )
     if gate.max_latency_ms is not None and challenger.latency_ms > gate.max_latency_ms:
         broken.append(
-            f"one image takes it {challenger.latency_ms:.2f} ms, more than "
+            f"its latency for one image, {challenger.latency_ms:.2f} ms, is above "
             f"registry.gate.max_latency_ms={gate.max_latency_ms:g}"
         )
     return broken
@@ -241,7 +242,7 @@ def _broken_limits(gate: GateConfig, challenger: Measured) -> list[str]:
 def _shortcomings(
     gate: GateConfig, challenger: Measured, champion: Measured, agreement: Agreement
 ) -> list[str]:
-    """Say where the challenger is not better enough."""
+    """Say in what the challenger is not sufficiently better."""
     ours, theirs = challenger.metric(gate.metric), champion.metric(gate.metric)
     gain = theirs - ours if gate.metric == "loss" else ours - theirs
     if not gain > gate.min_improvement:
@@ -251,8 +252,8 @@ def _shortcomings(
         return [f"its {said}, {ours:.4f}, is not better than {theirs:.4f}{least}"]
     if gate.confidence and agreement.p_value > 1 - gate.confidence:
         return [
-            f"that may be chance, since p is above {1 - gate.confidence:.2g} "
-            f"(registry.gate.confidence={gate.confidence:g})"
+            f"the difference is not statistically significant, since p is above "
+            f"{1 - gate.confidence:.2g} (registry.gate.confidence={gate.confidence:g})"
         ]
     return []
 

@@ -1,6 +1,6 @@
-"""Two models of the registry measured on the same test split: what a child does for the gate.
+"""Measures two models of the registry on the same test split, in a child process.
 
-It loads the data itself, so that images need not cross from process to process, and imports
+The child loads the data itself, so that images need not pass between processes, and imports
 TensorFlow, which the driver does not.
 """
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from tuner.registry.gate import GateDecision, Measured
 
 NUM_TIMED = 50
-"""Calls with one image, whose median is the latency."""
+"""Number of calls with one image; their median is the latency."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version of the registry, and its file.
+    """A version in the registry, and its file.
 
     Attributes:
         version: Its number.
         path: A copy of its `.keras` file.
-        test_digest: Of the split that it was judged on before; None if it has not been.
+        test_digest: Digest of the test split that it was judged on before; None if it was not.
     """
 
     version: str
@@ -44,20 +44,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be judged.
+    """A case for the gate.
 
     Attributes:
-        data: Whose test split judges.
-        seed: The study's, which the split of the data may depend on.
-        data_digest: What the data's digest must be.
+        data: The data whose test split judges.
+        seed: The study's seed, on which the split of the data may depend.
+        data_digest: Digest that the data must have.
         gate: The rule.
         threads: Threads of one operation.
-        challenger: What wants the champion's place.
-        champion: What has it, if anything that can be measured.
-        incomparable: Why what has it cannot be measured, if that is so.
+        challenger: The challenger.
+        champion: The champion, if there is one that can be measured.
+        incomparable: Why the champion cannot be measured, if it cannot.
         output_dir: Existing folder for the evidence.
-        custom_objects: Modules that the models may hold classes of; the user's command names
-            them.
+        custom_objects: Modules whose classes the models may hold, as named by the user's
+            command.
     """
 
     data: DataConfig
@@ -77,10 +77,10 @@ class Judgement:
     """The decision and its evidence.
 
     Attributes:
-        decision: Whether the challenger takes the place.
-        class_names: One name a class.
-        test_digest: Of the split that has judged.
-        profile: What the data are: shape of an image, and number of images of each split.
+        decision: Whether the challenger replaces the champion.
+        class_names: One name per class.
+        test_digest: Digest of the test split.
+        profile: Shape of an image, and number of images in each split.
         files: `decision.json`; with a champion `confusion_difference.png` and
             `changed_predictions.png` too.
     """
@@ -97,9 +97,9 @@ def judge(case: Case) -> Judgement:
 
     Raises:
         DataError: If the data are not those that the challenger was trained on.
-        ModelError: If a file is no model for these data.
+        ModelError: If a file is not a model for these data.
     """
-    # Before the user's loader, which may well start TensorFlow.
+    # Before the user's loader, which may start TensorFlow itself.
     tensorflow_setup.set_up(case.threads)
     from tuner import datasets
 
@@ -107,8 +107,8 @@ def judge(case: Case) -> Judgement:
     if data.digest != case.data_digest:
         raise DataError(
             f"The data have changed since the challenger was trained on them: their digest "
-            f"was {case.data_digest}, and is {data.digest} now. Put back what was there, or "
-            f"search again."
+            f"was {case.data_digest}, and is now {data.digest}. Restore the data, or search "
+            f"again."
         )
     test_digest = data.test_digest()
     ours = _measure(case.challenger, data, case.custom_objects)
@@ -133,8 +133,8 @@ def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> Ga
     if case.champion.test_digest != test_digest:
         reason = (
             f"The champion, version {case.champion.version}, was tested on other images, so "
-            f"the two cannot be compared, and it stays. To replace it all the same, set the "
-            f"alias yourself in MLflow."
+            f"the two cannot be compared, and it stays. To replace it anyway, set the alias "
+            f"yourself in MLflow."
         )
         return gate.GateDecision(False, reason, ours)
     theirs = _measure(case.champion, data, case.custom_objects)

@@ -1,4 +1,4 @@
-"""What a reader of the registry's page needs to know of a version, as Markdown."""
+"""A version's description on the registry's page, as Markdown."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tuner.registry.judging import Judgement
 from tuner.trial import Values
 
 NUM_WORST = 3
-"""Classes that are named as the worst."""
+"""Number of classes that are named as the worst."""
 
 
 def write(
@@ -27,24 +27,24 @@ def write(
     """Return a version's description.
 
     Args:
-        name: The registered model's.
+        name: Name of the registered model.
         version: The version's number.
         trial: Study and trial that it comes from.
         data: Name of the data set.
-        digest: Of the data.
-        values: What it was trained with.
-        judgement: What it does on the test split.
+        digest: Digest of the data.
+        values: The values it was trained with.
+        judgement: Its results on the test split.
     """
     measured, profile = judgement.decision.challenger, judgement.profile
     num_right, num_test = int(measured.hits.sum()), len(measured.hits)
     low, high = accuracy_interval(num_right, num_test)
     rows = {
-        "Task": f"tell {len(judgement.class_names)} classes of images apart: "
+        "Task": f"classify images into {len(judgement.class_names)} classes: "
         f"{_list(judgement.class_names)}",
         "Input": f"raw images, uint8 from 0 to 255, {_shape(profile)}",
         "Output": f"probabilities of the classes, float32 (n, {len(judgement.class_names)})",
-        "Data": f"{data}: {profile['num_train']:,} images to train, "
-        f"{profile['num_validation']:,} to validate, {num_test:,} to test; digest {digest}",
+        "Data": f"{data}: {profile['num_train']:,} training, {profile['num_validation']:,} "
+        f"validation and {num_test:,} test images; digest {digest}",
         "Values": ", ".join(f"{key}={value}" for key, value in values.items()),
         "Test accuracy": f"{measured.accuracy:.2%} ({num_right:,} of {num_test:,}); "
         f"with 95 % confidence between {low:.2%} and {high:.2%}",

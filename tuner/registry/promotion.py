@@ -1,4 +1,4 @@
-"""From a trial to the registry: its version, the gate's decision on it, and the evidence."""
+"""Takes a trial to the registry: its version, the gate's decision on it, and the evidence."""
 
 import dataclasses
 import json
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Challenger:
-    """A trial whose model wants to be champion.
+    """A trial whose model challenges the champion.
 
     Attributes:
         run_id: The run that logged the model.
         study: Name of its study.
-        trial_id: The oracle's name of it.
+        trial_id: The oracle's name for it.
         values: One point of the space.
-        data_digest: Of the data it was trained and tested on.
-        validation: What it reached of the objective, by its name; empty where that is not
-            known, as of a run that was trained on the validation images too.
+        data_digest: Digest of the data it was trained and tested on.
+        validation: Its score, by the objective's name; empty if unknown, as for a run that was
+            trained on the validation images too.
     """
 
     run_id: str
@@ -48,14 +48,14 @@ class Challenger:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a challenger.
+    """The outcome for a challenger.
 
     Attributes:
-        name: Of the registered model.
-        alias: Of the version in service.
-        version: The challenger's.
-        promoted: Whether it has the alias now.
-        reason: Why, in a sentence or a few.
+        name: Name of the registered model.
+        alias: Alias of the version in service.
+        version: The challenger's version.
+        promoted: Whether it now has the alias.
+        reason: Why, in one or a few sentences.
         is_loadable: Whether the challenger's model can be loaded and used.
     """
 
@@ -68,13 +68,13 @@ class Promotion:
 
     @property
     def uri(self) -> str:
-        """What MLflow loads the challenger's model by."""
+        """The URI by which MLflow loads the challenger's model."""
         return f"models:/{self.name}" + (
             f"@{self.alias}" if self.promoted else f"/{self.version}"
         )
 
     def __str__(self) -> str:
-        """Say it, in one paragraph."""
+        """Describe the outcome in one paragraph."""
         said = standing.registered_as(self.name, self.version, self.alias, self.promoted)
         return f"{said}\n  {self.reason}"
 
@@ -84,14 +84,14 @@ def promote(
 ) -> Promotion:
     """Register a challenger as a version, and give it the alias if the gate lets it through.
 
-    Doing it again for the same run finds the version it made, and decides again. If another
-    promotion has moved the alias meanwhile, the challenger is judged again, against the new
-    champion.
+    A second call for the same run finds the version that the first one made, and decides again.
+    If another promotion has moved the alias meanwhile, the challenger is judged again, against
+    the new champion.
 
     Args:
-        client: Of the store the challenger's run is in.
-        config: The study's; the registry's name is not None.
-        challenger: What wants to be champion.
+        client: Client of the store that holds the challenger's run.
+        config: The study's configuration; the registry's name is not None.
+        challenger: The challenger.
 
     Raises:
         ConfigError: If the store has no registry.
@@ -116,7 +116,7 @@ def promote(
                     registry, config, challenger, version, champion, Path(folder)
                 )
             except ModelError as error:
-                # Nothing in use may depend on what cannot be loaded.
+                # Nothing in service may depend on a model that cannot be loaded.
                 return dataclasses.replace(
                     _outcome(registry, version, False, str(error)), is_loadable=False
                 )
@@ -137,9 +137,9 @@ def _standing(
 ) -> str:
     """Say that a version is champion already, and which limits of the gate it breaks.
 
-    It is measured only where there are limits.
+    It is measured only if there are limits.
     """
-    already = f"It is the {registry.alias} already"
+    already = f"It already is the {registry.alias}"
     if not gate.has_limits(config.registry.gate):
         return f"{already}."
     with TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ def _judge(
     champion: ModelVersion | None,
     folder: Path,
 ) -> Judgement:
-    """Have both models measured by a child, which imports TensorFlow."""
+    """Let a child process, which imports TensorFlow, measure both models."""
     ours = _candidate(registry, version, folder)
     theirs, reason = None, None
     if champion is not None:
@@ -200,7 +200,7 @@ def _record(
     version: ModelVersion,
     judgement: Judgement,
 ) -> None:
-    """Keep the decision and what it rests on, with the version and with its run."""
+    """Keep the decision and its evidence with the version and with its run."""
     decision, client = judgement.decision, registry.client
     tags = {
         names.STUDY: challenger.study,

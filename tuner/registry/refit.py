@@ -1,4 +1,4 @@
-"""The best values trained once more, on training and validation images together."""
+"""Trains the best values again, on training and validation images together."""
 
 import contextlib
 import dataclasses
@@ -18,15 +18,15 @@ from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
 def refit(
     tracker: Tracker, config: StudyConfig, engine: str, challenger: Challenger
 ) -> Challenger:
-    """Train a trial's values for as many epochs on more images, and record it as a run.
+    """Train a trial's values on more images for the same number of epochs, and record a run.
 
-    The validation metrics are left out: those images are trained on now. Doing it again finds
-    the run that was made, and ends it if an earlier process has not.
+    The validation metrics are left out, since those images are now trained on. A second call
+    finds the run of the first one, and completes it if an earlier process has not.
 
     Args:
-        tracker: What records the trial's study; its run is open.
-        config: How it is trained and tested.
-        engine: The study's; see `tuner.config.engine`.
+        tracker: Tracker of the trial's study; the study's run is open.
+        config: The configuration for training and testing.
+        engine: The study's engine; see `tuner.config.engine`.
         challenger: The trial.
 
     Returns:
@@ -34,7 +34,7 @@ def refit(
 
     Raises:
         SearchFailed: If the training fails.
-        KeyboardInterrupt: As it came, once the run is marked KILLED.
+        KeyboardInterrupt: Raised again once the run is marked KILLED.
     """
     trial_id = names.refit_name(challenger.trial_id)
     run = tracker.find_run(trial_id)
@@ -48,8 +48,8 @@ def refit(
             raise
         if isinstance(outcome, TrialFailure):
             raise SearchFailed(
-                f"The best values could not be trained again (registry.refit=true): "
-                f"{outcome.error} Their run in MLflow, {run.run_id}, has the traceback."
+                f"The refit of the best values failed (registry.refit=true): {outcome.error} "
+                f"Its run in MLflow, {run.run_id}, has the traceback."
             )
     return dataclasses.replace(challenger, run_id=run.run_id, trial_id=trial_id)
 
@@ -61,7 +61,7 @@ def _record(
     challenger: Challenger,
     trial_id: str,
 ) -> Outcome:
-    """Have it trained by a child, and record how that ended."""
+    """Let a child process train it, and record the outcome."""
     with tempfile.TemporaryDirectory() as folder:
         outcome: Outcome = forkserver.call(
             train, config, engine, challenger.study, trial_id, challenger.values, folder
@@ -76,14 +76,14 @@ def _record(
 def train(
     config: StudyConfig, engine: str, study: str, trial_id: str, values: Values, folder: str
 ) -> Outcome:
-    """Train, evaluate and draw it; called in a child, since it imports TensorFlow."""
-    # Before the user's loader, which may well start TensorFlow.
+    """Train, evaluate and draw it; called in a child process, since it imports TensorFlow."""
+    # Before the user's loader, which may start TensorFlow itself.
     tensorflow_setup.set_up(config.executor.threads)
     from tuner import datasets
     from tuner.worker.worker import Worker
 
-    # The model's module before the loader runs: it may set what TensorFlow takes only before
-    # its first operation.
+    # The model's module is imported before the loader runs: it may change settings that
+    # TensorFlow accepts only before its first operation.
     find_function("model._target_", config.model_function)
     data = datasets.load(config.data, config.seed)
     both = dataclasses.replace(data, train=data.train.joined(data.validation))

@@ -1,7 +1,7 @@
-"""The registry: versions of a model, the aliases that say which is in service, and every move.
+"""The registry: versions of a model, the aliases that mark the one in service, and every move.
 
-The champion's alias moves last, so whatever is killed on the way leaves the old champion in its
-place, and doing it again completes the move.
+The champion's alias moves last, so a process killed on the way leaves the old champion in its
+place, and repeating the command completes the move.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ from tuner.wording import first_line
 logger = logging.getLogger(__name__)
 
 MAX_HISTORY = 1000
-"""Versions that an alias's history goes back; what is older cannot be rolled back to."""
+"""Number of versions in an alias's history; older ones cannot be rolled back to."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What stores call an alias that is not there, or whose version is gone."""
+"""Error codes of stores for an alias that does not exist, or whose version is gone."""
 
 
 @dataclass(frozen=True)
 class RolledBack:
-    """What a rollback has done.
+    """The result of a rollback.
 
     Attributes:
-        now: The version that is champion now.
-        before: The one that was; None if the alias had been removed.
-        deleted: Versions that were champion in between, and have been deleted since.
+        now: The version that is now champion.
+        before: The former champion; None if the alias had been removed.
+        deleted: Versions that were champion in between, and have since been deleted.
     """
 
     now: ModelVersion
@@ -56,9 +56,9 @@ class Registry:
     """The versions of one registered model.
 
     Attributes:
-        client: Of the store they are in.
-        name: The registered model's.
-        alias: Of the version in service.
+        client: Client of the store that holds them.
+        name: Name of the registered model.
+        alias: Alias of the version in service.
     """
 
     client: mlflow.MlflowClient
@@ -66,7 +66,7 @@ class Registry:
     alias: str = aliases.DEFAULT
 
     def check(self) -> None:
-        """Ask whether there is a registry, before anything depends on it.
+        """Check that there is a registry, before anything depends on it.
 
         Raises:
             ConfigError: If the tracking store has none.
@@ -77,12 +77,12 @@ class Registry:
         except (MlflowException, OSError) as error:
             raise ConfigError(
                 f"`registry.name={self.name}` needs a model registry that answers, but: "
-                f"{first_line(error)}. Give a store that has one "
-                f"(MLFLOW_REGISTRY_URI, else tracking.uri); registry.name=null does without."
+                f"{first_line(error)}. Give a store that has one (MLFLOW_REGISTRY_URI or "
+                f"tracking.uri), or registry.name=null to do without."
             ) from error
 
     def register(self, run_id: str) -> ModelVersion:
-        """Return the version of a run's model, with its digest; it is made, once.
+        """Return the version of a run's model, with its digest; the first call makes it.
 
         Raises:
             StudyError: If the run has logged no model.
@@ -99,11 +99,11 @@ class Registry:
                 [description] = self._fetch(version, [DESCRIPTION_FILE], Path(folder))
                 digests = {
                     DESCRIPTION_TAG: checksums.description_digest(description),
-                    # Last, since it is what tells a version that is whole.
+                    # Last, since this tag marks a version as complete.
                     TAG: digest,
                 }
-            # MLflow's server does it itself; without it the model's page says "Not registered",
-            # and a study that ends would not know that the model is in use.
+            # MLflow's server sets this tag itself. Without it the model's page says "Not
+            # registered", and a study that ends would not know that the model is in use.
             link = json.dumps([{"name": self.name, "version": version.version}])
             model_id = logged_model_id(self.client, run_id)
             self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
@@ -129,17 +129,17 @@ class Registry:
     def describe(
         self, version: ModelVersion, description: str, tags: Mapping[str, str]
     ) -> None:
-        """Say what a version is."""
+        """Set a version's description and tags."""
         self.client.update_model_version(self.name, version.version, description)
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version.version, key, value)
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
-        """Return a copy of a version's `.keras` file, which is the one that was registered.
+        """Return a copy of a version's `.keras` file, checked to be the one registered.
 
         Args:
-            version: Whose.
-            folder: Existing; gets the copy.
+            version: The version.
+            folder: Existing folder for the copy.
 
         Raises:
             ModelError: If it is gone, or has been altered.
@@ -155,7 +155,7 @@ class Registry:
         return model
 
     def _fetch(self, version: ModelVersion, wanted: Sequence[str], folder: Path) -> list[Path]:
-        """Return copies of some of a version's files, in their order.
+        """Return copies of some of a version's files, in the given order.
 
         Raises:
             ModelError: If they cannot be read.
@@ -171,7 +171,7 @@ class Registry:
             return [model_files.fetch(self.client, source, file, folder) for file in wanted]
         except model_files.Unreadable as error:
             raise ModelError(
-                f"{what} is gone: its files cannot be read in {passwords.hide(source)} "
+                f"{what} is gone: its files in {passwords.hide(source)} cannot be read "
                 f"({error})."
             ) from error
 
@@ -211,25 +211,25 @@ class Registry:
             self.client.delete_registered_model_alias(self.name, name)
 
     def roll_back(self) -> RolledBack:
-        """Put the champion before back: a second time the one before that, and so on.
+        """Put the previous champion back; a second call the one before that, and so on.
 
         Raises:
-            StudyError: If there is none to put back.
+            StudyError: If there is no earlier champion.
             ModelError: If its files are gone, or have been altered.
         """
         with self.moving():
             champion = self.holder(self.alias)
             history = self._history(champion)
             if not history:
-                raise StudyError(f"{self.name} has no {self.alias} that could be rolled back.")
+                raise StudyError(f"{self.name} has no {self.alias} to roll back.")
             earlier, deleted = history if champion is None else history[:-1], []
             while earlier and (before := self._version(earlier[-1])) is None:
                 deleted.append(earlier.pop())
             if not earlier or before is None:
-                gone = f" (deleted: version {', '.join(deleted)})" if deleted else ""
+                gone = f" (deleted: {', '.join(deleted)})" if deleted else ""
                 raise StudyError(
-                    f"{self.name} has had no {self.alias} before version {history[-1]} that "
-                    f"could be put back{gone}. To choose one yourself, set the alias in MLflow."
+                    f"{self.name} has no {self.alias} before version {history[-1]} to roll "
+                    f"back to{gone}. To choose a version yourself, set the alias in MLflow."
                 )
             with tempfile.TemporaryDirectory() as folder:
                 self.download(before, Path(folder))
@@ -240,11 +240,11 @@ class Registry:
         return RolledBack(before, champion, tuple(deleted))
 
     def _history(self, champion: ModelVersion | None) -> list[str]:
-        """Return the versions that an alias has stood for, in order; the last is the champion.
+        """Return the versions that have held an alias, in order; the last is the champion.
 
-        The alias itself is what counts. It is moved after the history is written and before it
-        is cut, and anybody may move it in MLflow, so the history is brought into line with it:
-        what comes after the champion was never put in service, or has been taken back.
+        The alias itself is authoritative. It is moved after the history is written and before
+        it is cut, and anybody may move it in MLflow, so the history is adjusted to it: versions
+        after the champion were never put in service, or have been rolled back.
         """
         try:
             model = self.client.get_registered_model(self.name)
@@ -273,7 +273,7 @@ class Registry:
         )
 
     def _mark_previous(self, earlier: list[str]) -> None:
-        """Let the alias `previous` name what a rollback would put back, or nothing."""
+        """Set the alias `previous` to the version a rollback would restore, or remove it."""
         name = aliases.previous_of(self.alias)
         left = filter(None, map(self._version, reversed(earlier)))
         if (before := next(left, None)) is not None:
@@ -301,7 +301,7 @@ class Registry:
         self.client.set_registered_model_alias(self.name, alias, version.version)
 
     def _note(self, version: ModelVersion, why: str, before: ModelVersion | None) -> None:
-        """Record a move on the version that moves, before it does."""
+        """Record the move of the alias on its new version, before the move."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         instead = f" instead of version {before.version}" if before else ""
         key = names.moved_tag(now.replace("+00:00", "Z"))

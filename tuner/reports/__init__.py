@@ -1,7 +1,7 @@
 """Reports: pages that show a study, or several side by side.
 
 `gather` reads MLflow's records into the plain data of `records`; `charts`, `coordinates` and
-`summaries` draw them; `study_page`, with `overview`, and `comparison_page` say what goes where;
+`summaries` draw them; `study_page`, with `overview`, and `comparison_page` lay out the content;
 `page` writes it as HTML.
 """
 
@@ -31,10 +31,10 @@ def report_study(
     """Write the report of a study, and log it as a file of the study's run.
 
     Args:
-        client: Of the store it is kept in.
-        run: The study's.
-        path: File to write, named `report.html` in the run whatever its name is here.
-        drawings: Image files that the best model is to classify too.
+        client: Client of the store that holds the study.
+        run: The study's run.
+        path: File to write; in the run it is always named `report.html`.
+        drawings: Image files for the best model to classify too.
 
     Raises:
         StudyError: If it has no finished trial.
@@ -46,7 +46,7 @@ def report_study(
 
     study = gather.read_study(client, run)
     if not study.finished:
-        counts = f"{len(study.failed)} failed, {len(study.trials)} begun"
+        counts = f"{len(study.failed)} failed, {len(study.trials)} started"
         raise StudyError(
             f"Study {study.name!r} has no finished trial to report ({counts}): wait for the "
             f"first one, or see in MLflow why they fail."
@@ -68,14 +68,14 @@ def report_studies(
     """Write a report that compares studies.
 
     Args:
-        client: Of the store they are kept in.
-        runs: The studies', at least one.
-        where: What they have in common.
+        client: Client of the store that holds the studies.
+        runs: The studies' runs, at least one.
+        where: What the studies have in common, such as an experiment.
         path: File to write.
-        drawings: Image files that each study's best model is to classify too.
+        drawings: Image files for each study's best model to classify too.
 
     Returns:
-        What it shows.
+        The studies that it shows.
 
     Raises:
         StudyError: If none of them has a finished trial.
@@ -96,7 +96,7 @@ def report_studies(
     compared = tell_apart(compared)
     if not any(one.study.finished for one in compared):
         raise StudyError(
-            f"None of the {len(compared)} studies of {where} has a finished trial to report: "
+            f"No study in {where} has a finished trial to report (studies: {len(compared)}): "
             f"wait for the first one, or see in MLflow why they fail."
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Charts of trials: how a search went, how trials learnt, what they cost and had as values."""
+"""Charts of trials: the search's history, learning curves, durations, and values."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from tuner.tracking.history import TrialRecord
 from tuner.trial import Value, number
 
 MAX_SVG_POINTS = 1000
-"""Points up to which a browser draws shapes; above, WebGL draws them."""
+"""Largest number of points drawn as shapes by the browser; more are drawn by WebGL."""
 
 MAX_HOVER_VALUES = 1000
-"""Trials up to which pointing at one shows all its values."""
+"""Largest number of trials for which pointing at one shows all its values."""
 
 MAX_CURVE_POINTS = 100
-"""Epochs of a learning curve that are drawn, evenly spread."""
+"""Number of epochs that are drawn of a learning curve, evenly spread."""
 
 MAX_SLICE_POINTS = 500
-"""Trials in each slice: the best quarter of so many, and others by chance."""
+"""Number of trials in each slice: a quarter of them are the best, the others are random."""
 
 MAX_TICK_LETTERS = 36
-"""Letters that fit along the axis of a slice, which is 310 pixels wide on a phone."""
+"""Number of letters that fit along the axis of a slice, 310 pixels wide on a phone."""
 
 NUM_MARKED = 5
-"""Learning curves that have colours of their own."""
+"""Number of learning curves with their own colours."""
 
 _MARKED = (BEST, "#2f7ed8", "#2a9d5c", "#a259c4", "#c99a06")
 
 
 def history(study: StudyRecord, ties: Ties | None) -> Figure:
-    """Draw what each trial reached, in the order in which they ended, and the best so far."""
+    """Draw each trial's score, in the order in which they ended, and the best so far."""
     best_so_far: list[float] = []
     pick = max if study.objective.direction == "max" else min
     for trial in study.finished:
@@ -81,7 +81,7 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:
-    """Draw the objective after each epoch, the best trials in colours of their own."""
+    """Draw the objective after each epoch, the best trials in their own colours."""
     marked = [t for t in study.ranked if t.trial_id in details.curves][:NUM_MARKED]
     names = {trial.trial_id for trial in marked}
     # One trace for all others, with gaps between them: hundreds of traces would be slow.
@@ -131,7 +131,7 @@ def learning_curves(study: StudyRecord, details: Details) -> Figure:
 
 
 def _count(drawn: Figure, most: int) -> None:
-    """Have whole numbers along an axis that counts, where Plotly would divide them."""
+    """Put whole numbers on an axis of counts, which Plotly would subdivide."""
     if most <= 20:
         drawn["layout"]["xaxis"]["dtick"] = 1 if most <= 10 else 2
 
@@ -167,7 +167,7 @@ def durations(study: StudyRecord, ties: Ties | None) -> Figure:
             "hoverinfo": "skip",
         }
     )
-    drawn = figure(data, "seconds of the trial", "test accuracy")
+    drawn = figure(data, "seconds per trial", "test accuracy")
     seconds = [place(trial)[0] for trial in _timed(study.finished)]
     if seconds and max(seconds) > 20 * max(min(seconds), 1e-9):
         drawn["layout"]["xaxis"]["type"] = "log"
@@ -175,7 +175,7 @@ def durations(study: StudyRecord, ties: Ties | None) -> Figure:
 
 
 def pareto_front(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (cost, worth) that no other beats in both, the cheapest first."""
+    """Return the points (cost, worth) that no other point beats in both, cheapest first."""
     front: list[tuple[float, float]] = []
     for cost, worth in sorted(places, key=lambda place: (place[0], -place[1])):
         if not front or worth > front[-1][1]:
@@ -226,7 +226,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
 
 
 def _apart(options: Sequence[Value]) -> Sequence[Value]:
-    """Leave out values whose labels would run into each other in a slice, but not the last."""
+    """Leave out values whose labels would overlap in a slice, but not the last one."""
     longest = max(len(shown(option)) for option in options)
     every = math.ceil(len(options) * (longest + 2) / MAX_TICK_LETTERS)
     return [option for i, option in enumerate(reversed(options)) if i % every == 0][::-1]
@@ -249,7 +249,7 @@ def _groups(
 
 
 def _points(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
-    """Return what all clouds of trials have in common."""
+    """Return the settings that all scatter plots of trials share."""
     with_values = len(study.finished) <= MAX_HOVER_VALUES
     texts = [
         f"trial {plain(trial.trial_id)}"
@@ -280,6 +280,6 @@ def _kind(num_points: int) -> str:
 
 
 def _thinned(num_epochs: int) -> list[int]:
-    """Return the indices of the epochs that are drawn, the last one always."""
+    """Return the indices of the epochs to draw; the last one is always among them."""
     every = math.ceil(num_epochs / MAX_CURVE_POINTS)
     return sorted({*range(0, num_epochs, every or 1), num_epochs - 1}) if num_epochs else []

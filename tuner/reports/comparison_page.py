@@ -1,4 +1,4 @@
-"""What the report of several studies says: the best model of each, side by side."""
+"""The content of a report on several studies: the best model of each, side by side."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tuner.reports.overview import find_ties
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import OnDrawings, StudyRecord
 from tuner.tracking.standing import Standing
-from tuner.wording import describe, duration
+from tuner.wording import describe, duration, plural
 
 MAX_DRAWN = 40
-"""Models whose accuracies are drawn, the best ones."""
+"""Number of models whose accuracies are drawn, the best ones."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Compared:
     """One study of a comparison.
 
     Attributes:
-        study: With its trials.
-        standing: Where its best model stands in the registry now; None if it has it not.
-        drawings: How its best model does on drawings, if that was measured.
+        study: The study with its trials.
+        standing: Present state of its best model in the registry; None if it is not there.
+        drawings: Accuracy of its best model on drawings, if measured.
     """
 
     study: StudyRecord
@@ -40,7 +40,7 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
     """Put together the report of several studies.
 
     Args:
-        studies: The latest first, at least one with a finished trial.
+        studies: The studies, latest first, at least one with a finished trial.
         where: What they have in common, such as an experiment.
     """
     ranked = by_accuracy(studies)
@@ -49,26 +49,27 @@ def comparison_page(studies: Sequence[Compared], where: str) -> Page:
     text = []
     if shown:
         text.append(
-            "Intervals hold the true accuracy with 95 % confidence. Accuracies on different "
+            "Intervals contain the true accuracy with 95 % confidence. Accuracies on different "
             "data cannot be compared."
         )
         height = 110 + 28 * min(len(shown), MAX_DRAWN)
         charts.append(Chart("accuracies", summaries.accuracies(shown[:MAX_DRAWN]), height))
     if len(shown) > MAX_DRAWN:
-        text.append(f"Drawn are the best {MAX_DRAWN} of {len(shown)}.")
+        text.append(f"The chart shows the best {MAX_DRAWN} of {len(shown)}.")
     num_trials = sum(len(compared.study.trials) for compared in studies)
+    count = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
     return Page(
-        title=f"Studies of {where}",
-        lead=f"{len(studies)} studies with {num_trials:,} trials.",
+        title=f"Studies in {where}",
+        lead=f"{count} with {plural(num_trials, 'trial')}.",
         sections=[
-            Section("The best model of each", text, charts, [models(studies)]),
+            Section("The best model of each study", text, charts, [models(studies)]),
             Section("The studies", tables=[_studies(studies)]),
         ],
     )
 
 
 def tell_apart(studies: Sequence[Compared]) -> list[Compared]:
-    """Say whose each study is, where several have one name."""
+    """Add the owner to the names of studies where several have one name."""
     names = [compared.study.name for compared in studies]
     return [
         dataclasses.replace(compared, study=_with_owner(compared.study))
@@ -91,7 +92,7 @@ def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
 
 
 def models(studies: Sequence[Compared]) -> Table:
-    """List model, test accuracy and, where it was measured, accuracy on drawings."""
+    """List model, test accuracy and, if measured, accuracy on drawings."""
     has_drawings = any(compared.drawings for compared in studies)
     rows = []
     for compared in by_accuracy(studies):
@@ -106,7 +107,7 @@ def models(studies: Sequence[Compared]) -> Table:
 
 def _studies(studies: Sequence[Compared]) -> Table:
     head = (
-        "study", "begun", "state", "data", "search", "trials", "failed", "time", "objective",
+        "study", "started", "state", "data", "search", "trials", "failed", "time", "objective",
         "best", "test accuracy", "indistinguishable", "registry", "values of the best",
     )  # fmt: skip
     return Table(head, [_row(compared) for compared in studies])
@@ -142,7 +143,7 @@ def _row(compared: Compared) -> tuple[str, ...]:
 
 
 def _name(study: StudyRecord) -> str:
-    """Name a study's best model: what it is, and where it comes from."""
+    """Name a study's best model by its kind and its origin."""
     model = study.params["model._target_"].removeprefix("tuner.models.").removesuffix(".build")
     return f"{model}, {study.name} {study.best.trial_id}"
 

@@ -13,26 +13,26 @@ from tuner.reports.records import StudyRecord
 from tuner.reports.scales import categories, key_of, numbers_of
 
 MAX_AXES = 14
-"""Axes that can be told apart on a screen, the objective's among them."""
+"""Number of axes that are distinguishable on a screen, including the objective's."""
 
 SPREAD_FROM = 100
-"""Trials from which lines that would hide each other are spread around a value they share."""
+"""Number of trials above which lines that would hide each other are spread a little."""
 
 _COLOURS = [[0, "#9aa3b2"], [0.6, "#4c8fd6"], [1, "#e8710a"]]
 
 
 def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
-    """Draw every finished trial as a line through its values and what it reached.
+    """Draw every finished trial as a line through its values and its score.
 
     Args:
-        study: With at least one finished trial.
-        names: Hyperparameters, the most important first; those that fit are drawn.
+        study: A study with at least one finished trial.
+        names: Hyperparameters, the most important first; as many as fit are drawn.
     """
     scores = [rounded(study.score(trial)) for trial in study.finished]
     axes = [_axis(study, name) for name in names[: MAX_AXES - 1]]
     axes.append({"label": study.objective.name, "values": scores})
     ranked = sorted(score for score in scores if score is not None)
-    # From the median on, or a few hopeless trials would leave all others one colour.
+    # Leave out the worst tenth, or a few hopeless trials would give all others one colour.
     low, high = ranked[len(ranked) // 10], ranked[-1]
     if study.objective.direction == "min":
         low, high = ranked[0], ranked[-1 - len(ranked) // 10]
@@ -53,7 +53,7 @@ def parallel_coordinates(study: StudyRecord, names: Sequence[str]) -> Figure:
 
 
 def _axis(study: StudyRecord, name: str) -> Figure:
-    """Return an axis of one hyperparameter, with a place for trials that have none of it."""
+    """Return the axis of one hyperparameter, with a place for trials that do not have it."""
     present = [trial.values[name] for trial in study.finished if name in trial.values]
     axis: Figure = {"label": plain(name)}
     numbers = numbers_of(present)
@@ -83,7 +83,7 @@ def _axis(study: StudyRecord, name: str) -> Figure:
 
 
 def _spread(places: list[float]) -> tuple[list[float], float]:
-    """Spread points around the place they share, by chance and by no more than a margin."""
+    """Spread points randomly around the place they share, by no more than a margin."""
     distinct = sorted(set(places))
     if len(distinct) < 2 or 2 * len(distinct) > len(places):
         return places, 0.0

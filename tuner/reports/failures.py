@@ -1,4 +1,4 @@
-"""Failed trials by what made them fail."""
+"""Groups failed trials by the cause of their failure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ TOLD = {
     "fatal": "no values can work",
     "stopped": "time was up",
 }
-"""What the kinds of failures mean."""
+"""The meanings of the kinds of failures."""
 
 _LENGTH = 160
 
-# Messages that differ in a number only, or in a list of them, have one reason.
+# Messages that differ only in numbers have one reason.
 _NUMBER = re.compile(r"\b(?:nan|inf)\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Trials that failed alike: what their messages have in common, and their kind."""
+    """Trials that failed for one reason: the common text of their messages, and their kind."""
 
     text: str
     kind: str | None
@@ -32,7 +32,7 @@ class Reason:
 
 
 def reasons(trials: Sequence[TrialRecord]) -> list[Reason]:
-    """Put failed trials together by reason, the most frequent first."""
+    """Group failed trials by reason, the most frequent first."""
     groups: dict[tuple[str, str | None], list[TrialRecord]] = {}
     for trial in trials:
         if trial.error is not None and trial.status in ("FAILED", "KILLED"):

@@ -1,4 +1,4 @@
-"""From MLflow's records to the plain data of a report."""
+"""Reads MLflow's records into the plain data of a report."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tuner.tracking.standing import Standing
 
 NUM_BEST_CURVES = 50
 NUM_OTHER_CURVES = 150
-"""Trials whose learning curves are read: the best, and others by chance. Each takes a call."""
+"""Number of learning curves that are read: the best, and random others. Each takes a call."""
 
 
 def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
     """Read a study and all its trials.
 
     Args:
-        client: Of the store it is kept in.
-        run: The study's.
+        client: Client of the store that holds the study.
+        run: The study's run.
     """
     facts = history.read_study(run)
     settings = facts.settings
@@ -44,7 +44,7 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         began=facts.began,
         objective=facts.objective,
         params=settings,
-        # As of a model of one's own, since what the built-in ones take may have changed.
+        # Read like that of a user's own model, since the built-in ones may have changed.
         space=Space.parse(_searched(settings), ""),
         pages=pages_of(client.tracking_uri, run.info.experiment_id),
         metrics=facts.metrics,
@@ -55,10 +55,9 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
 
 
 def pages_of(tracking_uri: str, experiment_id: str) -> str:
-    """Return the address of MLflow's pages of an experiment's runs, up to a run's id.
+    """Return the address of MLflow's pages for an experiment's runs, up to a run's id.
 
-    A server shows them itself; of a database, `mlflow ui` does, at the address that it takes
-    when it is told nothing else.
+    A server shows them itself; for a database, `mlflow ui` does, at its default address.
     """
     server = urlsplit(tracking_uri)
     base = "http://127.0.0.1:5000"
@@ -72,8 +71,8 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
     """Read the learning curves of a study, and the files of its best trial.
 
     Args:
-        client: Of the store it is kept in.
-        study: With at least one finished trial.
+        client: Client of the store that holds the study.
+        study: A study with at least one finished trial.
     """
     best = study.best.run_id
     facts = history.read_study(client.get_run(study.run_id))
@@ -96,15 +95,15 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
 
 
 def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing | None:
-    """Return where a study's best model stands in the registry now; None if it has it not."""
+    """Return the present state of a study's best model in the registry; None if not there."""
     facts = history.read_study(client.get_run(study.run_id))
     return standing.find(client, history.judged_runs(client, facts, study.best.trial_id))
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
-    """Choose the trials whose learning curves are drawn: the best, and others by chance."""
+    """Choose the trials whose learning curves are drawn: the best, and random others."""
     best, others = study.ranked[:NUM_BEST_CURVES], study.ranked[NUM_BEST_CURVES:]
-    # The same ones each time, so that a page does not change without a reason.
+    # Always the same ones, so that a page does not change without a reason.
     chosen = random.Random(0).sample(others, min(len(others), NUM_OTHER_CURVES))
     return [*best, *chosen]
 

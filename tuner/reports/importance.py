@@ -1,8 +1,8 @@
 """How much each hyperparameter matters: permutation importance of a random forest.
 
-Breiman, "Random forests", Machine Learning 45, 2001. A forest learns to tell a trial's result
-from its values; then one hyperparameter's values are shuffled among the trials, and how much
-worse the forest has become is what that hyperparameter is worth.
+Breiman, "Random forests", Machine Learning 45, 2001. A forest learns to predict a trial's
+result from its values; then one hyperparameter's values are shuffled among the trials. How much
+worse the forest's predictions become is the importance of that hyperparameter.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from tuner.reports.records import StudyRecord
 from tuner.reports.scales import categories, key_of, numbers_of
 
 MIN_TRIALS = 20
-"""Fewer say too little about several hyperparameters at once."""
+"""Fewest trials that say enough about several hyperparameters at once."""
 
 MAX_TRIALS = 2000
-"""Of more, so many are used: the forest would take minutes and find the same."""
+"""Number of trials that are used: with more, the forest takes minutes for the same result."""
 
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What a forest makes of a study.
+    """The importance of a study's hyperparameters, by a random forest.
 
     Attributes:
         names: The hyperparameters that differ, the most important first.
-        shares: Of all that is lost by shuffling, what is lost by shuffling each; they sum
-            to 1.
-        spreads: Standard deviation of those over the shuffles.
-        explained: Share of the variance explained of trials that a tree has not seen (R²).
+        shares: Share of each in the total loss of accuracy by shuffling; they sum to 1.
+        spreads: Standard deviation of these shares over the shuffles.
+        explained: Share of the variance that is explained for trials that a tree has not seen
+            (R²).
     """
 
     names: Sequence[str]
@@ -45,25 +45,27 @@ class Importance:
 
 
 def find_importance(study: StudyRecord) -> Importance | str:
-    """Find how much each hyperparameter matters, or say why that cannot be told.
+    """Find how much each hyperparameter matters, or say why that is unknown.
 
     Args:
-        study: With at least one finished trial.
+        study: A study with at least one finished trial.
     """
     num_trials = len(study.finished)
     if num_trials < MIN_TRIALS:
-        return f"It takes {MIN_TRIALS} finished trials to tell, and there are {num_trials}."
+        return (
+            f"This needs at least {MIN_TRIALS} finished trials; finished so far: {num_trials}."
+        )
     if not study.varied:
         return "All trials have the same values."
     scores = np.array([study.score(trial) for trial in study.finished])
     if not np.ptp(scores):
-        return "All trials came out the same."
+        return "All trials have the same score."
     columns = [_numbers(study, name) for name in study.varied]
     values = np.stack(columns, axis=1)
     if num_trials > MAX_TRIALS:
         chosen = np.random.default_rng(_SEED).permutation(num_trials)[:MAX_TRIALS]
         values, scores = values[chosen], scores[chosen]
-    # Not at the top: it takes a second and a half, and small studies need none of it.
+    # Not imported at the top: it takes a second and a half, and small studies do not need it.
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
@@ -72,8 +74,8 @@ def find_importance(study: StudyRecord) -> Importance | str:
     explained = float(forest.oob_score_)
     if explained <= 0:
         return (
-            "The differences between the trials cannot be explained by their values: a forest "
-            "that learns from some of them predicts the others no better than their mean does."
+            "The differences between the trials cannot be explained by their values: a random "
+            "forest trained on some of them predicts the others no better than their mean."
         )
     found: Any = permutation_importance(forest, values, scores, n_repeats=5, random_state=_SEED)
     drops = found.importances_mean.clip(0)
@@ -87,9 +89,9 @@ def find_importance(study: StudyRecord) -> Importance | str:
 
 
 def _numbers(study: StudyRecord, name: str) -> npt.NDArray[np.float64]:
-    """Return a hyperparameter of every trial as a number, below all others where it has none.
+    """Return a hyperparameter of every trial as a number; trials without it get the lowest.
 
-    A tree asks only whether a value lies above another, so scales do not matter.
+    A tree only asks whether one value lies above another, so scales do not matter.
     """
     has_it = np.array([name in trial.values for trial in study.finished])
     present = [trial.values[name] for trial in study.finished if name in trial.values]

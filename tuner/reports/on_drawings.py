@@ -1,4 +1,4 @@
-"""How well a logged model does on image files whose folder or name says their class."""
+"""Measures a logged model on image files whose folder or name gives their class."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def measure(drawings: Chosen, run_id: str, tracking_uri: str) -> OnDrawings | No
     Args:
         drawings: Image files, as `tuner.images.image_files.find` finds them; those that cannot
             be read are not counted, and those without ink are wrong.
-        run_id: Of a finished trial.
-        tracking_uri: Of the store that it is in.
+        run_id: Run of a finished trial.
+        tracking_uri: Address of the store that holds it.
 
     Returns:
-        None if the run's model has not been kept, or none of the files names a class of it.
+        None if the run's model has not been kept, or no file is labelled with one of its
+        classes.
     """
-    # Not at the top: it imports TensorFlow.
+    # Not imported at the top: it imports TensorFlow.
     from tuner.classifier import safe_loading
 
-    # Every model is traced anew; TensorFlow takes that for a mistake.
+    # Every model is traced again, which TensorFlow would warn about.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         classifier = safe_loading.load(f"runs:/{run_id}/model", tracking_uri=tracking_uri)

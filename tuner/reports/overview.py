@@ -1,4 +1,4 @@
-"""What a study's report says in words: what was searched, what is best, how to do it again."""
+"""The texts and tables of a study's report: what was searched, the best, how to repeat it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tuner.tracking.history import DataFacts
 from tuner.wording import describe, duration, plural
 
 NUM_IN_TABLE = 10
-"""Trials that are listed, the best ones."""
+"""Number of trials that are listed, the best ones."""
 
 
 def find_ties(study: StudyRecord) -> Ties | None:
@@ -33,10 +33,10 @@ def find_ties(study: StudyRecord) -> Ties | None:
 
 
 def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Iterator[Card]:
-    """Yield what a reader should see first: how good it is, and what it took."""
+    """Yield what a reader should see first: the best results, and their cost."""
     best = study.best
     if TEST_ACCURACY in best.metrics:
-        note = f"of trial {best.trial_id}, the best"
+        note = f"of the best trial ({best.trial_id})"
         if (tested := ties.accuracy_on_test(best.metrics)) is not None:
             low, high = tested.interval
             note = f"{low:.4f} to {high:.4f} (95 %, {tested.num_images:,} images)"
@@ -57,7 +57,7 @@ def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> 
 
 
 def what_was_searched(study: StudyRecord) -> Section:
-    """Say what was searched, on what data and among what."""
+    """Say what was searched, on which data and in which space."""
     params = study.params
     rows = []
     if study.data is not None:
@@ -65,9 +65,9 @@ def what_was_searched(study: StudyRecord) -> Section:
         rows.append(("digest of the data", study.data.digest))
     rows.append(("model", params["model._target_"]))
     budget = params.get("search.max_trials")
-    limit = "" if budget is None else f", up to {budget} trials"
-    aim = "as high" if study.objective.direction == "max" else "as low"
-    said = f"{params['search.oracle']}{limit}: {study.objective.name} {aim} as it can be"
+    limit = "" if budget is None else f", search.max_trials={budget}"
+    aim = "maximise" if study.objective.direction == "max" else "minimise"
+    said = f"{params['search.oracle']}{limit}: {aim} {study.objective.name}"
     rows.append(("search", said))
     rows.append(("seed", str(params["seed"])))
     rows += [("extended", _extension(extension)) for extension in study.extensions]
@@ -85,11 +85,11 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         )
     if tied is not None:
         text.append(
-            f"{tied} A test of both models' answers to the same images, as the registry's "
-            f"gate makes it, can see smaller differences."
+            f"{tied} A paired test on the same images, as in the registry's gate, can detect "
+            f"smaller differences."
         )
     if details.decision is not None:
-        text.append(f"When it was judged: {details.decision['reason']}")
+        text.append(f"The gate's decision: {details.decision['reason']}")
     dimensions = dict(study.space.expanded())
     # Hyperband sets the epochs whatever the space says.
     searched = [
@@ -143,7 +143,7 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
         )
     text = []
     if "//127.0.0.1:5000/" in study.pages:
-        text.append("Trial numbers lead to MLflow's pages, while `mlflow ui` runs here.")
+        text.append("Trial numbers link to MLflow's pages while `mlflow ui` is running here.")
     return Section("The best trials", text, tables=[Table(head, rows, marked=(0,))])
 
 
@@ -155,10 +155,10 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
         lines.append(f"# with the password in place of {passwords.STARS}")
     lines += [f"# {name} {version}" for name, version in study.versions.items()]
     text = [
-        "The same command, on the same data with the same versions, gives the same trials; on "
-        "the same kind of machine, the same weights to the last bit."
+        "The same command, on the same data with the same versions, gives the same trials, and "
+        "on the same kind of machine the same weights to the last bit."
     ]
-    return Section("To do it again", text, code="\n".join(lines))
+    return Section("To reproduce it", text, code="\n".join(lines))
 
 
 def _extension(extension: Mapping[str, Any]) -> str:

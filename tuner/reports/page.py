@@ -1,4 +1,4 @@
-"""A page of charts, tables and pictures: one file of HTML that needs no network."""
+"""A page of charts, tables and pictures: one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Chart:
     """One of Plotly's figures.
 
     Attributes:
-        name: Unique in the page.
-        figure: In Plotly's own form.
-        height: In pixels.
-        min_width: In pixels; on a screen narrower than that, the chart can be moved sideways.
+        name: Name, unique in the page.
+        figure: The figure in Plotly's own form.
+        height: Height in pixels.
+        min_width: Smallest width in pixels; on a narrower screen the chart scrolls sideways.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Link:
-    """Text of a table's cell that leads somewhere."""
+    """A table cell's text that links to an address."""
 
     text: str
     address: str
@@ -38,7 +38,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head, if there is one; the rows of `marked` stand out."""
+    """Rows of text below a head, if there is one; the rows in `marked` are highlighted."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Link]]
@@ -47,7 +47,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
-    """What a reader should see first: a label, what it comes to, and a note."""
+    """A result that a reader should see first: a label, its value, and a note."""
 
     label: str
     value: str
@@ -60,9 +60,9 @@ class Section:
 
     Attributes:
         title: Its heading.
-        text: Sentences below that, a paragraph each.
-        charts: Side by side where there is room, if there are several.
-        tables: Below the charts.
+        text: Paragraphs below the heading.
+        charts: Charts, side by side if there are several and there is room.
+        tables: Tables below the charts.
         code: Lines to copy.
         picture: A PNG.
     """
@@ -81,9 +81,9 @@ class Page:
 
     Attributes:
         title: Its heading.
-        lead: A line below that.
-        cards: What a reader should see first.
-        sections: All else, from top to bottom.
+        lead: A line below the heading.
+        cards: Results that a reader should see first.
+        sections: The rest, from top to bottom.
     """
 
     title: str
@@ -96,7 +96,7 @@ def render(page: Page) -> str:
     """Write a page as HTML, with Plotly in it.
 
     Args:
-        page: What it says; all text is shown as it is, whatever signs are in it.
+        page: The content; all text is shown literally, whatever characters it contains.
     """
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
@@ -116,7 +116,7 @@ def render(page: Page) -> str:
         chart.name: chart.figure for section in page.sections for chart in section.charts
     }
     content: dict[str, Any] = {"page": page, "figures": figures}
-    # Ours to trust, and the only part that is.
+    # The only part that is trusted as HTML.
     plotly = Markup(get_plotlyjs())
     return encodable(environment.get_template("template.html").render(**content, plotly=plotly))
 

@@ -1,8 +1,8 @@
-"""What all charts of a report are made of: Plotly's figures, as dictionaries in its own form.
+"""Plotly's figures, from which all charts are made, as dictionaries in its own form.
 
 Python's Plotly would check and copy every number of `{"data": […], "layout": {…}}`; the tests
-have that done, and a search need not wait for it. Colours of text and lines come from the page,
-which knows whether it is light or dark.
+do that, so a search need not wait for it. Colours of text and lines come from the page, which
+knows whether it is light or dark.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tuner.trial import Value
 Figure = dict[str, Any]
 
 BEST, TIED, OTHER, BAD = "#e8710a", "#2f7ed8", "#8b93a1", "#d14343"
-"""Colours that can be told apart on white and on black, and by the colour-blind."""
+"""Colours that are distinguishable on white and on black, and for the colour-blind."""
 
 
 def figure(data: list[Figure], x: str, y: str) -> Figure:
-    """Put traces into a figure with these titles of its axes."""
+    """Put traces into a figure with these axis titles."""
     return {
         "data": data,
         "layout": {
@@ -35,24 +35,24 @@ def figure(data: list[Figure], x: str, y: str) -> Figure:
 
 
 def plain(text: object) -> str:
-    """Return text so that Plotly shows it as it is: it takes `<b>` for bold."""
+    """Escape text so that Plotly shows it literally, since it takes `<b>` for bold."""
     return html.escape(str(text), quote=False)
 
 
 def shown(value: Value) -> str:
-    """Write a value with as many digits as a person reads."""
+    """Write a value with only as many digits as a person wants to read."""
     if value is None:
         return "null"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def rounded(number: float | None, digits: int = 6) -> float | None:
-    """Return a number as a page needs it: with few digits, and None if it is not finite."""
+    """Return a number for a page: with few digits, and None if it is not finite."""
     if number is None or not math.isfinite(number):
         return None
     return float(f"{number:.{digits}g}")
 
 
 def round_all(numbers: Iterable[float]) -> list[float | None]:
-    """Return numbers as a page needs them."""
+    """Return numbers for a page; see `rounded`."""
     return [rounded(number) for number in numbers]

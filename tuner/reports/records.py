@@ -1,4 +1,4 @@
-"""What a report is made of: the records of studies and trials as plain data."""
+"""The data of a report: the records of studies and trials as plain data."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class StudyRecord:
     """One study, as MLflow has it, with its trials.
 
     Attributes:
-        name: The study's.
-        run_id: Of the study's run.
-        experiment: MLflow's, by name.
-        status: Of its run.
-        began: Time (seconds since 1970) at which it was begun.
-        objective: What it improves.
+        name: The study's name.
+        run_id: Id of the study's run.
+        experiment: Name of the MLflow experiment.
+        status: Status of its run.
+        began: Time (seconds since 1970) at which it was started.
+        objective: The metric to improve.
         params: Its configuration, flat.
         space: What could be searched of it.
         metrics: Of the study's run.
@@ -65,12 +65,12 @@ class StudyRecord:
 
     @cached_property
     def failed(self) -> Sequence[TrialRecord]:
-        """The trials that could not be run to their end."""
+        """The trials that failed."""
         return [t for t in self.trials if t.status == "FAILED"]
 
     @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
-        """The finished trials, the best first; the earlier of two that tie."""
+        """The finished trials, best first; in a tie the earlier one comes first."""
         rank = self.objective.rank
         return sorted(self.finished, key=lambda t: rank(self.score(t), t.trial_id))
 
@@ -92,7 +92,7 @@ class StudyRecord:
         return [n for n in seen if len(seen[n]) > 1 or num_with[n] < everywhere]
 
     def score(self, trial: TrialRecord) -> float:
-        """Return what a finished trial reached."""
+        """Return a finished trial's score."""
         return trial.metrics[self.objective.name]
 
     def is_log(self, name: str) -> bool:
@@ -113,7 +113,7 @@ class Confusion:
     counts: Sequence[Sequence[int]]
 
     def worst(self, count: int) -> list[tuple[str, str, int]]:
-        """Return the most frequent faults: true class, predicted class, images."""
+        """Return the most frequent mistakes: true class, predicted class, images."""
         faults = [
             (self.class_names[i], self.class_names[j], number)
             for i, row in enumerate(self.counts)
@@ -125,29 +125,28 @@ class Confusion:
 
 @dataclass(frozen=True)
 class OnDrawings:
-    """How many files of a folder a model gets right, of those that say their class."""
+    """How many labelled files of a folder a model gets right."""
 
     num_right: int
     num_files: int
 
     @property
     def accuracy(self) -> float:
-        """Share of them, in `[0, 1]`."""
+        """Share of the files that it gets right, in `[0, 1]`."""
         return self.num_right / self.num_files
 
 
 @dataclass(frozen=True)
 class Details:
-    """What is read of single trials of a study, since all would be too much.
+    """Details of single trials of a study; reading those of all would be too much.
 
     Attributes:
         curves: The objective after each epoch of some trials, by trial id.
-        overrides: What the study was asked for on the command line.
-        confusion: That of the best trial, if it has been kept.
+        overrides: The study's overrides on the command line.
+        confusion: Confusion matrix of the best trial, if it has been kept.
         mistakes: A picture of the best trial's mistakes, as PNG.
-        decision: Whether the best trial, or its values trained again (`registry.refit`), was
-            promoted, and why, if it was registered.
-        standing: Where it stands in the registry now; None if the registry has it not.
+        decision: The gate's decision on the best trial, or on its refit, if it was registered.
+        standing: Its present state in the registry; None if it is not there.
     """
 
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How values of a hyperparameter are told apart and put in order: numbers, or categories."""
+"""Orders the values of a hyperparameter: as numbers, or as categories."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def numbers_of(values: Iterable[Value]) -> list[float] | None:
 
 
 def key_of(value: Value) -> str:
-    """Return what tells a value from all others; to Python, 1, 1.0 and true are one."""
+    """Return a unique key for a value, since 1, 1.0 and true are equal to Python."""
     return json.dumps(value)
 
 
 def categories(values: Iterable[Value]) -> dict[str, str]:
-    """Return what to call each different value, by its key: numbers first, then text.
+    """Return the label of each different value, by its key: numbers first, then text.
 
-    Where two would be called the same, as `null` and `"null"`, text is written in quotes.
+    If two labels would be the same, like those of `null` and `"null"`, text is quoted.
     """
     different = sorted({key_of(value): value for value in values}.items(), key=_place)
     called = [shown(value) for _, value in different]

@@ -1,4 +1,4 @@
-"""What the report of one study says, from top to bottom."""
+"""The content of a report on one study, from top to bottom."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tuner.reports.records import Details, OnDrawings, StudyRecord
 from tuner.wording import duration
 
 NUM_FAULTS = 5
-"""Pairs of classes that are listed, those confused most often."""
+"""Number of pairs of classes that are listed, those confused most often."""
 
 MAX_REASONS = 15
-"""Reasons of failures that are listed, the most frequent ones."""
+"""Number of reasons for failures that are listed, the most frequent ones."""
 
 MAX_SLICES = 12
-"""Hyperparameters with a slice of their own, the most important ones."""
+"""Number of hyperparameters with their own slice, the most important ones."""
 
 _STATES = {
     "FINISHED": "finished",
-    "RUNNING": "still running, or killed without a word: what it has so far",
-    "KILLED": "interrupted: what it had until then",
-    "FAILED": "ended by an error: what it had until then",
+    "RUNNING": "still running, or killed without notice: the results so far",
+    "KILLED": "interrupted: the results until then",
+    "FAILED": "ended by an error: the results until then",
 }
 
 
@@ -43,9 +43,9 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
     """Put together the report of a study.
 
     Args:
-        study: With at least one finished trial.
-        details: Of it.
-        drawings: How the best model does on drawings, if that was measured.
+        study: A study with at least one finished trial.
+        details: Details of its trials.
+        drawings: Accuracy of the best model on drawings, if measured.
     """
     tied = overview.find_ties(study)
     importance = find_importance(study)
@@ -53,7 +53,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
     began = datetime.datetime.fromtimestamp(study.began)
     return Page(
         title=f"Study {study.name}",
-        lead=f"Begun on {began:%d %B %Y at %H:%M}, {_STATES[study.status]}.",
+        lead=f"Started on {began:%d %B %Y at %H:%M}, {_STATES[study.status]}.",
         cards=list(overview.cards(study, details, drawings)),
         sections=[
             overview.best_trial(study, tied, details),
@@ -83,11 +83,11 @@ def _curves(study: StudyRecord, details: Details) -> Section:
     left_out = len(study.finished) - len(details.curves)
     if left_out:
         text.append(
-            f"Drawn are {len(details.curves)} trials, the best ones and others by chance; "
-            f"{left_out:,} are left out."
+            f"The chart shows {len(details.curves)} trials, the best ones and random others; "
+            f"not shown: {left_out:,}."
         )
     if max(map(len, details.curves.values()), default=0) > charts.MAX_CURVE_POINTS:
-        text.append(f"Of each curve, up to {charts.MAX_CURVE_POINTS} epochs are drawn.")
+        text.append(f"Up to {charts.MAX_CURVE_POINTS} epochs of each curve are drawn.")
     chart = Chart("curves", charts.learning_curves(study, details), height=420)
     return Section("Learning curves", text, [chart])
 
@@ -98,15 +98,15 @@ def _coordinates(study: StudyRecord, order: Sequence[str]) -> Iterator[Section]:
     figure = parallel_coordinates(study, order)
     num_axes = len(figure["data"][0]["dimensions"])
     text = [
-        "Each line is a trial. Drag along an axis to see only the trials that pass there, tap "
-        "the axis to see all again; drag a name to move its axis."
+        "Each line is a trial. Drag along an axis to see only the trials that pass there, and "
+        "tap the axis to see all again. Drag a name to move its axis."
     ]
     if len(study.finished) > SPREAD_FROM:
         text.append(
-            "Where values repeat, lines are spread a little, to show how many they are."
+            "Where values repeat, lines are spread a little to show how many there are."
         )
     if len(order) > MAX_AXES - 1:
-        text.append(f"Without {', '.join(order[MAX_AXES - 1 :])}.")
+        text.append(f"Not shown: {', '.join(order[MAX_AXES - 1 :])}.")
     chart = Chart("coordinates", figure, height=420, min_width=90 * num_axes)
     yield Section("All trials and their values", text, [chart])
 
@@ -119,11 +119,12 @@ def _importance(
         yield Section(title, [found])
     else:
         text = [
-            f"A random forest has learnt to tell {study.objective.name} from the values; it "
-            f"explains {found.explained:.0%} of the differences between trials that it has not "
-            f"seen. One hyperparameter's values after the other are shuffled: the more the "
-            f"forest loses by that, the longer the bar (permutation importance; the thin line "
-            f"is the deviation over shuffles). It is about this space and these trials only."
+            f"A random forest was trained to predict {study.objective.name} from the values. "
+            f"It explains {found.explained:.0%} of the variance between trials that it has not "
+            f"seen. Then the values of one hyperparameter at a time are shuffled: the worse "
+            f"the forest predicts, the longer the bar (permutation importance; the thin line "
+            f"is the standard deviation over shuffles). This holds only for this space and "
+            f"these trials."
         ]
         height = 110 + 26 * len(found.names)
         yield Section(title, text, [Chart("importance", summaries.importance(found), height)])
@@ -131,10 +132,10 @@ def _importance(
         return
     text = []
     if len(order) > MAX_SLICES:
-        text.append(f"Without {', '.join(order[MAX_SLICES:])}.")
+        text.append(f"Not shown: {', '.join(order[MAX_SLICES:])}.")
     if len(study.finished) > charts.MAX_SLICE_POINTS:
         text.append(
-            f"Drawn are {charts.MAX_SLICE_POINTS} trials each: the best, and others by chance."
+            f"Each chart shows {charts.MAX_SLICE_POINTS} trials: the best, and random others."
         )
     yield Section(
         f"{study.objective.name} by each hyperparameter",
@@ -160,7 +161,7 @@ def _failures(study: StudyRecord) -> Iterator[Section]:
     text = ["A failed trial's run in MLflow has its traceback as error.txt."]
     if len(found) > MAX_REASONS:
         rest = sum(len(reason.trials) for reason in found[MAX_REASONS:])
-        text.append(f"{rest:,} more trials failed for other reasons.")
+        text.append(f"Trials that failed for other reasons: {rest:,}.")
     shown = found[:MAX_REASONS]
     rows = []
     for i, reason in enumerate(shown, 1):
@@ -170,7 +171,7 @@ def _failures(study: StudyRecord) -> Iterator[Section]:
             (f"{i}.", f"{len(reason.trials):,}", kind, first.trial_id, f"{first.error}")
         )
     chart = Chart("failures", summaries.failures(shown), height=100 + 30 * len(shown))
-    table = Table(("", "trials", "kind", "such as", "which said"), rows)
+    table = Table(("", "trials", "kind", "example", "its message"), rows)
     yield Section("What failed", text, [chart], [table])
 
 
@@ -179,11 +180,12 @@ def _mistakes(details: Details) -> Iterator[Section]:
         matrix = details.confusion
         num_classes = len(matrix.class_names)
         faults = [(true, taken, str(n)) for true, taken, n in matrix.worst(NUM_FAULTS)]
-        tables = [Table(("true class", "taken for", "images"), faults)] if faults else []
+        tables = [Table(("true class", "predicted", "images"), faults)] if faults else []
         if num_classes <= summaries.MAX_CLASSES:
             drawn = [Chart("confusion", summaries.confusion_matrix(matrix), height=520)]
             text = [
-                "The best trial's predictions of the test images; most frequent faults below."
+                "The best trial's predictions for the test images; the most frequent mistakes "
+                "are listed below."
             ]
         else:
             drawn, text = [], [f"{num_classes:,} classes are too many to draw here."]
@@ -219,9 +221,9 @@ def _time(study: StudyRecord) -> Iterator[Section]:
         driver["other"] = max(metrics["seconds"] - sum(driver.values()), 0.0)
         parts["driver"] = driver
     text = [
-        "Workers train, compile, evaluate (which includes drawing and saving the model) and "
-        "wait for a trial, or for their own start; trials that failed count as waiting. "
-        "Meanwhile the driver waits for them, records in MLflow and asks the oracle."
+        "Workers train, compile, evaluate (which includes drawing and saving the model), and "
+        "wait for a trial or for their own start; failed trials count as waiting. Meanwhile "
+        "the driver waits for them, records in MLflow and asks the oracle."
     ]
     rows = [
         (who, name, duration(seconds), f"{seconds / max(sum(part.values()), 1e-9):.1%}")

@@ -1,4 +1,4 @@
-"""Charts of sums and shares: importance, failures, faults, time, and models side by side."""
+"""Charts of sums and shares: importance, failures, mistakes, time, and models side by side."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tuner.reports.records import Confusion
 from tuner.wording import beginning, shortened
 
 MAX_CLASSES = 200
-"""Classes up to which a confusion matrix is drawn; it grows with their square."""
+"""Largest number of classes for which a confusion matrix is drawn; it grows with the square."""
 
 MAX_CELLS_WITH_TEXT = 20
-"""Classes up to which the cells of a confusion matrix have their counts written in them."""
+"""Largest number of classes for which the cells of a confusion matrix show their counts."""
 
 _COLOURS_OF_TIME = {
     "training": "#2f7ed8",
@@ -53,7 +53,7 @@ def importance(found: Importance) -> Figure:
             "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
         }
     ]
-    drawn = figure(data, "share of what matters", "")
+    drawn = figure(data, "share of the total importance", "")
     drawn["layout"]["xaxis"] |= {"rangemode": "nonnegative", "tickformat": ".0%"}
     return drawn
 
@@ -81,7 +81,7 @@ def failures(found: Sequence[Reason]) -> Figure:
 
 
 def confusion_matrix(confusion: Confusion) -> Figure:
-    """Draw a confusion matrix, its diagonal and its faults with scales of their own."""
+    """Draw a confusion matrix, with separate scales for its diagonal and its mistakes."""
     num_classes = len(confusion.class_names)
     totals = [max(sum(row), 1) for row in confusion.counts]
     shares = [
@@ -125,7 +125,7 @@ def confusion_matrix(confusion: Confusion) -> Figure:
             }
         )
     drawn = figure(data, "predicted class", "true class")
-    # By number, since two classes may have one name when shortened.
+    # By number, since two shortened names may be the same.
     every = -(-num_classes // 40)
     ticks = list(range(0, num_classes, every))
     labels = {"tickvals": ticks, "ticktext": [names[i] for i in ticks], "showgrid": False}
@@ -139,10 +139,10 @@ def confusion_matrix(confusion: Confusion) -> Figure:
 
 
 def shares_of_time(parts: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw where the time went, a bar for each who spent it.
+    """Draw where the time went, a bar per part.
 
     Args:
-        parts: Seconds by who spent them, and on what.
+        parts: Seconds by part (workers, driver) and activity.
     """
     data = []
     who = list(parts)[::-1]
@@ -173,10 +173,10 @@ def accuracies(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) ->
     """Draw the test accuracies of several models with their 95 % intervals.
 
     Args:
-        rows: Name, accuracy and its interval of each, the best first.
+        rows: Name, accuracy and its interval for each model, the best first.
     """
     down = list(reversed(rows))
-    # By number, since two studies may have one name.
+    # By number, since two studies may have the same name.
     places, names = list(range(len(down))), [plain(name) for name, _, _ in down]
     data = [
         {

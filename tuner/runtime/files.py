@@ -1,12 +1,12 @@
-"""The one place that writes files: whole or not at all, and on disk when a call returns.
+"""The one place that writes files: completely or not at all, and on disk when a call returns.
 
 A file that was written and renamed is safe from a kill, not from a power cut: until it is
 synced the system may keep the name and lose the content, and until its folder is synced it may
 lose the name. So content is synced first, then renamed, then the folder is synced.
 
-What nobody needs after a power cut (`scratch`) is only written. A signal may break off a system
-call; Python repeats most of them by itself, but not those that change names, so these are
-repeated here.
+Files that nobody needs after a power cut (`scratch`) are only written. A signal may interrupt a
+system call; Python retries most of them by itself, but not those that change names, so these
+are retried here.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ _SUFFIX = ".part"
 _NUM_SIDE_BY_SIDE = 8
 
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
-"""What is said of a folder that cannot be synced: by file systems that sync none, and by those
-who let us pass through it only, so that nothing of ours can be new there."""
+"""Errors for a folder that cannot be synced: on file systems that sync no folders, and for
+folders that we may only pass through, so that nothing of ours can be new there."""
 
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file under another name, sync it, rename it, and sync its folder.
 
-    After a kill or a power cut there is the file before or the file after, never half of one.
+    After a kill or a power cut there is either the old or the new file, never half of one.
 
     Args:
         path: The file; its folder must exist.
@@ -46,12 +46,12 @@ def write(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield another name to write a file under; at the end it takes the file's place, synced.
+    """Yield a temporary path to write to; at the end it replaces the file, synced.
 
-    If the body raises, the file stays as it was and nothing is left of the other one.
+    If the body raises, the file stays as it was and the temporary one is removed.
 
     Args:
-        path: The file that is made or replaced; its folder must exist.
+        path: The file to make or replace; its folder must exist.
     """
     descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX
@@ -65,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
         sync([part])
         uninterrupted(os.replace, part, path)
     except BaseException:
-        # That there is no folder any more must not hide what went wrong.
+        # A missing folder must not hide the original error.
         with contextlib.suppress(OSError):
             uninterrupted(os.unlink, part)
         raise
@@ -73,7 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def append(path: Path, content: str) -> None:
-    """Append text to a file, and sync it; a file that is made is synced with its folder.
+    """Append text to a file, and sync it; for a new file, sync its folder too.
 
     Args:
         path: The file; its folder must exist.
@@ -89,26 +89,26 @@ def append(path: Path, content: str) -> None:
 
 
 def cut(path: Path, size: int) -> None:
-    """Cut a file off after so many bytes, and sync it."""
+    """Cut a file off after `size` bytes, and sync it."""
     uninterrupted(os.truncate, path, size)
     sync([path])
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or a folder another name, in place of any file of that name, and sync it.
+    """Rename a file or a folder, replacing any file of that name, and sync it.
 
-    What lies below a folder must be synced before (`sync_tree`).
+    The content of a folder must be synced before (`sync_tree`).
     """
     uninterrupted(os.replace, source, target)
     sync(dict.fromkeys([target.parent, source.parent]))
 
 
 def link(source: Path, target: Path) -> None:
-    """Give a file its name, unless another process has made one of that name meanwhile.
+    """Give a file its final name, unless another process has made a file of that name.
 
     Args:
-        source: The file, synced; its name may remain.
-        target: The name that it gets.
+        source: The file, synced; its old name may remain.
+        target: The new name.
     """
     try:
         uninterrupted(os.link, source, target)
@@ -121,7 +121,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it that are missing, and sync their names."""
+    """Make a folder and its missing parents, and sync their names."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
@@ -131,7 +131,7 @@ def make_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def scratch(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that need not be on disk: it is copied, renamed or thrown away.
+    """Open a file for writing without a sync: it will be copied, renamed or thrown away.
 
     Args:
         path: The file; its folder must exist. An older one is emptied.
@@ -141,30 +141,30 @@ def scratch(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_scratch(path: Path, content: str | bytes) -> None:
-    """Write a whole file as `scratch` does; text as UTF-8."""
+    """Write a whole file without a sync, like `scratch`; text as UTF-8."""
     with scratch(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def sync_tree(folder: Path, top: Path | None = None) -> None:
-    """Sync every file and folder below a folder, itself, and those that hold it.
+    """Sync a folder, every file and folder below it, and the folders above it up to `top`.
 
     Args:
         folder: The folder.
-        top: The folder above it whose own name is on disk; None for the one it lies in.
+        top: A folder above it whose own name is on disk; None for its parent.
     """
     sync_trees([folder], folder.parent if top is None else top)
 
 
 def sync_trees(folders: Iterable[Path], top: Path) -> None:
-    """Sync all below some folders, and the folders from there up to a common one, each once.
+    """Sync everything below some folders, and the folders above up to a common one, each once.
 
-    All files come first and then their folders, the lower first: a name that is on disk names
-    content that is.
+    Files come first and then their folders, deepest first, so that a name on disk always refers
+    to content on disk.
 
     Args:
-        folders: With all that lies below them. One that is missing is passed over.
-        top: The folder above them whose own name is on disk; it is synced too.
+        folders: The folders; a missing one is skipped.
+        top: A folder above them whose own name is on disk; it is synced too.
     """
     files: list[Path] = []
     holders: dict[Path, None] = {}
@@ -179,10 +179,10 @@ def sync_trees(folders: Iterable[Path], top: Path) -> None:
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Sync some files or folders, side by side.
+    """Sync some files or folders in parallel.
 
-    Beside each other they share the journal's commit and the disk's flush: 20 files and folders
-    of a trial take 2 to 5 ms on ext4, and 50 ms one after another.
+    In parallel they share the journal's commit and the disk's flush: 20 files and folders of a
+    trial take 2 to 5 ms on ext4, and 50 ms in sequence.
     """
     several = list(paths)
     if len(several) == 1:
@@ -192,7 +192,7 @@ def sync(paths: Iterable[Path]) -> None:
 
 
 def uninterrupted(call: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Make a call again for as long as signals break it off."""
+    """Retry a call as long as signals interrupt it."""
     while True:
         try:
             return call(*args, **kwargs)
@@ -202,7 +202,7 @@ def uninterrupted(call: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads that sync; to start them anew each time takes longer than to sync."""
+    """Return the threads that sync; starting them every time would take longer than syncing."""
     return ThreadPoolExecutor(_NUM_SIDE_BY_SIDE, "glassy-sync")
 
 

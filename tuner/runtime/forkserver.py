@@ -1,9 +1,9 @@
-"""Child processes that are forked from one which has imported TensorFlow.
+"""Child processes, forked from a process that has imported TensorFlow.
 
-`import tensorflow` takes 5 s of a core. Here one process imports it, beside the driver's own
-start, and every child is forked from that one: a study imports it once, whatever the number of
-its workers, a worker that died is replaced at once, and the driver never needs it. It is forked
-before TensorFlow has made any of its threads, which would not survive.
+`import tensorflow` takes 5 s of a core. Here one process imports it while the driver starts,
+and every child is forked from that process. So a study imports it once, whatever the number of
+its workers, a worker that died is replaced at once, and the driver never needs it. Children are
+forked before TensorFlow has made any of its threads, which would not survive.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def begin_imports(modules: Sequence[str]) -> None:
     """Start the process that children are forked from, and do not wait for its imports.
 
     Args:
-        modules: What it imports, before its first child. One that is missing is passed over:
-            the child that needs it will say so.
+        modules: Modules that it imports before its first child. A missing one is skipped: the
+            child that needs it will report it.
     """
     surroundings.prepare()
     if _CAN_FORK:
@@ -65,7 +65,7 @@ def start(serve: Callable[..., None], *args: object, log_file: Path) -> Child:
     Args:
         serve: Called in the child with its end of the pipe and `args`; crosses by its name.
         args: Cross by pickle.
-        log_file: Gets all that the child prints; appended to.
+        log_file: File to which everything that the child prints is appended.
 
     Raises:
         ChildDied: If the process that imports has died.
@@ -82,22 +82,22 @@ def start(serve: Callable[..., None], *args: object, log_file: Path) -> Child:
     except (EOFError, OSError) as error:
         ours.close()
         raise ChildDied(
-            "The process that imports TensorFlow for the others has died: memory may be short "
-            "(ulimit -v), or TensorFlow may not work here. To see why, run "
+            "The process that imports TensorFlow for the others has died: there may be too "
+            "little memory (ulimit -v), or TensorFlow may not work here. To see why, run "
             'python -c "import tensorflow"'
         ) from error
     finally:
-        # Kept open here, the pipe would not tell that the child is gone.
+        # If this end stayed open here, the pipe would not show that the child is gone.
         theirs.close()
     return Child(process, ours)
 
 
 def call(function: Callable[..., Any], *args: object) -> Any:
-    """Call a function in a child process and return, or raise, what it does.
+    """Call a function in a child process, and return its result or raise its error.
 
     Args:
-        function: Crosses by its name; what it prints is thrown away.
-        args: Cross by pickle, as the result does.
+        function: Passed by name; its output is thrown away.
+        args: Passed by pickle, like the result.
 
     Raises:
         ChildDied: If the child dies.
@@ -108,13 +108,13 @@ def call(function: Callable[..., Any], *args: object) -> Any:
     except (EOFError, OSError) as gone:
         child.process.join()
         raise ChildDied(
-            f"The process that was to {function.__name__.strip('_').replace('_', ' ')} "
+            f"The child process for '{function.__name__.strip('_').replace('_', ' ')}' "
             f"{how_it_ended(child.process.exitcode)}"
-            # What Linux does to the largest process when there is no memory left.
-            + (", as if memory were short." if child.process.exitcode == -9 else ".")
+            # Linux does this to the largest process when there is no memory left.
+            + (": there may be too little memory." if child.process.exitcode == -9 else ".")
         ) from gone
     except BaseException:
-        # Nobody waits for the answer any more.
+        # Nobody is waiting for the answer.
         child.process.kill()
         raise
     finally:
@@ -129,7 +129,7 @@ def how_it_ended(exitcode: int | None) -> str:
     """Say how a process ended, in words that follow its name.
 
     Args:
-        exitcode: Negative after a signal; None if nobody knows.
+        exitcode: Negative after a signal; None if unknown.
     """
     if exitcode is None or exitcode >= 0:
         return f"ended with exit status {exitcode}"
@@ -150,7 +150,7 @@ def _answer(
 def _run(
     serve: Callable[..., None], connection: Connection, args: Sequence[object], log_file: str
 ) -> None:
-    # A signal may go to the whole process group; what happens then is the driver's to say.
+    # A signal may go to the whole process group; the driver decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for descriptor in (1, 2):
@@ -161,20 +161,20 @@ def _run(
     try:
         serve(connection, *args)
     except (EOFError, OSError):
-        # The driver is gone: nobody wants the rest, and nothing is worth a slow end.
+        # The driver is gone: nobody needs the rest, so exit at once.
         os._exit(0)
 
 
 _MAX_SOCKET_NAME = 100
-"""Bytes that a socket's path may have; Linux allows 107."""
+"""Largest length in bytes of a socket's path; Linux allows 107."""
 _BELOW_FOLDER = len("/pymp-xxxxxxxx/listener-xxxxxxxx")
 
 
 @functools.cache
 def _use_short_folder() -> None:
-    """Have the sockets of the process that forks made where their paths are short enough.
+    """Place the sockets of the forking process where their paths are short enough.
 
-    Python makes them among the temporary files, whose folder may have any name.
+    Python makes them among the temporary files, whose folder may have a long name.
     """
     if len(os.fsencode(tempfile.gettempdir())) + _BELOW_FOLDER <= _MAX_SOCKET_NAME:
         return
@@ -187,10 +187,10 @@ def _use_short_folder() -> None:
             break
     else:
         raise ConfigError(
-            f"`TMPDIR={tempfile.gettempdir()}` is too long a path for the sockets that "
-            f"processes talk through: set it to a shorter one."
+            f"`TMPDIR={tempfile.gettempdir()}` is too long a path for the sockets between "
+            f"processes: set it to a shorter one."
         )
     multiprocessing.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
-    # What `multiprocessing.util.get_temp_dir` keeps its own folder under.
+    # The key under which `multiprocessing.util.get_temp_dir` keeps its folder.
     config: Any = multiprocessing.process.current_process()
     config._config["tempdir"] = folder

@@ -1,8 +1,8 @@
-"""Python's garbage collector, kept from looking through what stays anyway.
+"""Keeps Python's garbage collector from scanning objects that stay anyway.
 
-Big libraries leave a million objects that live as long as the process. The collector goes
-through all of them again and again while they are imported, which makes up a fifth of
-TensorFlow's import, in every full collection after that, and when the process ends.
+Big libraries create a million objects that live as long as the process. The collector scans all
+of them repeatedly while they are imported (a fifth of TensorFlow's import), in every full
+collection after that, and when the process ends.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Collect nothing meanwhile, and never what is there at the end of it."""
+    """Pause the collector, and exempt all objects that exist at the end."""
     gc.disable()
     try:
         yield
@@ -22,5 +22,5 @@ def kept() -> Iterator[None]:
 
 
 def keep_all() -> None:
-    """Never look again through what there is now: at a worker's start, and at the end."""
+    """Exempt all present objects; used when a worker starts, and at exit."""
     gc.freeze()

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP), so that none is lost.
+"""Handles Ctrl-C, SIGTERM and a closed terminal (SIGHUP), so that none is lost.
 
 Python raises `KeyboardInterrupt` wherever the main thread happens to be. Inside a destructor or
-a callback from C++ it is printed and forgotten, and a search would go on; so the request is
+a callback from C++ it is printed and forgotten, and a search would continue; so the request is
 also remembered, and `check` raises it again at the next batch.
 """
 
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command, with exit status 130 and a word on how to resume."""
+"""Signals that end a command, with exit status 130 and the command to resume."""
 
 _requested = False
 _is_deferring = False
@@ -24,15 +24,15 @@ _is_due = False
 def install() -> None:
     """Make SIGTERM and SIGHUP end a command as Ctrl-C does, and remember each of them."""
     for number in SIGNALS:
-        # A shell starts background jobs with Ctrl-C ignored, and nohup a command with SIGHUP
-        # ignored; both mean it.
+        # A shell starts background jobs with Ctrl-C ignored, and nohup ignores SIGHUP; both are
+        # intended.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _request)
     sys.unraisablehook = _report_unless_requested
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if one has been asked for."""
+    """Raise KeyboardInterrupt if an interrupt has been requested."""
     if _requested:
         raise KeyboardInterrupt
 
@@ -40,7 +40,7 @@ def check() -> None:
 def is_cause_of(error: BaseException) -> bool:
     """Whether an error is an interrupt in disguise.
 
-    One that arrives while a module written in C is imported becomes an ImportError.
+    An interrupt that arrives during the import of a C module becomes an ImportError.
     """
     cause = error.__cause__
     return cause is not None and (isinstance(cause, KeyboardInterrupt) or is_cause_of(cause))
@@ -48,10 +48,10 @@ def is_cause_of(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Let a call run to its end, and raise an interrupt that came meanwhile only then.
+    """Let a call run to its end, and only then raise an interrupt that came meanwhile.
 
-    For what must not be left in the middle: of a statement that is broken off, SQLite's lock
-    would stay with this very process for as long as the exception lives.
+    Used for calls that must not stop midway: SQLite's lock for an interrupted statement would
+    stay with this process for as long as the exception lives.
     """
     global _is_deferring, _is_due
     if _is_deferring or threading.current_thread() is not threading.main_thread():

@@ -1,8 +1,8 @@
 """Locks between processes, which a killed process does not leave behind.
 
-A lock is `flock` on a file, which the system lets go of when the process ends, however it ends.
-Not every file system has it: there, a file that names its holder is the lock, and it counts for
-as long as that process lives.
+A lock is `flock` on a file, which the system releases when the process ends, however it ends.
+On file systems without it, a file that names its holder is the lock, and it counts for as long
+as that process lives.
 """
 
 import contextlib
@@ -32,21 +32,21 @@ MARK = ".held"
 """Ending of the file that names a lock's holder, where there is no `flock`."""
 
 PATIENCE_SECONDS = 3.0
-"""How long a lock is waited for before a word says who holds it."""
+"""How long to wait for a lock before saying who holds it."""
 
 MAX_SECONDS = 300.0
-"""How long it is waited for at all: what is done under such a lock takes a second."""
+"""How long to wait for a lock at most: work under such a lock takes a second."""
 
 _SETTLE_SECONDS = 0.2
 """How long two processes that removed one dead holder's file may take to notice each other."""
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
-"""What file systems without `flock` answer."""
+"""Errors of file systems without `flock`."""
 
 _AS_EFFECTIVE = os.access in os.supports_effective_ids
 
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR)
-"""What the system answers for another user's file, a link or a folder in a lock's place."""
+"""Errors for another user's file, a link or a folder in a lock's place."""
 
 Holder = Mapping[str, object]
 
@@ -61,7 +61,7 @@ def hold_file(path: Path, what: str) -> Iterator[None]:
 
     Args:
         path: The file; it is made, and stays.
-        what: Whose it is, such as `study=first`, for the message.
+        what: What the lock protects, such as `study=first`, for the message.
 
     Raises:
         StudyError: If another process holds it, or the file cannot be opened.
@@ -79,7 +79,7 @@ def hold_file(path: Path, what: str) -> Iterator[None]:
             if error.errno not in _NOT_OURS:
                 raise
             raise StudyError(
-                f"{what} cannot be held, since {path} is not a file that we may write to "
+                f"{what} cannot be locked, since {path} is not a file that you may write to "
                 f"({error.strerror}). Remove it, make the folder writable, or give another "
                 f"name."
             ) from error
@@ -105,8 +105,8 @@ def hold(name: str, what: str) -> Iterator[None]:
     """Wait for a lock among the processes of this user on this machine, and hold it.
 
     Args:
-        name: Tells the lock from others; any text, which is not written.
-        what: What is waited for, for the messages.
+        name: Identifies the lock; any text, which is never written.
+        what: What the lock protects, for the messages.
 
     Raises:
         StudyError: If it is not free after five minutes, or there is no folder for locks.
@@ -142,15 +142,15 @@ def _said(holder: Holder) -> str:
 
 
 def _user_folder() -> Path:
-    """Return a folder that only this user can write to; it is made when it is missing.
+    """Return a folder that only this user can write to; made if it is missing.
 
     Raises:
-        StudyError: If there is none, or somebody else has put something in its place.
+        StudyError: If none can be made, or somebody else has put something in its place.
     """
     cache = os.environ.get("GLASSY_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     own = Path(cache or f"{base}/glassy") / "locks"
-    # A home that cannot be written to, or where another user's was inherited.
+    # For a home that is not writable, or that was inherited from another user.
     shared = Path(tempfile.gettempdir()) / f"glassy-{os.geteuid()}"
     reasons = []
     for folder in (own, shared):
@@ -180,8 +180,8 @@ def _taken(path: Path, removed: bool = False) -> Iterator[None]:
     """Take a lock at once, by `flock` or, where that is missing, by a file that names us.
 
     Args:
-        path: Of the file.
-        removed: Whether the file is removed in the end, so that such files do not pile up.
+        path: Path of the lock file.
+        removed: Whether to remove the file at the end, so that such files do not pile up.
 
     Raises:
         _Held: If another process has it.
@@ -199,7 +199,7 @@ def _taken(path: Path, removed: bool = False) -> Iterator[None]:
         yield
     finally:
         if removed:
-            # Still held: whoever has opened it meanwhile finds that it is gone, and tries anew.
+            # Still locked: a process that has opened it meanwhile will see it gone, and retry.
             path.unlink(missing_ok=True)
         os.close(descriptor)
 
@@ -207,14 +207,14 @@ def _taken(path: Path, removed: bool = False) -> Iterator[None]:
 def _locked(path: Path) -> int | None:
     """Return a descriptor of a file that is locked, or None where there is no `flock`."""
     while True:
-        # A link in its place would have another file opened, or made.
+        # A link in its place would open or create another file.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o666)
         try:
             if not _flock(descriptor):
                 os.close(descriptor)
                 return None
-            # Its last holder may have removed it before we had it.
+            # Its last holder may have removed it before we locked it.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(path.lstat(), os.fstat(descriptor)):
                     return descriptor
@@ -246,10 +246,10 @@ def _flock(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def _marked(path: Path) -> Iterator[None]:
-    """Hold a lock by a file that names its holder, with all its content from the start.
+    """Hold a lock by a file that names its holder, complete from the start.
 
-    A holder that is dead is recognised on its own machine only. The file is put in place by a
-    hard link, which exactly one process can do.
+    A dead holder is only recognised on its own machine. The file is put in place by a hard
+    link, which exactly one process can make.
     """
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
@@ -270,7 +270,7 @@ def _marked(path: Path) -> Iterator[None]:
 
 
 def _put(own: Path, path: Path) -> None:
-    """Link our file to the lock's name, in the place of a dead holder's if there is one."""
+    """Link our file to the lock's name, replacing that of a dead holder if there is one."""
     while True:
         try:
             os.link(own, path)
@@ -278,9 +278,9 @@ def _put(own: Path, path: Path) -> None:
             pass
         except OSError as error:
             raise StudyError(
-                f"{path.parent} is on a file system that has neither locks nor hard links "
-                f"({error.strerror}), so two searches of one study could not be kept apart: "
-                f"start the command in a folder of another file system."
+                f"{path.parent} is on a file system with neither locks nor hard links "
+                f"({error.strerror}), so two searches could run the same study at once: run "
+                f"the command in a folder on another file system."
             ) from error
         else:
             return
@@ -295,7 +295,7 @@ def _put(own: Path, path: Path) -> None:
                 path.unlink()
         with contextlib.suppress(FileExistsError):
             os.link(own, path)
-        # Another process may have found the dead one too, and removed ours for it.
+        # Another process may have found the dead holder too, and removed our file by mistake.
         time.sleep(_SETTLE_SECONDS)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.lstat(), own.lstat()):
@@ -308,7 +308,7 @@ def _ourselves() -> dict[str, object]:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": now.isoformat(sep=" ", timespec="seconds"),
-        # A number may be given to another process once this one is gone.
+        # The pid may be reused once this process is gone.
         "started": psutil.Process().create_time(),
     }
 
@@ -316,7 +316,7 @@ def _ourselves() -> dict[str, object]:
 def _is_alive(holder: Holder) -> bool:
     pid, started = holder.get("pid"), holder.get("started")
     if holder.get("host") != socket.gethostname() or not isinstance(pid, int):
-        # Of another machine nothing is known.
+        # Nothing is known about processes of another machine.
         return True
     try:
         process = psutil.Process(pid)
@@ -329,7 +329,7 @@ def _is_alive(holder: Holder) -> bool:
 
 
 def _parsed(content: bytes) -> Holder:
-    """Return what a lock's file says; nothing of one that is being written."""
+    """Return the content of a lock's file; empty if it is just being written."""
     try:
         holder = json.loads(content or b"{}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where what is said goes: to the study's `tune.log` with timestamps, and to the screen."""
+"""Where log messages go: to the study's `tune.log` with timestamps, and to the screen."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints what is logged on rich's console, which keeps it clear of the live view."""
+    """Prints log messages on rich's console, which keeps them clear of the live view."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
@@ -37,10 +37,10 @@ class _Formatter(logging.Formatter):
 
 
 class _FileHandler(logging.FileHandler):
-    """Writes what is logged to a file, or nothing where there is no room.
+    """Writes log messages to a file, or nothing if there is no room.
 
-    What else cannot be written then is said on the screen; a traceback for every line that is
-    missing here would hide it.
+    The screen already reports what else cannot be written; a traceback for every line missing
+    here would hide that.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -56,11 +56,12 @@ class _FileHandler(logging.FileHandler):
 def logging_to(console: Console, log_file: Path) -> Iterator[None]:
     """Send what Glassy logs to the console and, with timestamps, to a file.
 
-    What MLflow logs goes to the file alone: it prints whole tracebacks of what is raised too.
+    MLflow's messages only go to the file: it prints whole tracebacks of errors that it also
+    raises.
 
     Args:
-        console: Gets the messages from INFO on.
-        log_file: Gets all of them; appended to.
+        console: Shows messages from INFO up.
+        log_file: File to which all messages are appended.
     """
     to_file = _FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_Formatter(LOG_FORMAT))
@@ -91,10 +92,10 @@ def native_noise_to(log_file: Path) -> Iterator[None]:
     TensorFlow's first lines, written before its log level counts, cannot be turned off.
 
     Args:
-        log_file: Appended to.
+        log_file: File to append to.
     """
     python_stderr = sys.stderr
-    # A notebook's has no descriptor, and C++ writes past it.
+    # A notebook's stream has no descriptor, and C++ bypasses it.
     is_descriptor = streams.descriptor_of(python_stderr) == 2
     with contextlib.suppress(AttributeError, OSError, ValueError):
         python_stderr.flush()

@@ -1,4 +1,4 @@
-"""What child processes and actors log, said by the driver: on the screen and in `tune.log`."""
+"""Passes log records of child processes and actors to the driver's screen and `tune.log`."""
 
 import logging
 import logging.handlers
@@ -8,11 +8,11 @@ Send = Callable[[logging.LogRecord], None]
 
 
 def log_to(send: Send, level: int = logging.INFO) -> None:
-    """Send what Glassy logs in this process to the driver.
+    """Send Glassy's log records in this process to the driver.
 
     Args:
-        send: Called with each record, which is ready to cross by pickle.
-        level: The least that is sent.
+        send: Called with each record, which is ready to be pickled.
+        level: Lowest level that is sent.
     """
     ours = logging.getLogger("tuner")
     ours.setLevel(level)
@@ -20,10 +20,10 @@ def log_to(send: Send, level: int = logging.INFO) -> None:
 
 
 class _Sender(logging.handlers.QueueHandler):
-    """Makes records ready to cross, their arguments part of the text, and sends them."""
+    """Makes records ready to be pickled, with their arguments in the text, and sends them."""
 
     def __init__(self, send: Send) -> None:
-        # To QueueHandler a queue may be anything: what is done with it is in `enqueue`.
+        # QueueHandler accepts any queue, since only `enqueue` uses it.
         super().__init__(None)  # type: ignore[arg-type]
         self._send = send
 
@@ -32,13 +32,13 @@ class _Sender(logging.handlers.QueueHandler):
 
 
 class Relay:
-    """The driver's end: says what several workers have logged, but the same thing once."""
+    """The driver's end: logs the records of all workers, but each message only once."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def say(self, record: logging.LogRecord) -> None:
-        """Log a worker's record, unless another worker's said the same."""
+        """Log a worker's record, unless its message has been logged before."""
         if record.getMessage() not in self._said:
             self._said.add(record.getMessage())
             logging.getLogger(record.name).handle(record)

@@ -1,8 +1,8 @@
 """Standard input, output and error as every process of ours can rely on them.
 
 A service may start a command with one of them closed, and the next file that is opened takes
-its number: what a library prints would be written into it. A terminal may be closed, and a pipe
-into `head` end, while a study runs: what is printed then is lost, and the study is not.
+its number: the output of a library would be written into it. While a study runs, a terminal may
+be closed or a pipe into `head` may end: further output is then lost, but not the study.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import sys
 from typing import Any, TextIO
 
 _GONE = (errno.EPIPE, errno.EIO)
-"""What writing to a pipe whose reader has gone, and to a closed terminal, ends in."""
+"""Errors of writing to a pipe whose reader has gone, and to a closed terminal."""
 
 
 def mend() -> None:
-    """Open those that are closed, and let nothing fail because nobody reads the others."""
+    """Open closed streams, and make writing to the others never fail for lack of a reader."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(descriptor)
         stream = getattr(sys, name)
@@ -30,10 +30,10 @@ def mend() -> None:
 
 
 def descriptor_of(stream: Any) -> int | None:
-    """Return a stream's file descriptor; None where it has none, as in a notebook.
+    """Return a stream's file descriptor; None if it has none, as in a notebook.
 
     Args:
-        stream: objectthing that stands in the place of `sys.stderr`, None too.
+        stream: Any object that may stand in place of `sys.stderr`, including None.
     """
     try:
         return int(stream.fileno())
@@ -42,11 +42,11 @@ def descriptor_of(stream: Any) -> int | None:
 
 
 def outlet(descriptor: int, like: Any) -> TextIO:
-    """Return a text stream that drops what nobody can read any more.
+    """Return a text stream that drops output that nobody can read any more.
 
     Args:
-        descriptor: Where it writes; stays open when the stream is closed.
-        like: A stream whose encoding it has; may be None.
+        descriptor: File descriptor that it writes to; stays open when the stream is closed.
+        like: A stream whose encoding it takes; may be None.
     """
     raw: Any = _Outlet(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
@@ -68,10 +68,10 @@ def _open_if_closed(descriptor: int) -> None:
 
 
 class _Outlet(io.FileIO):
-    """Drops what nobody can read any more."""
+    """Drops output that nobody can read any more."""
 
     def write(self, data: Any, /) -> int:
-        """Write bytes, and say how many."""
+        """Write bytes, and return how many were written."""
         try:
             return super().write(data)
         except OSError as error:

@@ -1,8 +1,8 @@
-"""What the environment must be in Glassy's own processes: set by us, not inherited.
+"""The environment of Glassy's own processes: set here, not inherited.
 
-Libraries take settings from variables and files that other work has left there. A model would
-silently be another one, or the last of many steps would fail. Every process that we start calls
-`prepare` first; a program that imports Glassy as a library keeps its own settings.
+Libraries read settings from variables and files that other work may have left. A model could
+silently become a different one, or the last of many steps could fail. Every process that Glassy
+starts calls `prepare` first; a program that imports Glassy as a library keeps its own settings.
 """
 
 import importlib.abc
@@ -25,25 +25,25 @@ _SET = {
     "KERAS_BACKEND": "tensorflow",
     # Figures are files; another choice may need a screen, or not exist.
     "MPLBACKEND": "Agg",
-    # What is recorded is on disk when a call returns.
+    # Records must be on disk when a call returns.
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
 }
 _SET_UNLESS_GIVEN = {
-    # TensorFlow's start-up notes are of no use to a user.
+    # TensorFlow's start-up messages are of no use to a user.
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Several processes share a GPU: none may take all of its memory.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 _REMOVED = (
-    # `tf.keras` would be Keras 2, in which no model of ours can be saved.
+    # It would make `tf.keras` Keras 2, in which Glassy's models cannot be saved.
     "TF_USE_LEGACY_KERAS",
     # They cut every training short.
     "KERAS_MAX_EPOCHS",
     "KERAS_MAX_STEPS_PER_EPOCH",
-    # Meant for programs that log to MLflow's active run: ours are named.
+    # Meant for programs that log to MLflow's active run; Glassy names its runs.
     "MLFLOW_RUN_ID",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
-    # Would resolve a model's requirements anew, and over the network, for every trial.
+    # It would resolve a model's requirements over the network again for every trial.
     "MLFLOW_LOCK_MODEL_DEPENDENCIES",
 )
 _KERAS_CHOICES = {
@@ -53,9 +53,9 @@ _KERAS_CHOICES = {
 
 
 def prepare() -> None:
-    """Set what this process and its children need; doing it again changes nothing.
+    """Set what this process and its children need; calling it again changes nothing.
 
-    What a user's module sets when it is imported later stays.
+    Settings that a user's module makes when it is imported later are kept.
     """
     os.environ.update(_SET)
     for name, value in _SET_UNLESS_GIVEN.items():
@@ -63,14 +63,14 @@ def prepare() -> None:
     for name in _REMOVED:
         os.environ.pop(name, None)
     _let_libraries_warn()
-    # It says on the screen that it keeps its fonts elsewhere where HOME cannot be written to.
+    # It would print that it keeps its fonts elsewhere if HOME is not writable.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     after_import("keras", reset_keras)
     after_import("matplotlib", _reset_matplotlib)
 
 
 def check() -> None:
-    """Say what stands in the way that cannot be set from here.
+    """Refuse obstacles that cannot be set right from here.
 
     Raises:
         ConfigError: It names the variable or the file, and what to do.
@@ -80,7 +80,7 @@ def check() -> None:
 
 
 def _let_libraries_warn() -> None:
-    """Turn no warning into an error: libraries warn of each other."""
+    """Keep warnings from being errors, since libraries warn about each other."""
     if not any(option.startswith("error") for option in sys.warnoptions):
         return
     sys.warnoptions[:] = [o for o in sys.warnoptions if not o.startswith("error")]
@@ -97,7 +97,7 @@ def _check_temporary_folder() -> None:
             f"with room that you may write to."
         ) from error
     if os.environ.get("TMPDIR", folder) != folder:
-        # Python has found another that works; libraries in C would not look for it.
+        # Python has found another folder that works; C libraries would not look for it.
         os.environ["TMPDIR"] = folder
 
 
@@ -106,26 +106,26 @@ def _check_keras_settings() -> None:
     try:
         settings = json.loads(path.read_bytes()) if path.exists() else {}
     except (ValueError, FileNotFoundError, NotADirectoryError):
-        # Keras passes over what is no JSON.
+        # Keras ignores a file that is not JSON.
         return
     except OSError as error:
         raise ConfigError(f"Keras cannot read its settings {path}: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(
             f"Keras's settings {path} must be a mapping, but are a "
-            f"{type(settings).__name__}: mend or remove the file."
+            f"{type(settings).__name__}: correct or remove the file."
         )
     for key, allowed in _KERAS_CHOICES.items():
         if key in settings and settings[key] not in allowed:
             raise ConfigError(
                 f"`{key}` in Keras's settings {path} must be one of {', '.join(allowed)}, but "
-                f"is {settings[key]!r}: mend or remove the file."
+                f"is {settings[key]!r}: correct or remove the file."
             )
     epsilon = settings.get("epsilon", 1e-7)
     if not isinstance(epsilon, float):
         raise ConfigError(
             f"`epsilon` in Keras's settings {path} must be a number such as 1e-07, but is "
-            f"{epsilon!r}: mend or remove the file."
+            f"{epsilon!r}: correct or remove the file."
         )
 
 
@@ -138,14 +138,14 @@ def _keras_settings() -> Path:
 
 
 def reset_keras(keras: Any) -> None:
-    """Undo what a keras.json says: a built-in model is the same whoever trains it."""
+    """Undo the settings of a keras.json: a built-in model is the same whoever trains it."""
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
 
 
 def _reset_matplotlib(matplotlib: Any) -> None:
-    """Undo what a matplotlibrc says."""
+    """Undo the settings of a matplotlibrc."""
     matplotlib.rcdefaults()
 
 
@@ -155,8 +155,8 @@ _hooked: set[str] = set()
 def after_import(name: str, configure: Callable[[Any], None]) -> None:
     """Call a function as soon as a module has been imported, whoever imports it; once.
 
-    What a user's own module sets in the next line then stays, and a library that only some
-    processes need is imported in no other.
+    Settings that a user's module makes in the next line are kept, and a process that does not
+    need the library does not import it.
     """
     if name in _hooked:
         return
@@ -176,7 +176,7 @@ class _Hook(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the module as others do, and have it configured at the end of its import."""
+        """Find the module like other finders, and configure it at the end of its import."""
         if fullname != self._name or self._is_looking:
             return None
         self._is_looking = True

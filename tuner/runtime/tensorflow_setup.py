@@ -1,7 +1,7 @@
-"""TensorFlow and Keras made ready for a process, before any code of the user's runs in it.
+"""Prepares TensorFlow and Keras in a process, before any code of the user's runs in it.
 
-TensorFlow takes the number of its threads only until its first operation, and a user's module
-may well run one when it is imported: an augmentation, a metric or a tensor at its top level.
+TensorFlow's number of threads can only be set before its first operation, and a user's module
+may run one when it is imported: an augmentation, a metric or a tensor at its top level.
 """
 
 import logging
@@ -15,10 +15,10 @@ _threads: int | None = None
 
 
 def set_up(threads: int | None = None) -> None:
-    """Import TensorFlow and set what its results depend on; later calls change nothing.
+    """Import TensorFlow and fix the settings of its results; later calls change nothing.
 
     Args:
-        threads: Threads of one operation, at least 1; None where no result depends on them.
+        threads: Threads of one operation, at least 1; None if no result depends on them.
 
     Raises:
         ConfigError: If TensorFlow already runs with another number of threads here.
@@ -33,15 +33,15 @@ def set_up(threads: int | None = None) -> None:
         set_threads(threads)
     except RuntimeError as error:
         raise ConfigError(
-            f"`executor.threads={threads}` cannot be set any more: TensorFlow runs with "
-            f"{_threads or 'another number of'} threads in this process already. Give each "
-            f"number a process of its own: executor=processes."
+            f"`executor.threads={threads}` can no longer be set: TensorFlow already runs with "
+            f"{_threads or 'another number of'} threads in this process. Use "
+            f"executor=processes, which gives each study its own processes."
         ) from error
     _threads = threads
 
 
 def set_threads(threads: int) -> None:
-    """Fix how many threads an operation uses, which the last bits of its result depend on.
+    """Set the number of threads of an operation, which affects the last bits of its result.
 
     Args:
         threads: At least 1.
@@ -55,9 +55,9 @@ def set_threads(threads: int) -> None:
 
 
 def use_keras_as_it_comes() -> None:
-    """Undo what a user's module has set of Keras's precision and formats.
+    """Undo a user's module's settings of Keras's precision and formats.
 
-    For models of ours, which must not depend on whether a loader is in the same process.
+    Used for Glassy's own models, which must not depend on a loader in the same process.
     """
     import keras
 
@@ -66,7 +66,7 @@ def use_keras_as_it_comes() -> None:
 
 
 def check_flags() -> None:
-    """Refuse flags that TensorFlow would end the process for without a word.
+    """Refuse flags for which TensorFlow would silently end the process.
 
     Raises:
         ConfigError: It names the variable and its value.
@@ -75,7 +75,7 @@ def check_flags() -> None:
     if not given:
         return
     try:
-        # In a child, which they may end.
+        # In a child process, which the flags may end.
         forkserver.call(_compile_something)
     except ChildDied as error:
         raise ConfigError(
@@ -95,7 +95,7 @@ def import_tensorflow() -> None:
     """Import TensorFlow and Keras, or say in one message why not.
 
     Raises:
-        ConfigError: If Keras is to run on something else in this process.
+        ConfigError: If Keras is set to another backend in this process.
         SearchFailed: If they cannot be imported.
     """
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
@@ -113,7 +113,7 @@ def import_tensorflow() -> None:
         ) from error
     if keras.config.backend() != "tensorflow":
         raise _other_backend(keras.config.backend())
-    # Every trial is a new model and traces its programs anew; it takes that for a mistake.
+    # Every trial has a new model and traces its programs again, which TensorFlow warns about.
     logging.getLogger(tensorflow.__name__).setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""Standard output and error: streams that take every character, and consoles without markup."""
+"""Standard output and error: streams that print any character, and consoles without markup."""
 
 import codecs
 import io
@@ -9,11 +9,11 @@ from rich.console import Console
 _ERRORS = "glassy-readable"
 
 _PLAIN = {"·": ".", "…": "...", "“": '"', "”": '"'}
-"""What Glassy itself prints beyond ASCII, for terminals that cannot."""
+"""Replacements for Glassy's own characters beyond ASCII, for terminals that lack them."""
 
 
 def prepare_streams() -> None:
-    """Let standard output and error print what their encoding cannot hold some other way."""
+    """Make standard output and error print replacements for what their encoding cannot hold."""
     codecs.register_error(_ERRORS, _readable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -23,10 +23,10 @@ def prepare_streams() -> None:
 def console(soft_wrap: bool = False) -> Console:
     """Return a console that prints text as it is.
 
-    Where another program reads it, it breaks no line.
+    If another program reads the output, lines are not broken.
 
     Args:
-        soft_wrap: Whether to leave long lines to the terminal; tables are fitted where not.
+        soft_wrap: Whether to leave wrapping to the terminal; otherwise tables are fitted.
     """
     made = Console(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
     if not made.is_terminal:

@@ -1,4 +1,4 @@
-"""Functions that the configuration names: data sources and models."""
+"""Imports and calls the functions that the configuration names: loaders and models."""
 
 import contextlib
 import difflib
@@ -17,24 +17,23 @@ from tuner.errors import ConfigError, DataError, GlassyError, wants_memory
 from tuner.runtime import interrupt
 
 OURS = "tuner."
-"""What the dotted names of our own models and loaders begin with."""
+"""Beginning of the dotted names of Glassy's own models and loaders."""
 
 
 def is_ours(dotted_name: str) -> bool:
-    """Say whether a model or a loader is one of Glassy's own, which tests hold."""
+    """Say whether a model or a loader is one of Glassy's own, which tests cover."""
     return dotted_name.startswith(OURS)
 
 
 def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
-    """Import what a dotted name of the configuration stands for.
+    """Import the function that a dotted name in the configuration stands for.
 
     Args:
         key: The configuration's key, for the message.
-        dotted_name: Such as `my_package.my_function`.
+        dotted_name: A name such as `my_package.my_function`.
 
     Raises:
-        ConfigError: If there is no such module, it fails, or has nothing callable of that
-            name in it.
+        ConfigError: If there is no such module, it fails, or it has no callable of that name.
     """
     module_name, _, name = dotted_name.rpartition(".")
     module = import_module(f"{key}={dotted_name}", module_name)
@@ -54,12 +53,12 @@ def call_loader(dotted_name: str, config: Any) -> Any:
     """Call the function that `data._target_` names.
 
     Args:
-        dotted_name: The function's.
+        dotted_name: The function's dotted name.
         config: The group `data`.
 
     Raises:
         ConfigError: If it cannot be found.
-        DataError: If it is the user's own and fails: says where.
+        DataError: If it is the user's own and fails; the message says where.
     """
     load = find_function("data._target_", dotted_name)
     if is_ours(dotted_name):
@@ -82,18 +81,18 @@ def import_module(setting: str, name: str) -> ModuleType:
 
     Args:
         setting: The key and its value, for the message.
-        name: The module's.
+        name: Name of the module.
 
     Raises:
-        ConfigError: If there is no such module, or it fails: says where.
+        ConfigError: If there is no such module, or it fails; the message says where.
     """
     try:
         with _contained():
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"`{setting}` cannot be imported: {error}. A module of your own must lie in the "
-            f"folder the command is started from, or be installed."
+            f"`{setting}` cannot be imported: {error}. A module of your own must be in the "
+            f"folder where the command is run, or be installed."
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(
@@ -107,11 +106,11 @@ def _worded(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Say where an error was raised; one of the parser's knows it itself."""
+    """Say where an error was raised; a syntax error itself knows where."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    # Where the user can do something about it, and not where a library raised it.
+    # Prefer the place that the user can change over the one where a library raised it.
     own = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
     here = [f for f in own if f.filename.startswith(os.getcwd() + os.sep)] or own or frames
     here = [f for f in here if not f.filename.startswith(sys.prefix + os.sep)] or here
@@ -120,10 +119,10 @@ def _place(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """Let a module do at its top level what it likes, and keep what we rely on.
+    """Let a module do anything at its top level, and restore the state that we rely on.
 
-    Scripts parse their command line, change their folder, take signals and configure logging
-    when they are imported; what they set of TensorFlow, Keras and NumPy is theirs to set.
+    Scripts may parse their command line, change their folder, handle signals and configure
+    logging when they are imported. Their settings of TensorFlow, Keras and NumPy are kept.
     """
     arguments, folder = sys.argv, os.getcwd()
     is_main = threading.current_thread() is threading.main_thread()

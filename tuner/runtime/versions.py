@@ -6,12 +6,12 @@ import platform
 from tuner import __version__
 
 LIBRARIES = ("keras", "numpy", "tensorflow")
-"""Those that compute: results may depend on them."""
+"""The libraries that compute, on which results may depend."""
 
 _TOOLS = ("hydra-core", "keras-tuner", "mlflow", "scikit-learn")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of what a study is made with."""
+    """Return the versions of Python, of this package and of the libraries of a study."""
     ours = {"python": platform.python_version(), "glassy": __version__}
     return ours | {p: importlib.metadata.version(p) for p in (*LIBRARIES, *_TOOLS)}

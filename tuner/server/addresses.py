@@ -1,4 +1,4 @@
-"""Where a page is shown: the socket it listens on, and the names it is called by."""
+"""The addresses of a page: the socket it listens on, and the host names it accepts."""
 
 import errno
 import ipaddress
@@ -16,13 +16,13 @@ def listen(host: str, port: int) -> socket.socket:
 
     Args:
         host: A name or an address of this machine; `0.0.0.0` or `::` for all of them.
-        port: 0 for any that is free.
+        port: The port; 0 for any free one.
 
     Raises:
-        ConfigError: If it cannot be had.
+        ConfigError: If the address is not available.
     """
     try:
-        # To Python an empty host means every address of the machine, to a person none.
+        # To Python an empty host means every address of the machine; to a person, none.
         if not host.strip():
             raise OSError(errno.EINVAL, "it is empty")
         [(family, _, _, _, address), *_] = socket.getaddrinfo(
@@ -32,13 +32,13 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"`port={port}` must be free, but another program listens there: end it, or "
-                f"give another, such as port={port % 65535 + 1}, or port=0 for any free one."
+                f"`port={port}` must be free, but another program uses it: stop that, or give "
+                f"another port, such as port={port % 65535 + 1}, or port=0 for any free one."
             ) from error
-        reason = getattr(error, "strerror", None) or "no machine has such a name"
+        reason = getattr(error, "strerror", None) or "it is not a valid host name"
         raise ConfigError(
             f"`host={host}` and `port={port}` must be an address of this machine that you may "
-            f"listen at, but: {reason}. Give host=127.0.0.1 for this machine alone, or "
+            f"listen at, but: {reason}. Give host=127.0.0.1 for this machine only, or "
             f"host=0.0.0.0 to show the page to others."
         ) from error
 
@@ -49,11 +49,11 @@ def is_local(listener: socket.socket) -> bool:
 
 
 def hosts(host: str, listener: socket.socket) -> frozenset[str]:
-    """Return what visitors may call this machine, in lower case, IPv6 addresses in brackets.
+    """Return the host names for this machine, in lower case, IPv6 addresses in brackets.
 
     Args:
-        host: As it was given.
-        listener: What came of it.
+        host: The configured host.
+        listener: The socket that listens there.
     """
     names = _LOCAL | {_in_url(host), _in_url(_bound(listener))}
     if is_local(listener):
@@ -71,7 +71,7 @@ def hosts(host: str, listener: socket.socket) -> frozenset[str]:
 
 
 def url(listener: socket.socket, token: str | None = None) -> str:
-    """Return the address to open in a browser, from elsewhere too where that is possible."""
+    """Return the address to open in a browser, reachable from other machines if possible."""
     bound = _bound(listener)
     if ipaddress.ip_address(bound).is_unspecified:
         bound = _outward_address(listener.family)
@@ -88,11 +88,11 @@ def _in_url(host: str) -> str:
 
 
 def _outward_address(family: int) -> str:
-    """Return this machine's address in the network that it would reach others through."""
+    """Return this machine's address in the network through which it reaches others."""
     is_ipv6 = family == socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            # Sends nothing. Both are kept for documentation (RFC 5737 and 3849).
+            # Sends nothing. Both addresses are reserved for documentation (RFC 5737 and 3849).
             probe.connect(("2001:db8::1" if is_ipv6 else "192.0.2.1", 9))
         except OSError:
             return "::1" if is_ipv6 else "127.0.0.1"

@@ -1,7 +1,7 @@
-"""Connections that cannot be held open for ever, and never too many of them.
+"""Limits how long connections stay open, and how many.
 
-uvicorn waits without limit for the head of a request, and its limit of connections counts only
-those that have sent one. Until then no application is asked, so it must be done here.
+uvicorn waits without limit for the head of a request, and its limit of connections only counts
+those that have sent one. Until then no application is called, so the limits must be here.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class _Connection(H11Protocol):
     _num_bytes: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection in; if there are too many, the one longest in arrears gives way."""
+        """Accept a connection; if there are too many, drop the one that is idle longest."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             transport.write(_FULL)
             transport.close()
@@ -38,12 +38,12 @@ class _Connection(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take in what has come; once a request's head is whole, the guard looks after it."""
+        """Take received data; once a request's head is complete, the guard takes over."""
         if self not in self.connections:
             return
         self._num_bytes += len(data)
-        # A body of tiny chunks is many times as long as what it holds, and costs as much work.
-        # What is sent in spite of a refusal is read by the guard for a moment.
+        # A body of tiny chunks is many times longer than its content, and costs as much work.
+        # Data sent in spite of a refusal is read by the guard for a moment.
         is_refused = self._is_answering and self.cycle.response_started
         if self._num_bytes > 2 * self.limits.max_bytes + 2**16 and not is_refused:
             self._abort()
@@ -55,7 +55,7 @@ class _Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self._wait()
-        # May find it among what has come already.
+        # The next request may already have been received.
         super().on_response_complete()
         if self._is_answering:
             self._stop_waiting()
@@ -65,17 +65,17 @@ class _Connection(H11Protocol):
         self._stop_waiting()
         if self._reading_deadline is not None:
             self._reading_deadline.cancel()
-        # It is None where there was no room.
+        # It is None if there was no room.
         if self.transport is not None:
             super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Give a visitor who does not read an answer some time, since it is kept meanwhile."""
+        """Limit the time for a visitor who does not read an answer, which uses memory."""
         super().pause_writing()
         self._reading_deadline = self.loop.call_later(self.limits.body_seconds, self._abort)
 
     def resume_writing(self) -> None:
-        """Go on with an answer that is being read again."""
+        """Continue an answer that is being read again."""
         super().resume_writing()
         if self._reading_deadline is not None:
             self._reading_deadline.cancel()
@@ -89,7 +89,7 @@ class _Connection(H11Protocol):
 
     @property
     def _is_in_arrears(self) -> bool:
-        """Whether it is the visitor who has something to send."""
+        """Whether the visitor still has something to send."""
         return not self._is_answering or self.cycle.more_body
 
     def _wait(self) -> None:
@@ -99,12 +99,12 @@ class _Connection(H11Protocol):
         self._deadline = self.loop.call_later(self.limits.head_seconds, self._miss_head)
 
     def _miss_head(self) -> None:
-        # Who is still reading the answer before has more time.
+        # A visitor who is still reading the previous answer has more time.
         if self._reading_deadline is None:
             self._abort()
 
     def _abort(self) -> None:
-        # Not closed, which would wait until the visitor has read what was answered.
+        # Not `close`, which would wait until the visitor has read the answer.
         self.transport.abort()
 
     def _stop_waiting(self) -> None:
@@ -122,6 +122,6 @@ class _Connection(H11Protocol):
             return False
         oldest = min(in_arrears, key=lambda connection: connection._idle_since)
         oldest._abort()
-        # The transport says only later that the connection is lost.
+        # The transport reports only later that the connection is lost.
         self.connections.discard(oldest)
         return True

@@ -1,6 +1,6 @@
-"""The page to draw on, and to open an image on: what a model takes it for.
+"""The page to draw on or to open an image on, which shows a model's prediction.
 
-What is classified is what the request holds. No request names a file or an address.
+Only the content of the request is classified. No request names a file or an address.
 """
 
 import base64
@@ -26,22 +26,22 @@ from tuner.server.work import Busy, Work
 from tuner.trial import Json
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-"""What is read, by its first bytes. Pillow knows more, some by starting other programs."""
+"""Formats that are read, by their first bytes. Pillow knows more, some by other programs."""
 
 MAX_PIXELS = 25_000_000
-"""Pixels above which a picture is refused before it is decoded."""
+"""Number of pixels above which a picture is refused before it is decoded."""
 
 MAX_SIDE = 2000
 """Longer side in pixels that larger pictures are reduced to, which bounds time and memory."""
 
 PREVIEW = 440
-"""Longer side at most of an opened picture on the page, in pixels."""
+"""Largest longer side of an opened picture on the page, in pixels."""
 
 MAX_CLASSES = 5
-"""Classes that are listed, the most probable first."""
+"""Number of classes that are listed, the most probable first."""
 
 MAX_NAMED = 20
-"""Classes up to which all are named."""
+"""Largest number of classes for which all are named."""
 
 _ASSETS = {
     "draw.css": "text/css; charset=utf-8",
@@ -52,11 +52,11 @@ _ASSETS = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of a picture.
+    """The result for a picture.
 
     Attributes:
-        preview: The picture as it was opened, RGB `(height, width, 3)`.
-        prepared: What the network is shown, uint8 of the shape of the model's images.
+        preview: The picture as opened, RGB `(height, width, 3)`.
+        prepared: The network's input, uint8 in the shape of the model's images.
         probabilities: float32 `(classes,)`; None for a picture of one colour.
     """
 
@@ -70,8 +70,8 @@ def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
 
     Args:
         classifier: The model.
-        work: Where pictures are decoded and classified.
-        max_bytes: Size of a picture above which the page does not send it.
+        work: Threads in which pictures are decoded and classified.
+        max_bytes: Largest size of a picture that the page sends.
     """
     page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     static = importlib.resources.files("tuner.server") / "static"
@@ -90,7 +90,7 @@ def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
 
     @page.post("/classify")
     async def classify(request: Request) -> JSONResponse:
-        # A form, which any site's page can send, has another type.
+        # A form, which the page of any site can send, has another type.
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind != "application/octet-stream":
             return _error(
@@ -102,7 +102,7 @@ def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
         except DataError as error:
             return _error(422, str(error))
         except Busy:
-            return _error(503, "There is too much to do at the moment: try again.")
+            return _error(503, "The server is busy: retry in a moment.")
         return JSONResponse(_answer(classifier, seen))
 
     return page
@@ -113,10 +113,10 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
 
     Args:
         classifier: The model.
-        content: Of an image file.
+        content: Content of an image file.
 
     Raises:
-        DataError: If it is no image that can be used.
+        DataError: If it is not a usable image.
     """
     flat = _opened(content)
     prepared = image_files.fitted(flat, classifier.image_shape, classifier.form)
@@ -131,10 +131,10 @@ def look_at(classifier: Classifier, content: bytes) -> Seen:
 
 
 def _opened(content: bytes) -> Image.Image:
-    """Return a picture, RGB, with `MAX_SIDE` pixels a side at most.
+    """Return a picture, RGB, with at most `MAX_SIDE` pixels per side.
 
     Raises:
-        DataError: If it is no image that can be used.
+        DataError: If it is not a usable image.
     """
     if not content:
         raise DataError("This must be an image, but is empty (0 bytes).")
@@ -157,17 +157,17 @@ def _opened(content: bytes) -> Image.Image:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"This must be an image, but is of no format that is known here "
-            f"({', '.join(FORMATS)})."
+            f"This must be an image in one of the formats {', '.join(FORMATS)}, but its format "
+            f"is unknown."
         ) from error
     except Exception as error:
-        # Anything: decoders raise what the damage, or what somebody has put there, leads to.
+        # Any exception: it depends on the damage, or on what somebody has put into the file.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise DataError(f"This cannot be read as an image: {reason}.") from error
 
 
 def _facts(classifier: Classifier) -> Mapping[str, Json]:
-    """Say which model it is, of what data, and how good."""
+    """Return facts about the model: its name, its data, its accuracy."""
     version = classifier.source.version
     facts = [f"trained on {classifier.data} ({classifier.data_digest[:8]})"]
     if version is not None:

@@ -1,9 +1,9 @@
-"""What stands between a page and its visitors: who may ask, and how much.
+"""Guards a page against its visitors: who may send requests, and how much.
 
 A page on this machine is within reach of every web site that its user visits: the site's
-scripts can send requests to 127.0.0.1, and read the answers where a name of the site's own has
-been pointed there (DNS rebinding). So a request must name this machine as its host, and must
-not come from another site's page. How much it may send, and for how long, is bounded too.
+scripts can send requests to 127.0.0.1, and can read the answers if one of the site's own names
+has been pointed there (DNS rebinding). So a request must name this machine as its host, and
+must not come from another site's page. Its size and duration are limited too.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 2
-"""How long what a refused visitor still sends is read and dropped.
+"""How long to read and drop what a refused visitor still sends.
 
-A connection that is closed over unread bytes is reset, and the visitor never reads the refusal.
+A connection that is closed with unread bytes is reset, and the visitor never reads the refusal.
 """
 
 HEADERS = {
@@ -36,23 +36,23 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""Of every answer. No script, style or picture comes from elsewhere, or is written inline."""
+"""Headers of every answer. No script, style or picture comes from elsewhere or is inline."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/?#\s]+)(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much visitors may ask for.
+    """Limits for visitors.
 
     Attributes:
-        max_bytes: Size of a request's body.
-        held_bytes: Size of all bodies together that have come, in part or whole, and are not
-            answered yet.
+        max_bytes: Largest size of a request's body.
+        held_bytes: Largest total size of all bodies received, in part or whole, and not yet
+            answered.
         head_seconds: Time for a request's head, from the opening of the connection or the end
-            of the answer before.
-        body_seconds: Time for its body, and to go on reading an answer.
-        connections: How many may be open.
+            of the previous answer.
+        body_seconds: Time for its body, and for continuing to read an answer.
+        connections: Largest number of open connections.
     """
 
     max_bytes: int
@@ -63,10 +63,10 @@ class Limits:
 
 
 class Refusal(Exception):
-    """A request that is not answered.
+    """A request that is refused.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status.
         reason: One sentence for a person.
     """
 
@@ -78,16 +78,16 @@ class Refusal(Exception):
 class Guard:
     """Answers requests that come from this page's own visitors and stay within the limits.
 
-    The application behind it gets a body whole. An answer may go on for as long as its visitor
-    reads it.
+    The application behind it gets complete bodies. An answer may take as long as its visitor
+    keeps reading it.
 
     Args:
-        application: What answers the requests.
+        application: The application that answers the requests.
         hosts: Names and addresses by which visitors may call this machine, in lower case, IPv6
             addresses in brackets; with any port, since one may be forwarded here.
         limits: How much they may send.
-        token: What the path of every request must begin with, as in `/<token>/`; None for a
-            page that needs none.
+        token: Token with which the path of every request must begin, as in `/<token>/`; None
+            if the page needs none.
     """
 
     def __init__(
@@ -128,25 +128,25 @@ class Guard:
         except Exception:
             logger.exception("A request could not be answered")
             if has_begun:
-                # The connection is closed: whoever reads it knows that the rest is missing.
+                # This closes the connection, so the reader knows that the rest is missing.
                 raise
             await _refuse(Refusal(500, "This could not be answered."), receive, answer)
         finally:
             self._held_bytes -= sum(map(len, held))
 
     def _check_origin(self, headers: Headers, method: str) -> None:
-        """Refuse what another site's page has sent, or what was sent to another name.
+        """Refuse a request from another site's page, or to another host name.
 
         Raises:
-            Refusal: Without saying which names there are.
+            Refusal: It does not say which names are allowed.
         """
         given = headers.get("host", "").lower()
         host = _HOST.fullmatch(given)
         if host is None or host[1].rstrip(".") not in self._hosts:
             raise Refusal(
-                421, "This page is only shown under the address that was printed at its start."
+                421, "This page is only shown at the address that was printed at its start."
             )
-        # Links and bookmarks may lead here. What is embedded or fetched must be the page's own.
+        # Links and bookmarks may lead here, but only the page itself may embed or fetch.
         is_visit = (
             method == "GET"
             and headers.get("sec-fetch-mode") == "navigate"
@@ -160,7 +160,7 @@ class Guard:
             and not is_visit
         )
         if is_foreign:
-            raise Refusal(403, "Pages of other sites may not ask for this.")
+            raise Refusal(403, "Pages of other sites may not request this.")
 
     def _without_token(self, scope: Scope) -> Scope:
         """Return the scope of a request as the application sees it.
@@ -175,18 +175,18 @@ class Guard:
         if not secrets.compare_digest(path[: len(prefix)].encode(), prefix.encode()):
             raise Refusal(
                 403,
-                "The whole address that was printed is needed, with all that follows the /.",
+                "Use the whole printed address, including everything after the /.",
             )
         return {**scope, "root_path": prefix.rstrip("/")}
 
     async def _read_body(self, scope: Scope, receive: Receive, held: list[bytes]) -> bool:
-        """Read a request's body into `held`, and say whether all of it has come.
+        """Read a request's body into `held`, and say whether it is complete.
 
         Raises:
-            Refusal: If it is too large or too slow, or others hold all the room.
+            Refusal: If it is too large or too slow, or others use all the memory.
         """
         limits = self.limits
-        too_large = Refusal(413, f"A request may have {limits.max_bytes:,} bytes at most.")
+        too_large = Refusal(413, f"A request may have at most {limits.max_bytes:,} bytes.")
         if int(Headers(scope=scope).get("content-length", 0)) > limits.max_bytes:
             raise too_large
         num_bytes = 0
@@ -200,21 +200,21 @@ class Guard:
                     held.append(part)
                     num_bytes += len(part)
                     self._held_bytes += len(part)
-                    # Of a body that comes in chunks nobody says beforehand how large it is.
+                    # The size of a body sent in chunks is not known beforehand.
                     if num_bytes > limits.max_bytes:
                         raise too_large
                     if self._held_bytes > limits.held_bytes:
-                        raise Refusal(503, "Too much is being sent at once: try again.")
+                        raise Refusal(503, "Too much is being sent at once: retry in a moment.")
                     if not message.get("more_body", False):
                         return True
         except TimeoutError:
             raise Refusal(
-                408, f"A request must have come whole within {limits.body_seconds:g} s."
+                408, f"A request must be complete within {limits.body_seconds:g} s."
             ) from None
 
 
 def _giving(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """Return what gives a body that was read already, and then waits for the visitor's end."""
+    """Return a receiver that gives a body already read, and then waits for the disconnect."""
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def give() -> Message:
@@ -237,7 +237,7 @@ async def _refuse(refusal: Refusal, receive: Receive, answer: Send) -> None:
     ]
     await answer({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await answer({"type": "http.response.body", "body": text, "more_body": True})
-    # Who was too slow has had time enough.
+    # A visitor who was too slow has had enough time.
     seconds = 0 if refusal.status == 408 else LINGER_SECONDS
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""A guarded application, served until SIGINT or SIGTERM."""
+"""Serves a guarded application until SIGINT or SIGTERM."""
 
 import socket
 
@@ -12,30 +12,30 @@ def make_server(application: Guard) -> uvicorn.Server:
     """Return a server that keeps the application's limits, not yet running."""
     config = uvicorn.Config(
         application,
-        # Named, since another that happens to be installed would not keep the limits.
+        # Given explicitly, since another one that is installed would not keep the limits.
         http=connection_class(application.limits),
         loop="asyncio",
         ws="none",
         interface="asgi3",
         lifespan="off",
-        # What it logs of visitors' faults is nothing to whoever runs the page.
+        # Its logs of visitors' mistakes do not concern the person who runs the page.
         log_config=None,
         log_level="critical",
         access_log=False,
         server_header=False,
-        # Headers in which a visitor could claim another address.
+        # Do not trust headers in which a visitor could claim another address.
         proxy_headers=False,
-        # A page that is left open keeps a connection, for which nobody wants to wait.
+        # A page left open keeps a connection; do not wait for it.
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 
 
 def serve(application: Guard, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM, which then does what it would have done without this.
+    """Serve until SIGINT or SIGTERM, whose usual effect then follows.
 
     Args:
-        application: What answers the requests.
-        listener: Bound to the address to serve at.
+        application: The application that answers the requests.
+        listener: Socket bound to the address to serve at.
     """
     make_server(application).run([listener])

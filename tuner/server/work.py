@@ -1,4 +1,4 @@
-"""Long work for visitors, in a few threads, so that pages go on answering meanwhile."""
+"""Runs long work for visitors in a few threads, so that the page keeps answering."""
 
 import asyncio
 import concurrent.futures
@@ -16,13 +16,13 @@ class Busy(Exception):
 
 
 class Work:
-    """A few threads, and a queue that does not grow for ever.
+    """A few threads, and a queue of limited length.
 
     Args:
-        threads: How much is done at once.
-        waiting: How much may wait for a thread.
-        seconds: How long anybody waits for a result; a thread that takes longer works on, since
-            no thread can be stopped, and its result is dropped.
+        threads: Number of threads.
+        waiting: Largest number of calls that may wait for a thread.
+        seconds: How long to wait for a result. A thread that takes longer cannot be stopped; it
+            continues, and its result is dropped.
     """
 
     def __init__(self, threads: int = 2, waiting: int = 16, seconds: float = 30) -> None:
@@ -32,7 +32,7 @@ class Work:
         self._unfinished: set[concurrent.futures.Future[Any]] = set()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what a function returns, called in one of the threads.
+        """Call a function in one of the threads, and return its result.
 
         Raises:
             Busy: If there is no room in the queue, or it takes too long.
@@ -50,14 +50,14 @@ class Work:
         return waited_for.result()
 
     def end(self, exit_status: int, seconds: float = 2) -> None:
-        """Drop what waits, and wait a little for what is being done.
+        """Drop waiting calls, and wait a little for those that are running.
 
-        A thread in C code cannot be ended, and Python waits for its threads before it exits. So
-        if one still works when time is up, the process ends here and now.
+        A thread in C code cannot be stopped, and Python waits for its threads before it exits.
+        So if one is still running when time is up, the process exits at once.
 
         Args:
-            exit_status: Of the process in that case.
-            seconds: How long is waited.
+            exit_status: Exit status of the process in that case.
+            seconds: How long to wait.
         """
         self._pool.shutdown(wait=False, cancel_futures=True)
         if concurrent.futures.wait(list(self._unfinished), timeout=seconds).not_done:

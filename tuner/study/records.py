@@ -1,4 +1,4 @@
-"""What MLflow holds of studies, found again by name: for commands that come after a search."""
+"""Finds recorded studies and trials in MLflow, for the commands that come after a search."""
 
 import datetime
 import difflib
@@ -21,7 +21,7 @@ from tuner.tracking.history import restore
 from tuner.tracking.runs import Tracker
 
 MIN_ID = 4
-"""Letters of a study's id by which it can be chosen."""
+"""Fewest characters of a study's id that can select it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class StudyRun:
 
     Attributes:
         run: MLflow's run of it.
-        config: What it was searched with.
+        config: The configuration it was searched with.
     """
 
     run: Run
@@ -43,8 +43,8 @@ class StudyRun:
 
     @property
     def engine(self) -> str:
-        """What runs its epochs; see `tuner.config.engine`."""
-        # A study of an earlier version has no tag; every model can be trained by this one.
+        """The engine that runs its epochs; see `tuner.config.engine`."""
+        # A study of an earlier version has no tag; this engine can train every model.
         return str(self.run.data.tags.get(names.ENGINE, "graph"))
 
 
@@ -54,9 +54,9 @@ def find_studies(
     """Return the runs of studies, the latest first.
 
     Args:
-        client: Of the store they are kept in.
-        experiment: MLflow's, by name; None for all.
-        name: Of the studies; None for all.
+        client: Client of the store that holds them.
+        experiment: Name of the MLflow experiment; None for all.
+        name: Name of the studies; None for all.
 
     Raises:
         ConfigError: If there is no study, or none in that experiment.
@@ -100,12 +100,12 @@ def find_studies(
 def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> Run:
     """Return the run of the one study that is meant.
 
-    A study is its id: several people may have one of the same name. The one whose folder is
-    here is meant first; otherwise a name that several have is asked about.
+    A study is identified by its id, since several people may have one of the same name. If the
+    study's folder is here, that study is meant; otherwise an ambiguous name is an error.
 
     Args:
         client: Client of the store that holds it.
-        experiment: MLflow's, by name; None for all.
+        experiment: Name of the MLflow experiment; None for all.
         wanted: A study's name, or the beginning of its id.
 
     Raises:
@@ -141,12 +141,12 @@ def id_of_folder(name: str) -> str | None:
 
 
 def _listed(runs: Sequence[Run]) -> str:
-    """List studies of one name, each with what chooses it."""
+    """List studies of one name, each with the argument that selects it."""
     lines = []
     for facts in map(history.read_study, runs):
         began = f"{datetime.datetime.fromtimestamp(facts.began):%Y-%m-%d %H:%M}"
         who = " in ".join(text for text in (facts.owner, facts.folder) if text)
-        lines.append(f"  study={facts.study_id[:8]}  begun {began} by {who or 'somebody'}")
+        lines.append(f"  study={facts.study_id[:8]}  started {began} by {who or 'somebody'}")
     return "\n".join(lines)
 
 
@@ -156,7 +156,7 @@ def find_study(client: mlflow.MlflowClient, wanted: str) -> StudyRun:
 
 
 def study_of(client: mlflow.MlflowClient, trial: Run) -> StudyRun:
-    """Find the study that a trial is of.
+    """Find the study that a trial belongs to.
 
     Raises:
         StudyError: If MLflow no longer has its run.
@@ -176,7 +176,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
     """Find a trial by its run.
 
     Raises:
-        StudyError: If there is no such run, or it is of no finished trial.
+        StudyError: If there is no such run, or it is not that of a finished trial.
     """
     try:
         run = client.get_run(run_id)
@@ -217,7 +217,7 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:
-    """Return what records a run more of a study."""
+    """Return a tracker that can add a run to a study."""
     facts = history.read_study(study.run)
     experiment = client.get_experiment(facts.experiment_id).name
     tracker = Tracker(client, experiment, facts.name, facts.study_id)
@@ -234,6 +234,6 @@ def _with_config(client: mlflow.MlflowClient, run: Run) -> StudyRun:
         except (MlflowException, OSError) as error:
             raise StudyError(
                 f"Study {name} cannot be used: its {names.CONFIG} cannot be read in "
-                f"{passwords.hide(str(run.info.artifact_uri))}. Bring it back."
+                f"{passwords.hide(str(run.info.artifact_uri))}. Restore the file."
             ) from error
     return StudyRun(run, trust.read_config(content, name))

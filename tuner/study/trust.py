@@ -1,4 +1,4 @@
-"""What is taken from a tracking store, and what only the user's own command may say.
+"""Decides what a tracking store may say, and what only the user's own command may.
 
 Whoever can write to a store can write a study's configuration there. So it is read as plain
 data: nothing in it is resolved, and no module that it names is imported, unless the command
@@ -28,21 +28,21 @@ LOADERS = (
     "tuner.datasets.mnist.load",
     "tuner.datasets.npz.load",
 )
-"""Glassy's own loaders, which run nothing that the configuration says."""
+"""Glassy's own loaders, which run no code that the configuration names."""
 
 CODE: Mapping[str, tuple[str, ...]] = {
     "data._target_": LOADERS,
     "model._target_": tuple(SPACES),
     "model.custom_objects": (),
 }
-"""Keys that name code to import, and what each may name whoever says so."""
+"""Keys that name code to import, each with the names that are always allowed."""
 
 
 def read_config(content: bytes, study: str) -> StudyConfig:
-    """Return a study's configuration as a store holds it, checked like one that is typed.
+    """Return a study's configuration from a store, checked like one that is typed.
 
     Args:
-        content: Of its `config.yaml`.
+        content: Content of its `config.yaml`.
         study: The study's name, for the message.
 
     Raises:
@@ -54,25 +54,25 @@ def read_config(content: bytes, study: str) -> StudyConfig:
             if "${" in text:
                 raise plain_yaml.NotPlain(f"`{key}` holds an interpolation, {text!r}")
         return configuration.load(OmegaConf.create(stored))
-    # Anything: what OmegaConf makes of what somebody has put there.
+    # Any exception: OmegaConf may fail in many ways on what somebody has put there.
     except Exception as error:
         is_worded = isinstance(error, GlassyError | plain_yaml.NotPlain)
-        why = str(error).rstrip(".") if is_worded else "it is no configuration of a study"
+        why = str(error).rstrip(".") if is_worded else "it is not a study's configuration"
         raise StudyError(
             f"Study {study} cannot be used: its config.yaml in the tracking store is not what "
-            f"a search writes ({why}). If it was altered, bring back the one before, from the "
-            f"folder experiments/{study} for one."
+            f"a search writes ({why}). If it was altered, restore the original, for example "
+            f"from the folder experiments/{study}."
         ) from error
 
 
 def check_code(
     settings: StudyConfig, told: Mapping[str, object], study: str, study_id: str
 ) -> None:
-    """Refuse to import what a tracking store names and the user does not.
+    """Refuse to import a module that a tracking store names and the user does not.
 
     Args:
-        settings: As they will be used.
-        told: What the user's own command says, nested like them.
+        settings: The settings that will be used.
+        told: The settings of the user's own command, nested like them.
         study: The study's name.
         study_id: Its id, as the store has it.
 
@@ -90,16 +90,16 @@ def check_code(
         if here.get(key) == name:
             continue
         raise ConfigError(
-            f"`{key}={name}` is what the tracking store says of study {study}, and a module "
-            f"that a store names is imported only if you name it, too: give {key}={name} (it "
-            f"must lie in this folder or be installed), or start the command in the folder of "
-            f"the search."
+            f"`{key}={name}` comes from the tracking store's record of study {study}, and a "
+            f"module that a store names is imported only if you name it too: give {key}={name} "
+            f"(it must lie in this folder or be installed), or run the command in the folder "
+            f"of the search."
         )
 
 
 def _own_settings(study: str, study_id: str) -> dict[str, Any]:
-    """Return the settings of that very study in its folder here; nothing if it is not here."""
-    # The name is the store's word, too: it must not lead elsewhere.
+    """Return the settings of this very study from its folder here; empty if it is not here."""
+    # The name comes from the store too: it must not lead to another folder.
     path = study_folder.EXPERIMENTS_DIR / study
     if not NAME_PATTERN.fullmatch(study):
         return {}

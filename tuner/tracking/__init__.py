@@ -1,4 +1,4 @@
-"""MLflow: the connection, the runs that a study writes, and the one reader of them.
+"""MLflow: the connection, the runs that a study writes, and the one module that reads them.
 
 May import config, runtime and the modules at the top level. `history` writes nothing.
 """

@@ -1,7 +1,7 @@
-"""What tells a model's files from all others: their SHA-256, kept as tags of its version.
+"""Identifies a model's files by their SHA-256, kept as tags of its version.
 
-The model's file decides what it computes. MLflow's description beside it decides how it is
-used: which label has which name, what shape an image has, how drawings are prepared.
+The model's file decides what it computes. MLflow's description next to it decides how it is
+used: the names of the labels, the shape of an image, how drawings are prepared.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ TAG = names.SHA256
 """Tag of a version in the registry: the SHA-256 of its `MODEL_FILE`, in hexadecimal."""
 
 DESCRIPTION_TAG = "tuner.description_sha256"
-"""Tag of a version: what its `DESCRIPTION_FILE` says of its use, see `description_digest`."""
+"""Tag of a version: digest of its use by its `DESCRIPTION_FILE`; see `description_digest`."""
 
 MODEL_FILE = "data/model.keras"
-"""Where MLflow puts a Keras model in the folder that `packaging.save` makes."""
+"""Path of a Keras model in the folder that `packaging.save` makes, as MLflow lays it out."""
 
 DESCRIPTION_FILE = "MLmodel"
 """MLflow's description of a model in that folder."""
 
 _COVERED = ("metadata", "signature")
-"""What a description says that decides how a model is used.
+"""Parts of a description that decide how a model is used.
 
 The rest says where and when it was made, which changes when it is moved, and what MLflow's own
 loader imports, which Glassy does not read.
@@ -39,10 +39,10 @@ def sha256_of(path: Path) -> str:
 
 
 def description_digest(path: Path) -> str:
-    """Return the SHA-256 of what a model's description says of its use, in hexadecimal.
+    """Return the SHA-256 of the covered parts of a model's description, in hexadecimal.
 
     Raises:
-        NotPlain: If it is no plain YAML.
+        NotPlain: If it is not plain YAML.
     """
     said = plain_yaml.read(path.read_bytes())
     covered = {key: said.get(key) for key in _COVERED} if isinstance(said, dict) else said
@@ -53,10 +53,10 @@ def description_digest(path: Path) -> str:
 def differing(
     title: str, tags: Mapping[str, str], model: Path, description: Path
 ) -> dict[str, str]:
-    """Return which of a version's files are not those that were registered, and why.
+    """Return the files of a version that are not those that were registered, and why.
 
     Args:
-        title: What the version is called, such as `digits-classifier version 3`.
+        title: The version's title, such as `digits-classifier version 3`.
         tags: Its tags; a file whose tag is missing is not compared.
         model: A copy of its `MODEL_FILE`.
         description: A copy of its `DESCRIPTION_FILE`.
@@ -82,5 +82,5 @@ def differing(
 
 
 def missing_tags(tags: Mapping[str, str]) -> list[str]:
-    """Return which tags a version lacks, so that nothing tells whose its files are."""
+    """Return the tags that a version lacks, without which its files cannot be verified."""
     return [tag for tag in (TAG, DESCRIPTION_TAG) if tag not in tags]

@@ -1,4 +1,4 @@
-"""Whether a database is one that this version of MLflow can keep its records in."""
+"""Checks that a database is one in which this version of MLflow can keep its records."""
 
 import functools
 import shlex
@@ -19,17 +19,17 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def check_file(path: Path, uri: str, called: str) -> None:
-    """Refuse a file that is no SQLite database of this version of MLflow; write nothing.
+    """Refuse a file that is not an SQLite database of this version of MLflow; write nothing.
 
-    MLflow would take minutes to say so, or make its tables in whatever it is given.
+    MLflow would take minutes to report that, or create its tables in any database.
 
     Args:
         path: The file; it exists.
         uri: Its address.
-        called: How a message calls it.
+        called: Its name in messages.
 
     Raises:
-        ConfigError: If it is not.
+        ConfigError: If it is not such a database.
     """
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
@@ -40,17 +40,17 @@ def check_file(path: Path, uri: str, called: str) -> None:
     except OSError as error:
         raise ConfigError(f"{called} cannot be read: {error.strerror}.") from error
     if not is_file:
-        what = "a folder" if path.is_dir() else "no ordinary file"
+        what = "a folder" if path.is_dir() else "not a regular file"
     elif not begins:
         what = "an empty file"
     elif begins != _SQLITE:
-        what = "no SQLite database"
+        what = "a file of another kind"
     else:
         check(uri, called)
         return
     raise ConfigError(
-        f"{called} must be an SQLite database of MLflow, but is {what}. Move it away to begin "
-        f"anew, bring back what was there, or give another `tracking.uri`."
+        f"{called} must be an SQLite database of MLflow, but is {what}. Restore the database, "
+        f"move this away to start a new one, or give another `tracking.uri`."
     )
 
 
@@ -58,13 +58,13 @@ def check(uri: str, called: str) -> None:
     """Refuse a database whose tables are not those of this version of MLflow.
 
     Args:
-        uri: Of a database that is there; it is connected to once, since MLflow would try ten
-            times, for more than a minute.
-        called: How a message calls it.
+        uri: Address of an existing database. One attempt is made to connect, since MLflow
+            would make ten, for more than a minute.
+        called: Its name in messages.
 
     Raises:
         ConfigError: If its tables are another program's, or another version's.
-        sqlalchemy.exc.OperationalError: If it lets nobody in.
+        sqlalchemy.exc.OperationalError: If it refuses the connection.
     """
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
     is_file = engine.dialect.name == "sqlite"
@@ -75,8 +75,8 @@ def check(uri: str, called: str) -> None:
         if not is_file:
             raise
         raise ConfigError(
-            f"{called} cannot be read: {error.orig}. Bring back what was there, or give "
-            f"another `tracking.uri`."
+            f"{called} cannot be read: {error.orig}. Restore the file, or give another "
+            f"`tracking.uri`."
         ) from error
     finally:
         engine.dispose()
@@ -85,8 +85,8 @@ def check(uri: str, called: str) -> None:
         return
     if found is None or "experiments" not in tables:
         raise ConfigError(
-            f"{called} is a database, but not MLflow's: it has the tables "
-            f"{', '.join(sorted(tables)[:5]) or 'of nobody'}. Give another `tracking.uri`."
+            f"{called} is a database, but not MLflow's; its tables: "
+            f"{', '.join(sorted(tables)[:5]) or 'none'}. Give another `tracking.uri`."
         )
     expected = _expected_schema()
     if found == expected:
@@ -100,14 +100,14 @@ def check(uri: str, called: str) -> None:
         )
     raise ConfigError(
         f"{called} was made by a newer MLflow than {mlflow.__version__}, which does not know "
-        f"its schema {found}: install a newer MLflow (pip install --upgrade mlflow), or give "
+        f"its schema {found}: upgrade MLflow (pip install --upgrade mlflow), or give "
         f"another `tracking.uri`."
     )
 
 
 @functools.cache
 def _expected_schema() -> str:
-    """Return the schema of this version of MLflow, which takes it 0.2 s to find."""
+    """Return the schema of this version of MLflow; finding it takes 0.2 s."""
     return str(utils._get_latest_schema_revision())  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""The MLflow experiment that a study belongs to: what it is called, and where it is made."""
+"""The MLflow experiment that a study belongs to: its name, and its creation."""
 
 import os
 
@@ -16,11 +16,11 @@ def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str
 
     Args:
         client: Client of the store.
-        given: `tracking.experiment`; None for what MLflow's own variables say.
-        default: Where they say nothing either.
+        given: `tracking.experiment`; None to use MLflow's own environment variables.
+        default: Name to use if these are not set either.
 
     Raises:
-        ConfigError: If there is no experiment with the id that `MLFLOW_EXPERIMENT_ID` says.
+        ConfigError: If there is no experiment with the id in `MLFLOW_EXPERIMENT_ID`.
     """
     if given is not None:
         return given
@@ -34,15 +34,15 @@ def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str
     except MlflowException as error:
         raise ConfigError(
             f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
-            f"{first_line(error)}. Set it to another, or give tracking.experiment=…."
+            f"{first_line(error)}. Set another id, or give tracking.experiment=…."
         ) from error
 
 
 def find(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the id of an experiment; it is made when it is missing.
+    """Return the id of an experiment, which is created if it is missing.
 
     Raises:
-        ConfigError: If it has been deleted, or MLflow does not take its name.
+        ConfigError: If it has been deleted, or MLflow does not accept its name.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -50,7 +50,7 @@ def find(client: mlflow.MlflowClient, name: str) -> str:
             made = str(client.create_experiment(name))
         except MlflowException as error:
             raise ConfigError(
-                f"`tracking.experiment={name}` must be a name that MLflow takes, but: "
+                f"`tracking.experiment={name}` must be a name that MLflow accepts, but: "
                 f"{first_line(error)}."
             ) from error
         _remember_folder(client, made)
@@ -65,7 +65,7 @@ def find(client: mlflow.MlflowClient, name: str) -> str:
 
 
 def _remember_folder(client: mlflow.MlflowClient, experiment_id: str) -> None:
-    """Keep with an experiment where its database lies, so that a move can be seen."""
+    """Record in an experiment where its database lies, so that a move can be detected."""
     path = tracking_store.sqlite_path(client.tracking_uri)
     if path is not None and names.FOLDER not in client.get_experiment(experiment_id).tags:
         folder = str(project_folder.folder_of(path))

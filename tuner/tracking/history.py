@@ -22,7 +22,7 @@ from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
 
 PAGE = 1000
-"""Runs that are asked for at a time."""
+"""Number of runs per request."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class TrialRecord:
     """One trial, as MLflow has it.
 
     Attributes:
-        trial_id: The oracle's name of it; for a refit, `names.refit_name` of that.
-        run_id: MLflow's.
-        status: Of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
-        values: One point of the space, each value of the type that it was trained with.
-        metrics: The last value of each.
-        ended: Time (seconds since 1970) of its end, or of its beginning while it runs.
+        trial_id: The oracle's name for it; for a refit, `names.refit_name` of that.
+        run_id: Id of its run in MLflow.
+        status: Status of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
+        values: One point of the space, each value with the type that it was trained with.
+        metrics: The last value of each metric.
+        ended: Time (seconds since 1970) at which it ended, or started if it still runs.
         error: What went wrong, in one line; None if nothing did.
-        failure: The kind of that, as `TrialFailure` has it.
+        failure: Kind of the failure, as in `TrialFailure`.
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
         artifact_uri: Where its files are.
         params: Names of the params that its run has.
         parent: Id of the run that it is shown under.
-        manifest: Which files it has logged, if that is known.
+        manifest: The files it has logged, if known.
         is_bare: Whether nothing at all was logged to the run.
     """
 
@@ -73,17 +73,17 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """One study, as its own run tells it.
+    """One study, as recorded in its own run.
 
     Attributes:
-        name: The study's.
-        study_id: What tells it from another study of that name.
-        run_id: MLflow's.
-        experiment_id: MLflow's.
-        status: Of its run.
-        began: Time (seconds since 1970) at which it was begun.
-        owner: The user who began it; empty if that is not known.
-        folder: `<host>:<folder>` it was searched in; empty if that is not known.
+        name: The study's name.
+        study_id: The study's id, which distinguishes studies of one name.
+        run_id: Id of its run in MLflow.
+        experiment_id: Id of its experiment in MLflow.
+        status: Status of its run.
+        began: Time (seconds since 1970) at which it was started.
+        owner: The user who started it; empty if unknown.
+        folder: `<host>:<folder>` it was searched in; empty if unknown.
         settings: Its configuration, flat.
         metrics: Of its run.
         versions: Of the libraries it was made with.
@@ -129,9 +129,9 @@ class Presence:
     """What has become of the records of trials that have finished.
 
     Attributes:
-        present: MLflow has their finished runs.
-        deleted: Their runs were deleted and can be restored: `mlflow runs restore`.
-        gone: MLflow has no finished run of them at all.
+        present: Trials whose finished runs MLflow has.
+        deleted: Trials whose runs were deleted and can be restored: `mlflow runs restore`.
+        gone: Trials of which MLflow has no finished run at all.
     """
 
     present: frozenset[str]
@@ -140,7 +140,7 @@ class Presence:
 
 
 def read_study(run: Run) -> StudyFacts:
-    """Read what a study's run says of it."""
+    """Read the facts of a study from its run."""
     tags = run.data.tags
     settings = json_tags.from_tags(tags, names.SETTINGS)
     return StudyFacts(
@@ -162,7 +162,7 @@ def read_study(run: Run) -> StudyFacts:
 
 
 def read_trial(run: Run) -> TrialRecord:
-    """Read what a trial's run says of it."""
+    """Read the record of a trial from its run."""
     tags = run.data.tags
     metrics, params = dict(run.data.metrics), dict(run.data.params)
     values = json_tags.from_tags(tags, names.VALUES)
@@ -192,18 +192,18 @@ def studies(
     study_id: str | None = None,
     view: int = ViewType.ACTIVE_ONLY,
 ) -> list[Run]:
-    """Return the runs of studies, one of each, the latest first.
+    """Return the runs of studies, one per study, the latest first.
 
     Args:
         client: Client of the store that holds them.
-        experiment_ids: Where to look.
-        study_id: Of one study; None for all.
-        view: Which of them: the active ones, the deleted ones, or both.
+        experiment_ids: Experiments to look in.
+        study_id: Id of one study; None for all.
+        view: Active runs, deleted runs, or both.
     """
     found: dict[str, Run] = {}
     tags = {names.KIND: names.KIND_STUDY, names.STUDY_ID: study_id}
     for run in _runs(client, experiment_ids, tags, view):
-        # A request that was sent twice may have made two; what has more was used.
+        # A request that was sent twice may have made two runs; the fuller one was used.
         other = found.setdefault(run.data.tags[names.STUDY_ID], run)
         if _amount(run) > _amount(other):
             found[run.data.tags[names.STUDY_ID]] = run
@@ -220,15 +220,15 @@ def trials(
 ) -> list[TrialRecord]:
     """Return the trials of a study, found by its id alone, in the order in which they ended.
 
-    Whatever has become of the study's own run, its trials are found.
+    They are found whatever has become of the study's own run.
 
     Args:
         client: Client of the store that holds them.
-        experiment_id: The study's.
-        study_id: What tells it from another study of its name.
+        experiment_id: Id of the study's experiment.
+        study_id: The study's id.
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
-        trial_id: Of one trial; None for all.
-        view: Which of them: the active ones, the deleted ones, or both.
+        trial_id: Id of one trial; None for all.
+        view: Active runs, deleted runs, or both.
     """
     tags = {names.KIND: kind, names.STUDY_ID: study_id, names.TRIAL: trial_id}
     runs = _runs(client, [experiment_id], tags, view)
@@ -238,13 +238,13 @@ def trials(
 def presence(
     client: mlflow.MlflowClient, experiment_id: str, study_id: str, trial_ids: Iterable[str]
 ) -> Presence:
-    """Say of finished trials which are recorded, which deleted, and which gone altogether.
+    """Say which finished trials are recorded, which are deleted, and which are gone.
 
     Args:
         client: Client of the store that holds the study.
-        experiment_id: The study's.
-        study_id: The study's.
-        trial_ids: Trials that have finished, as the oracle's journal knows them.
+        experiment_id: Id of the study's experiment.
+        study_id: The study's id.
+        trial_ids: Trials that have finished according to the oracle's journal.
     """
     asked = frozenset(trial_ids)
 
@@ -277,7 +277,7 @@ def epoch_metrics(metrics: Iterable[str]) -> list[str]:
 
 
 def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
-    """Return the training loss of each epoch of a trial that has been logged."""
+    """Return the training loss of each logged epoch of a trial."""
     points = client.get_metric_history(run_id, names.LOSS)
     return {point.step: point.value for point in points}
 
@@ -285,10 +285,10 @@ def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
 def decision(
     client: mlflow.MlflowClient, study: StudyFacts, trial_id: str
 ) -> Mapping[str, Any] | None:
-    """Return what the gate decided on a trial, or on its values trained again, if it did."""
+    """Return the gate's decision on a trial, or on its refit, if there is one."""
     for run_id in judged_runs(client, study, trial_id):
         content = read_file(client, run_id, names.DECISION)
-        # Empty or torn, as a power cut leaves files, it is taken for missing.
+        # A file that is empty or torn, as after a power cut, counts as missing.
         with contextlib.suppress(ValueError):
             if content is not None:
                 found: dict[str, Any] = json.loads(content)
@@ -302,7 +302,7 @@ def judged_runs(
     trial_id: str,
     view: int = ViewType.ACTIVE_ONLY,
 ) -> list[str]:
-    """Return the runs that a trial may be registered by: its refit's first, then its own."""
+    """Return the runs from which a trial may be registered: its refit's, then its own."""
     return [
         trial.run_id
         for kind, name in (
@@ -322,17 +322,17 @@ def read_file(client: mlflow.MlflowClient, run_id: str, path: str) -> bytes | No
         try:
             return Path(client.download_artifacts(run_id, path, target)).read_bytes()
         except (OSError, MlflowException):
-            # Removed by hand between two calls, or refused: a report does without.
+            # Removed between two calls, or refused: a report can do without it.
             return None
 
 
 def restore(run_id: str) -> str:
-    """Return MLflow's own command that brings a deleted run back."""
+    """Return MLflow's own command that restores a deleted run."""
     return f"mlflow runs restore --run-id {run_id}"
 
 
 def pages(search: Callable[..., Any], **query: object) -> Iterator[Any]:
-    """Return what a search finds, page by page."""
+    """Return the results of a search, page by page."""
     token = None
     while token != "":
         page = search(**query, page_token=token)
@@ -346,7 +346,7 @@ def _runs(
     tags: Mapping[str, str | None],
     view: int,
 ) -> Iterator[Run]:
-    """Return the runs that have these tags; one that is None may be anything."""
+    """Return the runs that have these tags; a tag that is None matches anything."""
     query = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None]
     return pages(
         client.search_runs,

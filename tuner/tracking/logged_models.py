@@ -21,9 +21,9 @@ class LoggedModels:
     """The logged models of one study.
 
     Args:
-        client: Of the store they are kept in.
-        experiment_id: Of the study's experiment.
-        tags: What tells its models from those of other studies; `names.STUDY_ID` among them.
+        client: Client of the store that holds them.
+        experiment_id: Id of the study's experiment.
+        tags: Tags that mark the study's models; `names.STUDY_ID` is among them.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class LoggedModels:
 
         Args:
             run_id: The run that made it.
-            model_dir: Where a worker saved it, in MLflow's format.
-            model_id: The record that an interrupted process has made of it, if any.
+            model_dir: Folder in which a worker saved it, in MLflow's format.
+            model_id: Id of the record that an interrupted process has made for it, if any.
         """
         if model_id is None:
             logged = self._client.create_logged_model(
@@ -62,35 +62,35 @@ class LoggedModels:
         shutil.rmtree(model_dir)
 
     def complete(self, logged: LoggedModel, run_id: str, num_epochs: int) -> None:
-        """Record that a model, of the step `num_epochs`, is whole: its files are on disk."""
+        """Record that a model, at step `num_epochs`, is complete: its files are on disk."""
         self._client.finalize_logged_model(logged.model_id, "READY")
-        # Last, since it is what tells a model that is whole.
+        # Last, since this output marks a model as complete.
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
 
     def by_run(self) -> dict[str, LoggedModel]:
-        """Return the study's models that are there, by the runs that logged them."""
+        """Return the study's existing models, by the runs that logged them."""
         return {str(m.source_run_id): m for m in self._all() if m.status == "READY"}
 
     def whole_of(self, run_id: str) -> str | None:
-        """Return the model that an interrupted process has logged, and remove half a one."""
+        """Return the complete model of an interrupted process; remove incomplete ones."""
         outputs = self._client.get_run(run_id).outputs
         whole = [output.model_id for output in outputs.model_outputs] if outputs else []
         logged = self._search(f"source_run_id = '{run_id}'")
         for model in logged:
             if model.model_id not in whole:
                 self._delete(model)
-        # One that was deleted since is still among the outputs.
+        # A model that was deleted since then is still among the outputs.
         there = {model.model_id for model in logged}
         return next((model_id for model_id in reversed(whole) if model_id in there), None)
 
     def drop(self, runs: Container[str]) -> None:
-        """Remove the models of some runs, except those that are versions in the registry."""
+        """Remove the models of some runs, except those that are registered as versions."""
         for model in self._all():
             if model.source_run_id in runs and MLFLOW_MODEL_VERSIONS not in model.tags:
                 self._delete(model)
 
     def _all(self) -> list[LoggedModel]:
-        """Return the models of the study, those that are not whole included."""
+        """Return the models of the study, including incomplete ones."""
         return self._search(f"tags.`{names.STUDY_ID}` = '{self._tags[names.STUDY_ID]}'")
 
     def _search(self, query: str) -> list[LoggedModel]:
@@ -103,13 +103,13 @@ class LoggedModels:
         )
 
     def _delete(self, model: LoggedModel) -> None:
-        # The record first: files without a record harm nobody.
+        # The record first: files without a record do no harm.
         self._client.delete_logged_model(model.model_id)
         artifacts(self._client, model.artifact_location).delete_artifacts()
 
 
 def artifacts(client: mlflow.MlflowClient, uri: str) -> Any:
-    """Return where a run's or a model's files go; the client would ask the store first."""
+    """Return the artifact store of an address; the client itself would ask the store first."""
     return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
 
 
@@ -117,7 +117,7 @@ def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:
     """Return the id of the model that a run logged last.
 
     Raises:
-        MlflowException: If it logged none.
+        MlflowException: If it has logged none.
     """
     outputs = client.get_run(run_id).outputs
     if outputs is None or not outputs.model_outputs:
@@ -128,7 +128,7 @@ def logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:
 def _complete(mlmodel: Path, **fields: str) -> None:
     """Set top-level fields of a model's description, as `mlflow.models.Model` would.
 
-    Line by line: to read and write all of the YAML takes a quarter of what a trial may cost.
+    It works line by line: parsing the YAML takes a quarter of the time that a trial may cost.
     """
     replaced = tuple(f"{field}:" for field in fields)
     lines = mlmodel.read_text(encoding="utf-8").splitlines()

@@ -1,8 +1,8 @@
-"""Which files a run has logged, with their checksums: what tells whether they are all there.
+"""The files that a run has logged, with checksums that show whether they are all intact.
 
 A power cut can leave a name without its content. A run is FINISHED only once its files are on
-disk, but records of older versions, a disk that does not keep its word, or somebody's `rm` may
-have left less: so what was logged is written into a tag of its run, and compared.
+disk, but an older version, a disk that lies about syncing, or somebody's `rm` may have left
+less. So the list of logged files is kept in a tag of the run, and compared.
 """
 
 import json
@@ -23,7 +23,7 @@ class Manifest:
 
     Attributes:
         artifacts: SHA-256 of each artifact, in hexadecimal, by its name.
-        model: The same of each file of its model, by its path there; empty without a model.
+        model: SHA-256 of each file of its model, by its path in it; empty without a model.
     """
 
     artifacts: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Manifest:
 
     @classmethod
     def of(cls, artifacts: Iterable[str], model_dir: Path | None) -> "Manifest":
-        """Read the files that are going to be logged.
+        """Return the manifest of files that are about to be logged.
 
         Args:
             artifacts: Paths of the artifacts.
@@ -41,12 +41,12 @@ class Manifest:
         return cls({Path(path).name: sha256_of(Path(path)) for path in artifacts}, model)
 
     def encode(self) -> str:
-        """Return it as the tag's text."""
+        """Return the manifest as the tag's text."""
         return json.dumps({"artifacts": self.artifacts, "model": self.model})
 
     @classmethod
     def decode(cls, text: str | None) -> "Manifest | None":
-        """Return what `encode` has written; None if there is none, or it is cut off."""
+        """Return the manifest from the tag's text; None if there is none or it is cut off."""
         try:
             return cls(**json.loads(text or ""))
         except (ValueError, TypeError):
@@ -63,9 +63,9 @@ def damage(manifest: Manifest | None, artifacts: Path, model: Path | None) -> st
     """Say what is wrong with the files of a finished run, or return None.
 
     Args:
-        manifest: What it has logged; None for a run of an older version.
+        manifest: The files it has logged; None for a run of an older version.
         artifacts: Folder of its artifacts.
-        model: Folder of its model; None if it has none any more, as one that was not kept.
+        model: Folder of its model; None if it no longer has one, because it was not kept.
     """
     if manifest is None:
         return _signs_of_damage(artifacts, model)
@@ -86,7 +86,7 @@ def model_damage(file: Path, expected: str | None) -> str | None:
 
     Args:
         file: The file, or a copy of it.
-        expected: Its SHA-256; None for what an older version has logged.
+        expected: Its SHA-256; None for a model that an older version has logged.
     """
     if (found := _fault(file)) is not None:
         return found
@@ -96,14 +96,14 @@ def model_damage(file: Path, expected: str | None) -> str | None:
 
 
 def local_folder(uri: str) -> Path | None:
-    """Return the folder of an artifact address on this machine, None for a server's."""
+    """Return the folder of an artifact address on this machine; None for a server's."""
     if urlsplit(uri).scheme not in ("", "file"):
         return None
     return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
 
 
 def _signs_of_damage(artifacts: Path, model: Path | None) -> str | None:
-    """Look for what a power cut leaves, where no checksums are known."""
+    """Look for traces of a power cut, where no checksums are known."""
     if not artifacts.is_dir():
         return f"{artifacts} is gone"
     for folder in (artifacts, *([model] if model else [])):
@@ -123,7 +123,7 @@ def _fault(path: Path) -> str | None:
 
 
 def _is_whole_archive(path: Path) -> bool:
-    """Say whether the checksums that a `.keras` file has inside are those of its parts."""
+    """Say whether the checksums inside a `.keras` file match its parts."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

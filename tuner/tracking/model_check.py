@@ -1,4 +1,4 @@
-"""Whether a run's model is still what the run logged, before anything is claimed of it."""
+"""Checks that a run's model is still the one that the run logged."""
 
 import tempfile
 from pathlib import Path
@@ -16,14 +16,14 @@ from tuner.wording import first_line
 
 
 def digest_of_model(client: mlflow.MlflowClient, run_id: str, registered: str | None) -> str:
-    """Return the SHA-256 of a run's model, whose file is there and is what was logged.
+    """Check that a run's model is the one that was logged, and return its SHA-256.
 
     Args:
         client: Client of the store that the run is in.
         run_id: The run.
-        registered: What the model's version in the registry says, if it is one; it counts where
-            the run says nothing. A model that was damaged and made again has a new checksum in
-            its run alone.
+        registered: SHA-256 in the tags of the model's version, if it is registered; used if
+            the run has none. A model that was damaged and made again has a new checksum only
+            in its run.
 
     Raises:
         StudyError: If the run has logged no model.
@@ -48,6 +48,6 @@ def digest_of_model(client: mlflow.MlflowClient, run_id: str, registered: str | 
         except (MlflowException, OSError) as error:
             what = first_line(error)
     raise ModelError(
-        f"The model of run {run_id} is damaged or gone ({what}), so nothing is registered of "
-        f"it. Give the study's own tuner.search command again: it makes the model again."
+        f"The model of run {run_id} is damaged or gone ({what}), so it is not registered. Give "
+        f"the study's own tuner.search command again: it repairs the model."
     )

@@ -1,7 +1,7 @@
-"""A model's files, copied from wherever the store says they lie.
+"""Copies a model's files from the location that the store names.
 
-What the store says is data: it may name a kind of address that MLflow does not know, one that
-needs a package which is not installed, or a server that does not answer.
+The store may name a kind of address that MLflow does not know, one that needs a package which
+is not installed, or a server that does not answer.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from tuner.tracking.checksums import DESCRIPTION_FILE
 from tuner.tracking.logged_models import artifacts
 
 PATIENCE_SECONDS = 5.0
-"""How long a server may take to let us in."""
+"""How long a server may take to accept a connection."""
 
 _PORTS = {"sftp": 22, "hdfs": 8020, "viewfs": 8020}
-"""Where servers listen whose clients wait for minutes, by the scheme of their addresses."""
+"""Default ports of servers whose clients would wait for minutes, by scheme of the address."""
 
 
 class Unreadable(Exception):
@@ -31,29 +31,29 @@ class Unreadable(Exception):
 
 
 def fetch(client: mlflow.MlflowClient, location: str, file: str, folder: Path) -> Path:
-    """Copy one of a model's files into a folder, and return where it is there.
+    """Copy one of a model's files into a folder, and return the path of the copy.
 
-    The description is small and comes first, so it is waited for a few seconds only; then the
-    server is known to answer, and MLflow's own patience is right for the rest.
+    The description is small and comes first, so it gets only a few seconds. After that the
+    server is known to answer, and MLflow's own patience suits the rest.
 
     Args:
         client: Client of the store that names the location.
         location: Address of the model's folder.
-        file: Its path there.
-        folder: Existing; gets the copy.
+        file: Path of the file in that folder.
+        folder: Existing folder for the copy.
 
     Raises:
-        Unreadable: If it cannot be had.
+        Unreadable: If it cannot be copied.
     """
     try:
-        # MLflow would ask the default store what an address of its own stands for.
+        # MLflow would ask the default store to resolve its own kinds of addresses.
         with tracking_store.as_default(client):
             if file != DESCRIPTION_FILE:
                 return _copy(client, location, file, folder)
             _reach(location)
             with tracking_store.probing(), _impatient_sockets():
                 return _copy(client, location, file, folder)
-    # Anything: each kind of address has a client of its own, with errors of its own.
+    # Any exception: each kind of address has its own client with its own errors.
     except Exception as error:
         raise Unreadable(_why(location, error)) from error
 
@@ -67,7 +67,7 @@ def _copy(client: mlflow.MlflowClient, location: str, file: str, folder: Path) -
 
 @contextlib.contextmanager
 def _impatient_sockets() -> Iterator[None]:
-    """Let no socket wait longer than we do, whoever makes it."""
+    """Limit how long any socket waits, whoever makes it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE_SECONDS)
     try:
@@ -77,7 +77,7 @@ def _impatient_sockets() -> Iterator[None]:
 
 
 def _reach(location: str) -> None:
-    """Connect once to a server that its own client would wait for without an end."""
+    """Connect once to a server for which its own client would wait forever."""
     address = urlsplit(location)
     if address.scheme == "s3":
         address = urlsplit(os.environ.get("MLFLOW_S3_ENDPOINT_URL", ""))
@@ -94,11 +94,11 @@ def _why(location: str, error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"that needs the package {error.name}, which is not installed"
     if isinstance(error, ValueError) or not location:
-        return "that is no address that MLflow can read files from"
+        return "MLflow cannot read files from such an address"
     if isinstance(error, MlflowException) and "artifact repository" in str(error):
-        return "MLflow reads no files from addresses of this kind"
+        return "MLflow cannot read files from addresses of this kind"
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    # Of several files MLflow says last what became of the last one.
+    # With several files, MLflow's last line says why the last one failed.
     which = -1 if str(error).startswith("The following failures") else 0
     said = lines[which].strip() if lines else type(error).__name__
     return passwords.hide(said[:300]).rstrip(".")

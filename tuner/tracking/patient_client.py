@@ -1,4 +1,4 @@
-"""MLflow's client, with patience: the one that the driver records with."""
+"""MLflow's client with retries: the one with which the driver records."""
 
 import functools
 import logging
@@ -13,16 +13,16 @@ from tuner.runtime import interrupt
 logger = logging.getLogger(__name__)
 
 _MAX_TRIES = 3
-"""Each waits 20 s for another process that writes to SQLite's file: MLflow's own patience."""
+"""Each attempt waits 20 s for another process that writes to SQLite's file, as MLflow does."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _patient(method: Callable[P, T]) -> Callable[P, T]:
-    """Retry what SQLite has refused, unchanged, because another process was writing.
+    """Retry a call that SQLite refused because another process was writing.
 
-    No interrupt breaks a call off.
+    A refused call has changed nothing. An interrupt does not break off a call.
     """
 
     @functools.wraps(method)
@@ -43,7 +43,7 @@ def _patient(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class PatientClient(MlflowClient):
-    """Has patience in every method that Glassy calls; a test compares the two lists."""
+    """Retries in every method that Glassy calls; a test compares the two lists."""
 
     create_experiment = _patient(MlflowClient.create_experiment)
     create_logged_model = _patient(MlflowClient.create_logged_model)

@@ -1,6 +1,6 @@
-"""YAML that comes from a store: read as plain data, whatever somebody has put there.
+"""YAML from a store, read as plain data whatever somebody has put there.
 
-No tag makes an object, no interpolation reads a variable, no alias repeats what would be huge.
+No tag makes an object, no interpolation reads a variable, no alias expands to something huge.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ MAX_DEPTH = 20
 
 
 class NotPlain(Exception):
-    """The text is no YAML, or more than plain data; says why in a few words."""
+    """The text is not YAML, or more than plain data; the message says why in a few words."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Knows the types of JSON alone, and no aliases."""
+    """Knows only the types of JSON, and no aliases."""
 
 
 def read(content: bytes) -> Any:
-    """Return the plain data that a YAML file says: mappings, lists, text, numbers, null.
+    """Return the plain data in a YAML file: mappings, lists, text, numbers, null.
 
     Raises:
         NotPlain: If it is damaged, too large or too deep, or holds a tag or an alias.
@@ -40,17 +40,17 @@ def read(content: bytes) -> Any:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if depth > MAX_DEPTH:
-                raise NotPlain(f"it is nested deeper than {MAX_DEPTH} times")
+                raise NotPlain(f"it is nested more than {MAX_DEPTH} levels deep")
         return yaml.load(content.decode("utf-8"), _Loader)
     except UnicodeDecodeError as error:
-        raise NotPlain("it is no UTF-8") from error
+        raise NotPlain("it is not UTF-8") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:
         first = str(error).strip().splitlines()
-        raise NotPlain(f"it is no plain YAML: {first[0] if first else 'damaged'}") from error
+        raise NotPlain(f"it is not plain YAML: {first[0] if first else 'damaged'}") from error
 
 
 def texts(data: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text in plain data, names of keys included, with the key it stands under."""
+    """Yield every text in plain data, including names of keys, with the key that holds it."""
     if isinstance(data, str):
         yield key, data
     elif isinstance(data, dict):

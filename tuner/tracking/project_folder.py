@@ -1,13 +1,13 @@
-"""The folder that a database and its artifacts lie in, and what to do when it has been moved.
+"""The folder with a database and its artifacts, and how to cope when it has been moved.
 
-MLflow writes absolute paths into its database. So each experiment keeps the folder that the
-database lay in as a tag. Where that is another folder now, the whole has been moved or copied:
-paths below the old folder then mean the new one, even where the old one still exists, since
-what is done in a copy must not reach the original.
+MLflow writes absolute paths into its database. So each experiment keeps the database's folder
+as a tag. If the database now lies in another folder, the whole was moved or copied. Paths below
+the old folder then mean the new one, even if the old one still exists, since work in a copy
+must not reach the original.
 
-Commands that look something up take MLflow's rows as if the paths were the new ones, and write
-nothing (`follow`). A search writes the new paths into the database (`bring_here`), so that
-MLflow's own pages find the files too. Nothing ever goes to the old folder.
+Commands that only look something up treat MLflow's rows as if they held the new paths, and
+write nothing (`follow`). A search writes the new paths into the database (`bring_here`), so
+that MLflow's own pages find the files too. Nothing is ever written to the old folder.
 """
 
 import contextlib
@@ -35,20 +35,20 @@ _COLUMNS = {
     "logged_models": (SqlLoggedModel, ("artifact_location",)),
     "model_versions": (SqlModelVersion, ("source", "storage_location")),
 }
-"""Where paths of files lie in MLflow's tables."""
+"""The columns of MLflow's tables that hold paths of files."""
 
 _moves: dict[str, "Move"] = {}
-"""What has been moved to the folder of a database, by the database's path."""
+"""Moves in force, by the database's path."""
 
 
 class Move:
-    """The folders that a database once lay in, and the one that it lies in now.
+    """The former folders of a database, and its present one.
 
     Args:
-        old: The folders of before.
-        new: The folder.
-        with_files: Whether the artifacts have come along. A database that was copied alone
-            keeps naming the files that there are, but new ones go to the new folder.
+        old: The former folders.
+        new: The present folder.
+        with_files: Whether the artifacts were moved too. A database that was copied alone
+            still refers to the old files, but new ones go to the new folder.
     """
 
     def __init__(self, old: list[Path], new: Path, with_files: bool) -> None:
@@ -57,41 +57,41 @@ class Move:
         self._with_files = with_files
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Describe the move in one line."""
         old = " and ".join(map(str, self._old))
-        return f"This folder was {old} before: the paths in its database now name {self._new}."
+        return f"This folder was formerly {old}: its database now refers to {self._new}."
 
     def moved(self, table: str, location: str | None) -> str | None:
-        """Return where MLflow's files are now.
+        """Return the present location of files.
 
         Args:
-            table: The table that names them.
-            location: As it stands there: a path or a URI.
+            table: The table that holds the location.
+            location: The location in that table: a path or a URI.
         """
         is_local = location is not None and location.startswith(("/", "file:"))
         if location is None or not is_local or not (self._with_files or table == "experiments"):
             return location
         path = local_path(location)
         for old in self._old:
-            # What is in the new folder already stays, where that lies in the old one.
+            # If the new folder lies in the old one, paths already in the new one stay.
             is_there = self._new.is_relative_to(old) and path.is_relative_to(self._new)
             if path.is_relative_to(old) and not is_there:
                 here = self._new / path.relative_to(old)
-                # What has not come along stays where it is, as of a database copied alone.
+                # Files that were not moved keep their location, as when only the database was.
                 has_stayed = table != "experiments" and path.exists() and not here.exists()
                 return location if has_stayed else as_location(here)
         return location
 
 
 def shown_here() -> str:
-    """Return `<host>:<folder>` of the current folder, which tells studies of one name apart."""
+    """Return the current `<host>:<folder>`, which distinguishes studies of one name."""
     here, home = Path.cwd(), Path.home()
     shown = f"~/{here.relative_to(home)}" if here.is_relative_to(home) else str(here)
     return f"{socket.gethostname()}:{shown}"
 
 
 def artifact_root(database: Path) -> str:
-    """Return where MLflow is to keep the files of a database: beside it."""
+    """Return where MLflow is to keep the files of a database: next to it."""
     return as_location(folder_of(database) / "mlruns")
 
 
@@ -101,17 +101,17 @@ def folder_of(database: Path) -> Path:
 
 
 def as_location(path: Path) -> str:
-    """Return a path as MLflow writes it: plain, or as a URI where plain would be misread."""
+    """Return a path as MLflow writes it: plain, or as a URI if it would be misread."""
     return path.as_uri() if set("%#?;") & set(str(path)) else str(path)
 
 
 def local_path(location: str) -> Path:
-    """Return the path of a `file:` URI, or of a path as MLflow reads it: unquoted as well."""
+    """Return the path of a `file:` URI or a plain path, both unquoted, as MLflow reads them."""
     return Path(unquote(urlsplit(location).path if location.startswith("file:") else location))
 
 
 def find_move(database: Path) -> Move | None:
-    """Look whether a database and its files have been moved or copied here; write nothing."""
+    """Check whether a database and its files have been moved or copied here; write nothing."""
     here = folder_of(database)
     with _connected(database, "ro") as connection:
         query = "SELECT DISTINCT value FROM experiment_tags WHERE key = ?"
@@ -121,7 +121,7 @@ def find_move(database: Path) -> Move | None:
     old = [folder for folder in folders if folder != here and not _is_same(folder, here)]
     if not old:
         return None
-    # The longest first: one of them may lie in another.
+    # Longest first: one of them may lie in another.
     move = Move(sorted(old, key=lambda folder: -len(folder.parts)), here, True)
     pairs = [(location, move.moved("experiments", location)) for location in locations]
     changed = [(before, after) for before, after in pairs if before != after]
@@ -132,10 +132,10 @@ def find_move(database: Path) -> Move | None:
 
 
 def follow(database: Path) -> None:
-    """Take what MLflow reads from a database in this process as if its paths were up to date.
+    """Let MLflow read a database in this process as if its paths were up to date.
 
     Args:
-        database: The path, as SQLAlchemy has it.
+        database: The path of the database, as SQLAlchemy has it.
     """
     key = str(database)
     move = find_move(database)
@@ -144,12 +144,12 @@ def follow(database: Path) -> None:
         return
     _listen()
     _moves[key] = move
-    # MLflow keeps where a run's files are by its id, which a copy shares with the original.
+    # MLflow caches the location of a run's files by run id, which a copy shares.
     utils._artifact_repos_cache.clear()
 
 
 def bring_here(database: Path) -> str | None:
-    """Write the new paths into a database that was moved or copied; say so in one line.
+    """Write the new paths into a database that was moved or copied; describe that in one line.
 
     Raises:
         ConfigError: If the database cannot be written to.
@@ -168,8 +168,8 @@ def bring_here(database: Path) -> str | None:
             connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise ConfigError(
-            f"{database} was moved or copied here and must be told, but cannot be written to: "
-            f"{error}. Let nothing else write to it, and check its permissions."
+            f"{database} was moved or copied here, but its paths cannot be updated: {error}. "
+            f"Stop other programs that use it, and check its permissions."
         ) from error
     return str(move)
 
@@ -185,7 +185,7 @@ def _rewrite(connection: sqlite3.Connection, move: Move, table: str, column: str
 
 @functools.cache
 def _listen() -> None:
-    """Have the rows that MLflow loads changed before MLflow sees them."""
+    """Change the rows that MLflow loads before MLflow sees them."""
     for table, (entity, columns) in _COLUMNS.items():
         change = functools.partial(_change, table, columns)
         for event in ("load", "refresh"):
@@ -195,7 +195,7 @@ def _listen() -> None:
 def _change(table: str, columns: tuple[str, ...], row: Any, context: Any, *_: Any) -> None:
     move = _moves.get(str(context.session.get_bind().url.database))
     for column in columns if move is not None else ():
-        # Without loading what a query has left out.
+        # Do not load columns that a query has left out.
         if move is not None and column in row.__dict__:
             set_committed_value(row, column, move.moved(table, row.__dict__[column]))
 
@@ -209,7 +209,7 @@ def _connected(database: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Say whether two paths lead to one folder: a link to it, or another mount."""
+    """Say whether two paths lead to the same folder, by a link or another mount."""
     with contextlib.suppress(OSError):
         return os.path.samefile(one, other)
     return False

@@ -1,7 +1,7 @@
-"""MLflow runs: the study as a parent, its trials as children, written by the driver alone.
+"""MLflow runs: the study as a parent, its trials as children, written only by the driver.
 
 Everything goes through `MlflowClient` with explicit run ids, never through the stack of active
-runs. A run is found again by the study's id and the trial's, so recording twice does no harm.
+runs. A run is found again by the ids of study and trial, so recording twice does no harm.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from tuner.trial import Metrics, TrialFailure, TrialResult, Values
 logger = logging.getLogger(__name__)
 
 LIVE_SECONDS = 1.0
-"""How far a running trial's curve in MLflow may be behind its training."""
+"""How far a running trial's curve in MLflow may lag behind its training."""
 
 _BATCH_PARAMS = 100
 _BATCH_METRICS = 1000
 _MAX_PARAM = 6000
-"""Characters that MLflow takes in a param; what must come back whole is in a tag."""
+"""Number of characters that MLflow accepts in a param; exact values are in tags."""
 
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What MLflow is told of the data: a dataset input's fields."""
+    """The data as recorded in MLflow: the fields of a dataset input."""
 
     name: str
     digest: str
@@ -52,7 +52,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, run: Run) -> DataRecord:
-        """Return what a run of a study or a trial was recorded with."""
+        """Return the data record of a study's or a trial's run."""
         assert run.inputs is not None
         dataset = run.inputs.dataset_inputs[0].dataset
         return cls(dataset.name, dataset.digest, dataset.source, str(dataset.profile))
@@ -60,24 +60,24 @@ class DataRecord:
 
 @dataclass
 class TrialRun:
-    """The run of one trial, or of its values trained again.
+    """The run of one trial, or of its refit.
 
     Attributes:
-        run_id: MLflow's.
+        run_id: Id of the run in MLflow.
         artifact_uri: Where its files go.
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
-        values: Those it was recorded with, if an earlier process has made it.
+        values: The values it was recorded with, if an earlier process has made it.
         params: Names of the params that it has.
         recorded: Names of the metrics that an earlier process has recorded.
         finished: The metrics last logged, if the trial has been recorded to its end and its
-            files are whole.
-        manifest: What it has logged, if that is known.
-        num_epochs: Epochs whose metrics it has, or has pending.
-        losses: The loss after each of them, by epoch.
-        came: The metrics that this process has been told, by epoch.
-        model_id: Of the model that it has logged, if any.
-        pending: Metrics not written yet: one call for several epochs costs no more than for
-            one.
+            files are intact.
+        manifest: The files it has logged, if known.
+        num_epochs: Number of epochs whose metrics are recorded or pending.
+        losses: The loss after each of these epochs, by epoch.
+        came: The metrics that this process has received, by epoch.
+        model_id: Id of the model that it has logged, if any.
+        pending: Metrics not written yet: one call for several epochs costs no more than a call
+            for one.
         written: Monotonic time of the last call.
     """
 
@@ -101,10 +101,10 @@ class Tracker:
     """The records of one study.
 
     Args:
-        client: Of the store they are kept in.
-        experiment_name: MLflow's group of runs; made when missing.
+        client: Client of the store that holds them.
+        experiment_name: Name of the MLflow experiment, which is created if it is missing.
         study: The study's name.
-        study_id: What tells it from another study of that name.
+        study_id: The study's id, which distinguishes studies of one name.
 
     Raises:
         ConfigError: If the experiment has been deleted.
@@ -132,15 +132,15 @@ class Tracker:
         artifacts: Sequence[Path],
         identity: str | None = None,
     ) -> None:
-        """Find the study's run and those of its trials, or make it.
+        """Find the study's run and those of its trials, or make a run for the study.
 
-        Trials whose study's run was deleted are put under the new one: they are the study's.
+        If the study's run was deleted, its trials are put under the new one.
 
         Args:
             params: The resolved configuration, flat.
-            data: What is searched on.
-            artifacts: Files to keep with the run; of settings, those that were told last.
-            identity: What the study is begun with, for a tag.
+            data: The data that the study searches on.
+            artifacts: Files to keep with the run; settings are replaced by the latest.
+            identity: What the study was started with, for a tag.
         """
         self._data = data
         found = history.studies(self.client, [self._experiment_id], self._study_id)
@@ -156,7 +156,7 @@ class Tracker:
         else:
             tags |= resolve_tags() | self._tags | {names.KIND: names.KIND_STUDY}
             tags[names.VERSIONS] = json.dumps(versions())
-            # MLflow keeps one profile of a data set, whatever share of it a study takes.
+            # MLflow keeps one profile per data set, whatever share of it a study uses.
             tags[names.DATA_PROFILE] = data.profile
             if identity is not None:
                 tags[names.IDENTITY] = identity
@@ -168,19 +168,19 @@ class Tracker:
             if kept.get(path.name) != path.stat().st_size or path.suffix == ".yaml":
                 files.uninterrupted(self.client.log_artifact, self.run_id, str(path))
         run = self.client.get_run(self.run_id)
-        # The experiment's own folder and those above it are new, too, the first time.
+        # The first time, the experiment's own folder and those above it are new too.
         self._files.sync([run.info.artifact_uri], is_first=True)
 
     def join_study(self, run: Run) -> None:
-        """Take a study's run as it is, to record something more under it."""
+        """Open a study's run without changing it, to record something more under it."""
         self.run_id = run.info.run_id
         self._data = DataRecord.of(run)
         self._find_trials()
 
     def find_run(self, trial_id: str) -> TrialRun | None:
-        """Return the run of a trial, or of its values trained again, if it has been made.
+        """Return the run of a trial, or of its refit, if it has been made.
 
-        One whose files are damaged or gone counts as one that has not finished.
+        A run whose files are damaged or gone counts as unfinished.
         """
         found = self._trials.get(trial_id)
         if found is not None:
@@ -188,20 +188,20 @@ class Tracker:
         return found
 
     def _take_for_unfinished_what_is_damaged(self, trials: Mapping[str, TrialRun]) -> None:
-        """Look at the files of those that have finished: that takes a read of each of them."""
+        """Mark finished trials with damaged files as unfinished; this reads every file."""
         finished = {i: trial for i, trial in trials.items() if trial.finished is not None}
         for trial_id in self._files.damaged(finished):
             trials[trial_id].finished = None
 
     def _find_trials(self) -> None:
-        """Take up the runs that earlier processes have made, wherever MLflow shows them."""
+        """Find the runs that earlier processes have made, wherever MLflow shows them."""
         for record in self._recorded():
             if record.parent != self.run_id:
                 self.client.set_tag(record.run_id, names.PARENT, self.run_id)
             self._trials[record.trial_id] = _found_run(record)
 
     def _recorded(self) -> list[TrialRecord]:
-        """Return all runs of the study; of two of one trial, the one that counts comes last."""
+        """Return all runs of the study; if a trial has two, the one that counts comes last."""
         found = [
             record
             for kind in (names.KIND_TRIAL, names.KIND_REFIT)
@@ -210,7 +210,7 @@ class Tracker:
         return sorted(found, key=lambda r: (r.status == "FINISHED", len(r.metrics)))
 
     def presence(self, trial_ids: Iterable[str]) -> history.Presence:
-        """Say what has become of the records of trials that have finished."""
+        """Return what has become of the records of trials that have finished."""
         return history.presence(self.client, self._experiment_id, self._study_id, trial_ids)
 
     def finished(self, trial_id: str, values: Values) -> Metrics | None:
@@ -226,7 +226,7 @@ class Tracker:
             raise StudyError(
                 f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
                 f"values than the study's folder now gives it: its oracle.jsonl has been "
-                f"altered. Put back what was there, or start afresh with overwrite=true."
+                f"altered. Restore that file, or start over with overwrite=true."
             )
         return trial.finished
 
@@ -237,18 +237,18 @@ class Tracker:
         tags: Mapping[str, str],
         kind: str = names.KIND_TRIAL,
     ) -> TrialRun:
-        """Find a trial's run, or make it; it is RUNNING then.
+        """Find a trial's run, or make it, and set it to RUNNING.
 
         Args:
-            trial_id: The oracle's name of it, or what a refit of it is called.
-            values: What it is trained with.
-            tags: What else there is to know about it.
+            trial_id: The oracle's name for it, or the name of its refit.
+            values: The values it is trained with.
+            tags: Further facts about it.
             kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
         """
         trial = self._trials.get(trial_id)
         if trial is None:
             run = self._create_run(
-                # The trial first: MLflow's tables cut long names at their end.
+                # The trial comes first: MLflow's tables cut off the end of long names.
                 f"{trial_id} {self._study}",
                 {
                     **tags,
@@ -264,7 +264,7 @@ class Tracker:
             self._trials[trial_id] = trial
         else:
             self._describe(trial.run_id, values, trial.params)
-            # The epochs an interrupted process logged should be the same ones that come again.
+            # The epochs that an interrupted process has logged should come again unchanged.
             trial.losses = history.losses(self.client, trial.run_id)
             trial.num_epochs = max(trial.losses, default=0)
             trial.model_id = self._models.whole_of(trial.run_id)
@@ -276,8 +276,8 @@ class Tracker:
 
         Args:
             trial_id: A trial that is open.
-            epoch: Counted from 1.
-            metrics: As Keras names them.
+            epoch: Number of the epoch, from 1.
+            metrics: The epoch's metrics, as Keras names them.
         """
         trial = self._trials[trial_id]
         trial.came[epoch] = metrics
@@ -293,15 +293,15 @@ class Tracker:
             self._write_pending(trial)
 
     def _start_over(self, trial_id: str) -> None:
-        """Give a trial a new run, since what its run has recorded is of another training.
+        """Give a trial a new run, since its run holds the metrics of a different training.
 
-        A metric that MLflow has recorded cannot be taken back. The training can differ after
-        its checkpoints were removed or damaged, on another machine or with other versions.
+        MLflow cannot take back a recorded metric. Training again can give different results if
+        the checkpoints were removed or damaged and the machine or a version has changed.
         """
         trial = self._trials[trial_id]
         logger.warning(
-            "Trial %s was trained anew with other results than an interrupted process had "
-            "recorded; run %s is deleted, and another one takes its place.",
+            "Trial %s was trained again with other results than an interrupted process had "
+            "recorded; run %s is deleted, and a new one takes its place.",
             trial_id,
             trial.run_id,
         )
@@ -322,7 +322,7 @@ class Tracker:
 
     def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
         run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
-        # Tags go with the metrics, or alone.
+        # Tags are sent with the metrics, or alone if there are none.
         for i in range(0, max(len(trial.pending), bool(tags)), _BATCH_METRICS):
             batch = trial.pending[i : i + _BATCH_METRICS]
             self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
@@ -333,8 +333,8 @@ class Tracker:
         """Record a trial's result and its files, and end its run as FINISHED.
 
         Args:
-            result: Of a trial that is open.
-            with_model: Whether its model is logged.
+            result: Result of a trial that is open.
+            with_model: Whether to log its model.
         """
         trial = self._trials[result.trial_id]
         for epoch, metrics in enumerate(result.epochs, 1):
@@ -358,7 +358,7 @@ class Tracker:
             names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
             names.EPOCHS_REUSED: result.epochs_reused,
         }
-        # A process that was killed just before it ended the run has recorded them.
+        # A process killed just before it ended the run may already have recorded them.
         new = {name: value for name, value in final.items() if name not in trial.recorded}
         trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
         self._write_pending(trial, tags)
@@ -373,16 +373,16 @@ class Tracker:
         num_epochs: int,
         tags: dict[str, str],
     ) -> str | None:
-        """Copy a trial's files to the store and put them on disk; return the model's id.
+        """Copy a trial's files to the store and sync them to disk; return the model's id.
 
-        What an interrupted process has copied may not be on disk, so all is copied again.
+        Files that an interrupted process copied may not be on disk, so all are copied again.
 
         Args:
-            trial: Whose they are.
+            trial: The trial's run.
             paths: The artifacts.
-            model_dir: The model, if it is logged.
-            num_epochs: The step that the model is of.
-            tags: Gets the one that tells whole files from damaged ones.
+            model_dir: The model's folder, if it is logged.
+            num_epochs: The step at which the model is logged.
+            tags: Receives the tag with the manifest of the files.
         """
         store = artifacts(self.client, trial.artifact_uri)
         for path in paths:
@@ -428,7 +428,7 @@ class Tracker:
         self._models.drop({self._trials[trial_id].run_id for trial_id in trial_ids})
 
     def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
-        """Record on the study's run how far it is: its best trial, its time."""
+        """Record the study's progress on its run: its best trial, its time."""
         self.client.log_batch(
             self.run_id,
             _metrics(metrics, step=len(self._trials)),
@@ -438,9 +438,8 @@ class Tracker:
     def close_study(self, status: str) -> None:
         """End the study's run as FINISHED, FAILED or KILLED.
 
-        A request that was sent again, because a server went away before it had answered, may
-        have made a trial's run twice. The twin that nothing was logged to is deleted, and
-        nothing else ever is.
+        A request that was retried because the server did not answer may have made a trial's run
+        twice. The twin to which nothing was logged is deleted; nothing else ever is.
         """
         for record in self._recorded():
             known = self._trials.get(record.trial_id)
@@ -451,16 +450,16 @@ class Tracker:
         self.client.set_terminated(self.run_id, status)
 
     def withdraw(self) -> None:
-        """Delete the runs of a study in which nothing has ended (`mlflow runs restore` undoes).
+        """Delete the runs of a study in which no trial has ended.
 
-        Does nothing if no run has been made.
+        `mlflow runs restore` undoes that. Does nothing if no run has been made.
         """
         runs = [record.run_id for record in self._recorded()]
         for run_id in [*runs, self.run_id] if self.run_id else ():
             self.client.delete_run(run_id)
 
     def sync_study(self) -> None:
-        """Put what was logged with the study's run since it was opened on disk."""
+        """Sync to disk what was logged with the study's run since it was opened."""
         self._files.sync([self.client.get_run(self.run_id).info.artifact_uri])
 
     def finished_trials(self) -> dict[str, Metrics]:
@@ -487,8 +486,8 @@ class Tracker:
         return self._trials[trial_id].run_id
 
     def _find_experiment(self, name: str) -> str:
-        """Return the experiment that holds the study, else the one of that name; it is made."""
-        # Whatever the experiment of new studies is called now, a study stays where it is.
+        """Return the experiment that holds the study; otherwise find or make the one named."""
+        # A study stays in its experiment, even if new studies go to another one now.
         ids = history.experiments(self.client)
         if found := history.studies(self.client, ids, self._study_id):
             return str(found[0].info.experiment_id)
@@ -504,7 +503,7 @@ class Tracker:
     def _describe(
         self, run_id: str, params: Mapping[str, object], recorded: Container[str]
     ) -> None:
-        """Record what a run is of, as far as a process that was killed has not done so."""
+        """Record a run's params and data, unless a process that was killed has done so."""
         items = [Param(key, _text(v)) for key, v in params.items() if key not in recorded]
         for i in range(0, len(items), _BATCH_PARAMS):
             self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
@@ -517,7 +516,7 @@ class Tracker:
                 profile=self._data.profile,
             )
             context = [InputTag(names.DATASET_CONTEXT, "training")]
-            # What is there already stays as it is.
+            # An input that exists already stays as it is.
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
 
 
@@ -535,7 +534,7 @@ def _found_run(record: TrialRecord) -> TrialRun:
 
 
 def _text(value: object) -> str:
-    """Return what MLflow shows of a value."""
+    """Return a value as text of a length that MLflow accepts."""
     text = str(value)
     return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 1]}…"
 
@@ -545,7 +544,7 @@ def _texts(values: Values) -> dict[str, str]:
 
 
 def _is_same(recorded: float, value: float) -> bool:
-    """Say whether a store has recorded a value: databases hold no infinity."""
+    """Say whether a recorded value is this one; databases cannot hold infinity."""
     if math.isnan(recorded) or math.isnan(value):
         return math.isnan(recorded) and math.isnan(value)
     most = sys.float_info.max

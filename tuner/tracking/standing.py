@@ -1,7 +1,7 @@
-"""What there is now of a study that has ended: its runs, its version, the aliases that it has.
+"""The present state of a study that has ended: its runs, its version, the version's aliases.
 
-What was true when the study ended may not be so any more: runs are deleted, versions removed,
-aliases moved. So nothing is repeated of it that has not been looked up again.
+What was true when the study ended may no longer be: runs get deleted, versions removed, aliases
+moved. So nothing about it is repeated without looking it up again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Standing:
     """A trial's version in the registry, as it is now.
 
     Attributes:
-        name: Of the registered model.
-        version: The trial's.
-        aliases: All that name this version.
+        name: Name of the registered model.
+        version: Number of the trial's version.
+        aliases: All aliases of this version.
     """
 
     name: str
@@ -33,26 +33,26 @@ class Standing:
     aliases: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Describe it in a few words."""
         return f"{self.name} version {self.version}, {self.role}"
 
     @property
     def role(self) -> str:
-        """What it is now, such as `champion`."""
+        """Its present role, such as `champion`."""
         return " and ".join(self.aliases) or "without an alias"
 
 
 def registered_as(name: str, version: str, alias: str, has_it: bool) -> str:
-    """Word what became of a challenger."""
+    """Word the outcome for a challenger."""
     return f"Registered as {name} version {version}, {'now' if has_it else 'not'} {alias}."
 
 
 def find(client: mlflow.MlflowClient, run_ids: Iterable[str]) -> Standing | None:
-    """Return where the version of a trial stands now; None if the registry has none.
+    """Return the present state of a trial's version; None if the registry has none.
 
     Args:
         client: Client of the store.
-        run_ids: Runs that it may have been registered by, the one that counts first.
+        run_ids: Runs that it may have been registered from, the one that counts first.
     """
     try:
         for run_id in run_ids:
@@ -61,24 +61,24 @@ def find(client: mlflow.MlflowClient, run_ids: Iterable[str]) -> Standing | None
                 aliases = client.get_model_version(latest.name, latest.version).aliases
                 return Standing(latest.name, str(latest.version), tuple(sorted(aliases)))
     except MlflowException:
-        # A store without a registry, or a version that is removed just now.
+        # The store has no registry, or the version is being removed right now.
         return None
     return None
 
 
 def summary(uri: str | None, study_id: str, alias: str, lines: Sequence[str]) -> list[str]:
-    """Return what a finished study said at its end, or what is different now.
+    """Return the closing lines of a finished study, or what has changed since.
 
     Args:
-        uri: Of its store, as configured.
-        study_id: The study's.
-        alias: That its best model was to get.
-        lines: What it said.
+        uri: Address of its store, as configured.
+        study_id: The study's id.
+        alias: The alias for which its best model was a candidate.
+        lines: Its closing lines.
     """
     try:
         client = tracking_store.connect_to_existing(uri)
     except (UserError, UnavailableError) as error:
-        return [f"Its summary cannot be checked, and is not repeated: {error}"]
+        return [f"Its summary cannot be checked, so it is not repeated: {error}"]
     said = next((line for line in lines if line.startswith("Registered as ")), None)
     changes, before = _changes(client, study_id, alias, said), list(lines)
     if not changes:
@@ -89,12 +89,12 @@ def summary(uri: str | None, study_id: str, alias: str, lines: Sequence[str]) ->
 def _changes(
     client: mlflow.MlflowClient, study_id: str, alias: str, said: str | None
 ) -> list[str]:
-    """Return what is no longer as a study said."""
+    """Return what has changed since a study's closing lines."""
     found = history.studies(client, history.experiments(client), study_id, ViewType.ALL)
     if not found:
         return [
-            "MLflow has no record of this study any more. To search again: the same command "
-            "with overwrite=true."
+            "MLflow no longer has a record of this study. To search again, give the same "
+            "command with overwrite=true."
         ]
     changes = []
     run, facts = found[0], history.read_study(found[0])
@@ -112,14 +112,14 @@ def _of_best(
     place = facts.experiment_id, facts.study_id
     if not history.trials(client, *place, trial_id=trial_id):
         deleted = history.trials(client, *place, trial_id=trial_id, view=ViewType.DELETED_ONLY)
-        what = f"The run of trial {trial_id}, its best,"
+        what = f"The run of its best trial ({trial_id})"
         gone = f"{what} is gone from MLflow."
         changes.append(_restored_by(what, deleted[-1].run_id) if deleted else gone)
     if said is None:
         return changes
     standing = find(client, history.judged_runs(client, facts, trial_id, ViewType.ALL))
     if standing is None:
-        changes.append(f"It said: {said} That version is no longer in the registry.")
+        changes.append(f"Its summary says: {said} That version is no longer in the registry.")
     elif said != registered_as(
         standing.name, standing.version, alias, alias in standing.aliases
     ):
@@ -130,7 +130,7 @@ def _of_best(
 
 
 def _holder(client: mlflow.MlflowClient, standing: Standing | None, alias: str) -> str | None:
-    """Say which other version has an alias now."""
+    """Say which other version holds an alias now."""
     if standing is None or alias in standing.aliases:
         return None
     try:

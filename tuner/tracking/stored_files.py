@@ -1,6 +1,7 @@
-"""The files of a study's runs where they are stored: put on disk, and looked at for damage.
+"""The stored files of a study's runs: synced to disk, and checked for damage.
 
-Only what lies on this machine: the word of a server, or of a bucket, counts as disk.
+This covers only files on this machine: a server or a bucket that has confirmed a file is
+trusted.
 """
 
 import logging
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Run(Protocol):
-    """What there is to know of a run's files."""
+    """Facts about a run's files."""
 
     @property
     def run_id(self) -> str: ...
@@ -32,8 +33,8 @@ class StoredFiles:
     """The files of the runs of one experiment.
 
     Args:
-        uri: Where the experiment keeps its artifacts.
-        models: Returns the models that are there, by the runs that logged them.
+        uri: Address of the experiment's artifacts.
+        models: Returns the existing models, by the runs that logged them.
     """
 
     def __init__(self, uri: str, models: Callable[[], Mapping[str, LoggedModel]]) -> None:
@@ -41,11 +42,11 @@ class StoredFiles:
         self._models = models
 
     def sync(self, uris: Sequence[str], is_first: bool = False) -> None:
-        """Put all that lies at some addresses on disk, with the folders that were made for it.
+        """Sync everything at some addresses to disk, with the folders made for it.
 
         Args:
-            uris: Of artifacts.
-            is_first: Whether the experiment's folder may be new, and those above it.
+            uris: Addresses of artifacts.
+            is_first: Whether the experiment's folder, and those above it, may be new.
         """
         folders = [folder for uri in uris if (folder := local_folder(uri)) is not None]
         for top in dict.fromkeys(self._top(folder, is_first) for folder in folders):
@@ -59,10 +60,10 @@ class StoredFiles:
         return folder.parent.parent
 
     def damaged(self, finished: Mapping[str, _Run]) -> list[str]:
-        """Return which of some finished trials have files that are damaged or gone.
+        """Return the finished trials whose files are damaged or gone.
 
         Args:
-            finished: Their runs, by the trials' ids.
+            finished: Runs of finished trials, by the trials' ids.
         """
         if self._folder is None or not finished:
             return []
@@ -71,15 +72,14 @@ class StoredFiles:
         for trial_id, run in finished.items():
             artifacts = local_folder(run.artifact_uri)
             logged = models.get(run.run_id)
-            # A model that was not kept has no record any more, and is not missed.
+            # A model that was not kept no longer has a record, so it is not missing.
             model = None if logged is None else local_folder(logged.artifact_location)
             if artifacts is not None:
                 found[trial_id] = damage(run.manifest, artifacts, model)
         said = [f"{trial_id}: {what}" for trial_id, what in found.items() if what is not None]
         if said:
             logger.warning(
-                "The files of %s are damaged or gone, so the same training makes them again: "
-                "%s.",
+                "Files of %s are damaged or gone, so the same training makes them again: %s.",
                 plural(len(said), "finished trial"),
                 "; ".join(said[:5]) + ("; …" if len(said) > 5 else ""),
             )

@@ -29,15 +29,15 @@ PROBE = {
 """The environment in which a store is asked whether it answers: no retry, and few seconds."""
 
 _DATABASES = ("postgresql", "mysql", "mssql")
-"""What MLflow keeps its records in, beside SQLite and its own server."""
+"""Databases that MLflow can use besides SQLite."""
 
 
 def resolve_uri(uri: str | None) -> str:
     """Return the tracking URI in force, with a relative SQLite path made absolute.
 
     Args:
-        uri: As configured; None for `MLFLOW_TRACKING_URI`, and without that for
-            `sqlite:///mlflow.db` in the current folder, which is `mlflow ui`'s own default.
+        uri: The configured address; None for `MLFLOW_TRACKING_URI` or, if that is not set,
+            `sqlite:///mlflow.db` in the current folder, which is the default of `mlflow ui`.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
     path = sqlite_path(uri)
@@ -47,7 +47,7 @@ def resolve_uri(uri: str | None) -> str:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """Return the file of an SQLite store, or None for a store of another kind."""
+    """Return the file of an SQLite store; None for a store of another kind."""
     if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
         return None
     database = sqlalchemy.make_url(uri).database
@@ -61,16 +61,16 @@ def sqlite_uri(path: Path) -> str:
 
 
 def connect(uri: str | None) -> mlflow.MlflowClient:
-    """Return a client of a store that answers; a file is made where there is none.
+    """Return a client of a store that answers; a missing SQLite file is created.
 
     Raises:
-        ConfigError: If the URI is of no kind that MLflow knows, names a folder that is not
-            there, or a file that is no database of this version of MLflow.
-        UnavailableError: If the server does not answer within 10 seconds or lets nobody in.
+        ConfigError: If MLflow does not know this kind of URI, or the URI names a folder that
+            does not exist, or a file that is not a database of this version of MLflow.
+        UnavailableError: If the server does not answer within 10 seconds or refuses us.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    # Which MLflow draws for every file that is read.
+    # MLflow would draw a progress bar for every file that is read.
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     # It would print the address of every run that ends, with user and password.
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
@@ -99,25 +99,25 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
             if kind in ("http", "https"):
                 raise UnavailableError(
                     f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
-                    f"{first_line}. Start it, or leave `tracking.uri` out to record in "
+                    f"{first_line}. Start it, or leave out `tracking.uri` to record in "
                     f"{DEFAULT_STORE} here."
                 ) from error
             if kind in _DATABASES and isinstance(error, sqlalchemy.exc.OperationalError):
                 raise UnavailableError(
-                    f"`tracking.uri={shown}` must be a database that lets us in, but: "
-                    f"{first_line}. Start it, mend the address, or leave `tracking.uri` out to "
-                    f"record in {DEFAULT_STORE} here."
+                    f"`tracking.uri={shown}` must be a database that accepts the connection, "
+                    f"but: {first_line}. Start it, correct the address, or leave out "
+                    f"`tracking.uri` to record in {DEFAULT_STORE} here."
                 ) from error
             raise ConfigError(
                 f"`tracking.uri={shown}` cannot be used: {first_line}. Give sqlite:///<file>, "
-                f"a database's or a server's address, or leave it out to record in "
+                f"the address of a database or a server, or leave it out to record in "
                 f"{DEFAULT_STORE} here."
             ) from error
     return client
 
 
 def connect_to_existing(uri: str | None) -> mlflow.MlflowClient:
-    """Return a client of a store that is there: what only looks something up makes none.
+    """Return a client of an existing store: commands that only look something up make none.
 
     Raises:
         ConfigError: If there is no such store; see also `connect`.
@@ -128,13 +128,13 @@ def connect_to_existing(uri: str | None) -> mlflow.MlflowClient:
 
 
 def bring_here(uri: str | None) -> str | None:
-    """Let a database that was moved or copied name its files where they are now.
+    """Update the paths in a database that was moved or copied.
 
     Returns:
-        What was done, in one line; None if nothing was to be done.
+        A line that says what was done; None if there was nothing to do.
 
     Raises:
-        ConfigError: If it is no database of this version of MLflow, or cannot be written to.
+        ConfigError: If it is not a database of this version of MLflow, or is not writable.
     """
     resolved = resolve_uri(uri)
     path = sqlite_path(resolved)
@@ -145,12 +145,12 @@ def bring_here(uri: str | None) -> str | None:
 
 
 def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.MlflowClient:
-    """Return a client of an SQLite store, whose files lie beside it."""
+    """Return a client of an SQLite store, whose files lie next to it."""
     if not path.parent.is_dir():
         raise ConfigError(
             f"`tracking.uri={resolved}` must lie in a folder that exists: {path.parent}."
         )
-    # MLflow would keep them in the current folder.
+    # By default MLflow would keep the files in the current folder.
     with _environment({"_MLFLOW_SERVER_ARTIFACT_ROOT": project_folder.artifact_root(path)}):
         _make_whole(path)
         database.check_file(path, resolved, _called(uri, path))
@@ -161,7 +161,7 @@ def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.Mlflo
 
 
 def _called(uri: str | None, path: Path) -> str:
-    """Return how a message calls an SQLite store, so that it can be found."""
+    """Return an SQLite store's name in messages, by which a user can find it."""
     if uri is not None:
         return f"`tracking.uri={uri}` ({path})"
     if os.environ.get("MLFLOW_TRACKING_URI"):
@@ -170,7 +170,7 @@ def _called(uri: str | None, path: Path) -> str:
 
 
 def probing() -> contextlib.AbstractContextManager[None]:
-    """Ask a server once and for 5 s at most, to see whether it answers.
+    """Make MLflow ask a server only once, for at most 5 s, to see whether it answers.
 
     MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
     """
@@ -178,10 +178,10 @@ def probing() -> contextlib.AbstractContextManager[None]:
 
 
 def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
-    """Let MLflow ask a client's store for what it looks up by itself.
+    """Make a client's store the default for MLflow's own lookups.
 
-    Its registry, where it lies in a database, asks the default store for a version's model,
-    whatever store the client is of.
+    A registry in a database asks the default store for a version's model, whatever store the
+    client uses.
     """
     return _environment({"MLFLOW_TRACKING_URI": client.tracking_uri})
 
@@ -198,10 +198,10 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def check_is_there(uri: str | None) -> None:
-    """Refuse a store in a file or a folder that is not there, which `connect` would make.
+    """Refuse a store in a missing file or folder, which `connect` would create.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If it does not exist.
     """
     resolved = resolve_uri(uri)
     path = sqlite_path(resolved)
@@ -209,13 +209,13 @@ def check_is_there(uri: str | None) -> None:
         path = project_folder.local_path(resolved)
     if path is not None and not path.exists():
         raise ConfigError(
-            f"There is no tracking store {path}: start the command in the folder in which the "
-            f"search was run, or give `tracking.uri`."
+            f"There is no tracking store {path}: run the command in the folder of the search, "
+            f"or give `tracking.uri`."
         )
 
 
 def check_kept(client: mlflow.MlflowClient) -> None:
-    """Find out that somebody has removed a store's file while it was written to.
+    """Check that nobody has removed the store's file while it was in use.
 
     Raises:
         UnavailableError: If it is gone.
@@ -223,23 +223,23 @@ def check_kept(client: mlflow.MlflowClient) -> None:
     path = sqlite_path(client.tracking_uri)
     if path is not None and not path.exists():
         raise UnavailableError(
-            f"The tracking store {path} was removed while the study ran, so it was stopped. "
-            f"Put it back and give the same command again to resume; without it the same "
-            f"command records the study anew."
+            f"The tracking store {path} was removed while the study ran, so the study was "
+            f"stopped. Put it back and give the same command again to resume; without it, the "
+            f"same command records the study in a new one."
         )
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of what an error comes from."""
+    """Return the first line of an error's root cause."""
     while error.__context__ is not None:
         error = error.__context__
     return first_line(error)
 
 
 def _make_whole(path: Path) -> None:
-    """Make MLflow's tables in another file, and give it its name when they are all there.
+    """Create MLflow's tables in a temporary file, and rename it when they are complete.
 
-    MLflow takes seconds for them, and could not go on with half of them after a kill.
+    MLflow takes seconds to create them, and could not continue with half of them after a kill.
     """
     for part in path.parent.glob(f".{path.name}.*.part*"):
         maker = part.name.split(".")[-2]
@@ -260,11 +260,11 @@ def _make_whole(path: Path) -> None:
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def _sync_commits(connection: object, _: object) -> None:
-    """Have SQLite put every commit on disk before it says that it is done.
+    """Make SQLite sync every commit to disk before reporting it done.
 
     Its default, FULL, syncs the rollback journal and the database, and then removes the journal
-    without syncing the folder. After a power cut the journal may be back, and SQLite would take
-    the commit back: a trial could be RUNNING again that the oracle was told has ended.
+    without syncing the folder. After a power cut the journal may reappear, and SQLite would
+    roll the commit back: a trial that the oracle believes ended could be RUNNING again.
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = EXTRA")

@@ -1,4 +1,4 @@
-"""The epochs themselves: train a compiled Keras model, the same way every time."""
+"""Trains a compiled Keras model epoch by epoch, reproducibly."""
 
 from tuner.training.fitting import (
     OnState,

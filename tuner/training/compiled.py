@@ -1,13 +1,13 @@
-"""Whole epochs as one compiled program: no Python between two batches.
+"""Whole epochs as one compiled program: no Python between batches.
 
-The images live once in memory, as uint8. A program runs `model.train_step` in a `tf.while_loop`
+The images are in memory once, as uint8. A program runs `model.train_step` in a `tf.while_loop`
 over batches gathered from them, as a TensorFlow graph or compiled by XLA. On a CPU, XLA's code
-for convolutions and random numbers is slow beyond use: an epoch with convolutions takes 216 s
-instead of 9, one with dropout up to 13 times as long.
+for convolutions and random numbers is too slow to be useful: an epoch with convolutions takes
+216 s instead of 9, one with dropout up to 13 times as long.
 
 Tracing and compiling take about a second, more than a short training. A program is therefore
-kept and used again for every model of the same form: the model's variables are copied into
-those of the model the program was made with, and back after each epoch.
+kept and reused for every model of the same form: the model's variables are copied into those of
+the model that the program was made with, and back after each epoch.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from tuner.training.keras_loop import EVALUATION_BATCH, order
 from tuner.training.slow import SlowInXla, check_speed
 
 MAX_PROGRAMS = 8
-"""Programs kept; each holds a model, its optimiser's slots and some megabytes of code."""
+"""Number of programs kept; each holds a model, its optimiser's slots and megabytes of code."""
 
 _STEPS_A_CALL = 512
-"""Steps between two chances to be interrupted: seconds, even for a large model."""
+"""Steps between two checks for an interrupt: seconds, even for a large model."""
 
 
 class CannotCompile(Exception):
@@ -49,10 +49,10 @@ class Program:
 
     Args:
         model: A compiled `keras.Model`, which the program is traced with and bound to.
-        train: What it learns.
-        validation: What it is validated on.
-        batch_size: Images a step.
-        class_weight: Weight of every class in the loss, in their order, or None.
+        train: The training split.
+        validation: The validation split.
+        batch_size: Images per step.
+        class_weight: Weight of every class in the loss, in order, or None.
         use_xla: Whether XLA compiles the training steps.
     """
 
@@ -76,19 +76,19 @@ class Program:
             else tf.constant(list(class_weight.values()), tf.float32)
         )
         self._num_full = len(train) // batch_size
-        # The size of a batch is unknown to a graph, as in Keras's loop: where TensorFlow knows
-        # that it divides by 6, it multiplies by 1/6, which changes last bits. XLA knows all
-        # sizes in any case.
+        # The batch size is unknown to a graph, as in Keras's loop: if TensorFlow knew that it
+        # divides by 6, it would multiply by 1/6, which changes last bits. XLA always knows all
+        # sizes.
         one, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         many = tf.TensorSpec([None, None], tf.int32)
-        # Without AutoGraph, from which Keras's own loop keeps `train_step` as well.
+        # Without AutoGraph, which Keras's own loop does not apply to `train_step` either.
         self._run_steps = tf.function(
             self._steps,
             input_signature=None if use_xla else (many, number, number),
             jit_compile=use_xla,
             autograph=False,
         )
-        # A last, smaller batch would double what XLA has to compile, for one step an epoch.
+        # A last, smaller batch would double XLA's compilation for one step per epoch.
         self._run_last = tf.function(
             self._last_step,
             input_signature=None if use_xla else (one,),
@@ -100,9 +100,9 @@ class Program:
         """Run one epoch; the model's metrics hold its results.
 
         Args:
-            seed: Of the order of the images.
-            epoch: Counted from 1.
-            check: Called every few seconds; what it raises ends the training.
+            seed: Seed of the order of the images.
+            epoch: Number of the epoch, from 1.
+            check: Called every few seconds; an exception it raises ends the training.
         """
         check()
         shuffled = order(len(self._train.split), seed, epoch)
@@ -123,12 +123,12 @@ class Program:
         """Trace and compile, without changing the model.
 
         Args:
-            may_be_slow: Whether to let XLA compile what it makes slow on this machine.
+            may_be_slow: Whether XLA may compile operations that it makes slow here.
 
         Raises:
             CannotCompile: If its step cannot be compiled.
-            SlowInXla: If XLA makes it slow, and it may not be.
-            MemoryError, tf.errors.ResourceExhaustedError: As they came.
+            SlowInXla: If XLA would make it slow, and it may not be.
+            MemoryError, tf.errors.ResourceExhaustedError: Passed on.
         """
         steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
         arguments = steps, tf.constant(0), tf.constant(0)
@@ -139,24 +139,24 @@ class Program:
                 return
             if self._use_xla and not may_be_slow:
                 check_speed(self._run_steps.get_concrete_function(*arguments))
-            # No step is run, from 0 to 0, but all is compiled.
+            # From 0 to 0: everything is compiled, but no step is run.
             self._run_steps(*arguments)
             self._check_logs("train_step", self._returned)
         except (CannotCompile, SlowInXla, MemoryError, tf.errors.ResourceExhaustedError):
             raise
         except Exception as error:
-            # Tracing runs code of the model's, which may raise anything; if the fault is its
-            # own, Keras's loop will say so better.
+            # Tracing runs the model's code, which may raise anything; if the model is at fault,
+            # Keras's loop will report it better.
             reason = str(error).strip() or type(error).__name__
             raise CannotCompile(reason.splitlines()[0]) from error
 
     def _check_logs(self, step: str, returned: Sequence[str]) -> None:
         """Refuse a step that returns other metrics than the model has.
 
-        Keras's loop reports what the last step has returned, which a program does not keep.
+        Keras's loop reports the last step's return value, which a program does not keep.
 
         Raises:
-            CannotCompile: If it does.
+            CannotCompile: If the metrics differ.
         """
         known = _names(self.model.get_metrics_result())
         if returned != known:
@@ -187,7 +187,7 @@ class Program:
         num_in_full = num_images - num_images % EVALUATION_BATCH
 
         def step(i: tf.Tensor) -> tf.Tensor:
-            # Of a size that is known when traced, as a model may want it.
+            # The batch size is known when traced, since a model may need that.
             batch = (
                 tf.slice(
                     images,
@@ -218,20 +218,20 @@ def program_for(
     use_xla: bool,
     may_be_slow: bool = True,
 ) -> Program:
-    """Return a program for models of this form, made before or now.
+    """Return a program for models of this form, kept or newly made.
 
     Args:
         model: A compiled `keras.Model`.
-        train: What it learns.
-        validation: What it is validated on.
-        batch_size: Images a step.
-        class_weight: Weight of every class in the loss, in their order, or None.
+        train: The training split.
+        validation: The validation split.
+        batch_size: Images per step.
+        class_weight: Weight of every class in the loss, in order, or None.
         use_xla: Whether XLA compiles the training steps.
-        may_be_slow: Whether to let XLA compile what it makes slow on this machine.
+        may_be_slow: Whether XLA may compile operations that it makes slow here.
 
     Raises:
         CannotCompile: If the model's step cannot be compiled.
-        SlowInXla: If XLA makes it slow, and it may not be.
+        SlowInXla: If XLA would make it slow, and it may not be.
     """
     key = form_of(model)
     if key is not None:
@@ -242,7 +242,7 @@ def program_for(
             return programs[key]
     bound = model
     if key is not None:
-        # A kept program has a model of its own: what it trains must not be somebody's.
+        # A kept program needs a model of its own: it must not train somebody else's variables.
         bound = type(model).from_config(model.get_config())
         bound.compile_from_config(model.get_compile_config())
     program = Program(bound, train, validation, batch_size, class_weight, use_xla)
@@ -264,7 +264,7 @@ def fit(
     initial_epoch: int,
     check: Callable[[], None],
 ) -> keras.callbacks.History:
-    """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
+    """Train a model as `tuner.training.fit` does, and return Keras's `History`."""
     hooks = keras.callbacks.CallbackList(
         callbacks, add_history=True, model=model, epochs=epochs, verbose=0
     )
@@ -293,7 +293,7 @@ def fit(
 
 
 def _names(logs: object) -> list[str]:
-    """Return the names of the metrics that a training step has returned."""
+    """Return the names of the metrics that a step has returned."""
     return sorted(logs) if isinstance(logs, Mapping) else []
 
 
@@ -302,7 +302,7 @@ def _results(model: keras.Model) -> dict[str, float]:
 
 
 class _lent:
-    """Lends a model's variables to the program for one epoch, and takes them back after it."""
+    """Lends a model's variables to the program for one epoch, then takes them back."""
 
     def __init__(self, model: keras.Model, program: Program) -> None:
         self._pairs = (
@@ -321,10 +321,10 @@ class _lent:
 
 
 def _resident(split: Split) -> _Resident:
-    """Return a split in TensorFlow's memory, where it is put once."""
+    """Return a split in TensorFlow's memory; it is copied there once."""
     key = id(split.images)
     if key not in _residents:
-        # The key is good for as long as the array lives, which the entry sees to.
+        # The key is valid while the array lives; the entry keeps it alive.
         _residents[key] = _Resident(split, tf.constant(split.images), tf.constant(split.labels))
         if len(_residents) > 4:
             _residents.popitem(last=False)

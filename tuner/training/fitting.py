@@ -24,7 +24,7 @@ from tuner.training.state import (
 
 logger = logging.getLogger(__name__)
 
-# What Keras calls for every batch, which a compiled epoch cannot.
+# Hooks that Keras calls for every batch, which a compiled epoch cannot do.
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -33,9 +33,9 @@ _BATCH_HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
-# What Keras's loop runs and a compiled epoch does not.
+# Methods that Keras's loop runs and a compiled epoch does not.
 _PARTS_OF_LOOP = ("fit", "evaluate", "make_train_function", "make_test_function")
-# What Keras itself makes them.
+# Attributes that Keras itself sets by these methods.
 _FUNCTIONS_OF_LOOP = ("train_function", "test_function")
 
 OnState = Callable[[bool, Callable[[], TrainingState]], None]
@@ -63,27 +63,26 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a model and validate it after every epoch, as `model.fit` does.
 
-    The order of the images in an epoch follows from `seed` and the epoch's number alone, so
-    that five epochs in one call, and two and then three in two processes, are the same training
-    to the last bit, if the second is given the state that the first one ended in.
+    The order of the images in an epoch depends only on `seed` and the epoch's number. Five
+    epochs in one call, or two and then three in two processes, are therefore the same training
+    to the last bit, if the second process is given the final state of the first.
 
     Args:
-        model: A compiled `keras.Model` that takes the images as they are, uint8.
-        train: What it learns.
-        validation: What `val_…` is measured on.
-        epochs: Number of the last epoch, counted from 1.
-        batch_size: Images a step; the last step of an epoch takes what is left.
-        seed: In `[0, 2**31)`.
+        model: A compiled `keras.Model` that takes raw images, uint8.
+        train: The training split.
+        validation: The split that `val_…` is measured on.
+        epochs: Number of the last epoch, from 1.
+        batch_size: Images per step; the last step of an epoch takes the rest.
+        seed: Seed in `[0, 2**31)`.
         callbacks: Keras callbacks; those with hooks for batches need Keras's own loop.
-        initial_epoch: Epochs that have been trained before.
-        class_weight: Weight of each class in the loss; 1 for those not named.
+        initial_epoch: Number of epochs trained before.
+        class_weight: Weight of each class in the loss; 1 for classes not named.
         engine: `xla` and `graph` run each epoch as one program, compiled by XLA or not; `keras`
             is `model.fit`. See `tuner.config.engine`.
-        falls_back: Whether Keras's loop may take the place of a program where the callbacks,
-            the memory or the model stand against it, which is said once in the log; False if
-            `engine` was asked for.
-        check: Called every few seconds at most; what it raises ends the training.
-        state: That of the training after `initial_epoch`, for a model which has not been
+        falls_back: Whether Keras's loop may replace a program that the callbacks, the memory
+            or the model rule out, which is logged once; False if the user chose `engine`.
+        check: Called at least every few seconds; an exception it raises ends the training.
+        state: State of the training after `initial_epoch`, for a model that has not been
             trained itself; None if it has.
         on_state: Called after every epoch.
 
@@ -91,8 +90,8 @@ def fit(
         Keras's `History` of the epochs trained here.
 
     Raises:
-        ValueError: If `state` is of another model.
-        ModelError: If the model cannot be trained by the engine that was asked for.
+        ValueError: If `state` is that of another model.
+        ModelError: If the chosen engine cannot train the model.
     """
     if class_weight is not None:
         # Keras wants a weight for every class.
@@ -177,7 +176,7 @@ def _refusal(engine: str, obstacle: str) -> ModelError:
 
 
 class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
-    """Last of all callbacks: gives the others what they kept, and offers the state on."""
+    """The last callback: restores the state of the others, and offers the training's state."""
 
     def __init__(
         self,
@@ -205,7 +204,7 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
 def _finish(
     model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
 ) -> keras.callbacks.History:
-    """Do what is done after the last epoch of a training, all of which lies behind."""
+    """Do the final steps of a training whose epochs have all been trained before."""
     hooks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, verbose=0)
     hooks.on_train_begin()
     model.optimizer.finalize_variable_values(model.trainable_weights)
@@ -226,19 +225,19 @@ def predict(
 
 
 def seed_everything(seed: int) -> None:
-    """Seed what a model's initial weights and dropout masks are drawn from.
+    """Seed the random numbers behind a model's initial weights and dropout masks.
 
     Args:
-        seed: In `[0, 2**31)`.
+        seed: Seed in `[0, 2**31)`.
     """
     keras.utils.set_random_seed(seed)
 
 
 def forget_models() -> None:
-    """Free what Keras keeps of models built before in this process."""
+    """Free the memory that Keras holds for models built before in this process."""
     policy = keras.config.dtype_policy()
     keras.backend.clear_session()
-    # Keras forgets the precision too, which is no model's.
+    # Keras resets the precision too, which belongs to no model.
     keras.config.set_dtype_policy(policy)
 
 
@@ -257,7 +256,7 @@ def find_obstacle(
     for name in _FUNCTIONS_OF_LOOP:
         function = getattr(model, name)
         made_by = getattr(function, "python_function", function)
-        # A model that was fitted before has Keras's.
+        # A model that was fitted before has Keras's own function.
         if function is not None and not str(made_by.__module__).startswith("keras."):
             return f"the model ({kind}) has its own {name}"
     if model.run_eagerly:
@@ -266,20 +265,20 @@ def find_obstacle(
 
 
 def _is_own(thing: object, name: str, base: type) -> bool:
-    """Say whether a method is another than the base class's, on the class or the instance."""
+    """Say whether the class or the instance overrides a method of the base class."""
     return name in vars(thing) or getattr(type(thing), name) is not getattr(base, name)
 
 
 def _too_large(train: Split, validation: Split) -> str | None:
-    """Say by how much the images are too large to be kept in memory, or return None."""
+    """Say how large the images are if they are too large for the memory, or return None."""
     needed = sum(split.images.nbytes + split.labels.nbytes for split in (train, validation))
-    # What can be had without swapping.
+    # The memory available without swapping.
     if needed > psutil.virtual_memory().available / 2:
-        return f"the images ({needed / 2**30:.1f} GiB) take over half of the free memory"
+        return f"the images ({needed / 2**30:.1f} GiB) take more than half of the free memory"
     return None
 
 
 def _say_once(reason: str) -> None:
     if reason not in _said:
         _said.add(reason)
-        logger.info("Training by Keras's own loop, not by compiled epochs: %s.", reason)
+        logger.info("Training with Keras's own loop, not with compiled epochs: %s.", reason)

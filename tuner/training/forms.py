@@ -1,4 +1,4 @@
-"""The form of a model: all that its program depends on, as text that can be compared."""
+"""The form of a model: everything that its program depends on, as comparable text."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,20 +6,20 @@ from typing import Any
 
 import keras
 
-# What an optimiser keeps of `exclude_from_weight_decay`.
+# Attributes that an optimiser's `exclude_from_weight_decay` sets.
 _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-# How a functional model's configuration names what is no object: the tensors between its
-# layers, constants and slices.
+# Class names in a functional model's configuration that stand for no object: the tensors
+# between its layers, constants and slices.
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
 
 
 def form_of(model: keras.Model) -> str | None:
-    """Describe all of a model that its program depends on; None if it cannot be told.
+    """Describe everything in a model that its program depends on; None if that is unknown.
 
     Two models whose layers are Keras's own and whose configurations are equal run the same
-    program. Of a class or function of somebody else's that cannot be known: it may hold what
-    its configuration does not say. So do layers that are adapted to data, and an optimiser that
-    is told to spare some variables.
+    program. That is unknown for classes and functions that are not Keras's: they may hold state
+    that their configuration does not mention. So may layers that adapt to data, and an
+    optimiser that excludes some variables from weight decay.
     """
     layers = list(model._flatten_layers(include_self=False, recursive=True))
     parts = [model, model.optimizer, *layers]
@@ -39,7 +39,7 @@ def form_of(model: keras.Model) -> str | None:
 
 
 def _without_rate(compiled: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave a plain learning rate out: it is a variable, and is copied like the others."""
+    """Leave out a plain learning rate: it is a variable, and is copied like the others."""
     optimizer = compiled.get("optimizer")
     if not isinstance(optimizer, Mapping):
         return compiled

@@ -1,4 +1,4 @@
-"""Training by `model.fit`, fed batch by batch: works with everything, and takes its time."""
+"""Training with `model.fit`, batch by batch: it works with every model, but slowly."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,10 +8,10 @@ import tensorflow as tf
 from tuner.datasets import Split
 
 Logs = Mapping[str, float] | None
-"""What Keras tells a callback."""
+"""The metrics that Keras passes to a callback."""
 
 EVALUATION_BATCH = 1024
-"""Images at a time where nothing is learnt: there are no gradients to keep."""
+"""Batch size outside training, where there are no gradients to keep."""
 
 
 def fit(
@@ -27,7 +27,7 @@ def fit(
     class_weight: dict[int, float] | None,
     check: Callable[[], None],
 ) -> keras.callbacks.History:
-    """Train a model as `tuner.training.fit` says, and return Keras's `History`."""
+    """Train a model as `tuner.training.fit` does, and return Keras's `History`."""
     return model.fit(
         batches(train, epochs, batch_size, seed, initial_epoch),
         validation_data=_in_order(validation),
@@ -54,9 +54,9 @@ def order(num_images: int, seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     """Return the order of the images in an epoch, int32 `(num_images,)`.
 
     Args:
-        num_images: How many there are.
-        seed: In `[0, 2**31)`.
-        epoch: Counted from 1; a number or an int32 tensor.
+        num_images: Number of images.
+        seed: Seed in `[0, 2**31)`.
+        epoch: Number of the epoch, from 1; an integer or an int32 tensor.
     """
     indices = tf.range(num_images)
     return tf.random.experimental.stateless_shuffle(indices, seed=[seed, epoch])
@@ -65,9 +65,9 @@ def order(num_images: int, seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
 def batches(
     train: Split, epochs: int, batch_size: int, seed: int, initial_epoch: int
 ) -> tf.data.Dataset:
-    """Yield the batches of all epochs still to come, one after another.
+    """Yield the batches of all remaining epochs, one after another.
 
-    Images are read when they are needed: they may lie in a file that is larger than memory.
+    Images are read when they are needed: they may be in a file that is larger than memory.
     """
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:

@@ -1,11 +1,11 @@
-"""What XLA makes many times slower on a CPU, found in a program before it is compiled."""
+"""Finds operations that XLA makes many times slower on a CPU, before it compiles them."""
 
 import itertools
 
 import tensorflow as tf
 
-# How the names of operations begin (some after `Stateless`) whose code by XLA is slow beyond
-# use on a CPU: convolutions with their gradients, and random numbers.
+# Prefixes (some after `Stateless`) of operations whose XLA code is too slow to be useful on a
+# CPU: convolutions with their gradients, and random numbers.
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Depthwise")
 _RANDOM_NUMBERS = ("Random", "Truncated", "Parameterized", "Multinomial", "RngReadAndSkip")
 
@@ -17,11 +17,11 @@ class SlowInXla(Exception):
 def check_speed(traced: tf.types.experimental.ConcreteFunction) -> None:
     """Refuse a program that XLA would make slow, unless it runs on a GPU.
 
-    The operations tell, whoever made them: a layer of Keras's, of the user's, or a training
-    step that calls TensorFlow itself.
+    It looks at the operations, so it does not matter whether a Keras layer, a layer of the
+    user's or a custom training step has made them.
 
     Raises:
-        SlowInXla: If it does.
+        SlowInXla: If XLA would make the program slow.
     """
     if tf.config.list_physical_devices("GPU"):
         return

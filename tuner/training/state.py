@@ -1,4 +1,4 @@
-"""All that a training is after an epoch, taken out of Keras and put back bit for bit."""
+"""The whole state of a training after an epoch, copied from Keras and restored bit for bit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tuner.trial import Json
 
 Array = npt.NDArray[np.generic]
 
-# What Keras gives a callback; and `min_delta`, whose sign Keras turns at the first epoch.
+# Attributes that Keras gives a callback; and `min_delta`, whose sign Keras flips at the start.
 _NOT_OWN = ("params", "validation_data", "min_delta")
 _GLOBAL_SEED = "global_seed_generator"
 _CALLBACK = "callback "
@@ -26,11 +26,12 @@ class TrainingState:
     """A training after one of its epochs, as plain data.
 
     Attributes:
-        arrays: By a name each: the variables of model, optimiser, metrics and random numbers,
-            numbered in a fixed order, and what callbacks keep as arrays.
-        callbacks: What each callback keeps, in their order, as JSON can hold it; an array is
+        arrays: Arrays by name: the variables of model, optimiser, metrics and random numbers,
+            numbered in a fixed order, and the arrays in the callbacks' state.
+        callbacks: State of each callback, in order, as JSON; an array in it is
             `{"array": <its name>}`.
-        is_stopped: Whether a callback has ended the training: more epochs change nothing.
+        is_stopped: Whether a callback has ended the training (early stopping): more epochs
+            change nothing.
     """
 
     arrays: Mapping[str, Array]
@@ -39,7 +40,7 @@ class TrainingState:
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
-    """Return all state of a training, in an order that depends on the model's form alone."""
+    """Return all variables of a training, in an order that depends only on the model's form."""
     metrics = [variable for metric in model.metrics for variable in metric.variables]
     unique = {
         id(variable): variable
@@ -55,11 +56,11 @@ def make_variables(
 
     Args:
         model: A compiled `keras.Model`.
-        images: At least one, uint8.
-        labels: As many, int64.
+        images: At least one image, uint8.
+        labels: Their labels, int64.
 
     Returns:
-        What the model's `test_step` has returned.
+        The return value of the model's `test_step`.
     """
     logs = model.test_step((images[:1], labels[:1]))
     model.reset_metrics()
@@ -72,8 +73,8 @@ def capture(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -
     """Copy the state of a training between two epochs.
 
     Args:
-        model: One that has been trained.
-        callbacks: Those it is trained with.
+        model: A model that has been trained.
+        callbacks: The callbacks that it is trained with.
     """
     named = _with_global_seed(model, make=False)
     arrays = {name: np.array(variable) for name, variable in named.items()}
@@ -87,8 +88,8 @@ def restore(model: keras.Model, state: TrainingState) -> None:
     """Give a model the variables of a training of the same form.
 
     Args:
-        model: One of the same form, with all variables made.
-        state: Of a training of that form.
+        model: A model of the same form, with all variables made.
+        state: State of a training of that form.
 
     Raises:
         ValueError: If the model has other variables.
@@ -97,7 +98,7 @@ def restore(model: keras.Model, state: TrainingState) -> None:
     forms = {name: (tuple(v.shape), v.dtype) for name, v in named.items()}
     of_model = {n: a for n, a in state.arrays.items() if not n.startswith(_CALLBACK)}
     if forms != {name: (array.shape, array.dtype.name) for name, array in of_model.items()}:
-        raise ValueError("The state is of a model with other variables.")
+        raise ValueError("The state is that of a model with other variables.")
     for name, variable in named.items():
         variable.assign(of_model[name])
 
@@ -105,14 +106,14 @@ def restore(model: keras.Model, state: TrainingState) -> None:
 def restore_callbacks(
     callbacks: Sequence[keras.callbacks.Callback], state: TrainingState
 ) -> None:
-    """Give callbacks what those in their places kept; after their `on_train_begin`."""
+    """Restore the state of callbacks, matched by position, after their `on_train_begin`."""
     for callback, kept in zip(callbacks, state.callbacks, strict=True):
         for name, value in kept.items():
             setattr(callback, name, _decoded(value, state.arrays))
 
 
 def _with_global_seed(model: keras.Model, make: bool) -> dict[str, keras.Variable]:
-    """Name a training's variables; also that of Keras's random numbers without a seed."""
+    """Name a training's variables, including Keras's global seed."""
     named = {f"{i:04d}": variable for i, variable in enumerate(variables(model))}
     if make or global_state.get_global_attribute(_GLOBAL_SEED) is not None:
         named[_GLOBAL_SEED] = global_seed_generator().state
@@ -130,17 +131,17 @@ def _taken(
         try:
             kept[name] = _encoded(value, f"{prefix}{name}", found)
         except TypeError:
-            # Functions and the like, which `on_train_begin` or the constructor makes.
+            # Functions and the like, which the constructor or `on_train_begin` makes again.
             continue
         arrays |= found
     return kept
 
 
 def _encoded(value: object, name: str, arrays: dict[str, Array]) -> Json:
-    """Return a value as JSON can hold it, the arrays in it put aside.
+    """Return a value as JSON, with its arrays stored separately in `arrays`.
 
     Raises:
-        TypeError: If it cannot be.
+        TypeError: If JSON cannot hold it.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value

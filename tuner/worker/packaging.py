@@ -1,4 +1,4 @@
-"""A trained model as a folder in MLflow's model format, with all that it needs inside.
+"""A trained model as a folder in MLflow's model format, with everything that it needs.
 
 Written by the worker, so that the driver only has to upload it. This is the one use of MLflow
 on the worker's side, and it touches no tracking store.
@@ -37,12 +37,12 @@ def save(
 
     Args:
         model: A `keras.Model` from raw images to class probabilities.
-        data: What it was trained on; its class names and shape go into the model's metadata,
-            and its first training image is the model's example of an input.
-        form: How drawings look in these data, if they are such; goes there too.
+        data: The data it was trained on; class names and shape go into the model's metadata,
+            and the first training image is the model's input example.
+        form: Form of the drawings, if the data are drawings; also goes into the metadata.
         model_dir: Folder to make.
-        custom_objects: Modules that hold classes of the user's own; told in the metadata, so
-            that a person knows what to permit. Nothing is imported from there.
+        custom_objects: Modules with classes of the user's own; listed in the metadata, so that
+            a person knows what to permit. Nothing is imported from there.
     """
     mlflow.tensorflow.save_model(
         model,
@@ -65,7 +65,7 @@ def save(
 def requirements() -> list[str]:
     """Return what loading a model needs, pinned to the versions it was made with.
 
-    Given rather than inferred: MLflow's inference starts a process and takes 6 to 8 s a model.
+    Given, not inferred: MLflow's inference starts a process and takes 6 to 8 s per model.
     """
     packages = ("mlflow", "tensorflow", "keras", "numpy")
     return [f"{package}=={importlib.metadata.version(package)}" for package in packages]

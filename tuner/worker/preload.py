@@ -1,4 +1,4 @@
-"""What the process imports that children are forked from; see `tuner.runtime.forkserver`."""
+"""Imports of the process that children are forked from; see `tuner.runtime.forkserver`."""
 
 from tuner.runtime import gc_pauses, surroundings
 

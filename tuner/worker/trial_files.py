@@ -1,4 +1,4 @@
-"""The files that show what a trial gets right and wrong of the test split.
+"""The files that show what a trial gets right and wrong in the test split.
 
 They lie in the trial's own folder until the driver has copied them to the tracking store, so
 that they need not be on disk here.
@@ -31,14 +31,14 @@ def write(
     class_names: Sequence[str],
     folder: Path,
 ) -> tuple[Path, ...]:
-    """Write them all.
+    """Write all of them.
 
     Args:
-        result: How the model did on the test split.
+        result: The model's results on the test split.
         probabilities: Its predictions, `(num_test, classes)`.
-        test: The split.
-        class_names: One name a class.
-        folder: Where to write.
+        test: The test split.
+        class_names: One name per class.
+        folder: Folder to write to.
 
     Returns:
         `confusion_matrix.png` and `.json`, `evaluation.json`, `calibration.png`, and

@@ -1,4 +1,4 @@
-"""One trial, from its values to its files: all that computes, and nothing that records."""
+"""One trial, from its values to its files: everything that computes, nothing that records."""
 
 import functools
 import re
@@ -54,13 +54,13 @@ class Worker:
     def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
         self._setup = setup
         self._data = data
-        # Before any code of the user's, which may well start TensorFlow.
+        # Before any code of the user's, which may start TensorFlow itself.
         tensorflow_setup.set_up(setup.threads)
         if is_ours(setup.model_function):
             tensorflow_setup.use_keras_as_it_comes()
         custom_objects.permitted(setup.custom_objects)
         self._build = find_function("model._target_", setup.model_function)
-        # Keras asks for a full collection to forget a model, after every trial.
+        # After every trial, Keras requests a full collection to free the model.
         gc_pauses.keep_all()
 
     def run(self, request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
@@ -80,8 +80,8 @@ class Worker:
         except OSError as error:
             return failure_of(request, error, "storage" if refusal_to_write(error) else "error")
         except (Exception, SystemExit) as error:
-            # A user's function may exit as a script does: that ends its trial, and not the
-            # worker. An interrupt that comes while a module is imported is another error.
+            # A user's function may exit like a script: that ends its trial, not the worker. An
+            # interrupt that arrives while a module is imported turns into another error.
             interrupt.check()
             return failure_of(request, error, "error")
         finally:
@@ -153,18 +153,18 @@ class Worker:
 
     @functools.cached_property
     def _form(self) -> Form | None:
-        """How drawings look in these data, measured once."""
+        """The form of the drawings in these data, measured once."""
         return drawings.measure(self._data.train.images)
 
     def _evaluate(self, model: keras.Model, output_dir: Path) -> tuple[Metrics, TrialFiles]:
-        """Measure the model on the test split, and write what is logged of it."""
+        """Measure the model on the test split, and write the files to log."""
         test, class_names = self._data.test, self._data.class_names
         probabilities = measures.as_probabilities(
             training.predict(model, test), len(test), len(class_names)
         )
         result = measures.evaluate(probabilities, test.labels)
         written = trial_files.write(result, probabilities, test, class_names, output_dir)
-        # Not at the top: MLflow takes 0.8 s to import, and the first trial can begin without.
+        # Not imported at the top: MLflow takes 0.8 s, and the first trial can start without it.
         from tuner.worker import packaging
 
         packaging.save(
@@ -182,9 +182,9 @@ class Worker:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch, and ends a training that is hopeless.
+    """Reports every epoch, and ends a training whose metrics are not finite.
 
-    It keeps nothing of its own: a callback's attributes are part of a checkpoint.
+    It keeps no state of its own: a callback's attributes are part of a checkpoint.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _empty(folder: Path) -> None:
-    """Remove what an earlier try has left: MLflow saves no model over another one."""
+    """Remove the files of an earlier attempt: MLflow does not save a model over another one."""
     for left in folder.iterdir():
         if left.is_dir():
             shutil.rmtree(left)
@@ -228,7 +228,7 @@ def _check_time(deadline: float | None) -> None:
 
 
 def _name(request: TrialRequest, curve: Curve | None) -> str:
-    """Name a curve by its key, and by what comes below that."""
+    """Name a curve by its key, and by the folder below it, if any."""
     if curve is None or request.curve_dir is None:
         return ""
     return str(curve.folder.relative_to(Path(request.curve_dir).parent))
@@ -249,7 +249,7 @@ def failure_of(request: TrialRequest, error: BaseException, kind: FailureKind) -
 
 
 def _summary(text: str) -> str:
-    """Write what an error says in one line, without TensorFlow's traces of where.
+    """Return an error's message on one line, without TensorFlow's stack traces of nodes.
 
     An error in a compiled program says where each of its nodes was defined, which takes
     thousands of characters; the reason comes last. The trial's `error.txt` has all of it.

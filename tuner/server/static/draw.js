@@ -1,6 +1,6 @@
 "use strict";
 
-// Width of the pen: 7 % of the sheet's side, as lines of digits have.
+// Width of the pen: 7 % of the sheet's side, like the lines of digits.
 const PEN = 0.07;
 
 const byId = (id) => document.getElementById(id);
@@ -36,7 +36,7 @@ function redraw() {
   for (const line of lines) {
     paper.beginPath();
     paper.moveTo(...line[0]);
-    // To the point itself where there is but one, which makes a dot.
+    // A single point is joined to itself, which makes a dot.
     for (const point of line.length > 1 ? line.slice(1) : line) paper.lineTo(...point);
     paper.stroke();
   }
@@ -52,7 +52,7 @@ canvas.addEventListener("pointerdown", (event) => {
   if (pointer !== null || event.button !== 0) return;
   event.preventDefault();
   pointer = event.pointerId;
-  // A line goes on where the pen leaves the sheet and comes back.
+  // A line continues when the pen leaves the sheet and comes back.
   canvas.setPointerCapture(pointer);
   say("");
   lines.push([place(event)]);
@@ -112,7 +112,7 @@ document.addEventListener("paste", (event) => {
     open(files);
   }
 });
-// Beside the sheet too, where the browser would leave the page for what was dropped.
+// Outside the sheet too, where the browser would leave the page for the dropped file.
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
@@ -127,12 +127,12 @@ document.addEventListener("drop", (event) => {
   sheet.classList.remove("over");
   const files = [...event.dataTransfer.files];
   if (files.length > 0) open(files);
-  else say("This cannot be used: what is dropped must be a file.");
+  else say("This cannot be used: drop an image file.");
 });
 
 async function open(files) {
   if (files.length === 0) return;
-  if (files.length > 1) return say("Give one image at a time.");
+  if (files.length > 1) return say("Open one image at a time.");
   const [image] = files;
   empty();
   forget();
@@ -151,12 +151,12 @@ async function open(files) {
 
 function classifyDrawing() {
   canvas.toBlob((blob) => {
-    // It may have been cleared meanwhile.
+    // The sheet may have been cleared meanwhile.
     if (blob && lines.length > 0) classify(blob, "The drawing");
   }, "image/png");
 }
 
-// Asks what an image is taken for; of several questions only the last one is answered.
+// Classifies an image; only the latest of several requests is answered.
 async function classify(image, name) {
   asked?.abort();
   asked = new AbortController();
@@ -193,10 +193,10 @@ const percent = (share) => `${(100 * share).toFixed(1)}%`;
 function show(answer) {
   shown.src = answer.shown;
   shown.hidden = false;
-  showClasses(answer.classes, "No ink: the image is of one colour");
+  showClasses(answer.classes, "No ink: the image has only one colour");
 }
 
-// Names are text, whatever they hold, and never markup.
+// Names are always text, never markup.
 function showClasses(classes, note) {
   showTop(classes[0]?.name, note);
   rows.forEach((row, i) => {
