@@ -56,7 +56,7 @@ def test_long_learning_curves_are_thinned_and_it_is_said() -> None:
         assert max(len(trace["x"]), 0) <= charts.MAX_CURVE_POINTS + 1
         assert trace["x"][-1] == 1000
     made = study_page.study_page(study, details, None)
-    assert "Of each curve, up to 100 epochs are drawn." in text_of(made)
+    assert "Up to 100 epochs of each curve are drawn." in text_of(made)
 
 
 def test_axes_have_a_place_for_values_that_a_trial_has_not() -> None:
@@ -95,8 +95,8 @@ def test_coordinates_have_no_more_axes_than_can_be_read() -> None:
     study = dataclasses.replace(study, trials=trials)
     made = study_page.study_page(study, Details(), None)
     assert len(figures_of(made)["coordinates"]["data"][0]["dimensions"]) == MAX_AXES
-    assert "Without x13, x14" in text_of(made)
-    assert "Without x12, x13" in text_of(made)
+    assert "Not shown: x13, x14" in text_of(made)
+    assert "Not shown: x12, x13" in text_of(made)
 
 
 @pytest.mark.parametrize("num_classes", [2, 30, 150])
@@ -139,4 +139,4 @@ def test_only_the_most_frequent_reasons_are_listed() -> None:
     ]
     made = study_page.study_page(replaced(made_up_study(1), *failed), Details(), None)
     assert len(figures_of(made)["failures"]["data"][0]["x"]) == study_page.MAX_REASONS
-    assert "2 more trials failed for other reasons." in text_of(made)
+    assert "Trials that failed for other reasons: 2." in text_of(made)

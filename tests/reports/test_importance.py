@@ -20,7 +20,7 @@ def test_importance_finds_what_matters() -> None:
 
 def test_importance_is_refused_for_few_trials() -> None:
     said = find_importance(made_up_study(MIN_TRIALS - 1))
-    assert said == "It takes 20 finished trials to tell, and there are 19."
+    assert said == "This needs at least 20 finished trials; finished so far: 19."
 
 
 def test_importance_of_what_chance_made_is_refused() -> None:

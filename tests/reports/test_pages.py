@@ -123,7 +123,7 @@ def test_page_of_five_thousand_trials_is_under_ten_megabytes() -> None:
     )
     assert len(text.encode()) < 10_000_000
     assert base64.b64encode(picture).decode() in text
-    assert "4,800 are left out." in text
+    assert "not shown: 4,800." in text
 
 
 def test_comparison_ranks_by_accuracy_and_lists_those_without_a_trial() -> None:
