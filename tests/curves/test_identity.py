@@ -179,7 +179,7 @@ def test_study_in_a_moved_folder_is_the_same(
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"data": "d2"}, ["the data", "was d1", "is d2"]),
+        ({"data": "d2"}, ["the data", "was d1", "now d2"]),
         ({"split": "s2"}, ["the split into training, validation and test images"]),
         (
             {"sources": {"mine/models.py": "a2", "mine/new.py": "c1"}},

@@ -27,7 +27,7 @@ def test_call_raises_what_the_function_does() -> None:
 
 
 def test_call_says_that_the_child_died() -> None:
-    with pytest.raises(SearchFailed, match="was to die ended with exit status 3"):
+    with pytest.raises(SearchFailed, match="'die' ended with exit status 3"):
         forkserver.call(die, 3)
 
 

@@ -73,7 +73,7 @@ def delete_model(client: mlflow.MlflowClient, tracker: Tracker) -> None:
     ("change", "expected"),
     [
         (delete_study, "The study's run was deleted in MLflow; to bring it back: mlflow runs"),
-        (delete_trial, "trial 0000, its best, was deleted in MLflow; to bring it back: mlflow"),
+        (delete_trial, "its best trial (0000) was deleted in MLflow; to bring it back: mlflow"),
         (
             take_alias,
             "model is m version 1, previous.\n  No version of m is champion.",
@@ -97,7 +97,7 @@ def test_summary_without_its_store_claims_nothing(client: mlflow.MlflowClient) -
     lines = standing.summary("sqlite:///gone.db", "id-1", "champion", LINES)
     assert "There is no tracking store" in "\n".join(lines)
     assert "champion" not in "\n".join(lines)
-    assert "no record of this study" in said(client)
+    assert "no longer has a record of this study" in said(client)
 
 
 def test_standing_is_as_it_is_now(client: mlflow.MlflowClient, tracker: Tracker) -> None:
