@@ -16,7 +16,8 @@ from tuner import training
 from tuner.datasets import ImageData, Split
 from tuner.errors import ModelError
 from tuner.runtime import tensorflow_setup
-from tuner.training import compiled, fitting, forms, slow
+from tuner.training import compiled, fitting, slow
+from tuner.training.program_key import program_key
 
 # Before any test makes TensorFlow start: the last bits depend on it.
 tensorflow_setup.set_threads(1)
@@ -233,7 +234,7 @@ def test_programs_are_told_apart(train: Split, validation: Split) -> None:
     def form(build: Any) -> str | None:
         # A trial begins with no layers, so that the same layers get the same names.
         training.forget_models()
-        return forms.form_of(build())
+        return program_key(build())
 
     others = [plain, mlp, lambda: mlp(0.2), lambda: mlp(0.3), clipped, averaged, schedule]
     assert len({form(build) for build in others}) == len(others)
@@ -700,6 +701,6 @@ def test_augmented_models_of_one_form_share_a_program() -> None:
     made = []
     for _ in range(2):
         training.forget_models()
-        made.append(forms.form_of(augmented()))
+        made.append(program_key(augmented()))
     assert made[0] is not None
     assert made[0] == made[1]

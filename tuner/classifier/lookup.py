@@ -16,14 +16,14 @@ from tuner.tracking import model_files
 from tuner.tracking.logged_models import logged_model_id
 from tuner.wording import first_line
 
-FORMS = (
+REFERENCES = (
     "<name>",
     "models:/<name>@<alias>",
     "models:/<name>/<version>",
     "models:/<model id>",
     "runs:/<run>/model",
 )
-"""The forms in which a model can be named."""
+"""The ways in which a model can be named."""
 
 _ALIAS = re.compile(r"models:/([^/:@]+)@([^/:@]+)")
 _VERSION = re.compile(r"models:/([^/:@]+)/([0-9]+)")
@@ -61,7 +61,7 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
 
     Args:
         client: Client of the store.
-        name: One of `FORMS`; a bare name means its champion.
+        name: One of `REFERENCES`; a bare name means its champion.
 
     Raises:
         UserError: If the name has none of these forms, or there is no such model; the message
@@ -80,7 +80,9 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
             model = client.get_logged_model(logged_model_id(client, match[1]))
             return FoundModel(reference, str(model.artifact_location), None)
         else:
-            raise UserError(f"A model must be given as {_either(FORMS)}, but got {name!r}.")
+            raise UserError(
+                f"A model must be given as {_either(REFERENCES)}, but got {name!r}."
+            )
         location = client.get_model_version_download_uri(version.name, str(version.version))
     except MlflowException as error:
         _explain(client, reference, error)
@@ -170,5 +172,5 @@ def _registered(client: mlflow.MlflowClient) -> list[str]:
     return sorted(model.name for model in client.search_registered_models())
 
 
-def _either(forms: tuple[str, ...]) -> str:
-    return f"{', '.join(forms[:-1])} or {forms[-1]}"
+def _either(references: tuple[str, ...]) -> str:
+    return f"{', '.join(references[:-1])} or {references[-1]}"

@@ -31,13 +31,13 @@ class Slot:
 
     Attributes:
         request: The trial that it runs, if any.
-        forms: Forms of the programs it has compiled.
+        programs: Keys of the programs it has compiled; see `_program`.
         has_grown: Whether its process has become too large and should be replaced.
     """
 
     def __init__(self, max_growth: float) -> None:
         self.request: TrialRequest | None = None
-        self.forms: set[str] = set()
+        self.programs: set[str] = set()
         self.has_grown = False
         self._max_growth = max_growth
         self._num_trials = 0
@@ -106,7 +106,7 @@ class TrialQueue:
         request, slot = _match(ready, slots, free)
         self._requests.remove(request)
         slot.request = request
-        slot.forms.add(_form(request.values))
+        slot.programs.add(_program(request.values))
         return slot
 
     def _ready(self, slots: Sequence[Slot]) -> list[TrialRequest]:
@@ -178,16 +178,16 @@ def _match(
 ) -> tuple[TrialRequest, SlotT]:
     """Choose the trial to start, and its worker: compiling may take longer than the trial."""
     for request in ready:
-        form = _form(request.values)
+        program = _program(request.values)
         for slot in free:
-            if form in slot.forms:
+            if program in slot.programs:
                 return request, slot
-    compiled = set().union(*(slot.forms for slot in slots))
+    compiled = set().union(*(slot.programs for slot in slots))
     # A trial whose program a busy worker has can wait for it, unless there is no other trial.
-    new = next((r for r in ready if _form(r.values) not in compiled), ready[0])
+    new = next((r for r in ready if _program(r.values) not in compiled), ready[0])
     return new, free[0]
 
 
-def _form(values: Values) -> str:
+def _program(values: Values) -> str:
     """Return the values that a compiled program depends on, as text."""
     return repr(sorted(item for item in values.items() if item[0] not in _NOT_IN_PROGRAM))

@@ -65,11 +65,11 @@ def build(
     except tf.errors.ResourceExhaustedError:
         raise
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        if not declares_input and not isinstance(error, _WrongForm):
+        if not declares_input and not isinstance(error, _WrongOutput):
             raise
         given_shape = (
             ""
-            if isinstance(error, _WrongForm)
+            if isinstance(error, _WrongOutput)
             else f" (raw images of shape {images.shape[1:]} were given)"
         )
         raise ModelError(f"`{name}`: {reason_of(error)}{given_shape}") from error
@@ -124,14 +124,14 @@ def answer(model: keras.Model, images: npt.NDArray[np.uint8], num_classes: int) 
             if isinstance(output, Mapping)
             else f"a {type(output).__name__} of {len(output)}"
         )
-        raise _WrongForm(
+        raise _WrongOutput(
             f"The model must return one array with one probability per class, shape (images, "
             f"{num_classes}), but returns {parts}: give it a single output, the classifier's, "
             f"as in keras.Model(inputs, outputs)."
         )
     array: Output = np.asarray(keras.ops.convert_to_numpy(output))
     if array.shape != (len(images), num_classes):
-        raise _WrongForm(
+        raise _WrongOutput(
             f"The model must return one probability per class, shape (images, {num_classes}), "
             f"but returned {array.shape} for {len(images)} images."
         )
@@ -147,7 +147,7 @@ def reason_of(error: BaseException) -> str:
     return re.sub(r"\x1b\[\d*m", "", reason)[:500] or type(error).__name__
 
 
-class _WrongForm(ValueError):
+class _WrongOutput(ValueError):
     """An output of a form that no values of the space can correct."""
 
 
@@ -160,7 +160,7 @@ def _check_probabilities(
     try:
         return measures.as_probabilities(output, len(images), num_classes)
     except ValueError as error:
-        raise _WrongForm(str(error)) from error
+        raise _WrongOutput(str(error)) from error
 
 
 def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:

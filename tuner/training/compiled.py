@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from tuner.datasets import Split
 from tuner.training import state
-from tuner.training.forms import form_of
 from tuner.training.keras_loop import EVALUATION_BATCH, order
+from tuner.training.program_key import program_key
 from tuner.training.slow import SlowInXla, check_speed
 
 MAX_PROGRAMS = 8
@@ -233,7 +233,7 @@ def program_for(
         CannotCompile: If the model's step cannot be compiled.
         SlowInXla: If XLA would make it slow, and it may not be.
     """
-    key = form_of(model)
+    key = program_key(model)
     if key is not None:
         data = [id(train.images), id(validation.images), batch_size, class_weight, use_xla]
         key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()

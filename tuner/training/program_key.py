@@ -1,4 +1,4 @@
-"""The form of a model: everything that its program depends on, as comparable text."""
+"""The key of a model's program: everything that the program depends on, as text."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
 
 
-def form_of(model: keras.Model) -> str | None:
+def program_key(model: keras.Model) -> str | None:
     """Describe everything in a model that its program depends on; None if that is unknown.
 
     Two models whose layers are Keras's own and whose configurations are equal run the same
