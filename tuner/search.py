@@ -69,7 +69,7 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
                 f"It was finished, and is resumed with {existing.said_of_told}.", markup=False
             )
         elif missing := finished.find_missing(config, uri, existing):
-            console.print(f"It was finished, but {missing}: it is made whole.", markup=False)
+            console.print(f"It was finished, but {missing}: repairing it.", markup=False)
         else:
             for line in finished.lines(config, uri, existing):
                 console.print(line, markup=False)

@@ -18,7 +18,7 @@ class Oracle(abc.ABC):
     3. Decide by nothing but the arguments of `__init__` and the calls so far. A study that is
        resumed puts the same calls to a new oracle, which must answer as this one did: no clock,
        no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
-       study that is given more of them later goes on as if it had had them at once.
+       study that is given more of them later is the study that had them at once.
     4. Learn from the trials of an earlier search in `adopt`, if it learns from results.
     5. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
        same at once.
