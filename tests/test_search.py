@@ -715,7 +715,7 @@ def test_multirun_goes_on_after_a_study_that_fails(tmp_path: Path) -> None:
     (taken / "mine.txt").write_text("not a study's")
     done = command(tmp_path, "search", "-m", "seed=1,2", *small)
     assert done.returncode == 2
-    assert "experiments/s1 exists but is no study's folder" in done.stderr
+    assert "experiments/s1 exists but is not a study's folder" in done.stderr
     assert done.stderr.endswith("1 job failed; see above.\n")
     assert {run.info.run_name for run in runs(tmp_path, "study")} == {"s2"}
 

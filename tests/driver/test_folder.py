@@ -72,10 +72,10 @@ def test_folder_that_is_no_study_is_left_alone() -> None:
     path = Path("experiments/first")
     path.mkdir(parents=True)
     (path / "thesis.tex").write_text("years of work")
-    with pytest.raises(StudyError, match="exists but is no study's folder"):
+    with pytest.raises(StudyError, match="exists but is not a study's folder"):
         study_folder.find("first", loaded())
     with (
-        pytest.raises(StudyError, match="exists but is no study's folder"),
+        pytest.raises(StudyError, match="exists but is not a study's folder"),
         study_folder.hold("first", loaded("overwrite=true"), []),
     ):
         pass
