@@ -161,7 +161,7 @@ def test_load_by_an_alias_of_a_version_that_is_gone(
 
 def test_load_a_version_whose_files_are_gone(registered: Registered) -> None:
     registered.file.unlink()
-    assert f"its file {checksums.MODEL_FILE} cannot be read in {registered.folder}" in refusal()
+    assert f"its file {checksums.MODEL_FILE} in {registered.folder} cannot be read" in refusal()
     shutil.rmtree(registered.folder)
     assert "its file MLmodel cannot be read" in refusal()
 
