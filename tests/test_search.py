@@ -388,17 +388,24 @@ def test_finished_study_trains_nothing(finished_study: FinishedStudy) -> None:
     assert len(runs(finished_study.folder, "trial")) == 4
 
 
-def test_finished_study_says_which_settings_come_too_late(
-    finished_study: FinishedStudy,
-) -> None:
-    again = command(
-        finished_study.folder, "search", *SMALL_GRID, "registry.alias=production",
-        f"tracking.uri={finished_study.uri}",
-    )  # fmt: skip
+@pytest.mark.slow
+def test_finished_study_is_registered_as_it_is_told_later(tmp_path: Path) -> None:
+    given = ("study=late", "executor=serial", "search=grid", "space.epochs=1", "space.units=8")
+    done = command(tmp_path, "search", *given)
+    assert done.returncode == 0, done.stderr
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    later = (*given, "registry.alias=production", f"tracking.uri={uri}")
+    again = command(tmp_path, "search", *later)
     assert again.returncode == 0, again.stderr
-    assert "registry.alias (was champion, now production)" in again.stdout
-    assert "tuner.promote study=first" in again.stdout
-    assert "tracking.uri" not in again.stdout
+    assert "registry.alias=production (was champion)" in again.stdout
+    assert "now production" in again.stdout
+    client = mlflow.MlflowClient(uri)
+    [version] = client.search_model_versions("name = 'digits-classifier'")
+    for alias in ("champion", "production"):
+        found = client.get_model_version_by_alias("digits-classifier", alias)
+        assert found.version == version.version
+    same = command(tmp_path, "search", *later)
+    assert "there is nothing left to train" in same.stdout
 
 
 def test_study_with_other_settings_is_refused(finished_study: FinishedStudy) -> None:
@@ -536,7 +543,7 @@ def test_study_is_resumed_on_what_it_was_begun_with_alone(own_model: Path) -> No
     make_npz(own_model / "b.npz", 1)
     refused = command(own_model, "search", *asked, "data.path=b.npz")
     assert refused.returncode == 2
-    assert f"their digest was {content['identity']['data']}, and is " in refused.stderr
+    assert f"digest was {content['identity']['data']} and is now " in refused.stderr
     source = own_model / "my_models.py"
     before = source.read_text()
     source.write_text(f"{before}\n# Not what it was.\n")
