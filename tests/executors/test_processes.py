@@ -144,7 +144,7 @@ def test_trial_given_to_a_worker_that_never_starts_fails(
 def test_idle_workers_that_never_start_end_the_search(few_digits: ImageData) -> None:
     with (
         executor(workers.never_starting, few_digits) as made,
-        pytest.raises(SearchFailed, match="ended with exit status 4 before they could run"),
+        pytest.raises(SearchFailed, match="ended with exit status 4 before it could run"),
     ):
         made.wait(lambda *_: None)
 

@@ -209,7 +209,7 @@ class JournaledOracle:
         kept = _whole_lines(self._journal)
         size = sum(map(len, kept))
         if self._journal.exists() and size < self._journal.stat().st_size:
-            logger.warning("The last line of %s was torn and is dropped.", self._journal)
+            logger.warning("The last line of %s was cut off and is dropped.", self._journal)
             files.cut(self._journal, size)
         for line in kept:
             try:
