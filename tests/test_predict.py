@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from support.commands import command
+from support.drawings import write_drawings
 from support.studies import FinishedStudy
 from tuner.datasets import ImageData
 from tuner.tracking import checksums
@@ -28,12 +29,7 @@ def _tagged(finished_study: FinishedStudy) -> None:
 @pytest.fixture
 def drawings(digits: ImageData, tmp_path: Path) -> Path:
     """Four test images of every class as PNG files, each in its class's folder."""
-    folder = tmp_path / "drawings"
-    for label in range(10):
-        (folder / str(label)).mkdir(parents=True)
-        for i in np.flatnonzero(digits.test.labels == label)[:4]:
-            Image.fromarray(digits.test.images[i]).save(folder / str(label) / f"a{i}.png")
-    return folder
+    return write_drawings(digits, tmp_path / "drawings", 4)
 
 
 def test_predict_prints_a_table_and_how_often_it_is_right(

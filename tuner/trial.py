@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 Value = int | float | str | bool | None
 Values = Mapping[str, Value]
@@ -244,6 +244,11 @@ def whole(value: Value) -> int:
     if not isinstance(value, int):
         raise TypeError(f"A whole number is needed, but got {value!r}.")
     return value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number; true and false are none, whatever Python says."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def number(value: Value) -> float:

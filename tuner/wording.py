@@ -1,5 +1,7 @@
 """Parts of sentences that messages in many places share."""
 
+from collections.abc import Mapping, Sequence
+
 from tuner.escapes import visible
 from tuner.trial import Value, Values
 
@@ -45,6 +47,15 @@ def _written(value: Value) -> str:
     if value is None:
         return "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def say_changes(changed: Mapping[str, Sequence[object]]) -> str:
+    """Write settings that have changed: `search.max_trials=20 (was 10)`.
+
+    Args:
+        changed: Each setting before and now, by key.
+    """
+    return ", ".join(f"{key}={now} (was {before})" for key, (before, now) in changed.items())
 
 
 def duration(seconds: float) -> str:

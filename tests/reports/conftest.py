@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
 from PIL import Image
 
+from support.drawings import write_drawings
 from support.reports import PARAMS
 from tuner.datasets import ImageData
 from tuner.tracking.runs import DataRecord, Tracker
@@ -25,10 +25,6 @@ def tracker(client: mlflow.MlflowClient) -> Tracker:
 @pytest.fixture
 def drawings(digits: ImageData, tmp_path: Path) -> Path:
     """Three test images of every class, each in its class's folder, and a stray one."""
-    folder = tmp_path / "drawings"
-    for label in range(10):
-        (folder / str(label)).mkdir(parents=True)
-        for i in np.flatnonzero(digits.test.labels == label)[:3]:
-            Image.fromarray(digits.test.images[i]).save(folder / str(label) / f"a{i}.png")
+    folder = write_drawings(digits, tmp_path / "drawings", 3)
     Image.fromarray(digits.test.images[0]).save(folder / "unknown.png")
     return folder

@@ -5,6 +5,7 @@ allowed.
 """
 
 import re
+from typing import get_args
 
 from tuner.config import aliases
 from tuner.config.bounds import check_at_least, check_between, check_one_of
@@ -12,13 +13,14 @@ from tuner.config.schema import (
     DIRECTIONS,
     CurvesConfig,
     DataConfig,
+    Kept,
     RegistryConfig,
     StudyConfig,
 )
 from tuner.errors import ConfigError
 
 ENGINES = ("auto", "xla", "graph", "keras")
-KEPT = ("all", "best", "none")
+KEPT: tuple[Kept, ...] = get_args(Kept)
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
 MAX_SEED = 2**31 - 1
 MAX_PORT = 2**16 - 1

@@ -12,7 +12,7 @@ from tuner.config.hyperparameters import Choice, Range
 from tuner.config.overrides import key_of
 from tuner.config.space import Space, config_key
 from tuner.models import LIMITS, SPACES
-from tuner.trial import Values
+from tuner.trial import Values, is_number
 from tuner.wording import describe
 
 NEAR = 0.02
@@ -45,7 +45,7 @@ def find(space: Space, values: Values, model: str) -> list[Edge]:
     found = []
     for name, dimension in space.expanded():
         value = values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             continue
         key = name if name in space.dimensions else "units"
         limit = limits.get(key, limits.get("units") if key.startswith("units") else None)
@@ -129,9 +129,7 @@ def _written(number: float, given: Range) -> tuple[str, float]:
 
 def _wider_choice(given: Choice, value: float) -> Iterator[_Wider]:
     """Yield the list with one number more, if it is one of numbers in an order."""
-    numbers = [
-        n for n in given.options if isinstance(n, int | float) and not isinstance(n, bool)
-    ]
+    numbers = [option for option in given.options if is_number(option)]
     if len(numbers) < len(given.options) or len(numbers) < 2:
         return
     ordered = sorted(numbers)

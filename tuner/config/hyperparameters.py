@@ -11,7 +11,7 @@ from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.models import Limit
-from tuner.trial import Value
+from tuner.trial import Value, is_number
 
 RANGE_KEYS = ("min", "max", "step", "log")
 
@@ -114,7 +114,7 @@ class Range:
 
     def holds(self, value: Value) -> bool:
         """Say whether the value lies in the range, and on one of its steps."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             return False
         if self.is_integer != isinstance(value, int) or not self.min <= value <= self.max:
             return False
@@ -188,7 +188,7 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
             f"{', '.join(RANGE_KEYS)}."
         )
     for bound in ("min", "max"):
-        if not _is_number(given.get(bound)):
+        if not _is_finite(given.get(bound)):
             raise ConfigError(
                 f"`{bound}` of `{key}` must be a finite number, but got {given.get(bound)!r}."
             )
@@ -209,7 +209,7 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
             raise ConfigError(
                 f"`{key}` cannot have both `step` and `log`; list its values instead."
             )
-        if not _is_number(step) or step <= 0:
+        if not _is_finite(step) or step <= 0:
             raise ConfigError(f"`step` of `{key}` must be a number above 0, but got {step!r}.")
         if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
             low, high = float(low), float(high)
@@ -221,10 +221,8 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
     return Range(low, high, step, log)
 
 
-def _is_number(given: object) -> bool:
-    return (
-        isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
-    )
+def _is_finite(given: object) -> bool:
+    return is_number(given) and math.isfinite(given)
 
 
 def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:

@@ -97,6 +97,10 @@ def make_parts(
     """
     clock = clock or SystemClock()
     space, num_trials = config.searched_space(), oracle.num_trials
+    minutes, deadline = config.search.max_minutes, None
+    if minutes is not None:
+        # The time of earlier processes counts too.
+        deadline = clock.now() + minutes * 60 - held.state.seconds
     forecast = Forecast(
         space, num_trials, oracle.rounds, config.search.tries_every_point, config.curves.reuse
     )
@@ -106,11 +110,11 @@ def make_parts(
         space.searched,
         num_trials,
         forecast,
-        _deadline(config, held, clock),
+        deadline,
         executor.capacity,
         clock,
     )
-    return Parts(held, oracle, executor, tracker, curves, progress, clock, rehearsal)
+    return Parts(held, oracle, executor, tracker, curves, progress, clock, deadline, rehearsal)
 
 
 def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
@@ -125,7 +129,6 @@ def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
         config.objective,
         config.seed,
         config.tracking.models_kept,
-        _deadline(config, parts.folder, parts.clock),
         Stopping(config.objective, config.search.patience, config.search.target),
     )
 
@@ -219,12 +222,6 @@ def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveS
     }
     others = study_folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
-
-
-def _deadline(config: StudyConfig, held: StudyFolder, clock: Clock) -> float | None:
-    """Return when the study's time is up; the time of earlier processes counts too."""
-    minutes = config.search.max_minutes
-    return None if minutes is None else clock.now() + minutes * 60 - held.state.seconds
 
 
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from tuner.config.space import Space
-from tuner.trial import Values, whole
+from tuner.trial import Values, is_number, whole
 
 _SAMPLES = 2000
 
@@ -161,11 +161,7 @@ def _mean_of_rounds(rounds: Sequence[tuple[int, int]], shares: bool) -> float:
 
 
 def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
-    widths = [
-        float(v)
-        for n, v in values.items()
-        if n.startswith("units") and isinstance(v, int | float) and not isinstance(v, bool)
-    ]
+    widths = [float(v) for n, v in values.items() if n.startswith("units") and is_number(v)]
     size = sum(a * b for a, b in zip([64.0, *widths], [*widths, 10.0], strict=True))
     num_steps = 1 / whole(values.get("batch_size", 1))
     return np.array([1.0, epochs, epochs * size, epochs * num_steps])

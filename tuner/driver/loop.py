@@ -116,6 +116,7 @@ class Parts:
         curves: Keeps their checkpoints.
         progress: Shows them.
         clock: Tells the time.
+        deadline: Time (seconds since 1970) at which the search stops, or None.
         rehearsal: Checks during the first trial that the study can end well.
     """
 
@@ -126,6 +127,7 @@ class Parts:
     curves: CurveStore
     progress: Progress
     clock: Clock
+    deadline: float | None
     rehearsal: Rehearsal | None = None
 
 
@@ -137,7 +139,6 @@ class TrialLoop:
         objective: The metric to improve.
         seed: Seed of everything random in the trials.
         log_models: The trials whose models are logged.
-        deadline: Time (seconds since 1970) at which it stops, or None.
         stopping: What ends it earlier.
     """
 
@@ -147,7 +148,6 @@ class TrialLoop:
         objective: Objective,
         seed: int,
         log_models: Kept,
-        deadline: float | None,
         stopping: Stopping,
     ) -> None:
         self._rehearsal = parts.rehearsal
@@ -161,7 +161,7 @@ class TrialLoop:
         self._objective = objective
         self._seed = seed
         self._log_models = log_models
-        self._deadline = math.inf if deadline is None else deadline
+        self._deadline = math.inf if parts.deadline is None else parts.deadline
         self._stopping = stopping
         self._said_why: str | None = None
         self._in_flight: dict[str, Proposal] = {}

@@ -32,7 +32,7 @@ from tuner.driver.remains import LOCK, STATE
 from tuner.errors import FolderGone, StudyError
 from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
-from tuner.wording import REPORT_AT, first_line
+from tuner.wording import REPORT_AT, first_line, say_changes
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class StudyFolder:
     @property
     def said_of_told(self) -> str:
         """The settings that are told otherwise now, in words."""
-        return ", ".join(f"{key}={now} (was {old})" for key, (old, now) in self.told.items())
+        return say_changes(self.told)
 
     def note_progress(self, num_trials: int) -> None:
         """Record after how many trials the study is told what it is told now.

@@ -69,7 +69,6 @@ class JournaledOracle:
         self._unasked: list[Proposal] = []
         self._scores: dict[str, float] = {}
         self._num_failed = 0
-        self._num_proposed = 0
         self._names: dict[str, str] = {}
         self._trial_ids: dict[str, str] = {}
         for path in earlier:
@@ -163,7 +162,7 @@ class JournaledOracle:
         The oracle's names of its trials are those of the study, unless an earlier search has
         made some of these.
         """
-        name = f"{self._num_proposed:04d}"
+        name = f"{len(self._trial_ids):04d}"
         proposal = (
             self._oracle.propose(name)
             if event is None
@@ -171,7 +170,6 @@ class JournaledOracle:
         )
         if proposal is None:
             return None
-        self._num_proposed += 1
         trial_id = self._known.get(_key(proposal.values), f"{len(self.values):04d}")
         self._names[trial_id] = name
         tags = dict(proposal.tags)

@@ -19,7 +19,7 @@ from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
 from tuner.tracking.history import DataFacts
-from tuner.wording import describe, duration, plural
+from tuner.wording import describe, duration, plural, say_changes
 
 NUM_IN_TABLE = 10
 """Number of trials that are listed, the best ones."""
@@ -163,12 +163,10 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
 
 def _extension(extension: Mapping[str, Any]) -> str:
     """Say what a study was told otherwise, when, and from which trial on."""
-    changes = extension["changes"].items()
-    said = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in changes)
     when = datetime.datetime.fromisoformat(extension["when"])
     trials = extension["trials"]
     after = "" if trials is None else f", after {plural(trials, 'trial')}"
-    return f"{when:%Y-%m-%d %H:%M} UTC{after}: {said}"
+    return f"{when:%Y-%m-%d %H:%M} UTC{after}: {say_changes(extension['changes'])}"
 
 
 def _others(study: StudyRecord) -> str:

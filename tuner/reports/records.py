@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.config.hyperparameters import Dimension, Range
 from tuner.config.space import Space
+from tuner.tracking import history
 from tuner.tracking.history import DataFacts, TrialRecord
 from tuner.tracking.standing import Standing
 from tuner.trial import Metrics, Objective
@@ -60,8 +61,7 @@ class StudyRecord:
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:
         """The trials that ended with a result."""
-        name = self.objective.name
-        return [t for t in self.trials if t.status == "FINISHED" and name in t.metrics]
+        return history.finished(self.trials, self.objective)
 
     @cached_property
     def failed(self) -> Sequence[TrialRecord]:
@@ -71,8 +71,7 @@ class StudyRecord:
     @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
         """The finished trials, best first; in a tie the earlier one comes first."""
-        rank = self.objective.rank
-        return sorted(self.finished, key=lambda t: rank(self.score(t), t.trial_id))
+        return history.ranked(self.trials, self.objective)
 
     @property
     def best(self) -> TrialRecord:

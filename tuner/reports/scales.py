@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable
 
 from tuner.reports.plotting import shown
-from tuner.trial import Value
+from tuner.trial import Value, is_number
 
 
 def numbers_of(values: Iterable[Value]) -> list[float] | None:
     """Return values as numbers, or None if any of them is text, true, false or null."""
     numbers = []
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             return None
         numbers.append(float(value))
     return numbers
@@ -39,6 +39,6 @@ def categories(values: Iterable[Value]) -> dict[str, str]:
 
 def _place(item: tuple[str, Value]) -> tuple[bool, float, str]:
     value = item[1]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return True, 0.0, shown(value)
     return False, float(value), ""

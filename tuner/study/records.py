@@ -205,15 +205,11 @@ def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
         StudyError: If none has finished.
     """
     facts, objective = history.read_study(study.run), study.config.objective
-    finished = [
-        trial
-        for trial in history.trials(client, facts.experiment_id, facts.study_id)
-        if trial.status == "FINISHED" and objective.name in trial.metrics
-    ]
-    if not finished:
+    trials = history.trials(client, facts.experiment_id, facts.study_id)
+    ranked = history.ranked(trials, objective)
+    if not ranked:
         raise StudyError(f"Study {study.name} has no finished trial yet: resume its search.")
-    best = min(finished, key=lambda t: objective.rank(t.metrics[objective.name], t.trial_id))
-    return client.get_run(best.run_id)
+    return client.get_run(ranked[0].run_id)
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from tuner.driver.study_folder import EXPERIMENTS_DIR, is_running
 from tuner.study import records
 from tuner.tracking import history, tracking_store
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.history import StudyFacts, TrialRecord
 from tuner.trial import Metrics, Objective, Values
 
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ class Study:
         A study of the current folder whose process has died is interrupted, whatever MLflow
         says of its run.
         """
-        state = STATES[self._client.get_run(self._run_id).info.status]
-        folder = EXPERIMENTS_DIR / self.name
-        is_here = records.id_of_folder(self.name) == self._facts.study_id
-        if state == "running" and is_here and not is_running(folder):
-            return "interrupted"
-        return state
+        return _state(history.read_study(self._client.get_run(self._run_id)))
 
     @property
     def trials(self) -> pandas.DataFrame:
@@ -149,15 +144,14 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """The best finished trial, the earlier of two that tie; None without any."""
-        name, rank = self.objective.name, self.objective.rank
-        finished = [t for t in self._trials() if t.status == "FINISHED" and name in t.metrics]
-        if not finished:
+        ranked = history.ranked(self._trials(), self.objective)
+        if not ranked:
             return None
-        best = min(finished, key=lambda trial: rank(trial.metrics[name], trial.trial_id))
+        best = ranked[0]
         return Trial(
             best.trial_id,
             best.values,
-            best.metrics[name],
+            best.metrics[self.objective.name],
             best.metrics,
             best.run_id,
             self._tracking_uri,
@@ -239,7 +233,7 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
             {
                 "study": facts.name,
                 "study_id": facts.study_id,
-                "state": Study(client, run, tracking_uri).state,
+                "state": _state(facts),
                 "experiment": experiments[facts.experiment_id],
                 "began": pandas.Timestamp(facts.began, unit="s", tz="UTC"),
                 "owner": facts.owner,
@@ -250,6 +244,15 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
         )
     columns = ["study", "study_id", "state", "experiment", "began", "owner", "objective"]
     return pandas.DataFrame(rows, columns=[*columns, "best", "run_id"])
+
+
+def _state(facts: StudyFacts) -> str:
+    """Return the state of a study as its run and, where it is here, its folder tell it."""
+    state = STATES[facts.status]
+    is_here = state == "running" and records.id_of_folder(facts.name) == facts.study_id
+    if is_here and not is_running(EXPERIMENTS_DIR / facts.name):
+        return "interrupted"
+    return state
 
 
 def _columns(

@@ -235,6 +235,25 @@ def trials(
     return sorted(map(read_trial, runs), key=lambda trial: (trial.ended, trial.trial_id))
 
 
+def finished(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Return the trials of a study that ended with a result, in the order given.
+
+    Args:
+        trials: Trials of one study.
+        objective: The metric that it improves.
+    """
+    return [t for t in trials if t.status == "FINISHED" and objective.name in t.metrics]
+
+
+def ranked(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Return the trials that `finished` returns, best first; in a tie the earlier one first."""
+    name = objective.name
+    return sorted(
+        finished(trials, objective),
+        key=lambda t: objective.rank(t.metrics[name], t.trial_id),
+    )
+
+
 def presence(
     client: mlflow.MlflowClient, experiment_id: str, study_id: str, trial_ids: Iterable[str]
 ) -> Presence:
