@@ -149,6 +149,11 @@ class TrialFiles:
     model_dir: str
 
 
+Stopped = Literal["user", "pruned", "rung", "early", "time"]
+"""Why a trial has fewer epochs than its values say: somebody stopped it, a pruner or a rung
+decided so, its own callbacks stopped it early, or its time was up."""
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """A trial trained to its last epoch, and evaluated there.
@@ -167,6 +172,7 @@ class TrialResult:
         epochs_reused: Number of epochs that other trials had trained before.
         continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
         curve: Name of the curve: its key, followed by the epochs if they change the model.
+        stopped: Why it has fewer epochs than its values say; None if it has all.
     """
 
     trial_id: str
@@ -181,6 +187,7 @@ class TrialResult:
     epochs_reused: int = 0
     continued_from: str | None = None
     curve: str = ""
+    stopped: Stopped | None = None
 
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""

@@ -346,6 +346,8 @@ class Tracker:
         tags = {names.CURVE: result.curve}
         if result.continued_from is not None:
             tags[names.CONTINUED_FROM] = result.continued_from
+        if result.stopped is not None:
+            tags[names.STOPPED] = result.stopped
         model_dir = Path(result.files.model_dir) if with_model else None
         model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
         final = {
