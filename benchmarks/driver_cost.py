@@ -34,8 +34,8 @@ from tuner.tracking import tracking_store
 from tuner.tracking.runs import DataRecord, Tracker
 from tuner.trial import (
     Objective,
-    OnEpoch,
     Outcome,
+    ReportEpoch,
     TrialFiles,
     TrialRequest,
     TrialResult,
@@ -80,7 +80,7 @@ def main(num_trials: int) -> None:
     handed: list[float] = []
     returned: list[float] = []
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         handed.append(time.perf_counter())
         output_dir = Path(request.output_dir)
         shutil.copytree(prepared, output_dir, dirs_exist_ok=True)

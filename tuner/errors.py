@@ -13,7 +13,7 @@ GlassyError                    exit status
 │   ├── FolderGone             1   the study's folder was removed while it ran
 │   └── ChildDied              1   a process of ours that was killed, or ended by itself
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search continues
-└── TrialStopped               -   the trial was asked to stop: time is up
+└── TrialStopped               -   the trial was ended: nobody can use its result
 """
 
 import errno
@@ -98,7 +98,7 @@ class InfeasibleTrial(GlassyError):
 
 
 class TrialStopped(GlassyError):
-    """The trial was stopped before its last epoch because time is up."""
+    """The trial was ended before its last epoch because the study cannot use its result."""
 
 
 def refusal_to_write(error: BaseException) -> str | None:

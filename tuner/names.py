@@ -37,7 +37,8 @@ STOP = "tuner.stop"
 """A request to stop, set by a person. On a trial's run `true`: it ends after the epoch under
 way. On a study's run `true`: running trials end; `now`: they end after the epoch under way."""
 STOPPED = "tuner.stopped"
-"""Of a trial: why it has fewer epochs than its values say; see `trial.Stopped`."""
+"""Of a trial: why it has fewer epochs than its values say, as in `trial.Stopped`; empty if it
+has all."""
 PROGRESS = "tuner.progress"
 """Of a study that runs: how far it is, in words."""
 BEST_SO_FAR = "tuner.best_so_far"

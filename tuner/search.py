@@ -64,7 +64,9 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
     )
     existing = study_folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
-        if identity.reopens(existing.told):
+        if existing.state.was_stopped:
+            console.print("It was stopped before its budget was used, and is resumed.")
+        elif identity.reopens(existing.told):
             console.print(
                 f"It was finished, and is resumed with {existing.said_of_told}.", markup=False
             )
@@ -104,7 +106,8 @@ def _run_held(
         logger.debug("Interrupted.")
         raise
     except (DataError, ModelError):
-        if parts is not None and parts.oracle.num_told == 0:
+        has_ended = parts is None or parts.oracle.num_told or parts.tracker.finished_trials()
+        if parts is not None and not has_ended:
             # No trial has ended: free the name for the command that the user corrects.
             parts.tracker.withdraw()
             shutil.rmtree(held.path, ignore_errors=True)
@@ -146,7 +149,8 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, waiting: Status) -> li
         raise
     finally:
         parts.tracker.close_study(status)
-    lines = conclusion.closing_lines(config, ready, parts, best, promoted)
+    lines = conclusion.closing_lines(config, ready, parts, loop, best, promoted)
+    parts.folder.state.was_stopped = loop.was_stopped
     waiting.stop()
     return lines
 

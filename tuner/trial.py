@@ -34,7 +34,22 @@ class OnEpoch(Protocol):
         ...
 
 
-TIME_IS_UP = "The study's time is up (search.max_minutes)."
+Stopped = Literal["user", "pruned", "rung", "early", "time"]
+"""Why a trial has fewer epochs than its values say: somebody stopped it, a pruner or a rung
+decided so, its own callbacks stopped it early, or its time was up."""
+
+
+class ReportEpoch(Protocol):
+    """What a trial's function calls for every epoch; see `OnEpoch`."""
+
+    def __call__(
+        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False, /
+    ) -> Stopped | None:
+        """Report an epoch, and return why the trial ends with it, or None if it does not."""
+        ...
+
+
+NOT_BEGUN = "The study ended before the trial began."
 
 
 @dataclass(frozen=True)
@@ -128,7 +143,8 @@ class TrialRequest:
         seed: Seed of everything random in the trial, from `trial_seed`.
         output_dir: Absolute path of an existing folder for the files the worker makes; files
             left there by a worker that died are removed.
-        deadline: Time (seconds since 1970) at which to stop, or None.
+        deadline: Time (seconds since 1970) after which the trial ends with its epoch, or None.
+        max_seconds: Seconds after which it ends with its epoch, or None.
         curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
             when needed; None to start at the first epoch and keep nothing.
     """
@@ -138,6 +154,7 @@ class TrialRequest:
     seed: int
     output_dir: str
     deadline: float | None = None
+    max_seconds: float | None = None
     curve_dir: str | None = None
 
 
@@ -147,11 +164,6 @@ class TrialFiles:
 
     artifacts: tuple[str, ...]
     model_dir: str
-
-
-Stopped = Literal["user", "pruned", "rung", "early", "time"]
-"""Why a trial has fewer epochs than its values say: somebody stopped it, a pruner or a rung
-decided so, its own callbacks stopped it early, or its time was up."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +225,8 @@ class TrialFailure:
         error: The exception's type and message, in one line.
         traceback: The whole traceback.
         kind: `infeasible`, these values cannot work; `error`, an exception nobody foresaw;
-            `fatal`, no values can work; `storage`, a file could not be written; `stopped`, time
-            was up.
+            `fatal`, no values can work; `storage`, a file could not be written; `stopped`, it
+            did not begin or cannot be used.
     """
 
     trial_id: str
@@ -225,7 +237,7 @@ class TrialFailure:
 
 Outcome = TrialResult | TrialFailure
 
-RunTrial = Callable[[TrialRequest, OnEpoch], Outcome]
+RunTrial = Callable[[TrialRequest, ReportEpoch], Outcome]
 """The function with which a worker runs a trial."""
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from tuner.escapes import visible
-from tuner.trial import Value, Values
+from tuner.trial import Stopped, Value, Values
+
+STOPPED_BECAUSE: Mapping[Stopped, str] = {
+    "user": "stopped by hand",
+    "pruned": "pruned",
+    "rung": "not promoted to the next rung",
+    "early": "stopped early",
+    "time": "out of time",
+}
+"""Why a trial has fewer epochs than its values say, in words."""
 
 REPORT_AT = "Report: "
 """Beginning of the line that says where a report lies."""

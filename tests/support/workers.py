@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
-from tuner.trial import OnEpoch, Outcome, RunTrial, TrialFiles, TrialRequest, TrialResult
+from tuner.trial import Outcome, ReportEpoch, RunTrial, TrialFiles, TrialRequest, TrialResult
 
 
 def result(request: TrialRequest, value: float) -> TrialResult:
@@ -27,7 +27,7 @@ def result(request: TrialRequest, value: float) -> TrialResult:
 def counting(data: ImageData) -> RunTrial:
     """Report two epochs, and the mean of the images that the worker sees."""
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         for epoch in (1, 2):
             on_epoch(request.trial_id, epoch, {"loss": epoch / 2})
         return result(request, float(data.train.images.mean()))
@@ -38,7 +38,7 @@ def counting(data: ImageData) -> RunTrial:
 def dying(data: ImageData) -> RunTrial:
     """Die as often as the values say, in the way they say."""
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         folder = Path(str(request.values.get("marks", request.output_dir)))
         deaths = folder / f"{request.trial_id}.deaths"
         count = int(deaths.read_text()) if deaths.exists() else 0
@@ -54,7 +54,7 @@ def dying(data: ImageData) -> RunTrial:
 
 
 def sleeping(data: ImageData) -> RunTrial:
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         on_epoch(request.trial_id, 1, {"pid": os.getpid()})
         time.sleep(600)
         return result(request, 1.0)
@@ -65,7 +65,7 @@ def sleeping(data: ImageData) -> RunTrial:
 def writing(data: ImageData) -> RunTrial:
     """Write files, and say where; and whether the images are a copy of the worker's own."""
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         folder = Path(request.output_dir)
         (folder / "model" / "data").mkdir(parents=True)
         (folder / "model" / "data" / "weights.bin").write_bytes(bytes(range(256)) * 4096)
@@ -89,7 +89,7 @@ def raising(data: ImageData) -> RunTrial:
 def dying_after(data: ImageData) -> RunTrial:
     """Die as soon as the outcome has been sent."""
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         threading.Timer(0.5, os._exit, [5]).start()
         return result(request, 1.0)
 
@@ -100,7 +100,7 @@ def growing(data: ImageData) -> RunTrial:
     """Leak 30 MB a trial."""
     leaked = []
 
-    def run(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         leaked.append(os.urandom(30_000_000))
         return result(request, 1.0)
 

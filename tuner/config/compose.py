@@ -33,6 +33,7 @@ from tuner.config.schema import (
     PredictConfig,
     PromoteConfig,
     ReportConfig,
+    StopConfig,
     StudyConfig,
 )
 from tuner.config.searches import SEARCHES, SearchConfig
@@ -139,6 +140,26 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
         aliases.check_model_name(str(name))
     if (alias := config.registry.get("alias")) is not None:
         aliases.check_alias(str(alias))
+    return config
+
+
+def load_stop(composed: DictConfig) -> StopConfig:
+    """Check the configuration of `tuner.stop` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: StopConfig = typed(composed, OmegaConf.structured(StopConfig))
+    check_name(config.study)
+    if config.trial is not None and not config.trial.isdecimal():
+        raise ConfigError(
+            f"`trial` must be a trial's number such as 0007, but got {config.trial!r}."
+        )
+    if config.trial is not None and config.now:
+        raise ConfigError(
+            "`now=true` ends a whole study; a trial always ends after the epoch under way: "
+            "give either trial= or now=true."
+        )
     return config
 
 

@@ -176,6 +176,16 @@ class PromoteConfig:
 
 
 @dataclass
+class StopConfig:
+    """What `tuner.stop` takes: mirrors `conf/commands/stop.yaml`."""
+
+    study: str = MISSING
+    trial: str | None = None
+    now: bool = False
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
 class ExploreConfig:
     """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
 

@@ -41,6 +41,7 @@ class SearchConfig:
         max_trials: Trials after which the search ends, or None.
         max_minutes: Minutes after which the study ends, or None.
         patience: Trials in a row without a gain after which the search ends, or None.
+        max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
         target: Score of the objective at which the search ends, or None.
         oracle_class: Dotted name of what proposes the trials.
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
@@ -54,6 +55,7 @@ class SearchConfig:
     direction: str | None = None
     max_trials: int | None = None
     max_minutes: float | None = None
+    max_trial_minutes: float | None = None
     patience: int | None = None
     target: float | None = None
 
@@ -81,7 +83,7 @@ class SearchConfig:
         Raises:
             ConfigError: At the first thing wrong.
         """
-        for key in ("max_trials", "max_minutes", "patience"):
+        for key in ("max_trials", "max_minutes", "max_trial_minutes", "patience"):
             if (value := getattr(self, key)) is not None:
                 check_above(f"search.{key}", value, 0)
         if self.target is not None and not math.isfinite(self.target):

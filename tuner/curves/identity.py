@@ -100,6 +100,7 @@ MAY_CHANGE: Mapping[str, MayChange] = {
     "study": MayChange("the study was found by it"),
     "search.max_trials": _BUDGET,
     "search.max_minutes": _BUDGET,
+    "search.max_trial_minutes": MayChange("it ends later trials, and no earlier one"),
     "search.patience": _BUDGET,
     "search.target": _BUDGET,
     "model.custom_objects": MayChange("a permission to load changes no training"),

@@ -130,6 +130,7 @@ def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
         config.seed,
         config.tracking.models_kept,
         Stopping(config.objective, config.search.patience, config.search.target),
+        config.search.max_trial_minutes,
     )
 
 

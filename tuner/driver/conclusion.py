@@ -69,7 +69,12 @@ def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promot
 
 
 def closing_lines(
-    config: StudyConfig, ready: Ready, parts: Parts, best: Best, promoted: Promotion | None
+    config: StudyConfig,
+    ready: Ready,
+    parts: Parts,
+    loop: TrialLoop,
+    best: Best,
+    promoted: Promotion | None,
 ) -> list[str]:
     """Make the report, and word what a user wants to know at the end.
 
@@ -77,6 +82,7 @@ def closing_lines(
         config: The study's configuration.
         ready: The preflight's findings.
         parts: The parts of the search; its study's run is closed.
+        loop: The search, which is over.
         best: Its best trial.
         promoted: The registry's answer, if the best trial was registered.
     """
@@ -88,7 +94,7 @@ def closing_lines(
         len(ready.data.validation),
     )
     named = dataclasses.replace(config, study=parts.folder.path.name)
-    num_trials, overrides = parts.oracle.num_told, parts.folder.overrides
+    num_trials, overrides = loop.num_ended, parts.folder.overrides
     return closing.lines(named, best, promoted, num_trials, tied, report, overrides)
 
 

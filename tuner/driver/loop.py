@@ -14,6 +14,7 @@ from tuner.curves.store import NUM_BEST, CurveStore
 from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
 from tuner.driver.study_folder import StudyFolder
@@ -140,6 +141,7 @@ class TrialLoop:
         seed: Seed of everything random in the trials.
         log_models: The trials whose models are logged.
         stopping: What ends it earlier.
+        max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class TrialLoop:
         seed: int,
         log_models: Kept,
         stopping: Stopping,
+        max_trial_minutes: float | None = None,
     ) -> None:
         self._rehearsal = parts.rehearsal
         self._folder = parts.folder
@@ -163,8 +166,18 @@ class TrialLoop:
         self._log_models = log_models
         self._deadline = math.inf if parts.deadline is None else parts.deadline
         self._stopping = stopping
+        self._max_seconds = None if max_trial_minutes is None else max_trial_minutes * 60
+        self._num_cut = 0
         self._said_why: str | None = None
         self._in_flight: dict[str, Proposal] = {}
+        self._steering = Steering(
+            parts.tracker,
+            parts.executor,
+            parts.progress,
+            parts.clock,
+            self._in_flight.keys(),
+            parts.rehearsal,
+        )
         self._running: set[str] = set()
         self._repairs: deque[Proposal] = deque()
         self._failures_in_a_row = 0
@@ -195,7 +208,7 @@ class TrialLoop:
             while self._in_flight:
                 interrupt.check()
                 with self._stopwatch.counting("waiting"):
-                    outcomes = self._executor.wait(self._record_epoch, self._rehearsal)
+                    outcomes = self._executor.wait(self._record_epoch, self._steering)
                 if self._rehearsal is not None:
                     self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
                 for outcome in outcomes:
@@ -204,11 +217,23 @@ class TrialLoop:
                 self._fill()
             if self._rehearsal is not None:
                 self._rehearsal.finish()
+            self._note_cut()
+            self._steering.finish()
         except BaseException:
             self._abandon()
             raise
         finally:
             self._count_time(is_last=True)
+
+    @property
+    def num_ended(self) -> int:
+        """Number of trials that have ended, successfully or not, wholly or cut short."""
+        return self._oracle.num_told + self._num_cut
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody asked the study to end before its budget was used."""
+        return self._steering.is_ending
 
     def best(self) -> Best | None:
         """Return the best completed trial, the earlier one in a tie; None if there is none."""
@@ -247,6 +272,14 @@ class TrialLoop:
             [oracle.values[trial_id] for trial_id in self._told - repaired],
             num_failed=oracle.num_told - len(oracle.scores),
         )
+
+    def _note_cut(self) -> None:
+        """Count trials that an earlier process cut short when the study ended."""
+        for trial_id, metrics in self._tracker.finished_trials().items():
+            if trial_id not in self._scores and trial_id in self._oracle.values:
+                score = metrics[self._objective.name]
+                self._note_score(trial_id, self._oracle.values[trial_id], score)
+                self._num_cut += 1
 
     def _find_lost(self) -> deque[Proposal]:
         """Return the trials that have ended but no longer have a complete record in MLflow.
@@ -315,7 +348,7 @@ class TrialLoop:
             if self._repairs:
                 self._submit(self._repairs.popleft(), math.inf)
                 continue
-            if self._clock.now() >= self._deadline or self._has_enough():
+            if self._is_over or self._has_enough():
                 break
             with self._stopwatch.counting("proposing"):
                 proposal = self._oracle.ask()
@@ -325,6 +358,11 @@ class TrialLoop:
         with self._stopwatch.counting("recording"):
             for trial_id in self._executor.running:
                 self._begin(trial_id)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether time is up, or somebody asked the study to end."""
+        return self._steering.is_ending or self._clock.now() >= self._deadline
 
     def _has_enough(self) -> bool:
         """Say whether the scores so far end the search; the reason is logged once."""
@@ -337,7 +375,7 @@ class TrialLoop:
     def _submit(self, proposal: Proposal, deadline: float) -> None:
         trial_id = proposal.trial_id
         finished = self._tracker.finished(trial_id, proposal.values)
-        if finished is not None:
+        if finished is not None and not self._tracker.was_cut(trial_id):
             # An earlier process recorded it and was killed before it could tell the oracle.
             score = finished[self._objective.name]
             self._tell(trial_id, score)
@@ -355,6 +393,7 @@ class TrialLoop:
                 seed=seed,
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(deadline) else deadline,
+                max_seconds=self._max_seconds,
                 curve_dir=str(self._curves.begin(trial_id, proposal.values)),
             )
         )
@@ -382,7 +421,7 @@ class TrialLoop:
         trial_id = outcome.trial_id
         is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
         if is_stopped and trial_id not in self._running:
-            # Time was up before a worker took it: there is nothing to record.
+            # The study ended before a worker took it: there is nothing to record.
             self._leave(trial_id)
             return
         self._begin(trial_id)
@@ -411,10 +450,23 @@ class TrialLoop:
         values = self._in_flight[result.trial_id].values
         # Everything is on disk before the oracle's journal says that the trial has ended.
         self._tracker.finish_trial(result, self._keeps_model(score))
-        self._tell(result.trial_id, score)
+        if self._was_cut(result):
+            self._num_cut += 1
+        else:
+            self._tell(result.trial_id, score)
         self._failures_in_a_row = 0
         if self._note_score(result.trial_id, values, score):
             self._log_state()
+
+    def _was_cut(self, result: TrialResult) -> bool:
+        """Say whether a trial has ended early only because the study ends.
+
+        The oracle is not told of it: if the study is given more time, the trial is resumed, as
+        if it had never been cut.
+        """
+        if result.stopped not in ("user", "time") or result.trial_id in self._steering.stopped:
+            return False
+        return self._steering.is_cutting or self._clock.now() >= self._deadline
 
     def _tell(self, trial_id: str, score: float | None) -> None:
         """Tell the oracle, unless it was told of the trial before."""

@@ -17,11 +17,12 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from tuner import names
 from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
-from tuner.trial import Metrics, Objective, Outcome, TrialFailure, Values, whole
-from tuner.wording import describe, duration
+from tuner.trial import Metrics, Objective, Outcome, TrialFailure, TrialResult, Values, whole
+from tuner.wording import STOPPED_BECAUSE, describe, duration
 
 logger = logging.getLogger(__name__)
 
@@ -169,12 +170,13 @@ class Progress:
         )
         is_best = self._best is not None and self._best[0] == outcome.trial_id
         logger.info(
-            "%s  %s  %s %.4f%s  %.1f s%s",
+            "%s  %s  %s %.4f%s%s  %.1f s%s",
             head,
             self._describe(running.values),
             self._objective.name,
             outcome.score(self._objective),
             "  best so far" if is_best else "",
+            _why_fewer(outcome, whole(running.values["epochs"])),
             outcome.seconds,
             self._time_left(", about {} left"),
         )
@@ -200,6 +202,21 @@ class Progress:
     def _time_left(self, form: str) -> str:
         left = self.seconds_left()
         return form.format(duration(left)) if left else ""
+
+    def as_tags(self) -> dict[str, str]:
+        """Say in tags of the study's run how far it is; see `tuner.names`."""
+        phases = [
+            f"{trial_id} {_phase(running.epoch, whole(running.values['epochs']))}"
+            for trial_id, running in self._running.items()
+        ]
+        ended = f"{self._num_ended} of {self._num_trials or '?'} trials"
+        tags = {names.PROGRESS: "; ".join([ended, *([", ".join(phases)] if phases else [])])}
+        if self._best is not None:
+            trial_id, score = self._best
+            tags[names.BEST_SO_FAR] = f"{self._objective.name} {score:.4f} (trial {trial_id})"
+        left = self.seconds_left()
+        tags[names.TIME_LEFT] = "unknown" if left is None else f"about {duration(left)}"
+        return tags
 
     def render(self) -> RenderableType:
         """Return what is drawn on a terminal at this moment."""
@@ -227,6 +244,13 @@ class Progress:
                 Text(self._describe(running.values), style="dim", overflow="ellipsis"),
             )
         return Group(Text(), head, table)
+
+
+def _why_fewer(result: TrialResult, epochs: int) -> str:
+    """Say why a trial has fewer epochs than its values say, if it has."""
+    if result.stopped is None:
+        return ""
+    return f"  {STOPPED_BECAUSE[result.stopped]} after epoch {len(result.epochs)} of {epochs}"
 
 
 def _phase(epoch: int, epochs: int) -> str:

@@ -55,6 +55,7 @@ class StudyState:
         accepted: The versions of engine and libraries that the user has agreed to since.
         extensions: What it was told otherwise since: `when` (ISO 8601, UTC), after how many
             `trials`, and the `changes`, by key, before and after.
+        was_stopped: Whether somebody asked it to end before its budget was used.
         searches: How many times its search has been changed (`extend=true`).
     """
 
@@ -68,6 +69,7 @@ class StudyState:
     identity: dict[str, Any] | None = None
     accepted: list[dict[str, str]] = field(default_factory=list)
     extensions: list[dict[str, Any]] = field(default_factory=list)
+    was_stopped: bool = False
     searches: int = 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tuner.config.executors import ExecutorConfig
 from tuner.runtime.user_code import find_function
-from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest, WorkerSetup
+from tuner.trial import OnEpoch, Outcome, RunTrial, Stopped, TrialRequest, WorkerSetup
 
 if TYPE_CHECKING:
     from tuner.datasets import ImageData
@@ -43,8 +43,13 @@ class Beside(Protocol):
         """Connections on which it may send messages."""
         ...
 
+    @property
+    def seconds(self) -> float:
+        """Seconds after which it wants to be attended to, whatever arrives; at least 0."""
+        ...
+
     def attend(self) -> bool:
-        """Take the messages that have arrived, without waiting; say whether the study ends."""
+        """Do what is due, without waiting; say whether the study ends."""
         ...
 
 
@@ -58,7 +63,8 @@ class Executor(abc.ABC):
     2. Never run a trial twice at the same time, and lose none: each submitted request comes out
        of `wait` once. A trial whose worker died may be retried, and gives the same outcome.
     3. Deliver a trial's files where its request wants them (`output_dir`, `curve_dir`).
-    4. Write a `Prepare` that checks whether trials can run there, and returns a `Start`.
+    4. Answer a report of an epoch with the reason for which `stop` was called, if it was.
+    5. Write a `Prepare` that checks whether trials can run there, and returns a `Start`.
     """
 
     @property
@@ -79,6 +85,14 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def submit(self, request: TrialRequest) -> None:
         """Take a trial, without waiting for it."""
+
+    @abc.abstractmethod
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a submitted trial with what it has, without waiting for it.
+
+        A running trial ends after the epoch under way, with a result. One that has not begun
+        never begins: `wait` returns a failure of kind `stopped`.
+        """
 
     @abc.abstractmethod
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:

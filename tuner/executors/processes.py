@@ -6,8 +6,10 @@ keeps growing is replaced between two trials. When the driver dies, its pipes cl
 workers end by themselves.
 """
 
+import contextlib
 import shutil
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,7 +26,7 @@ from tuner.errors import SearchFailed
 from tuner.executors import Beside, Executor, MakeRunTrial, Start, Workplace
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.runtime import files, forkserver, relay
-from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
+from tuner.trial import Metrics, OnEpoch, Outcome, Stopped, TrialRequest
 
 _MAX_GROWTH = 1.15
 """Limit of a worker's memory, as a multiple of its settled size. TensorFlow keeps 5 MB per
@@ -88,6 +90,13 @@ class ProcessExecutor(Executor):
         self._queue.append(request)
         self._assign()
 
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a trial early; see `Executor`."""
+        self._queue.stop(trial_id, why)
+        for worker in self._workers:
+            if worker.request is not None and worker.request.trial_id == trial_id:
+                self._send_stop(worker)
+
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until at least one trial has ended, and return those that have.
 
@@ -97,8 +106,10 @@ class ProcessExecutor(Executor):
         outcomes: list[Outcome] = []
         while not outcomes:
             connections: list[Connection] = [worker.connection for worker in self._workers]
-            others = [] if beside is None else beside.connections
-            for connection in wait([*connections, *others]):
+            others, seconds = (
+                ((), None) if beside is None else (beside.connections, beside.seconds)
+            )
+            for connection in wait([*connections, *others], seconds):
                 worker = next((w for w in self._workers if w.connection is connection), None)
                 if worker is None:
                     continue
@@ -106,9 +117,9 @@ class ProcessExecutor(Executor):
                     outcomes += self._receive(worker, on_epoch)
                 except (EOFError, OSError):
                     outcomes += self._replace(worker)
-            outcomes += self._queue.expire()
             if beside is not None and beside.attend():
                 break
+            outcomes += self._queue.dropped()
             self._assign()
         return outcomes
 
@@ -175,6 +186,16 @@ class ProcessExecutor(Executor):
             except OSError:
                 # It has just died; `wait` will notice and retry the trial.
                 return
+            self._send_stop(worker)
+
+    def _send_stop(self, worker: "_WorkerProcess") -> None:
+        """Tell a worker why its trial ends early, if it does."""
+        assert worker.request is not None
+        trial_id = worker.request.trial_id
+        if (why := self._queue.why_stopped(trial_id)) is not None:
+            # A worker that has just died is noticed by `wait`.
+            with contextlib.suppress(OSError):
+                worker.connection.send(_Stop(trial_id, why))
 
     def _put_another_in_place_of(self, worker: "_WorkerProcess") -> None:
         worker.process.join()
@@ -201,8 +222,16 @@ class _WorkerProcess(Slot):
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
     """Run trials in a worker process until the driver hangs up."""
 
-    def on_epoch(trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False) -> None:
+    def report(
+        trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+    ) -> Stopped | None:
         connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
+        # While a trial runs, the driver sends nothing else. It may name a trial that has ended.
+        while not is_reused and connection.poll():
+            stop: _Stop = connection.recv()
+            if stop.trial_id == trial_id:
+                return stop.why
+        return None
 
     relay.log_to(lambda record: connection.send(("log", record)))
     try:
@@ -213,8 +242,20 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
     connection.send(("ready", None))
     this_process = psutil.Process()
     while True:
-        outcome = run_trial(connection.recv(), on_epoch)
+        request: TrialRequest | _Stop = connection.recv()
+        if isinstance(request, _Stop):
+            # The trial ended while it was sent.
+            continue
+        outcome = run_trial(request, report)
         connection.send(("outcome", (outcome, this_process.memory_info().rss)))
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Asks a worker to end its trial after the epoch under way."""
+
+    trial_id: str
+    why: Stopped
 
 
 class _Files:

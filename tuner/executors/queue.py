@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tuner.trial import TIME_IS_UP, Outcome, TrialFailure, TrialRequest, Values, whole
+from tuner.trial import NOT_BEGUN, Outcome, Stopped, TrialFailure, TrialRequest, Values, whole
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class TrialQueue:
         self._looks_ahead = looks_ahead
         self._requests: deque[TrialRequest] = deque()
         self._tries: dict[str, int] = {}
+        self._stops: dict[str, Stopped] = {}
+        self._dropped: list[TrialRequest] = []
 
     def __len__(self) -> int:
         """Count the trials that wait."""
@@ -122,6 +124,17 @@ class TrialQueue:
                 by_curve[curve] = request
         return list(by_curve.values())
 
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """Note that a trial ends early; one that has never begun is dropped; see `dropped`."""
+        self._stops[trial_id] = why
+        for request in list(self._requests):
+            if request.trial_id == trial_id and trial_id not in self._tries:
+                self._drop(request)
+
+    def why_stopped(self, trial_id: str) -> Stopped | None:
+        """Return why a trial ends early, if it does: a worker may have died before it heard."""
+        return self._stops.get(trial_id)
+
     def put_back(self, request: TrialRequest) -> None:
         """Take back a trial whose worker was lost before it began; no retry is counted."""
         self._requests.appendleft(request)
@@ -154,23 +167,21 @@ class TrialQueue:
         self._requests.appendleft(request)
         return []
 
-    def expire(self) -> list[Outcome]:
-        """Drop the trials whose time is up, and return their failures."""
-        expired = [
-            request
-            for request in self._requests
-            if request.deadline is not None and time.time() > request.deadline
-        ]
-        for request in expired:
-            self._requests.remove(request)
-        return [
-            TrialFailure(request.trial_id, TIME_IS_UP, TIME_IS_UP, "stopped")
-            for request in expired
-        ]
+    def dropped(self) -> list[Outcome]:
+        """Return the failures of trials that will not begin: stopped, or their time is up."""
+        for request in list(self._requests):
+            if request.deadline is not None and time.time() > request.deadline:
+                self._drop(request)
+        dropped, self._dropped = self._dropped, []
+        return [TrialFailure(r.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped") for r in dropped]
 
     def clear(self) -> None:
         """Forget all trials."""
         self._requests.clear()
+
+    def _drop(self, request: TrialRequest) -> None:
+        self._requests.remove(request)
+        self._dropped.append(request)
 
 
 def _match(

@@ -22,7 +22,7 @@ from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.executors.ray_worker import News, RayWorker
 from tuner.executors.transfer import CheckpointParcel
 from tuner.runtime import interrupt, relay
-from tuner.trial import OnEpoch, Outcome, TrialRequest
+from tuner.trial import OnEpoch, Outcome, Stopped, TrialRequest
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,10 @@ class RayExecutor(Executor):
         self._make_run_trial = workplace.make_run_trial
         self._data = ray.put(workplace.data)
         self._config = config
-        self._actor_class = ray.remote(num_cpus=config.cpus, num_gpus=config.gpus)(RayWorker)
+        # A second thread takes `stop` while the first one runs a trial.
+        self._actor_class = ray.remote(
+            num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=2
+        )(RayWorker)
         self._queue = TrialQueue(config.retries, workplace.looks_ahead)
         self._relay = relay.Relay()
         self._slots: list[_Slot] = []
@@ -79,6 +82,13 @@ class RayExecutor(Executor):
         self._queue.append(request)
         self._assign()
 
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a trial early; see `Executor`."""
+        self._queue.stop(trial_id, why)
+        for slot in self._slots:
+            if slot.request is not None and slot.request.trial_id == trial_id:
+                self._send_stop(slot)
+
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until trials have ended or the capacity has changed; see `Executor`.
 
@@ -102,7 +112,7 @@ class RayExecutor(Executor):
                     outcomes += self._receive(slot, on_epoch)
                 except RayError as error:
                     outcomes += self._lose(slot, error)
-            outcomes += self._queue.expire()
+            outcomes += self._queue.dropped()
             self._assign()
         return outcomes
 
@@ -210,6 +220,14 @@ class RayExecutor(Executor):
             slot.awaited = slot.actor.run.remote(
                 slot.request, CheckpointParcel.for_trial(slot.request)
             )
+            self._send_stop(slot)
+
+    def _send_stop(self, slot: "_Slot") -> None:
+        """Tell a worker why its trial ends early, if it does."""
+        assert slot.request is not None
+        trial_id = slot.request.trial_id
+        if (why := self._queue.why_stopped(trial_id)) is not None:
+            slot.actor.stop.remote(trial_id, why)
 
 
 class _Slot(Slot):

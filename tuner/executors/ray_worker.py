@@ -15,7 +15,7 @@ from tuner.datasets import ImageData
 from tuner.executors import MakeRunTrial
 from tuner.executors.transfer import CheckpointParcel, FileParcel, moved
 from tuner.runtime import relay
-from tuner.trial import Metrics, Outcome, TrialRequest
+from tuner.trial import Metrics, Outcome, Stopped, TrialRequest
 
 _BATCH_SECONDS = 0.5
 """How often a worker sends the epochs that have ended."""
@@ -35,6 +35,11 @@ class RayWorker:
         self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
         relay.log_to(self._records.put)
         self._run_trial = self._thread.submit(make_run_trial, data).result()
+        self._stop: tuple[str, Stopped] | None = None
+
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a trial after the epoch under way; called while `run` runs it, or too late."""
+        self._stop = trial_id, why
 
     def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["News"]:
         """Run a trial and stream its news, with its files at the end.
@@ -49,13 +54,15 @@ class RayWorker:
             here = moved(request, Path(folder))
             checkpoint.unpack(here)
             sent = set(checkpoint.contents)
-            trial = self._thread.submit(
-                self._run_trial,
-                here,
-                lambda _, epoch, metrics, is_reused=False: epochs.put(
-                    (epoch, metrics, is_reused)
-                ),
-            )
+
+            def report(
+                trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
+            ) -> Stopped | None:
+                epochs.put((epoch, metrics, is_reused))
+                stop = self._stop
+                return stop[1] if stop is not None and stop[0] == trial_id else None
+
+            trial = self._thread.submit(self._run_trial, here, report)
             while not trial.done():
                 concurrent.futures.wait([trial], timeout=_BATCH_SECONDS)
                 some, made = _taken(epochs), CheckpointParcel.since(here, sent)

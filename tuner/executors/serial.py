@@ -6,7 +6,16 @@ from collections.abc import Callable, Collection
 from tuner.config.executors import SerialConfig
 from tuner.errors import TrialStopped
 from tuner.executors import Beside, Executor, Start, Workplace
-from tuner.trial import Metrics, OnEpoch, Outcome, RunTrial, TrialRequest
+from tuner.trial import (
+    NOT_BEGUN,
+    Metrics,
+    OnEpoch,
+    Outcome,
+    RunTrial,
+    Stopped,
+    TrialFailure,
+    TrialRequest,
+)
 
 
 def prepare(config: SerialConfig, model_function: str) -> Start:
@@ -29,6 +38,7 @@ class SerialExecutor(Executor):
         self._make_worker = make_worker
         self._run_trial: RunTrial | None = None
         self._requests: deque[TrialRequest] = deque()
+        self._stops: dict[str, Stopped] = {}
 
     @property
     def capacity(self) -> int:
@@ -49,19 +59,27 @@ class SerialExecutor(Executor):
         """Queue a trial."""
         self._requests.append(request)
 
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a trial early; see `Executor`."""
+        self._stops[trial_id] = why
+
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Run the trial that was submitted first, and return how it ended."""
+        request = self._requests.popleft()
+        if request.trial_id in self._stops:
+            return [TrialFailure(request.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped")]
         if self._run_trial is None:
             self._run_trial = self._make_worker()
 
         def report(
             trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
-        ) -> None:
+        ) -> Stopped | None:
             on_epoch(trial_id, epoch, metrics, is_reused)
             if beside is not None and beside.attend():
                 raise TrialStopped("The study has failed and cannot use its result.")
+            return self._stops.get(trial_id)
 
-        return [self._run_trial(self._requests.popleft(), report)]
+        return [self._run_trial(request, report)]
 
     def close(self) -> None:
         """Forget the queued trials."""

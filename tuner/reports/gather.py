@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from tuner import names
 from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
-from tuner.tracking import history, plain_yaml, standing
+from tuner.tracking import history, standing
 from tuner.tracking.history import TrialRecord
 from tuner.tracking.standing import Standing
 
@@ -86,7 +86,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
             trial.trial_id: history.curve(client, trial.run_id, study.objective.name)
             for trial in trials_with_curves(study)
         },
-        overrides=_overrides(history.read_file(client, study.run_id, names.OVERRIDES)),
+        overrides=history.overrides(client, study.run_id),
         confusion=confusion,
         mistakes=history.read_file(client, best, names.WRONG_PREDICTIONS),
         decision=history.decision(client, facts, study.best.trial_id),
@@ -106,14 +106,6 @@ def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
     # Always the same ones, so that a page does not change without a reason.
     chosen = random.Random(0).sample(others, min(len(others), NUM_OTHER_CURVES))
     return [*best, *chosen]
-
-
-def _overrides(content: bytes | None) -> list[str]:
-    try:
-        lines = [] if content is None else plain_yaml.read(content)
-    except plain_yaml.NotPlain:
-        return []
-    return [str(line) for line in lines] if isinstance(lines, list) else []
 
 
 def _searched(settings: Mapping[str, Any]) -> dict[str, Any]:

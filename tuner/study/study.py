@@ -99,7 +99,7 @@ class Study:
         A study of the current folder whose process has died is interrupted, whatever MLflow
         says of its run.
         """
-        return _state(history.read_study(self._client.get_run(self._run_id)))
+        return state_of(history.read_study(self._client.get_run(self._run_id)))
 
     @property
     def trials(self) -> pandas.DataFrame:
@@ -233,7 +233,7 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
             {
                 "study": facts.name,
                 "study_id": facts.study_id,
-                "state": _state(facts),
+                "state": state_of(facts),
                 "experiment": experiments[facts.experiment_id],
                 "began": pandas.Timestamp(facts.began, unit="s", tz="UTC"),
                 "owner": facts.owner,
@@ -246,7 +246,7 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=[*columns, "best", "run_id"])
 
 
-def _state(facts: StudyFacts) -> str:
+def state_of(facts: StudyFacts) -> str:
     """Return the state of a study as its run and, where it is here, its folder tell it."""
     state = STATES[facts.status]
     is_here = state == "running" and records.id_of_folder(facts.name) == facts.study_id

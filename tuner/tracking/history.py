@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names
 from tuner.config.schema import DIRECTIONS
-from tuner.tracking import json_tags
+from tuner.tracking import json_tags, plain_yaml
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
 
@@ -47,6 +47,7 @@ class TrialRecord:
         ended: Time (seconds since 1970) at which it ended, or started if it still runs.
         error: What went wrong, in one line; None if nothing did.
         failure: Kind of the failure, as in `TrialFailure`.
+        stopped: Why it has fewer epochs than its values say; None if it has all.
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
         artifact_uri: Where its files are.
         params: Names of the params that its run has.
@@ -63,6 +64,7 @@ class TrialRecord:
     ended: float
     error: str | None = None
     failure: str | None = None
+    stopped: str | None = None
     kind: str = names.KIND_TRIAL
     artifact_uri: str = ""
     params: frozenset[str] = frozenset()
@@ -139,6 +141,19 @@ class Presence:
     gone: frozenset[str]
 
 
+@dataclass(frozen=True)
+class StopRequests:
+    """What people have asked of a study that runs; see `names.STOP`.
+
+    Attributes:
+        study: `true` or `now` if the study is to end, otherwise None.
+        trials: The trials that are to end.
+    """
+
+    study: str | None
+    trials: frozenset[str]
+
+
 def read_study(run: Run) -> StudyFacts:
     """Read the facts of a study from its run."""
     tags = run.data.tags
@@ -177,6 +192,7 @@ def read_trial(run: Run) -> TrialRecord:
         ended=(run.info.end_time or run.info.start_time) / 1000,
         error=tags.get(names.ERROR),
         failure=tags.get(names.FAILURE),
+        stopped=tags.get(names.STOPPED) or None,
         kind=tags[names.KIND],
         artifact_uri=str(run.info.artifact_uri),
         params=frozenset(params),
@@ -233,6 +249,37 @@ def trials(
     tags = {names.KIND: kind, names.STUDY_ID: study_id, names.TRIAL: trial_id}
     runs = _runs(client, [experiment_id], tags, view)
     return sorted(map(read_trial, runs), key=lambda trial: (trial.ended, trial.trial_id))
+
+
+def stop_requests(
+    client: mlflow.MlflowClient, experiment_id: str, study_id: str
+) -> StopRequests:
+    """Return what people have asked of a study that runs, in one request.
+
+    Args:
+        client: Client of the store that holds it.
+        experiment_id: Id of its experiment.
+        study_id: The study's id.
+    """
+    study, asked = None, set()
+    query = [
+        "attributes.status = 'RUNNING'",
+        f"tags.`{names.STUDY_ID}` = '{study_id}'",
+        # MLflow has no other way to ask for any value.
+        f"tags.`{names.STOP}` LIKE '%'",
+    ]
+    for run in pages(
+        client.search_runs,
+        experiment_ids=[experiment_id],
+        filter_string=" and ".join(query),
+        max_results=PAGE,
+    ):
+        wanted = run.data.tags[names.STOP].strip().lower()
+        if run.data.tags[names.KIND] == names.KIND_STUDY and wanted in ("true", "now"):
+            study = wanted
+        elif run.data.tags[names.KIND] == names.KIND_TRIAL and wanted == "true":
+            asked.add(run.data.tags[names.TRIAL])
+    return StopRequests(study, frozenset(asked))
 
 
 def finished(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
@@ -330,6 +377,16 @@ def judged_runs(
         )
         for trial in trials(client, study.experiment_id, study.study_id, kind, name, view)
     ]
+
+
+def overrides(client: mlflow.MlflowClient, run_id: str) -> list[str]:
+    """Return what a study was asked for on the command line; empty if that cannot be read."""
+    content = read_file(client, run_id, names.OVERRIDES)
+    try:
+        lines = [] if content is None else plain_yaml.read(content)
+    except plain_yaml.NotPlain:
+        return []
+    return [str(line) for line in lines] if isinstance(lines, list) else []
 
 
 def read_file(client: mlflow.MlflowClient, run_id: str, path: str) -> bytes | None:

@@ -68,8 +68,9 @@ class LoggedModels:
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, num_epochs)])
 
     def by_run(self) -> dict[str, LoggedModel]:
-        """Return the study's existing models, by the runs that logged them."""
-        return {str(m.source_run_id): m for m in self._all() if m.status == "READY"}
+        """Return the study's existing models, the latest of each run that logged any."""
+        models = sorted(self._all(), key=lambda model: model.creation_timestamp)
+        return {str(m.source_run_id): m for m in models if m.status == "READY"}
 
     def whole_of(self, run_id: str) -> str | None:
         """Return the complete model of an interrupted process; remove incomplete ones."""

@@ -53,6 +53,7 @@ class PatientClient(MlflowClient):
     delete_logged_model = _patient(MlflowClient.delete_logged_model)
     delete_registered_model_alias = _patient(MlflowClient.delete_registered_model_alias)
     delete_run = _patient(MlflowClient.delete_run)
+    delete_tag = _patient(MlflowClient.delete_tag)
     download_artifacts = _patient(MlflowClient.download_artifacts)
     finalize_logged_model = _patient(MlflowClient.finalize_logged_model)
     get_experiment = _patient(MlflowClient.get_experiment)

@@ -69,6 +69,8 @@ class TrialRun:
         values: The values it was recorded with, if an earlier process has made it.
         params: Names of the params that it has.
         recorded: Names of the metrics that an earlier process has recorded.
+        cut: Whether it was recorded to its end with fewer epochs than its values say, and is
+            not yet recorded with more.
         finished: The metrics last logged, if the trial has been recorded to its end and its
             files are intact.
         manifest: The files it has logged, if known.
@@ -87,6 +89,7 @@ class TrialRun:
     values: Values | None = None
     params: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
+    cut: bool = False
     finished: Metrics | None = None
     manifest: Manifest | None = None
     num_epochs: int = 0
@@ -151,6 +154,9 @@ class Tracker:
         if found:
             self.run_id = found[0].info.run_id
             self.client.update_run(self.run_id, status="RUNNING")
+            if names.STOP in found[0].data.tags:
+                # A request to an earlier process.
+                self.client.delete_tag(self.run_id, names.STOP)
             self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
             self._describe(self.run_id, params, found[0].data.params)
         else:
@@ -230,6 +236,10 @@ class Tracker:
             )
         return trial.finished
 
+    def was_cut(self, trial_id: str) -> bool:
+        """Say whether a finished trial was stopped early by a person or by the time."""
+        return self._trials[trial_id].cut
+
     def open_trial(
         self,
         trial_id: str,
@@ -267,8 +277,12 @@ class Tracker:
             # The epochs that an interrupted process has logged should come again unchanged.
             trial.losses = history.losses(self.client, trial.run_id)
             trial.num_epochs = max(trial.losses, default=0)
-            trial.model_id = self._models.whole_of(trial.run_id)
             self.client.update_run(trial.run_id, status="RUNNING")
+            trial.model_id = self._models.whole_of(trial.run_id)
+            if trial.cut:
+                # What it has logged is that of fewer epochs; a registered model stays as it is.
+                self._models.drop({trial.run_id})
+                trial.model_id, trial.finished = None, None
         return trial
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
@@ -343,11 +357,10 @@ class Tracker:
             trial.came = dict(enumerate(result.epochs, 1))
             self._start_over(result.trial_id)
         num_epochs = len(result.epochs)
-        tags = {names.CURVE: result.curve}
+        # Empty, not left out: the trial may have been stopped before, and resumed.
+        tags = {names.CURVE: result.curve, names.STOPPED: result.stopped or ""}
         if result.continued_from is not None:
             tags[names.CONTINUED_FROM] = result.continued_from
-        if result.stopped is not None:
-            tags[names.STOPPED] = result.stopped
         model_dir = Path(result.files.model_dir) if with_model else None
         model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
         final = {
@@ -366,6 +379,7 @@ class Tracker:
         self._write_pending(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
+        trial.cut = _is_cut(result.stopped)
 
     def _store_files(
         self,
@@ -436,6 +450,10 @@ class Tracker:
             _metrics(metrics, step=len(self._trials)),
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
+
+    def stop_requests(self) -> history.StopRequests:
+        """Return what people have asked of the study and its trials."""
+        return history.stop_requests(self.client, self._experiment_id, self._study_id)
 
     def close_study(self, status: str) -> None:
         """End the study's run as FINISHED, FAILED or KILLED.
@@ -522,6 +540,10 @@ class Tracker:
             self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
 
 
+def _is_cut(stopped: str | None) -> bool:
+    return stopped in ("user", "time")
+
+
 def _found_run(record: TrialRecord) -> TrialRun:
     return TrialRun(
         record.run_id,
@@ -529,7 +551,9 @@ def _found_run(record: TrialRecord) -> TrialRun:
         record.kind,
         values=record.values,
         params=record.params,
-        recorded=frozenset(record.metrics),
+        # A trial that is resumed after it was cut records all of them again, at a later step.
+        recorded=frozenset() if _is_cut(record.stopped) else frozenset(record.metrics),
+        cut=_is_cut(record.stopped),
         finished=record.metrics if record.status == "FINISHED" else None,
         manifest=record.manifest,
     )

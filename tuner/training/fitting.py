@@ -58,6 +58,7 @@ def fit(
     engine: str = "graph",
     falls_back: bool = True,
     check: Callable[[], None] = lambda: None,
+    ends: Callable[[], bool] = lambda: False,
     state: TrainingState | None = None,
     on_state: OnState | None = None,
 ) -> keras.callbacks.History:
@@ -82,6 +83,8 @@ def fit(
         falls_back: Whether Keras's loop may replace a program that the callbacks, the memory
             or the model rule out, which is logged once; False if the user chose `engine`.
         check: Called at least every few seconds; an exception it raises ends the training.
+        ends: Asked after every epoch, once the callbacks have seen it; True ends the training
+            there, which is no part of its state: it can be resumed.
         state: State of the training after `initial_epoch`, for a model that has not been
             trained itself; None if it has.
         on_state: Called after every epoch.
@@ -106,7 +109,7 @@ def fit(
         make_variables(model, train.images, train.labels)
     if state is not None:
         restore(model, state)
-    hooks = [*callbacks, _Continued(callbacks, epochs, state, on_state)]
+    hooks = [*callbacks, _Continued(callbacks, epochs, state, on_state, ends)]
     if is_over:
         return _finish(model, hooks)
     arguments: dict[str, Any] = {
@@ -184,21 +187,26 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
         epochs: int,
         state: TrainingState | None,
         on_state: OnState | None,
+        ends: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._others = others
         self._epochs = epochs
         self._state = state
         self._on_state = on_state
+        self._ends = ends
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if self._state is not None:
             restore_callbacks(self._others, self._state)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        ends = self._ends()
         if self._on_state is not None:
-            is_last = self.model.stop_training or epoch + 1 == self._epochs
+            is_last = ends or self.model.stop_training or epoch + 1 == self._epochs
             self._on_state(is_last, lambda: capture(self.model, self._others))
+        # Set last: in the state it would say that more epochs change nothing.
+        self.model.stop_training |= ends
 
 
 def _finish(

@@ -5,7 +5,6 @@ import re
 import shutil
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -24,11 +23,11 @@ from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
 from tuner.runtime.user_code import find_function, is_ours
 from tuner.training.keras_loop import Logs
 from tuner.trial import (
-    TIME_IS_UP,
     FailureKind,
     Metrics,
-    OnEpoch,
     Outcome,
+    ReportEpoch,
+    Stopped,
     TrialFailure,
     TrialFiles,
     TrialRequest,
@@ -63,14 +62,14 @@ class Worker:
         # After every trial, Keras requests a full collection to free the model.
         gc_pauses.keep_all()
 
-    def run(self, request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
+    def run(self, request: TrialRequest, report: ReportEpoch) -> Outcome:
         """Train, evaluate and draw one trial.
 
         Whatever goes wrong in it comes back as a `TrialFailure`; only an interrupt from the
         keyboard is raised.
         """
         try:
-            return self._run(request, on_epoch)
+            return self._run(request, report)
         except TrialStopped as error:
             return failure_of(request, error, "stopped")
         except (InfeasibleTrial, MemoryError, tf.errors.ResourceExhaustedError) as error:
@@ -87,8 +86,9 @@ class Worker:
         finally:
             training.forget_models()
 
-    def _run(self, request: TrialRequest, on_epoch: OnEpoch) -> TrialResult:
+    def _run(self, request: TrialRequest, report: ReportEpoch) -> TrialResult:
         begin = time.perf_counter()
+        ending = _Ending(request, report)
         output_dir = Path(request.output_dir)
         _empty(output_dir)
         training.seed_everything(request.seed)
@@ -98,10 +98,8 @@ class Worker:
         trial = f"{self._setup.study}/{request.trial_id}"
         writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
         for number, epoch in enumerate(writer.epochs, 1):
-            on_epoch(request.trial_id, number, epoch.metrics, True)
-        watch = _Watch(
-            writer, self._setup.objective.name, functools.partial(on_epoch, request.trial_id)
-        )
+            report(request.trial_id, number, epoch.metrics, True)
+        watch = _Watch(writer, self._setup.objective.name, ending)
         built = time.perf_counter()
         training.fit(
             model,
@@ -114,7 +112,8 @@ class Worker:
             initial_epoch=len(writer.epochs),
             engine=self._setup.engine,
             falls_back=self._setup.falls_back,
-            check=lambda: _check_time(request.deadline),
+            check=interrupt.check,
+            ends=lambda: ending.why is not None,
             state=None if found is None else found.state,
             on_state=writer.offer,
         )
@@ -135,6 +134,7 @@ class Worker:
             epochs_reused=len(reused),
             continued_from=reused[-1].trial if reused else None,
             curve=_name(request, curve),
+            stopped=ending.why if len(writer.epochs) < epochs else None,
         )
 
     def _model(self, request: TrialRequest) -> tuple[keras.Model, Curve | None]:
@@ -181,19 +181,43 @@ class Worker:
         return metrics, files
 
 
+class _Ending:
+    """Reports a trial's epochs, and decides after each whether the trial ends with it.
+
+    Attributes:
+        why: Why it ends before its last epoch; None if it does not.
+    """
+
+    def __init__(self, request: TrialRequest, report: ReportEpoch) -> None:
+        self.why: Stopped | None = None
+        self._request = request
+        self._report = report
+        self._begin = time.monotonic()
+
+    def note(self, epoch: int, metrics: Metrics) -> None:
+        """ReportEpoch an epoch that has been trained."""
+        asked = self._report(self._request.trial_id, epoch, metrics, False)
+        self.why = asked or ("time" if self._is_late else None)
+
+    @property
+    def _is_late(self) -> bool:
+        deadline, most = self._request.deadline, self._request.max_seconds
+        return (deadline is not None and time.time() > deadline) or (
+            most is not None and time.monotonic() - self._begin > most
+        )
+
+
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch, and ends a training whose metrics are not finite.
 
     It keeps no state of its own: a callback's attributes are part of a checkpoint.
     """
 
-    def __init__(
-        self, writer: CurveWriter, objective: str, report: Callable[[int, Metrics], None]
-    ) -> None:
+    def __init__(self, writer: CurveWriter, objective: str, ending: _Ending) -> None:
         super().__init__()
         self._writer = writer
         self._objective = objective
-        self._report = report
+        self._ending = ending
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._writer.begin_epoch()
@@ -208,7 +232,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
                 f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."
             )
         self._writer.end_epoch(metrics)
-        self._report(epoch + 1, metrics)
+        self._ending.note(epoch + 1, metrics)
 
 
 def _empty(folder: Path) -> None:
@@ -218,13 +242,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
-
-
-def _check_time(deadline: float | None) -> None:
-    """End a trial that has been interrupted, or whose time is up."""
-    interrupt.check()
-    if deadline is not None and time.time() > deadline:
-        raise TrialStopped(TIME_IS_UP)
 
 
 def _name(request: TrialRequest, curve: Curve | None) -> str:

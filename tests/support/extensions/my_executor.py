@@ -8,7 +8,15 @@ from typing import ClassVar
 from tuner.config.executors import ExecutorConfig
 from tuner.executors import Beside, Executor, Start, Workplace
 from tuner.runtime import forkserver
-from tuner.trial import Metrics, OnEpoch, Outcome, TrialRequest
+from tuner.trial import (
+    NOT_BEGUN,
+    Metrics,
+    OnEpoch,
+    Outcome,
+    Stopped,
+    TrialFailure,
+    TrialRequest,
+)
 
 
 @dataclass
@@ -31,6 +39,7 @@ class AloneExecutor(Executor):
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._waiting: deque[TrialRequest] = deque()
+        self._stops: dict[str, Stopped] = {}
 
     @property
     def capacity(self) -> int:
@@ -47,8 +56,13 @@ class AloneExecutor(Executor):
     def submit(self, request: TrialRequest) -> None:
         self._waiting.append(request)
 
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        self._stops[trial_id] = why
+
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         request = self._waiting.popleft()
+        if request.trial_id in self._stops:
+            return [TrialFailure(request.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped")]
         outcome, epochs = forkserver.call(run_alone, self._workplace, request)
         for epoch in epochs:
             on_epoch(*epoch)
