@@ -14,8 +14,9 @@ from tuner.classifier import lookup
 from tuner.errors import ConfigError
 from tuner.runtime import surroundings
 from tuner.tracking import experiment, history, project_folder, tracking_store
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 
 NAMES = ("a b", "größe", "100%", "100%25", "a#b", "what?", "a;b", 'it\'s "x"', "日本")
 DATA = DataRecord("digits", "d1", "{}", "{}")
