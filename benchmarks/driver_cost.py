@@ -31,7 +31,8 @@ from tuner.executors.serial import SerialExecutor
 from tuner.runtime import forkserver, gc_pauses
 from tuner.runtime.logs import logging_to
 from tuner.tracking import tracking_store
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 from tuner.trial import (
     Objective,
     Outcome,

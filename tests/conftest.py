@@ -32,8 +32,9 @@ from tuner.config.schema import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
 from tuner.runtime import tensorflow_setup
 from tuner.runtime.logs import native_noise_to
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect
 from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
 

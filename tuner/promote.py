@@ -42,7 +42,7 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
     from tuner.registry import promotion, refit
     from tuner.study import records, trust
     from tuner.tracking import history
-    from tuner.tracking.runs import DataRecord
+    from tuner.tracking.data_record import DataRecord
 
     if config.run is not None:
         trial = records.find_trial(client, config.run)

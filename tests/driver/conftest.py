@@ -20,7 +20,8 @@ from tuner.executors import Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
 from tuner.runtime import files
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
 
 

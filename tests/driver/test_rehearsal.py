@@ -1,6 +1,7 @@
 """What a study would find out only at its end is found out beside its first trial."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,8 @@ def test_rehearsal_takes_other_values_where_the_first_do_not_work(
     for _ in range(rehearsal.MAX_TRIES + 2):
         beside.offer(VALUES, 0)
         beside.finish_model()
-    assert beside._tries == 0
+    beside.offer(VALUES, 0)
+    assert beside.connections == []
     beside.finish()
     beside.close()
     said = "ValueError: these values cannot work"
@@ -186,8 +188,9 @@ def test_rehearsal_takes_other_values_where_the_first_do_not_work(
 
 @pytest.mark.slow
 def test_rehearsal_finds_a_class_that_the_building_process_knew(
-    few_digits: ImageData, log_file: Path
+    few_digits: ImageData, log_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     random = config(_target_=f"{__name__}.load_at_random")
     beside = Rehearsal(config(), setup("own_layer"), few_digits, log_file)
     beside.offer(VALUES, 0)
@@ -198,6 +201,6 @@ def test_rehearsal_finds_a_class_that_the_building_process_knew(
     beside.offer(VALUES, 0)
     with pytest.raises(DataError, match="must return the same data"):
         beside.finish()
-    folder = Path(beside._folder.name)
+    assert len(list(tmp_path.glob("glassy-rehearsal-*"))) == 1
     beside.close()
-    assert not folder.exists()
+    assert list(tmp_path.glob("glassy-rehearsal-*")) == []

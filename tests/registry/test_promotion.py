@@ -27,7 +27,7 @@ from tuner.registry.versions import Registry
 from tuner.runtime import forkserver
 from tuner.study import records
 from tuner.tracking import history
-from tuner.tracking.runs import DataRecord
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.tracking_store import connect
 
 pytestmark = pytest.mark.slow

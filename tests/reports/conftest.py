@@ -10,7 +10,8 @@ from PIL import Image
 from support.drawings import write_drawings
 from support.reports import PARAMS
 from tuner.datasets import ImageData
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from tuner.reports import gather, on_drawings, study_page
 from tuner.reports.records import Details
 from tuner.runtime import files
 from tuner.study import records
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 from tuner.trial import TrialFailure
 
 

@@ -15,7 +15,8 @@ from tuner.errors import StudyError
 from tuner.reports import comparison_page, gather
 from tuner.study import records
 from tuner.tracking import history
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 SETTINGS = {

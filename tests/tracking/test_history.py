@@ -11,7 +11,8 @@ import pytest
 from support.trials import MakeResult
 from tuner.errors import StudyError
 from tuner.tracking import history, json_tags
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 

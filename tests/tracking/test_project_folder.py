@@ -14,11 +14,20 @@ from tuner.classifier import lookup
 from tuner.errors import ConfigError
 from tuner.runtime import surroundings
 from tuner.tracking import experiment, history, project_folder, tracking_store
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 
 NAMES = ("a b", "größe", "100%", "100%25", "a#b", "what?", "a;b", 'it\'s "x"', "日本")
 DATA = DataRecord("digits", "d1", "{}", "{}")
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow's database that hold paths of files."""
 
 
 def project(empty_store: Path, folder: Path) -> mlflow.MlflowClient:
@@ -59,10 +68,9 @@ def files(folder: Path) -> dict[str, int]:
 def locations(folder: Path) -> list[str]:
     found: list[str] = []
     with sqlite3.connect(folder / "mlflow.db") as connection:
-        for table, (_, columns) in project_folder._COLUMNS.items():
-            for column in columns:
-                rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()
-                found += [value for (value,) in rows if value and "models:" not in value]
+        for table, column in LOCATIONS:
+            rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()
+            found += [value for (value,) in rows if value and "models:" not in value]
     return found
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from support.trials import MakeResult
 from tuner.tracking import history, standing, tracking_store
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 
 LINES = [
     "Best of 1 trials: 0000",

@@ -19,8 +19,9 @@ from mlflow.models import Model
 from support.trials import ARTIFACTS, MakeResult
 from tuner.errors import ConfigError, UnavailableError
 from tuner.tracking import runs
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect, resolve_uri
 from tuner.trial import TrialFailure
 
@@ -174,11 +175,12 @@ def test_reopened_trial_logs_its_model_once(
 ) -> None:
     before = open_tracker(client)
     run_id = before.open_trial("0000", VALUES, {}).run_id
-    # Killed after the model was logged, and a model of which half was written.
-    monkeypatch.setattr(before, "_write_pending", _interrupt)
     result = make_result("0000")
-    with pytest.raises(KeyboardInterrupt):
-        before.finish_trial(result)
+    # Killed after the model was logged, and a model of which half was written.
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "log_batch", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            before.finish_trial(result)
     client.create_logged_model("1", name="model", source_run_id=run_id)
 
     after = open_tracker(client)
@@ -190,7 +192,7 @@ def test_reopened_trial_logs_its_model_once(
     assert "test_accuracy" in client.get_run(run_id).data.metrics
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -252,13 +254,13 @@ def test_runs_that_a_killed_process_had_only_begun_are_completed(
     settings.write_text("seed: 0\n")
     killed = Tracker(client, "digits", "first", "id-1")
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "_describe", _interrupt)
+        patched.setattr(client, "log_batch", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             killed.open_study({"seed": 0}, DATA, [settings])
     begun = open_tracker(client)
     assert client.get_run(begun.run_id).data.params == {"seed": "0", "data.name": "digits"}
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "_describe", _interrupt)
+        patched.setattr(client, "log_batch", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             begun.open_trial("0000", VALUES, {})
 

@@ -29,7 +29,8 @@ from tuner.executors import Executor, Workplace, make_run_trial
 from tuner.oracles.process import OracleProcess
 from tuner.runtime import forkserver
 from tuner.tracking import json_tags
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 
 if TYPE_CHECKING:
     from tuner.config.engine import Engine

@@ -71,4 +71,4 @@ def _record(
 def _is_damaged(client: mlflow.MlflowClient, facts: StudyFacts, record: TrialRecord) -> bool:
     models = LoggedModels(client, facts.experiment_id, {names.STUDY_ID: facts.study_id})
     folder = client.get_experiment(facts.experiment_id).artifact_location
-    return bool(StoredFiles(folder, models.by_run).damaged({record.trial_id: record}))
+    return bool(StoredFiles(client, folder, models).damaged({record.trial_id: record}))

@@ -31,6 +31,11 @@ def is_lock(name: str) -> bool:
     return name == LOCK or f"{LOCK}{locks.MARK}" in name
 
 
+def is_blank(path: Path) -> bool:
+    """Say whether a file is missing or has nothing in it, as a power cut may leave it."""
+    return not path.is_file() or not path.read_bytes().strip(b"\0 \r\n\t")
+
+
 def is_half_made(folder: Path) -> bool:
     """Say whether a folder holds only worthless remains of Glassy's own.
 

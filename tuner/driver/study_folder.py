@@ -2,75 +2,33 @@
 
 import contextlib
 import datetime
-import json
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from tuner import passwords
-from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
 from tuner.curves.identity import (
     MAY_CHANGE,
-    NOT_SETTINGS,
     Change,
     Identity,
-    differing,
     is_of_search,
     plain_store,
     reopens,
 )
-from tuner.driver import remains
+from tuner.driver import remains, same_study, stored_settings
 from tuner.driver.remains import LOCK, STATE
+from tuner.driver.study_state import StudyState
 from tuner.errors import FolderGone, StudyError
 from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
-from tuner.wording import REPORT_AT, first_line, say_changes
+from tuner.wording import REPORT_AT, say_changes
 
 logger = logging.getLogger(__name__)
 
 EXPERIMENTS_DIR = Path("experiments")
-
-
-@dataclass
-class StudyState:
-    """A study's own state, besides the oracle's journal.
-
-    Attributes:
-        study_id: Distinguishes it from other studies of the same name in the tracking store.
-        seconds: Wall time of all its runs so far.
-        worker_seconds: The same, multiplied by the number of workers.
-        spent: Seconds of the driver `waiting` for workers, `recording` and `proposing`.
-        finished: The closing lines, once it is finished.
-        engine: What runs its epochs, once that was chosen: it is chosen once.
-        store: The tracking store that it was begun in, without a password.
-        identity: What it was begun with; it stays, whatever a resumed search is told.
-        accepted: The versions of engine and libraries that the user has agreed to since.
-        extensions: What it was told otherwise since: `when` (ISO 8601, UTC), after how many
-            `trials`, and the `changes`, by key, before and after.
-        was_stopped: Whether somebody asked it to end before its budget was used.
-        searches: How many times its search has been changed (`extend=true`).
-    """
-
-    study_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    seconds: float = 0.0
-    worker_seconds: float = 0.0
-    spent: dict[str, float] = field(default_factory=dict)
-    finished: list[str] | None = None
-    engine: str | None = None
-    store: str | None = None
-    identity: dict[str, Any] | None = None
-    accepted: list[dict[str, str]] = field(default_factory=list)
-    extensions: list[dict[str, Any]] = field(default_factory=list)
-    was_stopped: bool = False
-    searches: int = 0
 
 
 class StudyFolder:
@@ -89,7 +47,7 @@ class StudyFolder:
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
-        self.state = _read_state(path / STATE)
+        self.state = StudyState.read(path)
         self.told: dict[str, Change] = {}
         self._descriptor = descriptor
 
@@ -119,7 +77,7 @@ class StudyFolder:
     @property
     def overrides(self) -> list[str]:
         """What the study was asked for on the command line."""
-        return [str(line) for line in OmegaConf.load(self.path / OVERRIDES)]
+        return stored_settings.overrides(self.path)
 
     @property
     def blank(self) -> list[str]:
@@ -127,7 +85,7 @@ class StudyFolder:
         # If the report could not be made, no closing line names one.
         claims_report = any(line.startswith(REPORT_AT) for line in self.state.finished or ())
         claimed = [CONFIG, OVERRIDES, *([REPORT] if claims_report else [])]
-        return [name for name in claimed if _is_blank(self.path / name)]
+        return [name for name in claimed if remains.is_blank(self.path / name)]
 
     @property
     def said_of_told(self) -> str:
@@ -184,7 +142,7 @@ class StudyFolder:
     def save_state(self) -> None:
         """Write the state; a kill or a power cut leaves either the old or the new one."""
         self.check_held()
-        _write_state(self.path, self.state)
+        self.state.write(self.path)
 
     def check_held(self) -> None:
         """Check that nobody has removed the folder or put another in its place.
@@ -263,7 +221,7 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
     if config.overwrite:
         return None
     found = StudyFolder(path)
-    found.told = _check_same(found, name, config)
+    found.told = same_study.check_settings(path, found.state, name, config)
     return found
 
 
@@ -293,36 +251,26 @@ def hold(
         found = find(name, config)
         if found is None:
             _empty(path)
-            _write_settings(path, config, overrides)
+            stored_settings.write(path, config, overrides)
             # Last, because this file makes the folder a study's.
-            _write_state(path, _begun(config, identity))
+            begun = None if identity is None else asdict(identity)
+            StudyState(store=plain_store(config.tracking.uri), identity=begun).write(path)
             yield StudyFolder(path, descriptor)
             return
         held = StudyFolder(path, descriptor)
         held.told = found.told
         if identity is not None:
-            _check_identity(held, name, config, identity)
+            same_study.check_identity(held.state, name, config, identity)
         held._extend()
-        if missing := [n for n in (CONFIG, OVERRIDES) if _is_blank(path / n)]:
+        if missing := [n for n in (CONFIG, OVERRIDES) if remains.is_blank(path / n)]:
             logger.warning(
                 "%s was missing or empty in %s: rewritten from this command.",
                 " and ".join(missing),
                 path,
             )
-        _write_settings(path, config, overrides)
+        stored_settings.write(path, config, overrides)
         held.save_state()
         yield held
-
-
-def _write_settings(path: Path, config: StudyConfig, overrides: Sequence[str]) -> None:
-    files.write(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_settings(config))))
-    files.write(path / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-
-
-_WAYS_OUT = (
-    "Give another name, or overwrite=true to delete the earlier study's folder; its runs stay "
-    "in MLflow."
-)
 
 
 @contextlib.contextmanager
@@ -335,111 +283,8 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _begun(config: StudyConfig, identity: Identity | None) -> StudyState:
-    """Return the state of a study that is about to start."""
-    return StudyState(
-        store=plain_store(config.tracking.uri),
-        identity=None if identity is None else asdict(identity),
-    )
-
-
-def _write_state(path: Path, state: StudyState) -> None:
-    files.write(path / STATE, json.dumps(asdict(state), indent=2) + "\n")
-
-
-def _read_state(path: Path) -> StudyState:
-    try:
-        state = StudyState(**json.loads(path.read_text(encoding="utf-8")))
-        if not (isinstance(state.study_id, str) and state.seconds + state.worker_seconds >= 0):
-            raise ValueError("it names no study or no time")
-    except (ValueError, TypeError, OSError) as error:
-        raise StudyError(
-            f"{path} is damaged ({first_line(error)}). It says which runs in MLflow are the "
-            f"study's (their tag tuner.study_id): restore the file, or give overwrite=true to "
-            f"delete the study's folder and start over."
-        ) from error
-    return state
-
-
-def _is_blank(path: Path) -> bool:
-    """Say whether a file is missing or has nothing in it."""
-    return not path.is_file() or not path.read_bytes().strip(b"\0 \r\n\t")
-
-
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
         if remains.is_lock(entry.name):
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def _settings(config: StudyConfig) -> dict[str, Any]:
-    # Hidden here too, so that a study can be resumed when a password has changed.
-    settings: dict[str, Any] = passwords.without(to_dict(config))
-    return {k: v for k, v in settings.items() if k not in NOT_SETTINGS}
-
-
-def _check_same(held: StudyFolder, name: str, config: StudyConfig) -> dict[str, Change]:
-    """Refuse settings that may not differ, and return those that do and may."""
-    settings = held.path / CONFIG
-    if _is_blank(settings):
-        # `hold` will write it; the journal knows what the trials were made with.
-        return {}
-    try:
-        stored: Any = OmegaConf.to_container(OmegaConf.load(settings))
-        before = flatten(stored)
-    except Exception as error:
-        # Any exception: OmegaConf passes on what the YAML parser or its own grammar raises.
-        raise StudyError(
-            f"{settings} is damaged, so it is unknown whether study={name} is the same study: "
-            f"restore the file (MLflow has a copy among the artifacts of the study's run), or "
-            f"give overwrite=true to delete the study's folder."
-        ) from error
-    after = flatten(_settings(config))
-    if held.state.store is not None:
-        # Compares what `null` stood for, in case MLFLOW_TRACKING_URI has changed.
-        before["tracking.uri"] = held.state.store
-        after["tracking.uri"] = plain_store(config.tracking.uri)
-    refused, allowed = differing(before, after)
-    if config.extend:
-        allowed |= {key: change for key, change in refused.items() if is_of_search(key)}
-        refused = {key: change for key, change in refused.items() if key not in allowed}
-    if refused:
-        said = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in refused.items())
-        way = ""
-        if all(map(is_of_search, refused)):
-            way = " Give extend=true to search on with these; the earlier trials stay its own."
-        raise StudyError(f"study={name} exists with other settings ({said}).{way} {_WAYS_OUT}")
-    return allowed
-
-
-def _check_identity(
-    held: StudyFolder, name: str, config: StudyConfig, identity: Identity
-) -> None:
-    """Refuse to resume a study if what it was started with has changed; record consent."""
-    state = held.state
-    if state.identity is None:
-        state.identity = asdict(identity)
-        return
-    begun = Identity(**state.identity)
-    if changed := identity.changes_since(begun):
-        raise StudyError(
-            f"study={name} cannot be resumed, since its trials would not be comparable. "
-            f"Changed since it was started: {'; '.join(changed)}. Undo that. {_WAYS_OUT}"
-        )
-    if identity.versions in (begun.versions, *state.accepted):
-        return
-    last = state.accepted[-1] if state.accepted else begun.versions
-    said = ", ".join(
-        f"{'Glassy engine' if name == 'engine' else name} {last.get(name)} is now {now}"
-        for name, now in identity.versions.items()
-        if last.get(name) != now
-    )
-    if not config.extend:
-        raise StudyError(
-            f"study={name} was started with other versions ({said}), so its next trials may "
-            f"differ from the earlier ones in more than their values. Give extend=true to "
-            f"resume it with these versions, or reinstall the earlier ones."
-        )
-    logger.warning("Resuming with other versions, as extend=true allows: %s.", said)
-    state.accepted.append(identity.versions)

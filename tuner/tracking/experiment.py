@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names
 from tuner.errors import ConfigError
-from tuner.tracking import project_folder, tracking_store
+from tuner.tracking import history, project_folder, tracking_store
 from tuner.wording import first_line
 
 
@@ -36,6 +36,27 @@ def name_of(client: mlflow.MlflowClient, given: str | None, default: str) -> str
             f"MLFLOW_EXPERIMENT_ID={experiment_id} must be an experiment of this store, but: "
             f"{first_line(error)}. Set another id, or give tracking.experiment=…."
         ) from error
+
+
+def of_study(client: mlflow.MlflowClient, study_id: str, name: str) -> str:
+    """Return the experiment that holds a study; otherwise find or make the one named.
+
+    A study stays in its experiment, even if new studies go to another one now.
+
+    Args:
+        client: Client of the store.
+        study_id: The study's id.
+        name: The experiment's name.
+
+    Returns:
+        The experiment's id.
+
+    Raises:
+        ConfigError: As `find` raises it.
+    """
+    if found := history.studies(client, history.experiments(client), study_id):
+        return str(found[0].info.experiment_id)
+    return find(client, name)
 
 
 def find(client: mlflow.MlflowClient, name: str) -> str:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
 from tuner import names
@@ -24,80 +21,18 @@ from tuner.errors import StudyError
 from tuner.runtime import files
 from tuner.runtime.versions import versions
 from tuner.tracking import experiment, history, json_tags, project_folder
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.history import TrialRecord
-from tuner.tracking.logged_models import LoggedModels, artifacts
-from tuner.tracking.manifest import Manifest
+from tuner.tracking.logged_models import LoggedModels
+from tuner.tracking.run_maker import RunMaker
 from tuner.tracking.stored_files import StoredFiles
+from tuner.tracking.trial_runs import TrialRun, final_metrics, is_cut, metrics_at
 from tuner.trial import Metrics, TrialFailure, TrialResult, Values
-
-logger = logging.getLogger(__name__)
 
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may lag behind its training."""
 
-_BATCH_PARAMS = 100
-_BATCH_METRICS = 1000
-_MAX_PARAM = 6000
-"""Number of characters that MLflow accepts in a param; exact values are in tags."""
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """The data as recorded in MLflow: the fields of a dataset input."""
-
-    name: str
-    digest: str
-    source: str
-    profile: str
-
-    @classmethod
-    def of(cls, run: Run) -> DataRecord:
-        """Return the data record of a study's or a trial's run."""
-        assert run.inputs is not None
-        dataset = run.inputs.dataset_inputs[0].dataset
-        return cls(dataset.name, dataset.digest, dataset.source, str(dataset.profile))
-
-
-@dataclass
-class TrialRun:
-    """The run of one trial, or of its refit.
-
-    Attributes:
-        run_id: Id of the run in MLflow.
-        artifact_uri: Where its files go.
-        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
-        values: The values it was recorded with, if an earlier process has made it.
-        params: Names of the params that it has.
-        recorded: Names of the metrics that an earlier process has recorded.
-        cut: Whether it was recorded to its end with fewer epochs than its values say, and is
-            not yet recorded with more.
-        finished: The metrics last logged, if the trial has been recorded to its end and its
-            files are intact.
-        manifest: The files it has logged, if known.
-        num_epochs: Number of epochs whose metrics are recorded or pending.
-        losses: The loss after each of these epochs, by epoch.
-        came: The metrics that this process has received, by epoch.
-        model_id: Id of the model that it has logged, if any.
-        pending: Metrics not written yet: one call for several epochs costs no more than a call
-            for one.
-        written: Monotonic time of the last call.
-    """
-
-    run_id: str
-    artifact_uri: str
-    kind: str = names.KIND_TRIAL
-    values: Values | None = None
-    params: frozenset[str] = frozenset()
-    recorded: frozenset[str] = frozenset()
-    cut: bool = False
-    finished: Metrics | None = None
-    manifest: Manifest | None = None
-    num_epochs: int = 0
-    losses: dict[int, float] = field(default_factory=dict)
-    came: dict[int, Metrics] = field(default_factory=dict)
-    model_id: str | None = None
-    pending: list[Metric] = field(default_factory=list)
-    written: float = field(default_factory=time.monotonic)
+logger = logging.getLogger(__name__)
 
 
 class Tracker:
@@ -120,11 +55,11 @@ class Tracker:
         self._study = study
         self._study_id = study_id
         self._tags = {names.STUDY: study, names.STUDY_ID: study_id}
-        self._experiment_id = self._find_experiment(experiment_name)
+        self._experiment_id = experiment.of_study(client, study_id, experiment_name)
         found = client.get_experiment(self._experiment_id)
         self._models = LoggedModels(client, self._experiment_id, self._tags)
-        self._files = StoredFiles(found.artifact_location, self._models.by_run)
-        self._data: DataRecord | None = None
+        self._files = StoredFiles(client, found.artifact_location, self._models)
+        self._runs = RunMaker(client, self._experiment_id)
         self._trials: dict[str, TrialRun] = {}
         self.run_id = ""
 
@@ -145,7 +80,7 @@ class Tracker:
             artifacts: Files to keep with the run; settings are replaced by the latest.
             identity: What the study was started with, for a tag.
         """
-        self._data = data
+        self._runs.data = data
         found = history.studies(self.client, [self._experiment_id], self._study_id)
         tags = {
             **json_tags.as_tags(names.SETTINGS, params),
@@ -158,7 +93,7 @@ class Tracker:
                 # A request to an earlier process.
                 self.client.delete_tag(self.run_id, names.STOP)
             self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
-            self._describe(self.run_id, params, found[0].data.params)
+            self._runs.describe(self.run_id, params, found[0].data.params)
         else:
             tags |= resolve_tags() | self._tags | {names.KIND: names.KIND_STUDY}
             tags[names.VERSIONS] = json.dumps(versions())
@@ -166,7 +101,7 @@ class Tracker:
             tags[names.DATA_PROFILE] = data.profile
             if identity is not None:
                 tags[names.IDENTITY] = identity
-            self.run_id = self._create_run(self._study, tags, params).info.run_id
+            self.run_id = self._runs.make(self._study, tags, params).info.run_id
         self._find_trials()
         self._take_for_unfinished_what_is_damaged(self._trials)
         kept = {f.path: f.file_size for f in self.client.list_artifacts(self.run_id)}
@@ -180,7 +115,7 @@ class Tracker:
     def join_study(self, run: Run) -> None:
         """Open a study's run without changing it, to record something more under it."""
         self.run_id = run.info.run_id
-        self._data = DataRecord.of(run)
+        self._runs.data = DataRecord.of(run)
         self._find_trials()
 
     def find_run(self, trial_id: str) -> TrialRun | None:
@@ -204,7 +139,7 @@ class Tracker:
         for record in self._recorded():
             if record.parent != self.run_id:
                 self.client.set_tag(record.run_id, names.PARENT, self.run_id)
-            self._trials[record.trial_id] = _found_run(record)
+            self._trials[record.trial_id] = TrialRun.of(record)
 
     def _recorded(self) -> list[TrialRecord]:
         """Return all runs of the study; if a trial has two, the one that counts comes last."""
@@ -228,7 +163,7 @@ class Tracker:
         trial = self._trials.get(trial_id)
         if trial is None:
             return None
-        if trial.values is not None and _texts(trial.values) != _texts(values):
+        if not trial.has_values(values):
             raise StudyError(
                 f"Trial {trial_id} of study {self._study} is recorded in MLflow with other "
                 f"values than the study's folder now gives it: its oracle.jsonl has been "
@@ -257,7 +192,7 @@ class Tracker:
         """
         trial = self._trials.get(trial_id)
         if trial is None:
-            run = self._create_run(
+            run = self._runs.make(
                 # The trial comes first: MLflow's tables cut off the end of long names.
                 f"{trial_id} {self._study}",
                 {
@@ -273,7 +208,7 @@ class Tracker:
             trial = TrialRun(run.info.run_id, run.info.artifact_uri, kind)
             self._trials[trial_id] = trial
         else:
-            self._describe(trial.run_id, values, trial.params)
+            self._runs.describe(trial.run_id, values, trial.params)
             # The epochs that an interrupted process has logged should come again unchanged.
             trial.losses = history.losses(self.client, trial.run_id)
             trial.num_epochs = max(trial.losses, default=0)
@@ -296,15 +231,12 @@ class Tracker:
         trial = self._trials[trial_id]
         trial.came[epoch] = metrics
         if epoch <= trial.num_epochs:
-            known, loss = trial.losses.get(epoch), metrics.get("loss")
-            if known is not None and loss is not None and not _is_same(known, loss):
+            if not trial.repeats(epoch, metrics):
                 self._start_over(trial_id)
             return
-        trial.pending += _metrics(metrics, step=epoch)
-        trial.num_epochs = epoch
-        trial.losses[epoch] = metrics.get("loss", math.nan)
+        trial.add_epoch(epoch, metrics)
         if time.monotonic() - trial.written >= LIVE_SECONDS:
-            self._write_pending(trial)
+            trial.write_pending(self.client)
 
     def _start_over(self, trial_id: str) -> None:
         """Give a trial a new run, since its run holds the metrics of a different training.
@@ -319,29 +251,12 @@ class Tracker:
             trial_id,
             trial.run_id,
         )
-        old = self.client.get_run(trial.run_id)
-        tags = {
-            key: value
-            for key, value in old.data.tags.items()
-            if key.startswith("tuner.") or key == names.PARENT
-        }
-        new = self._create_run(str(old.info.run_name), tags, old.data.params)
+        new = self._runs.copy(trial.run_id)
         self._models.drop({trial.run_id})
         self.client.delete_run(trial.run_id)
-        trial.run_id, trial.artifact_uri = new.info.run_id, new.info.artifact_uri
-        trial.recorded, trial.model_id = frozenset(), None
-        trial.pending, trial.num_epochs, trial.losses = [], 0, {}
+        trial.start_over(new.info.run_id, new.info.artifact_uri)
         for epoch, metrics in sorted(trial.came.items()):
             self.log_epoch(trial_id, epoch, metrics)
-
-    def _write_pending(self, trial: TrialRun, tags: Mapping[str, str] | None = None) -> None:
-        run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
-        # Tags are sent with the metrics, or alone if there are none.
-        for i in range(0, max(len(trial.pending), bool(tags)), _BATCH_METRICS):
-            batch = trial.pending[i : i + _BATCH_METRICS]
-            self.client.log_batch(trial.run_id, batch, tags=run_tags if i == 0 else ())
-        trial.pending = []
-        trial.written = time.monotonic()
 
     def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
         """Record a trial's result and its files, and end its run as FINISHED.
@@ -356,73 +271,25 @@ class Tracker:
         if trial.num_epochs > len(result.epochs):
             trial.came = dict(enumerate(result.epochs, 1))
             self._start_over(result.trial_id)
-        num_epochs = len(result.epochs)
         # Empty, not left out: the trial may have been stopped before, and resumed.
         tags = {names.CURVE: result.curve, names.STOPPED: result.stopped or ""}
         if result.continued_from is not None:
             tags[names.CONTINUED_FROM] = result.continued_from
         model_dir = Path(result.files.model_dir) if with_model else None
-        model_id = self._store_files(trial, result.files.artifacts, model_dir, num_epochs, tags)
-        final = {
-            **result.test,
-            names.TRAIN_SECONDS: result.train_seconds,
-            names.COMPILE_SECONDS: result.compile_seconds,
-            names.EVALUATE_SECONDS: result.evaluate_seconds,
-            names.TRIAL_SECONDS: result.seconds,
-            names.NUM_PARAMETERS: result.num_parameters,
-            names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
-            names.EPOCHS_REUSED: result.epochs_reused,
-        }
-        # A process killed just before it ended the run may already have recorded them.
-        new = {name: value for name, value in final.items() if name not in trial.recorded}
-        trial.pending += _metrics(new, step=num_epochs, model_id=model_id)
-        self._write_pending(trial, tags)
+        manifest, model_id = self._files.store(trial, result.files.artifacts, model_dir)
+        tags[names.FILES] = manifest.encode()
+        final = final_metrics(result)
+        trial.add_final(final, model_id)
+        trial.write_pending(self.client, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.epochs[-1], **final}
-        trial.cut = _is_cut(result.stopped)
-
-    def _store_files(
-        self,
-        trial: TrialRun,
-        paths: Sequence[str],
-        model_dir: Path | None,
-        num_epochs: int,
-        tags: dict[str, str],
-    ) -> str | None:
-        """Copy a trial's files to the store and sync them to disk; return the model's id.
-
-        Files that an interrupted process copied may not be on disk, so all are copied again.
-
-        Args:
-            trial: The trial's run.
-            paths: The artifacts.
-            model_dir: The model's folder, if it is logged.
-            num_epochs: The step at which the model is logged.
-            tags: Receives the tag with the manifest of the files.
-        """
-        store = artifacts(self.client, trial.artifact_uri)
-        for path in paths:
-            files.uninterrupted(store.log_artifact, path)
-        logged = None
-        if model_dir is not None:
-            logged = self._models.begin(trial.run_id, model_dir, trial.model_id)
-        tags[names.FILES] = Manifest.of(paths, model_dir).encode()
-        uris = [trial.artifact_uri]
-        if logged is not None and model_dir is not None:
-            self._models.upload(logged, model_dir)
-            uris.append(logged.artifact_location)
-        self._files.sync(uris)
-        if logged is None:
-            return None
-        if trial.model_id is None:
-            self._models.complete(logged, trial.run_id, num_epochs)
-        return str(logged.model_id)
+        trial.cut = is_cut(result.stopped)
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
         trial = self._trials[failure.trial_id]
         run_id = trial.run_id
-        self._write_pending(trial)
+        trial.write_pending(self.client)
         self.client.set_tag(run_id, names.ERROR, failure.error[:5000])
         self.client.set_tag(run_id, names.FAILURE, failure.kind)
         if failure.kind == "stopped":
@@ -436,7 +303,7 @@ class Tracker:
         trial = self._trials[trial_id]
         if trial.finished is not None:
             return
-        self._write_pending(trial)
+        trial.write_pending(self.client)
         self.client.set_terminated(trial.run_id, "KILLED")
 
     def drop_models(self, trial_ids: Iterable[str]) -> None:
@@ -447,7 +314,7 @@ class Tracker:
         """Record the study's progress on its run: its best trial, its time."""
         self.client.log_batch(
             self.run_id,
-            _metrics(metrics, step=len(self._trials)),
+            metrics_at(len(self._trials), metrics),
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
 
@@ -504,79 +371,3 @@ class Tracker:
     def run_of(self, trial_id: str) -> str:
         """Return the id of a trial's run."""
         return self._trials[trial_id].run_id
-
-    def _find_experiment(self, name: str) -> str:
-        """Return the experiment that holds the study; otherwise find or make the one named."""
-        # A study stays in its experiment, even if new studies go to another one now.
-        ids = history.experiments(self.client)
-        if found := history.studies(self.client, ids, self._study_id):
-            return str(found[0].info.experiment_id)
-        return experiment.find(self.client, name)
-
-    def _create_run(
-        self, name: str, tags: Mapping[str, str], params: Mapping[str, object]
-    ) -> Run:
-        run: Run = self.client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
-        self._describe(run.info.run_id, params, ())
-        return run
-
-    def _describe(
-        self, run_id: str, params: Mapping[str, object], recorded: Container[str]
-    ) -> None:
-        """Record a run's params and data, unless a process that was killed has done so."""
-        items = [Param(key, _text(v)) for key, v in params.items() if key not in recorded]
-        for i in range(0, len(items), _BATCH_PARAMS):
-            self.client.log_batch(run_id, params=items[i : i + _BATCH_PARAMS])
-        if self._data is not None:
-            dataset = Dataset(
-                name=self._data.name,
-                digest=self._data.digest,
-                source_type="code",
-                source=self._data.source,
-                profile=self._data.profile,
-            )
-            context = [InputTag(names.DATASET_CONTEXT, "training")]
-            # An input that exists already stays as it is.
-            self.client.log_inputs(run_id, [DatasetInput(dataset, context)])
-
-
-def _is_cut(stopped: str | None) -> bool:
-    return stopped in ("user", "time")
-
-
-def _found_run(record: TrialRecord) -> TrialRun:
-    return TrialRun(
-        record.run_id,
-        record.artifact_uri,
-        record.kind,
-        values=record.values,
-        params=record.params,
-        # A trial that is resumed after it was cut records all of them again, at a later step.
-        recorded=frozenset() if _is_cut(record.stopped) else frozenset(record.metrics),
-        cut=_is_cut(record.stopped),
-        finished=record.metrics if record.status == "FINISHED" else None,
-        manifest=record.manifest,
-    )
-
-
-def _text(value: object) -> str:
-    """Return a value as text of a length that MLflow accepts."""
-    text = str(value)
-    return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 1]}…"
-
-
-def _texts(values: Values) -> dict[str, str]:
-    return {name: _text(value) for name, value in values.items()}
-
-
-def _is_same(recorded: float, value: float) -> bool:
-    """Say whether a recorded value is this one; databases cannot hold infinity."""
-    if math.isnan(recorded) or math.isnan(value):
-        return math.isnan(recorded) and math.isnan(value)
-    most = sys.float_info.max
-    return math.isclose(recorded, max(-most, min(value, most)), rel_tol=1e-9)
-
-
-def _metrics(metrics: Metrics, step: int, model_id: str | None = None) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()]

@@ -1,18 +1,20 @@
-"""The stored files of a study's runs: synced to disk, and checked for damage.
+"""The files of a study's runs: stored, synced to disk, and checked for damage.
 
-This covers only files on this machine: a server or a bucket that has confirmed a file is
-trusted.
+Syncing and checking cover only files on this machine: a server or a bucket that has confirmed
+a file is trusted.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mlflow.entities import LoggedModel
+import mlflow
 
 from tuner.runtime import files
+from tuner.tracking.logged_models import LoggedModels, artifacts
 from tuner.tracking.manifest import Manifest, damage, local_folder
+from tuner.tracking.trial_runs import TrialRun
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -33,13 +35,48 @@ class StoredFiles:
     """The files of the runs of one experiment.
 
     Args:
+        client: Client of the store that holds the runs.
         uri: Address of the experiment's artifacts.
-        models: Returns the existing models, by the runs that logged them.
+        models: The models that the runs log.
     """
 
-    def __init__(self, uri: str, models: Callable[[], Mapping[str, LoggedModel]]) -> None:
+    def __init__(self, client: mlflow.MlflowClient, uri: str, models: LoggedModels) -> None:
+        self._client = client
         self._folder = local_folder(uri)
         self._models = models
+
+    def store(
+        self, trial: TrialRun, paths: Sequence[str], model_dir: Path | None
+    ) -> tuple[Manifest, str | None]:
+        """Copy a trial's files to the store and sync them to disk.
+
+        Files that an interrupted process copied may not be on disk, so all are copied again.
+
+        Args:
+            trial: The trial's run.
+            paths: The artifacts.
+            model_dir: The model's folder, which is moved, if it is logged.
+
+        Returns:
+            The manifest of the files, and the model's id.
+        """
+        store = artifacts(self._client, trial.artifact_uri)
+        for path in paths:
+            files.uninterrupted(store.log_artifact, path)
+        logged = None
+        if model_dir is not None:
+            logged = self._models.begin(trial.run_id, model_dir, trial.model_id)
+        manifest = Manifest.of(paths, model_dir)
+        uris = [trial.artifact_uri]
+        if logged is not None and model_dir is not None:
+            self._models.upload(logged, model_dir)
+            uris.append(logged.artifact_location)
+        self.sync(uris)
+        if logged is None:
+            return manifest, None
+        if trial.model_id is None:
+            self._models.complete(logged, trial.run_id, trial.num_epochs)
+        return manifest, str(logged.model_id)
 
     def sync(self, uris: Sequence[str], is_first: bool = False) -> None:
         """Sync everything at some addresses to disk, with the folders made for it.
@@ -67,7 +104,7 @@ class StoredFiles:
         """
         if self._folder is None or not finished:
             return []
-        models = self._models()
+        models = self._models.by_run()
         found = {}
         for trial_id, run in finished.items():
             artifacts = local_folder(run.artifact_uri)

@@ -1,0 +1,164 @@
+"""The run of a trial while it is recorded: what it holds, and what is still to be written."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import mlflow
+from mlflow.entities import Metric, RunTag
+
+from tuner import names
+from tuner.tracking.history import TrialRecord
+from tuner.tracking.manifest import Manifest
+from tuner.tracking.run_maker import param_text
+from tuner.trial import Metrics, TrialResult, Values
+
+_BATCH_METRICS = 1000
+
+
+@dataclass
+class TrialRun:
+    """The run of one trial, or of its refit.
+
+    Attributes:
+        run_id: Id of the run in MLflow.
+        artifact_uri: Where its files go.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        values: The values it was recorded with, if an earlier process has made it.
+        params: Names of the params that it has.
+        recorded: Names of the metrics that an earlier process has recorded.
+        cut: Whether it was recorded to its end with fewer epochs than its values say, and is
+            not yet recorded with more.
+        finished: The metrics last logged, if the trial has been recorded to its end and its
+            files are intact.
+        manifest: The files it has logged, if known.
+        num_epochs: Number of epochs whose metrics are recorded or pending.
+        losses: The loss after each of these epochs, by epoch.
+        came: The metrics that this process has received, by epoch.
+        model_id: Id of the model that it has logged, if any.
+        pending: Metrics not written yet: one call for several epochs costs no more than a call
+            for one.
+        written: Monotonic time of the last call.
+    """
+
+    run_id: str
+    artifact_uri: str
+    kind: str = names.KIND_TRIAL
+    values: Values | None = None
+    params: frozenset[str] = frozenset()
+    recorded: frozenset[str] = frozenset()
+    cut: bool = False
+    finished: Metrics | None = None
+    manifest: Manifest | None = None
+    num_epochs: int = 0
+    losses: dict[int, float] = field(default_factory=dict)
+    came: dict[int, Metrics] = field(default_factory=dict)
+    model_id: str | None = None
+    pending: list[Metric] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, record: TrialRecord) -> TrialRun:
+        """Return the run that an earlier process has made, as its record says."""
+        return cls(
+            record.run_id,
+            record.artifact_uri,
+            record.kind,
+            values=record.values,
+            params=record.params,
+            # A trial that is resumed after it was cut records them again, at a later step.
+            recorded=frozenset() if is_cut(record.stopped) else frozenset(record.metrics),
+            cut=is_cut(record.stopped),
+            finished=record.metrics if record.status == "FINISHED" else None,
+            manifest=record.manifest,
+        )
+
+    def has_values(self, values: Values) -> bool:
+        """Say whether it was recorded with these values, if it was recorded with any."""
+        return self.values is None or _texts(self.values) == _texts(values)
+
+    def start_over(self, run_id: str, artifact_uri: str) -> None:
+        """Move to another run, which holds no metrics and no model."""
+        self.run_id, self.artifact_uri = run_id, artifact_uri
+        self.recorded, self.model_id = frozenset(), None
+        self.pending, self.num_epochs, self.losses = [], 0, {}
+
+    def repeats(self, epoch: int, metrics: Metrics) -> bool:
+        """Say whether an epoch that the run has came out as recorded, as far as is known.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            metrics: The epoch's metrics, as Keras names them.
+        """
+        known, loss = self.losses.get(epoch), metrics.get("loss")
+        return known is None or loss is None or _is_same(known, loss)
+
+    def add_epoch(self, epoch: int, metrics: Metrics) -> None:
+        """Add a new epoch's metrics to those to be written."""
+        self.pending += metrics_at(epoch, metrics)
+        self.num_epochs = epoch
+        self.losses[epoch] = metrics.get("loss", math.nan)
+
+    def add_final(self, metrics: Metrics, model_id: str | None) -> None:
+        """Add the metrics of the whole trial to those to be written, at its last epoch.
+
+        Args:
+            metrics: What `final_metrics` returns.
+            model_id: Id of the model that they were measured on, if it is logged.
+        """
+        # A process killed just before it ended the run may already have recorded them.
+        new = {name: value for name, value in metrics.items() if name not in self.recorded}
+        self.pending += metrics_at(self.num_epochs, new, model_id)
+
+    def write_pending(
+        self, client: mlflow.MlflowClient, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Write the pending metrics to the run, and tags with them."""
+        run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
+        # Tags are sent with the metrics, or alone if there are none.
+        for i in range(0, max(len(self.pending), bool(tags)), _BATCH_METRICS):
+            batch = self.pending[i : i + _BATCH_METRICS]
+            client.log_batch(self.run_id, batch, tags=run_tags if i == 0 else ())
+        self.pending = []
+        self.written = time.monotonic()
+
+
+def is_cut(stopped: str | None) -> bool:
+    """Say whether a trial was stopped by a person or by the time; see `names.STOPPED`."""
+    return stopped in ("user", "time")
+
+
+def final_metrics(result: TrialResult) -> Metrics:
+    """Return the metrics that a trial has once, after its last epoch."""
+    return {
+        **result.test,
+        names.TRAIN_SECONDS: result.train_seconds,
+        names.COMPILE_SECONDS: result.compile_seconds,
+        names.EVALUATE_SECONDS: result.evaluate_seconds,
+        names.TRIAL_SECONDS: result.seconds,
+        names.NUM_PARAMETERS: result.num_parameters,
+        names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
+        names.EPOCHS_REUSED: result.epochs_reused,
+    }
+
+
+def metrics_at(step: int, metrics: Metrics, model_id: str | None = None) -> list[Metric]:
+    """Return metrics as MLflow takes them, all of this moment and of one step."""
+    now = int(time.time() * 1000)
+    return [Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()]
+
+
+def _texts(values: Values) -> dict[str, str]:
+    return {name: param_text(value) for name, value in values.items()}
+
+
+def _is_same(recorded: float, value: float) -> bool:
+    """Say whether a recorded value is this one; databases cannot hold infinity."""
+    if math.isnan(recorded) or math.isnan(value):
+        return math.isnan(recorded) and math.isnan(value)
+    most = sys.float_info.max
+    return math.isclose(recorded, max(-most, min(value, most)), rel_tol=1e-9)
