@@ -77,7 +77,8 @@ def _search(config: StudyConfig, name: str, arguments: list[str], console: Conso
                 console.print(line, markup=False)
             return
     with shown_while_starting(console) as waiting:
-        ready = preflight.check(config, uri, console)
+        is_new = existing is None or existing.changes_search
+        ready = preflight.check(config, uri, console, is_new)
         with (
             study_folder.hold(name, config, arguments, ready.identity) as held,
             logging_to(console, held.log_file),

@@ -144,9 +144,9 @@ class TrialRequest:
         output_dir: Absolute path of an existing folder for the files the worker makes; files
             left there by a worker that died are removed.
         deadline: Time (seconds since 1970) after which the trial ends with its epoch, or None.
-        max_seconds: Seconds after which it ends with its epoch, or None.
         curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
             when needed; None to start at the first epoch and keep nothing.
+        max_seconds: Seconds after which the trial ends with its epoch, or None.
     """
 
     trial_id: str
@@ -154,8 +154,8 @@ class TrialRequest:
     seed: int
     output_dir: str
     deadline: float | None = None
-    max_seconds: float | None = None
     curve_dir: str | None = None
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True)

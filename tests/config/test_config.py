@@ -71,6 +71,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "commands/predict.yaml",
         "commands/promote.yaml",
         "commands/report.yaml",
+        "commands/stop.yaml",
     }
 
 

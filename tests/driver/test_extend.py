@@ -1,6 +1,7 @@
 """A study that is told a larger budget is the study that had it at once."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +170,18 @@ HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
 
 
 def opened(
-    folder: Path, search: SearchConfig, space: dict[str, Any], number: int
+    folder: Path,
+    search: SearchConfig,
+    space: dict[str, Any],
+    number: int,
+    first: Sequence[Values] = (),
 ) -> JournaledOracle:
     parsed = Space.parse(space, "my.build")
     if search.sets_epochs:
         parsed = parsed.without("epochs")
     earlier = [folder / f"{i}.jsonl" for i in range(number)]
-    return JournaledOracle(search, parsed, OBJECTIVE, 0, folder / f"{number}.jsonl", earlier)
+    journal = folder / f"{number}.jsonl"
+    return JournaledOracle(search, parsed, OBJECTIVE, 0, journal, earlier, first)
 
 
 def score_of(values: Values) -> float:
@@ -231,6 +237,39 @@ def test_extended_search_trains_no_point_twice(
     assert (again.values, again.tags) == (extended.values, extended.tags)
     assert (again.scores, again.num_told) == (extended.scores, extended.num_told)
     assert again.ask() is None
+
+
+STARTS = tuple({"epochs": 2, "batch_size": 8, "width": width} for width in (3, 1))
+
+
+@pytest.mark.parametrize(
+    "search", [RANDOM, GRID, GUIDED, HYPERBAND], ids=lambda search: search.oracle
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_starting_points_come_first_and_are_not_tried_again(
+    search: SearchConfig, fails: bool, tmp_path: Path
+) -> None:
+    oracle = opened(tmp_path, search, FIRST, 0, STARTS)
+    # All that can start while no trial has ended, as with several workers.
+    open_trials = [oracle.ask() for _ in range(4)]
+    assert [p.values for p in open_trials[:2] if p is not None] == list(STARTS)
+    again = opened(tmp_path, search, FIRST, 0, STARTS[:1])
+    assert [again.ask() for _ in range(4)] == open_trials
+    for number, proposal in enumerate(filter(None, open_trials)):
+        failed = fails and number == 1
+        again.tell(proposal.trial_id, None if failed else score_of(proposal.values))
+    rest = run_to_end(again)
+    tried = [p.values for p in (*filter(None, open_trials), *rest)]
+    texts = [json.dumps(values, sort_keys=True) for values in tried]
+    if search is not HYPERBAND:
+        # A point that failed may be tried again.
+        assert len(texts) - len(set(texts)) <= fails
+    if search is GRID:
+        assert len(set(texts)) == Space.parse(FIRST, "my.build").size()
+        assert again.num_trials == 6
+    last = opened(tmp_path, search, FIRST, 0)
+    assert (last.values, last.scores) == (again.values, again.scores)
+    assert last.ask() is None
 
 
 def test_extended_search_learns_from_earlier_results(tmp_path: Path) -> None:

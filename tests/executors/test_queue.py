@@ -119,16 +119,34 @@ def test_put_back_does_not_count_as_a_try() -> None:
     assert assign(queue, [slot]) is slot
 
 
-def test_expire_stops_trials_whose_time_is_up() -> None:
+def test_a_trial_whose_time_is_up_does_not_begin() -> None:
     queue, slot = TrialQueue(0), Slot(2.0)
     for one in (request("0"), request("1", time.time() - 1), request("2", time.time() + 99)):
         queue.append(one)
-    [stopped] = queue.expire()
+    [stopped] = queue.dropped()
     assert isinstance(stopped, TrialFailure)
     assert (stopped.trial_id, stopped.kind) == ("1", "stopped")
     assert assigned(queue, [slot]) == ["0"]
     slot.request = None
     assert assigned(queue, [slot]) == ["2"]
+
+
+def test_a_stopped_trial_does_not_begin_but_one_that_is_retried_does() -> None:
+    queue, slot = TrialQueue(1), Slot(2.0)
+    for name in ("0", "1", "2"):
+        queue.append(request(name))
+    assert assigned(queue, [slot]) == ["0"]
+    assert slot.request is not None
+    queue.stop("0", "user")
+    queue.stop("1", "user")
+    [stopped] = queue.dropped()
+    assert (stopped.trial_id, queue.dropped()) == ("1", [])
+    # Its worker dies before it heard: the trial is told when it is tried again.
+    lost, slot.request = slot.request, None
+    assert queue.retry(lost, "worker died") == []
+    assert assigned(queue, [slot]) == ["0"]
+    assert queue.why_stopped("0") == "user"
+    assert queue.why_stopped("2") is None
 
 
 def test_slot_has_grown_after_it_settled() -> None:

@@ -27,6 +27,7 @@ from tuner.trial import (
     Metrics,
     Objective,
     Outcome,
+    Stopped,
     TrialFailure,
     TrialRequest,
     TrialResult,
@@ -466,11 +467,40 @@ def test_run_model_too_large(few_digits: ImageData, tmp_path: Path, name: str) -
     assert "Memory" in failure.error or "OOM" in failure.error
 
 
-@pytest.mark.parametrize("batch_size", [32, 500])
-def test_run_past_its_deadline(few_digits: ImageData, tmp_path: Path, batch_size: int) -> None:
-    request = make_request(tmp_path, deadline=time.time() - 1, batch_size=batch_size)
-    failure = failed(make_worker(few_digits).run(request, ignore), "stopped")
-    assert "search.max_minutes" in failure.error
+@pytest.mark.parametrize("engine", ["graph", "keras"])
+@pytest.mark.parametrize("why", ["deadline", "max_seconds", "user"])
+def test_run_ends_with_its_epoch_and_is_resumed(
+    few_digits: ImageData, tmp_path: Path, why: str, engine: str
+) -> None:
+    asked: Stopped | None = "user" if why == "user" else None
+    limits: dict[str, Any] = {"deadline": time.time() - 1} if why == "deadline" else {}
+    if why == "max_seconds":
+        limits = {"max_seconds": 0.0}
+    worker = make_worker(few_digits, engine=engine)
+    request = make_request(tmp_path, curve="key", epochs=3)
+    cut = succeeded(worker.run(dataclasses.replace(request, **limits), lambda *_: asked))
+    assert len(cut.epochs) == 1
+    assert cut.stopped == ("user" if why == "user" else "time")
+    assert (cut.test["test_accuracy"] >= 0) and Path(cut.files.model_dir, "MLmodel").exists()
+    # A checkpoint does not say that more epochs change nothing: somebody else ended it.
+    whole = succeeded(worker.run(make_request(tmp_path, curve="key", epochs=3), ignore))
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=3), ignore))
+    assert whole.epochs == alone.epochs
+    assert whole.test == alone.test
+    assert whole.stopped is None
+
+
+def test_run_that_is_asked_to_end_with_its_last_epoch_was_not_stopped(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    stop: Stopped = "user"
+    result = succeeded(
+        make_worker(few_digits).run(
+            make_request(tmp_path, epochs=2),
+            lambda trial_id, epoch, metrics, is_reused=False: stop if epoch == 2 else None,
+        )
+    )
+    assert (len(result.epochs), result.stopped) == (2, None)
 
 
 def test_run_before_its_deadline(few_digits: ImageData, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ allowed.
 import re
 from typing import get_args
 
-from tuner.config import aliases
+from tuner.config import aliases, starting_points
 from tuner.config.bounds import check_at_least, check_between, check_one_of
 from tuner.config.schema import (
     DIRECTIONS,
@@ -82,6 +82,7 @@ def check_study(config: StudyConfig) -> None:
         )
     space = config.searched_space()
     config.search.check(space)
+    starting_points.check(config.search, space)
     if "epochs" not in space.dimensions and not config.search.sets_epochs:
         raise ConfigError(
             "`space.epochs` is missing: give a number, a list of choices or a range "

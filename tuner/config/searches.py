@@ -8,7 +8,7 @@ oracle itself is imported only in its own process.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -43,6 +43,8 @@ class SearchConfig:
         patience: Trials in a row without a gain after which the search ends, or None.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
         target: Score of the objective at which the search ends, or None.
+        first: Starting points, partly or wholly given; `best:<study>` for the ten best of
+            another study; None for none. See `tuner.config.starting_points`.
         oracle_class: Dotted name of what proposes the trials.
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
             workers are given trials ahead of time.
@@ -58,6 +60,7 @@ class SearchConfig:
     max_trial_minutes: float | None = None
     patience: int | None = None
     target: float | None = None
+    first: Any = None
 
     oracle_class: ClassVar[str]
     learns_from_results: ClassVar[bool] = True

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tuner.config.engine import Engine
     from tuner.datasets import ImageData
     from tuner.driver.preflight import Ready
+    from tuner.trial import Values
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def assembled(
         looks_ahead=not config.search.learns_from_results,
     )
     with (
-        contextlib.closing(start_oracle(config, held)) as oracle,
+        contextlib.closing(start_oracle(config, held, ready.first)) as oracle,
         contextlib.closing(ready.start_executor(workplace)) as executor,
         contextlib.closing(Rehearsal(config, setup, data, held.log_file)) as rehearsal,
     ):
@@ -191,12 +192,15 @@ def settle_engine(held: StudyFolder, chosen: Engine) -> None:
         logger.debug("%s", chosen)
 
 
-def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
+def start_oracle(
+    config: StudyConfig, held: StudyFolder, first: Sequence[Values] = ()
+) -> OracleProcess:
     """Start a study's oracle at the end of its journal.
 
     Args:
         config: The study's configuration.
         held: The study's folder.
+        first: Points that are tried first, whole.
 
     Raises:
         StudyError: If the journal was written by an oracle that answers differently.
@@ -208,6 +212,7 @@ def start_oracle(config: StudyConfig, held: StudyFolder) -> OracleProcess:
         config.seed,
         held.journal,
         held.earlier_journals,
+        first,
         held.log_file,
     )
 

@@ -170,15 +170,16 @@ class TrialLoop:
         self._num_cut = 0
         self._said_why: str | None = None
         self._in_flight: dict[str, Proposal] = {}
+        self._running: set[str] = set()
         self._steering = Steering(
             parts.tracker,
             parts.executor,
             parts.progress,
             parts.clock,
             self._in_flight.keys(),
+            self._running,
             parts.rehearsal,
         )
-        self._running: set[str] = set()
         self._repairs: deque[Proposal] = deque()
         self._failures_in_a_row = 0
         self._best: tuple[str, Values, float] | None = None

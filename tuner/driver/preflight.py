@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tuner.curves.identity import Identity
     from tuner.datasets import ImageData
     from tuner.executors import Start
+    from tuner.trial import Values
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Ready:
         client: Client of the tracking store.
         experiment: Name of the MLflow experiment that new studies go to.
         start_executor: Starts the executor.
+        first: The points that are tried first, whole.
     """
 
     data: ImageData
@@ -40,15 +43,19 @@ class Ready:
     client: mlflow.MlflowClient
     experiment: str
     start_executor: Start
+    first: Sequence[Values] = ()
 
 
-def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
+def check(
+    config: StudyConfig, uri: str | None, console: Console, is_new_search: bool = True
+) -> Ready:
     """Load the data, connect to everything, and make sure that the search can start.
 
     Args:
         config: The study's configuration.
         uri: The tracking store's address, with its password.
         console: Shows a line if the tracking store had to be moved.
+        is_new_search: Whether the search has not begun; then it may have starting points.
 
     Raises:
         ConfigError: If something that the configuration names is missing or cannot be used.
@@ -62,6 +69,7 @@ def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
         from tuner.config.engine import choose
         from tuner.curves.fingerprint import environment
         from tuner.curves.identity import Identity
+        from tuner.driver import starting_points
         from tuner.registry.versions import Registry
         from tuner.runtime import tensorflow_setup
         from tuner.tracking import experiment, tracking_store
@@ -82,7 +90,10 @@ def check(config: StudyConfig, uri: str | None, console: Console) -> Ready:
         )
         if config.registry.name is not None:
             Registry(client, config.registry.name).check()
-    return Ready(data, identity, engine, client, experiment_name, start_executor)
+        first: Sequence[Values] = ()
+        if is_new_search:
+            first = starting_points.find(client, config, data.digest)
+    return Ready(data, identity, engine, client, experiment_name, start_executor, first)
 
 
 def _load(config: StudyConfig) -> ImageData:

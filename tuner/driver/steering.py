@@ -6,7 +6,7 @@ tags of its run, so that the table of `mlflow ui` shows it.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from multiprocessing.connection import Connection
 
 from mlflow.exceptions import MlflowException
@@ -37,6 +37,7 @@ class Steering:
         progress: Knows how far the study is.
         clock: Tells the time.
         in_flight: The trials that have been submitted and have not ended; a live view.
+        running: Those of them that workers have; a live view.
         rehearsal: Checks during the first trial that the study can end well.
 
     Attributes:
@@ -52,6 +53,7 @@ class Steering:
         progress: Progress,
         clock: Clock,
         in_flight: Collection[str],
+        running: Set[str],
         rehearsal: Rehearsal | None = None,
     ) -> None:
         self.is_ending = False
@@ -62,6 +64,7 @@ class Steering:
         self._progress = progress
         self._clock = clock
         self._in_flight = in_flight
+        self._running = running
         self._rehearsal = rehearsal
         self._next_look = self._next_word = clock.monotonic()
         self._told: dict[str, str] = {}
@@ -116,7 +119,7 @@ class Steering:
             self._stop(self._in_flight)
         elif not self.is_ending:
             logger.info("The study was asked to end: no more trials start.")
-            self._stop(set(self._in_flight) - set(self._executor.running))
+            self._stop(set(self._in_flight) - self._running)
         self.is_ending = True
 
     def _stop(self, trial_ids: Collection[str]) -> None:
@@ -132,7 +135,7 @@ class Steering:
         if not new:
             return
         try:
-            self._tracker.log_study({}, new)
+            self._tracker.tell_progress(new)
         except MlflowException as error:
             logger.debug("Could not record how far the study is: %s", error)
             return

@@ -92,6 +92,11 @@ class StudyFolder:
         """The settings that are told otherwise now, in words."""
         return say_changes(self.told)
 
+    @property
+    def changes_search(self) -> bool:
+        """Whether it is told to search in another way now (`extend=true`)."""
+        return any(is_of_search(key) and key not in MAY_CHANGE for key in self.told)
+
     def note_progress(self, num_trials: int) -> None:
         """Record after how many trials the study is told what it is told now.
 
@@ -112,7 +117,7 @@ class StudyFolder:
         self.state.extensions.append({"when": when, "trials": None, "changes": changes})
         if reopens(self.told):
             self.state.finished = None
-        if any(is_of_search(key) and key not in MAY_CHANGE for key in self.told):
+        if self.changes_search:
             self.state.searches += 1
         # Before the settings, which the next process compares with.
         self.save_state()

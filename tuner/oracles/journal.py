@@ -1,5 +1,8 @@
 """An oracle with a memory: everything that it is asked and told is kept in a journal.
 
+Starting points that the user gives are tried first, whatever the oracle, which learns from them
+as from the trials of an earlier search.
+
 A study whose search is extended has a journal for each search, one after another. The trials of
 the earlier ones stay the study's, and the oracle of the last one learns from those that lie in
 its space. A point that has been tried is not trained again: the oracle is told what came of it.
@@ -41,6 +44,8 @@ class JournaledOracle:
         seed: Seed of its proposals, in `[0, 2**31)`.
         journal: File of the search's questions and answers so far; made when missing.
         earlier: Those of the study's earlier searches, in their order.
+        first: Points that are tried before the oracle proposes any, whole; a journal that has
+            begun keeps those that it began with.
 
     Attributes:
         values: The values of every trial proposed so far.
@@ -59,7 +64,9 @@ class JournaledOracle:
         seed: int,
         journal: Path,
         earlier: Sequence[Path] = (),
+        first: Sequence[Values] = (),
     ) -> None:
+        self._sets_epochs = search.sets_epochs
         self._max_trials = search.max_trials
         self._journal = journal
         self._oracle = make_oracle(search, space, objective, seed)
@@ -79,7 +86,11 @@ class JournaledOracle:
         for trial_id, score in self._scores.items():
             if trial_id in held:
                 self._oracle.adopt(self.values[trial_id], score)
+        self._first: list[Values] = []
         self._replay()
+        if first and not journal.exists():
+            self._write(first=[dict(values) for values in first])
+            self._first = list(first)
 
     @property
     def num_asked(self) -> int:
@@ -119,6 +130,10 @@ class JournaledOracle:
             return self._unasked.pop(0)
         if self._unasked or not self._is_within_budget(len(self.values)):
             return None
+        while self._first:
+            values = self._first.pop(0)
+            if _key(values) not in self._known:
+                return self._start(values)
         for _ in range(_MAX_KNOWN):
             proposal = self._propose()
             if proposal is None:
@@ -131,6 +146,10 @@ class JournaledOracle:
             if proposal.trial_id in self._scores:
                 self._write(known=proposal.trial_id, **kept)
                 self._oracle.observe(name, self._scores[proposal.trial_id])
+                continue
+            if proposal.trial_id in self._open:
+                # A starting point that is being tried: the oracle hears of it when it ends.
+                self._write(known=proposal.trial_id, **kept)
                 continue
             self._take(proposal)
             self._write(
@@ -178,15 +197,35 @@ class JournaledOracle:
         self._trial_ids[name] = trial_id
         return Proposal(trial_id, proposal.values, tags)
 
+    def _start(self, values: Values) -> Proposal:
+        """Return a starting point as a trial, written down."""
+        trial_id = f"{len(self.values):04d}"
+        proposal = Proposal(trial_id, values, {names.FIRST: "true"})
+        self._begin(proposal)
+        self._write(ask=trial_id, values=dict(values), tags=dict(proposal.tags))
+        return proposal
+
+    def _begin(self, proposal: Proposal) -> None:
+        """Take a trial that the oracle has not proposed."""
+        self._known[_key(proposal.values)] = proposal.trial_id
+        # An oracle that sets the epochs counts its own trials only.
+        self._num_outside += self._sets_epochs
+        self._take(proposal)
+
     def _take(self, proposal: Proposal) -> None:
         self._open[proposal.trial_id] = proposal
         self.values[proposal.trial_id] = proposal.values
         self.tags[proposal.trial_id] = proposal.tags
 
     def _end(self, trial_id: str, score: float | None) -> None:
-        del self._open[trial_id]
-        self._oracle.observe(self._names[trial_id], score)
+        ended = self._open.pop(trial_id)
+        if trial_id in self._names:
+            self._oracle.observe(self._names[trial_id], score)
+        elif score is not None:
+            self._oracle.adopt(ended.values, score)
         if score is None:
+            # The oracle may propose it again, and it is tried again.
+            self._known.pop(_key(ended.values), None)
             self._num_failed += 1
         else:
             self._scores[trial_id] = score
@@ -222,13 +261,20 @@ class JournaledOracle:
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
             self._end(event["tell"], event["score"])
+        elif "first" in event:
+            self._first = event["first"]
+        elif names.FIRST in event.get("tags", ()):
+            while _key(self._first.pop(0)) in self._known:
+                pass
+            self._begin(Proposal(event["ask"], event["values"], event["tags"]))
         elif "known" in event:
             proposal = self._propose(event)
             if proposal is None or proposal.trial_id != event["known"]:
                 raise self._misfit(event["known"])
-            self._oracle.observe(
-                self._names[proposal.trial_id], self._scores[proposal.trial_id]
-            )
+            if proposal.trial_id in self._scores:
+                self._oracle.observe(
+                    self._names[proposal.trial_id], self._scores[proposal.trial_id]
+                )
         elif event["ask"] is None:
             self._propose()
         else:

@@ -62,10 +62,12 @@ class Oracle(abc.ABC):
         """
 
     def adopt(self, values: Values, score: float) -> None:  # noqa: B027
-        """Learn from a trial that another oracle proposed, before the first proposal.
+        """Learn from a trial that this oracle did not propose.
 
-        A study whose search is extended has such trials. What proposes by its own rules alone
-        need not do anything: a point that has been tried is not trained again in any case.
+        A study whose search is extended has such trials before the first proposal; one that is
+        given starting points (`search.first`) has them at any time. What proposes by its own
+        rules alone need not do anything: a point that has been tried is not trained again in
+        any case.
 
         Args:
             values: A point of the space, as `propose` would return it.

@@ -29,6 +29,7 @@ class OracleProcess:
         seed: Of its proposals, in `[0, 2**31)`.
         journal: File of the search's questions and answers so far; made when missing.
         earlier: Those of the study's earlier searches, in their order.
+        first: Points that are tried first, whole.
         log_file: Gets all that the oracle prints.
 
     Attributes:
@@ -51,10 +52,19 @@ class OracleProcess:
         seed: int,
         journal: Path,
         earlier: Sequence[Path],
+        first: Sequence[Values],
         log_file: Path,
     ) -> None:
         self._child = forkserver.start(
-            _serve, search, space, objective, seed, journal, earlier, log_file=log_file
+            _serve,
+            search,
+            space,
+            objective,
+            seed,
+            journal,
+            earlier,
+            first,
+            log_file=log_file,
         )
         begun: dict[str, Any] = self._receive()
         self.num_trials: int | None = begun["num_trials"]
@@ -114,6 +124,7 @@ def _serve(
     seed: int,
     journal: Path,
     earlier: Sequence[Path],
+    first: Sequence[Values],
 ) -> None:
     """Answer the driver until it hangs up."""
     relay.log_to(lambda record: connection.send(("log", record)), logging.DEBUG)
@@ -122,7 +133,7 @@ def _serve(
         tensorflow_setup.import_tensorflow()
         from tuner.oracles.journal import JournaledOracle
 
-        oracle = JournaledOracle(search, space, objective, seed, journal, earlier)
+        oracle = JournaledOracle(search, space, objective, seed, journal, earlier, first)
         answer: object = {
             "num_trials": oracle.num_trials,
             "rounds": oracle.rounds,

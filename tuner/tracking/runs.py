@@ -322,6 +322,12 @@ class Tracker:
         """Return what people have asked of the study and its trials."""
         return history.stop_requests(self.client, self._experiment_id, self._study_id)
 
+    def tell_progress(self, tags: Mapping[str, str]) -> None:
+        """Record on the study's run how far it is, for people who look at it."""
+        self.client.log_batch(
+            self.run_id, tags=[RunTag(key, value) for key, value in tags.items()]
+        )
+
     def close_study(self, status: str) -> None:
         """End the study's run as FINISHED, FAILED or KILLED.
 
