@@ -28,7 +28,7 @@ OPTIONS = {"epochs": 2, "batch_size": 16, "seed": 3}
 @pytest.fixture(autouse=True)
 def _no_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     compiled.programs.clear()
-    fitting._said.clear()
+    fitting.logged_reasons.clear()
     yield
     keras.config.set_dtype_policy("float32")
 
