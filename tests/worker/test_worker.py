@@ -481,7 +481,8 @@ def test_run_ends_with_its_epoch_and_is_resumed(
     cut = succeeded(worker.run(dataclasses.replace(request, **limits), lambda *_: asked))
     assert len(cut.epochs) == 1
     assert cut.stopped == ("user" if why == "user" else "time")
-    assert (cut.test["test_accuracy"] >= 0) and Path(cut.files.model_dir, "MLmodel").exists()
+    assert cut.test["test_accuracy"] >= 0
+    assert Path(cut.files.model_dir, "MLmodel").exists()
     # A checkpoint does not say that more epochs change nothing: somebody else ended it.
     whole = succeeded(worker.run(make_request(tmp_path, curve="key", epochs=3), ignore))
     alone = succeeded(worker.run(make_request(tmp_path, epochs=3), ignore))
