@@ -102,7 +102,7 @@ def take_study(page: Page) -> None:
         titles.filter(has_text=re.compile(f"^{name}$")).click()
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Runs").click()
-    last = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"{STUDY} 0007"))
+    last = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"0007 {STUDY}"))
     _take(page, "mlflow-study.png", last.first)
 
 

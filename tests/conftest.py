@@ -44,7 +44,7 @@ hypothesis.settings.register_profile(
     "glassy", derandomize=True, deadline=None, database=None, max_examples=200
 )
 hypothesis.settings.load_profile("glassy")
-# `make test &` in a script has it ignored, and every command that a test starts would, too.
+# `make test &` in a script ignores it, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test starts TensorFlow, which then cannot be told any more. What it says meanwhile
 # would follow pytest's last line.
@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long and breaks rarely: `make test-long` runs it."""
+    """Deselect tests that take long and break rarely: `make test-long` runs them."""
     if config.getoption("--long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]
@@ -82,7 +82,7 @@ def digits() -> ImageData:
 
 @pytest.fixture(scope="session")
 def few_digits(digits: ImageData) -> ImageData:
-    """A tenth of the digits, for what only has to run."""
+    """A tenth of the digits, for tests in which a training only has to run."""
     return ImageData(
         digits.name,
         digits.class_names,
@@ -114,7 +114,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_in_force() -> Iterator[None]:
-    """Keep a test from changing what others meet: where commands record, and what is logged."""
+    """Undo what a test changes for others: where commands record, and what is logged."""
     store, level = os.environ.get("MLFLOW_TRACKING_URI"), logging.getLogger().level
     yield
     # Libraries set it for good, some to DEBUG.
@@ -206,7 +206,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter that has all that a model needs, and not this package."""
+    """An interpreter that has everything a model needs, but not this package."""
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False, symlinks=True)
     [packages] = folder.glob("lib/python*/site-packages")

@@ -87,7 +87,7 @@ def test_peers_train_the_network_that_glassy_trains() -> None:
     theirs = network.build({"units_1": 4, "units_2": 3}, images, labels)
     assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
     theirs.set_weights(ours.get_weights())
-    # Ours says in other layers what theirs says, and computes the same.
+    # Our model has other layers than theirs, and computes the same.
     drawn = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
     np.testing.assert_allclose(ours(drawn), theirs(drawn), rtol=1e-5)
     # Keras numbers the names of its optimisers.

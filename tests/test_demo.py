@@ -52,7 +52,7 @@ MAX_UPLOAD = 2**20
 COMMAND = "commands/demo"
 
 
-# What is wrong before there is a page
+# Mistakes that are found before there is a page
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_only_registered_is_the_one_there_is(client: mlflow.MlflowClient) -> Non
 
 
 class Served:
-    """The page of a champion that was searched for the purpose."""
+    """The page of a champion from a search made for these tests."""
 
     def __init__(self, folder: Path, temporary: Path, *overrides: str) -> None:
         self.temporary = temporary

@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens.
+"""What the documentation shows is true.
 
 Every block of shell, Python or YAML in the README and in `docs/` has its place in one of four
 tables below: it is run here, run by another test, checked without being run, or a file that the
@@ -364,7 +364,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, digits: ImageData) -> Path:
-    """A folder with what the guide takes for granted: a small `mnist.npz`, images, drawings."""
+    """A folder with the files that the guide assumes: a small `mnist.npz`, images, drawings."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("story")

@@ -17,7 +17,7 @@ SHAPE = (28, 28)
 
 
 def line(width: int, side: int = 200, ink: int = 0, ground: int = 255) -> npt.NDArray[np.uint8]:
-    """Draw a rough L, high and narrow, in the upper left of its canvas."""
+    """Draw a rough L, tall and narrow, in the upper left of its canvas."""
     canvas = Image.new("L", (side, side), ground)
     points = [(0.2 * side, 0.1 * side), (0.22 * side, 0.6 * side), (0.4 * side, 0.6 * side)]
     ImageDraw.Draw(canvas).line(points, fill=ink, width=width, joint="curve")

@@ -1,4 +1,4 @@
-"""Names are not code, at whatever border they leave by."""
+"""Names are not code, in whatever output they occur."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Passwords are found by what they are, in whatever text they stand."""
+"""Passwords are found by their place, in any kind of text."""
 
 from collections.abc import Iterator
 
@@ -123,7 +123,7 @@ def test_remember_takes_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_remember_leaves_sentences_readable() -> None:
-    """A password that is a word would otherwise be shown by its absence."""
+    """If a password that is a word were hidden everywhere, the stars would reveal it."""
     passwords.remember(["tracking.uri=http://mlflow:mlflow@host"])
     assert hide("mlflow ui") == "mlflow ui"
     assert hide("http://mlflow:mlflow@host") == "http://mlflow:***@host"

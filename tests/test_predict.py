@@ -19,7 +19,7 @@ CHAMPION = f"model=models:/{NAME}@champion"
 
 @pytest.fixture(scope="module", autouse=True)
 def _tagged(finished_study: FinishedStudy) -> None:
-    """Say in the registry what the champion's file is."""
+    """Record the checksum of the champion's file in the registry."""
     client = connect(finished_study.uri)
     files = Path(client.get_model_version_download_uri(NAME, "1"))
     digest = checksums.sha256_of(files / checksums.MODEL_FILE)
@@ -73,7 +73,7 @@ def test_predict_reads_files_as_training_does(
     Image.fromarray(seven).resize((80, 80)).save(folder / "7" / "3.tif")
     Image.new("RGBA", (60, 60)).save(folder / "7" / "clear.png")
     Image.new("L", (60, 60)).save(folder / "7" / "black.png")
-    # Passed over, and left out and named.
+    # Some are skipped, others are left out and named.
     (folder / "7" / "._1.png").write_bytes(b"\0\5\x16\7")
     (folder / "7" / "1.json").write_text("{}")
     (folder / "__MACOSX").mkdir()

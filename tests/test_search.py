@@ -46,7 +46,7 @@ def client_of(finished_study: FinishedStudy) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(finished_study.uri)
 
 
-# What a finished study prints, and leaves behind.
+# What a finished study prints and leaves.
 
 
 def test_search_says_what_a_user_wants_to_know(finished_study: FinishedStudy) -> None:
@@ -213,7 +213,7 @@ def test_trial_of_more_epochs_goes_on_where_the_shorter_one_ended(
 
 
 def recorded(folder: Path, study: str) -> dict[tuple[str, ...], Any]:
-    """Return all that is recorded of a study's trials, but for how they came about."""
+    """Return all that is recorded of a study's trials, except how they were made."""
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     found = {}
     for run in runs(folder, "trial"):
@@ -330,7 +330,7 @@ def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     trials = {run.data.tags["tuner.trial"]: run.data for run in runs(tmp_path, "trial")}
     [study] = runs(tmp_path, "study")
-    # What is recorded as searched is what the trials were trained for.
+    # The recorded values are those that the trials were trained with.
     assert study.data.params["space.epochs"] == "[1, 2, 4]"
     assert {data.params["epochs"] for data in trials.values()} == {"1", "2", "4"}
     promoted = [data for data in trials.values() if "tuner.continues" in data.tags]
@@ -533,7 +533,7 @@ def test_study_is_resumed_on_what_it_was_begun_with_alone(own_model: Path) -> No
     begun = command(own_model, "search", *asked, "data.path=a.npz")
     assert begun.returncode == 0, begun.stderr
     state = own_model / "experiments" / "own" / "study.json"
-    # As a process leaves it that was killed before its end.
+    # As a process leaves it that was killed before its study ended.
     content = json.loads(state.read_text()) | {"finished": None}
     state.write_text(json.dumps(content))
     client = mlflow.MlflowClient(f"sqlite:///{own_model}/mlflow.db")
@@ -572,7 +572,7 @@ def test_function_that_returns_no_model_is_a_mistake(own_model: Path) -> None:
     assert (
         "`model._target_=my_models.nothing` must return a compiled keras.Model" in done.stderr
     )
-    # Nothing has ended, so nothing is left that would stand in the way of the mended model.
+    # No trial has ended, so nothing is left that would conflict with the corrected model.
     assert not (own_model / "experiments" / "own").exists()
     assert runs(own_model, "study") == runs(own_model, "trial") == []
 
@@ -674,7 +674,7 @@ def test_training_the_best_again_goes_on_after_a_signal(
     assert [run.info.status for run in runs(tmp_path, "refit")] == [left]
     resumed = command(tmp_path, "search", *overrides)
     assert resumed.returncode == 0, resumed.stderr
-    # It is no trial, and so not among those that are tied or not.
+    # It is not a trial, so it is not counted among the ties.
     assert "The other trial is" in resumed.stdout
     assert [run.info.status for run in runs(tmp_path, "trial")] == ["FINISHED", "FINISHED"]
     [refit] = runs(tmp_path, "refit")

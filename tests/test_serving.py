@@ -1,4 +1,4 @@
-"""The champion, put to work by MLflow's own tools."""
+"""The champion, used by MLflow's own tools."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def loaded(
     bare_python: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A folder with what the champion makes of the test images, loaded far from the study."""
+    """A folder with the champion's predictions of the test images, made far from the study."""
     folder = tmp_path_factory.mktemp("elsewhere")
     np.save(folder / "images.npy", digits.test.images)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -68,7 +68,7 @@ def address(
 
 
 def ask(address: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Send JSON to `/invocations`, and return the status and what the answer says."""
+    """Send JSON to `/invocations`, and return the status and the content of the answer."""
     request = urllib.request.Request(
         f"{address}/invocations",
         json.dumps(body).encode(),

@@ -1,4 +1,4 @@
-"""A search that records not in a file, but in a real PostgreSQL or on MLflow's own server."""
+"""A search that records in a real PostgreSQL or on MLflow's own server."""
 
 import contextlib
 import os
@@ -86,7 +86,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *("--artifacts-destination", "mlruns"),
         ready="/health",
     ) as address:
-        # It asks nobody for a password, and is told one all the same.
+        # It asks for no password, but gets one.
         user = f"me%40corp:{quote(PASSWORD, safe='')}"
         yield address.replace("://", f"://{user}@")
 
@@ -126,7 +126,7 @@ def test_search_is_recorded_and_goes_on_after_a_kill(
     kept = client.list_artifacts(str(version.run_id))
     assert "confusion_matrix.png" in [file.path for file in kept]
 
-    # Nothing that was said or written has the password.
+    # No message and no file has the password.
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     said = "".join([*printed, done.stdout, done.stderr, *(str(run.data) for run in runs)])
     assert not [text for text in [said.encode(), *written] if b"battery" in text]
@@ -143,7 +143,7 @@ def test_champion_of_a_database_is_used_by_its_address(
     assert (done.returncode, done.stderr) == (0, "")
     assert "drawn.png" in done.stdout
 
-    # What is said of its address has no password.
+    # The message about its address has no password.
     done = command(tmp_path, *predict, "model=nobodys")
     assert done.returncode == 2
     assert "postgresql+psycopg://glassy:***@127.0.0.1" in done.stderr

@@ -126,7 +126,7 @@ def test_what_cannot_end_well_is_said_beside_the_first_trial(
     project: Path, override: str, words: str
 ) -> None:
     overrides = (*SEARCH, "model.custom_objects=own_layers", "search.direction=max")
-    # So many epochs that only the rehearsal can end it.
+    # With so many epochs, only the rehearsal can end it.
     long = (*overrides, "space.epochs=100000", "executor.workers=1")
     done = command(project, "search", *long, override)
     assert done.returncode == 2
@@ -137,7 +137,7 @@ def test_what_cannot_end_well_is_said_beside_the_first_trial(
     names = [e.experiment_id for e in client.search_experiments()]
     assert client.search_runs(names) == []
     if "random" not in override:
-        # Mended, under the same name.
+        # Corrected, under the same name.
         assert command(project, "search", *overrides).returncode == 0
 
 

@@ -60,7 +60,7 @@ def python(bare_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     assert installed.returncode == 0, installed.stderr
     yield bare_python
-    # Others use the interpreter as one without the package.
+    # Other tests need the interpreter without the package.
     run(
         *(PIP[0], "-m", "pip", "--python", bare_python, *PIP[3:], "uninstall", "--yes"),
         "glassy-tuner",

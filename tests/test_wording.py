@@ -1,4 +1,4 @@
-"""Small parts of sentences are right whatever goes into them."""
+"""Parts of sentences are correct whatever is inserted into them."""
 
 import pytest
 

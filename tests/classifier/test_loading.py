@@ -46,13 +46,13 @@ class Registered:
         self.file = self.folder / checksums.MODEL_FILE
 
     def tag(self) -> None:
-        """Say in the registry what the file is now."""
+        """Record the file's present checksum in the registry."""
         self.client.set_model_version_tag(
             NAME, "1", checksums.TAG, checksums.sha256_of(self.file)
         )
 
     def replace(self, model: keras.Model) -> None:
-        """Put another model in the place of the file, and say nothing in the registry."""
+        """Replace the file by another model, without a word in the registry."""
         self.client.delete_model_version_tag(NAME, "1", checksums.TAG)
         model.save(self.file)
 
@@ -63,7 +63,7 @@ def registered(client: mlflow.MlflowClient, make_run: MakeRun) -> Registered:
 
 
 def refusal(name: str = NAME) -> str:
-    """Return the one message that a name is answered with."""
+    """Return the one message with which loading a name fails."""
     with pytest.raises(UserError) as caught:
         tuner.load(name)
     message = str(caught.value)
@@ -167,7 +167,7 @@ def test_load_a_version_whose_files_are_gone(registered: Registered) -> None:
 
 
 class _NoRegistry(http.server.BaseHTTPRequestHandler):
-    """Answers as a tracking server that knows of runs alone."""
+    """Answers like a tracking server that knows only runs."""
 
     def do_GET(self) -> None:
         self.answer(404)
@@ -274,7 +274,7 @@ def test_load_runs_no_code_of_the_folder(
     description.write_text(told)
     tuner.load(NAME)
     assert not Path("sprung").exists()
-    # It is a trap, for who goes that way.
+    # MLflow's own loader does run it.
     monkeypatch.setattr(sys, "path", sys.path[:])
     with pytest.raises(MlflowException, match="missing required predict"):
         mlflow.pyfunc.load_model(str(registered.folder))

@@ -1,4 +1,4 @@
-"""The border of every command: what is typed, what is said of it, and how it ends."""
+"""Every command: what a user types, which message answers it, and the exit status."""
 
 import contextlib
 import errno
@@ -58,10 +58,10 @@ def raising(error: BaseException) -> Callable[[DictConfig], None]:
 
 
 class Odd(Exception):
-    """What no table has."""
+    """An exception that is in no table."""
 
 
-# What fails, the exit status, and what must be said: what happened and what to do.
+# What fails, the exit status, and words of the message: what happened and what to do.
 FAULTS: list[tuple[BaseException, int, tuple[str, ...]]] = [
     (ConfigError("`seed` must be 1."), 2, ("`seed` must be 1.",)),
     (SearchFailed("No trial succeeded."), 1, ("No trial succeeded.",)),
@@ -251,7 +251,7 @@ GIVEN = (
 def test_printed_command_does_the_same(
     given: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
-    """It is read by a shell, and what comes out is given again."""
+    """A shell reads the command, and its words are given to the program again."""
     folder = tmp_path / "own dir"
     (folder / "experiment").mkdir(parents=True)
     (folder / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")

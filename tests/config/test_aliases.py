@@ -1,4 +1,4 @@
-"""Names in the registry: refused before the search where MLflow would refuse them after it."""
+"""Names in the registry: those that MLflow would refuse are refused before the search."""
 
 import pytest
 from mlflow.exceptions import MlflowException

@@ -1,4 +1,4 @@
-"""Every file in `conf/` composes, and every mistake is said in one message."""
+"""Every file in `conf/` composes, and every mistake gives one message."""
 
 import dataclasses
 import re
@@ -53,7 +53,7 @@ CHOICES = [
 
 
 def fail(*overrides: str) -> str:
-    """Return the one message that these overrides are answered with."""
+    """Return the one message with which these overrides are refused."""
     with pytest.raises(ConfigError) as caught:
         loaded(*overrides)
     return str(caught.value)
@@ -79,7 +79,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
 def test_load_accepts_every_option(choice: str) -> None:
     config = loaded(choice, *REQUIRED.get(choice, []))
     assert config.seed == 0
-    # Nothing of Hydra's goes further.
+    # No Hydra type goes further.
     assert not any(OmegaConf.is_config(value) for value in flatten(to_dict(config)).values())
 
 
@@ -121,7 +121,7 @@ def test_load_makes_schema_of_oracle(oracle: str, schema: type[SearchConfig]) ->
 
 @pytest.mark.parametrize("oracle", options("search"))
 def test_search_file_agrees_with_defaults_of_schema(oracle: str) -> None:
-    """A key left out of a file would be told by the schema alone, where nobody looks."""
+    """If a file leaves out a key, only the schema has its default, where nobody looks."""
     search = loaded(f"search={oracle}").search
     in_file: Any = OmegaConf.load(CONF / "search" / f"{oracle}.yaml")
     assert set(in_file) == {field.name for field in dataclasses.fields(search)}
@@ -448,7 +448,7 @@ def test_space_of_a_group_is_merged_member_by_member() -> None:
     overrides = ["space.augment.shift={min: 0.0, max: 0.1}", "space.augment.zoom=[0.1,0.2]"]
     space = loaded(*overrides).searched_space()
     assert space.searched == {"epochs", "units_1", "units_2", "augment_shift", "augment_zoom"}
-    # As whole as any other: nothing of the range is left.
+    # Replaced as a whole: nothing of the range is left.
     again = loaded(*overrides, "space.augment.shift={min: 0.0, max: 0.2, step: 0.1}")
     assert again.searched_space().dimensions["augment_shift"] == Range(0.0, 0.2, 0.1)
 
@@ -540,7 +540,7 @@ def test_override_twice_keeps_the_last() -> None:
 
 
 def test_merging_elsewhere_stays_as_it_was() -> None:
-    """Only hyperparameters are replaced whole: other groups keep what is not said."""
+    """Only hyperparameters are replaced whole: other groups keep the keys not given."""
     gate = loaded("registry.gate={min_improvement:0.5}").registry.gate
     assert (gate.metric, gate.min_improvement) == ("accuracy", 0.5)
 

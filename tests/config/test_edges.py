@@ -1,4 +1,4 @@
-"""Best values on the edge of what was searched, and the setting that goes beyond."""
+"""Best values at an edge of their range, and the override that searches beyond it."""
 
 from typing import Any
 

@@ -69,7 +69,7 @@ def test_choose_keeps_out_of_xla_what_is_slow_in_it(
     few_digits: ImageData, overrides: tuple[str, ...], cause: str
 ) -> None:
     assert chosen(few_digits, *overrides) == "graph"
-    # A GPU has random numbers and convolutions of its own.
+    # On a GPU, XLA is not slow for random numbers and convolutions.
     assert chosen(few_digits, *overrides, devices=GPU) == "xla"
     assert chosen(few_digits, *overrides, asked="xla", devices=GPU) == "xla"
     with pytest.raises(ConfigError) as refused:
@@ -98,7 +98,7 @@ def test_choose_knows_nothing_of_a_users_own_model(few_digits: ImageData) -> Non
     assert made.name == "graph"
     assert "my_package.my_function" in made.reason
     assert chosen(few_digits, *CUSTOM, devices=GPU) == "xla"
-    # Theirs to ask for: they know what is in it.
+    # Users may ask for it, since they know what is in their model.
     assert chosen(few_digits, *CUSTOM, asked="xla") == "xla"
 
 
@@ -183,7 +183,7 @@ def test_every_random_hyperparameter_of_the_built_in_models_is_known(model: str)
     from tuner.runtime.user_code import find_function
 
     configuration = grid.mlp((4,)) if model == grid.MLP else grid.cnn(dropout=0.0, blocks=1)
-    # Something else than the default for each hyperparameter.
+    # A value other than the default for each hyperparameter.
     others = {"l2": 0.1, "learning_rate": 0.1, "learning_rate_decay": 0.5, "batch_norm": True}
     for name, limit in SPACES[model].items():
         if name in LIMITS or name in ("layers", "blocks", "units", "convolutions"):

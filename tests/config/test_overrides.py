@@ -1,4 +1,4 @@
-"""Free text is taken as it is typed; all else keeps Hydra's grammar."""
+"""Free text is used as it is typed; everything else keeps Hydra's grammar."""
 
 import random
 import string

@@ -1,4 +1,4 @@
-"""What a space may hold, how many points it has, and what Keras Tuner is told of it."""
+"""What a space may hold, how many points it has, and its form for Keras Tuner."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -155,7 +155,7 @@ def test_parse_takes_what_a_group_holds_as_hyperparameters() -> None:
     space = mlp(augment={"shift": [0.0, 0.1], "rotation": 10.0, "zoom": 0.0, "shear": 0})
     assert space.dimensions["augment_shift"] == Choice((0.0, 0.1))
     assert space.dimensions["augment_rotation"] == Fixed(10.0)
-    # What is not augmented is no value of a trial.
+    # An augmentation of strength 0 is not among a trial's values.
     assert not {"augment_zoom", "augment_shear"} & space.dimensions.keys()
     assert space.searched == {"augment_shift"}
 
@@ -278,7 +278,7 @@ def test_options_of_range_keep_max_despite_rounding() -> None:
         # 1 + 1 x 2.
         ({"layers": [1, 2], "units": [8, 16], "units_1": 4}, 3),
         ({"layers": [1, 2], "units": {"min": 1.0, "max": 2.0}}, None),
-        # Without `units` of its own, `layers` is a hyperparameter as any other.
+        # Without `units`, `layers` is a hyperparameter like any other.
         ({"layers": [1, 2], "kind": ["a", "b"]}, 4),
     ],
 )
@@ -431,7 +431,7 @@ def test_hyperparameters_puts_widths_under_their_layers() -> None:
         "units_2": [("layers", [2, 3])],
         "units_3": [("layers", [3])],
     }
-    # Keras Tuner activates a width only after the number of layers it hangs on.
+    # Keras Tuner activates a width only after the number of layers that it depends on.
     assert hps[0].name == "layers"
     assert {hp.name: len(hp.values) for hp in hps[1:]} == {
         "units_1": 2,

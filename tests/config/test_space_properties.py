@@ -1,4 +1,4 @@
-"""What holds of every space, and of every point of it."""
+"""What is true of every space, and of every point in it."""
 
 import random
 from typing import Any

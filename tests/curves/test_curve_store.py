@@ -27,7 +27,7 @@ def values(epochs: int = 2, **others: Any) -> dict[str, Any]:
 
 
 def run(made: CurveStore, trial_id: str, score: float | None, **others: Any) -> Path:
-    """Go through a trial that leaves a checkpoint."""
+    """Run a trial that leaves a checkpoint."""
     given = values(**others)
     folder = made.begin(trial_id, given)
     Curve(folder).save(make(given["epochs"]))
@@ -121,7 +121,7 @@ def test_begin_takes_the_latest_fitting_checkpoint_of_another_study(tmp_path: Pa
     made = store(tmp_path / "ours", others=others)
     folder = made.begin("0000", values(epochs=6))
     assert Curve(folder).epochs() == [4]
-    # One that is further already needs nothing.
+    # A curve that has more epochs already needs nothing.
     Curve(folder).save(make(6))
     made.begin("0001", values(epochs=6))
     assert Curve(folder).epochs() == [4, 6]

@@ -1,4 +1,4 @@
-"""Checkpoints as files: whole or not at all, and known when they are damaged."""
+"""Checkpoints as files: written whole or not at all, and damage is detected."""
 
 import dataclasses
 import itertools
@@ -120,7 +120,7 @@ def test_curve_of_a_model_that_depends_on_epochs_lies_below_the_key(tmp_path: Pa
 
 
 class Clock:
-    """Time that passes when a test says so."""
+    """Time that passes only when a test lets it pass."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -137,7 +137,7 @@ def train(
     setup: CheckpointSetup,
     found: Checkpoint | None = None,
 ) -> list[int]:
-    """Go through the epochs of a training, and return those that got a checkpoint."""
+    """Run the epochs of a training, and return those that got a checkpoint."""
     writer = CurveWriter(curve, "a/0001", found, setup)
     written = []
 

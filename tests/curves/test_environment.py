@@ -1,4 +1,4 @@
-"""What tells the trainings of two studies apart, beside data, values and seed."""
+"""What distinguishes the trainings of two studies, besides data, values and seed."""
 
 import hashlib
 import subprocess
@@ -105,5 +105,5 @@ def test_changed_on_disk_names_what_has_another_content(
     monkeypatch.syspath_prepend(own_package)
     assert changed_on_disk(sources) == []
     (own_package / "mine" / "parts.py").write_text("WIDTH = 4\n")
-    # One that is found nowhere says nothing.
+    # A module that cannot be found contributes nothing.
     assert changed_on_disk({**sources, "gone.py": "0" * 32}) == ["mine/parts.py"]

@@ -229,7 +229,7 @@ def test_other_versions_need_consent_once(now: dict[str, Any], said: str) -> Non
         assert words in str(caught.value)
     with study_folder.hold("first", loaded("extend=true"), [], identity(**now)) as held:
         assert Identity(**held.state.identity or {}) == identity()
-    # It has been agreed to; and so have the versions that it was begun with.
+    # The user has agreed to these versions, and to those that it was started with.
     for agreed in (identity(**now), identity()):
         with study_folder.hold("first", loaded(), [], agreed):
             pass

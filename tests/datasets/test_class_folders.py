@@ -156,7 +156,7 @@ PETS = ("cat", "dog")
         ("data", ["train/cat/1.png", "Testing/dog/1.png"], PETS, ["cat", "dog"]),
         ("data", ["cat/1.png", "dog/old/cat.png", "new/1.png"], PETS, ["cat", "dog", None]),
         ("data", ["monday/cat/1.png", "monday/dog/1.png"], PETS, ["cat", "dog"]),
-        # As in training: `other` is beside classes, so what is in it is of none of them.
+        # As in training: `other` is beside classes, so its files belong to none of them.
         ("data", ["3/1.png", "other/1/2.png"], DIGITS, ["3", None]),
         ("data", ["cat/1.png", "dog.png"], PETS, ["cat", None]),
         ("data", ["cat.png", "dog.png", "Dog.png", "x.png"], PETS, ["cat", "dog", None, None]),
@@ -164,7 +164,7 @@ PETS = ("cat", "dog")
         # Just numbered.
         ("data", ["1.png", "2.png", "10.png"], DIGITS, [None, None, None]),
         ("data", ["train/7/1.png", "test/1.png"], DIGITS, ["7", None]),
-        # A folder of folders of digits that is called 1.
+        # A folder called 1 that holds folders of digits.
         ("1", ["0/a.png", "1/a.png"], DIGITS, ["0", "1"]),
         ("cat", ["a/1.png", "dog/1.png"], PETS, ["cat", "cat"]),
     ],

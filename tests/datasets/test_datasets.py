@@ -195,7 +195,7 @@ def test_load_refuses_sizes(settings: dict[str, Any], message: str) -> None:
         load(three(**settings), seed=0)
 
 
-# What train_size leaves out is no part of the study, however little it is.
+# Images that train_size leaves out are not part of the study, however few they are.
 def test_load_train_size_of_all_but_one_image() -> None:
     data = load(three(train_size=79), seed=0)
     assert len(data.train) + len(data.validation) == 79

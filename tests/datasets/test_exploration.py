@@ -1,4 +1,4 @@
-"""What is in a data set: counted, compared and drawn."""
+"""The content of a data set, counted, compared and drawn."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The copies of decoded images: damaged, old, and without a place."""
+"""The copies of decoded images: damaged ones, old ones, and no room for them."""
 
 import errno
 import os

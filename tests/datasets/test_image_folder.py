@@ -47,7 +47,7 @@ def load(root: Path, **settings: object) -> LabelledImages:
 
 
 def many(root: Path, count: int = 300) -> None:
-    """Add so many good files to a class that one or two odd ones are let pass."""
+    """Add so many good files to a class that one or two bad ones are accepted."""
     for i in range(count):
         Image.new("L", (4, 5), i % 256).save(root / "train" / "cat" / f"more {i:03d}.png")
 
@@ -121,7 +121,7 @@ def test_load_goes_into_subfolders_and_passes_over_hidden_files(root: Path) -> N
 
 
 def write_odd(kind: str, path: Path) -> Path:
-    """Write what is no image of the data set, and return where it is."""
+    """Write a file that is not an image of the data set, and return its path."""
     if kind == "size":
         Image.new("L", (9, 9)).save(path)
     elif kind == "empty":
@@ -168,7 +168,7 @@ def test_odd_file_is_left_out_and_named(
     root: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     many(root)
-    # Between good ones, whose labels must stay theirs.
+    # Between good files, which must keep their labels.
     path = write_odd(kind, root / "train" / "cat" / "odd.png")
     # Pillow logs what it writes where somebody has let it.
     caplog.clear()
@@ -378,7 +378,7 @@ def test_load_validation_split_of_its_own(root: Path) -> None:
     config = DataConfig("tuner.datasets.image_folder.load", "own", path=str(root))
     data = load_data(config, seed=0)
     assert (len(data.train), len(data.validation), len(data.test)) == (12, 5, 4)
-    # Which images validate is part of what the data are.
+    # The choice of validation images is part of the data.
     Image.new("L", (4, 5), 78).save(root / "Valid" / "cat" / "more.png")
     assert load(root).digest() != source.digest()
 

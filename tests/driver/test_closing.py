@@ -1,4 +1,4 @@
-"""What a search says at its end can be read, and typed as it stands."""
+"""The summary of a search can be read, and its commands can be typed as they stand."""
 
 import dataclasses
 import os

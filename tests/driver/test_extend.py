@@ -1,4 +1,4 @@
-"""A study that is told a larger budget is the study that had it at once."""
+"""A study that gets a larger budget equals one that had it from the start."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ NOT_RESULTS = ("seconds", "latency")
 
 
 def records(folder: Path) -> dict[str, Any]:
-    """Return what is recorded of every trial, but for times and ids."""
+    """Return all that is recorded of every trial, except times and ids."""
     found = {}
     for run in runs(folder, "trial"):
         metrics = {
@@ -46,7 +46,7 @@ def records(folder: Path) -> dict[str, Any]:
             for name, value in run.data.metrics.items()
             if not any(part in name for part in NOT_RESULTS)
         }
-        # What was trained is the same; whose checkpoint it began from depends on the order.
+        # The training is the same; which checkpoint it started from depends on the order.
         reused = {"epochs_reused", "epochs_trained"}
         metrics = {name: value for name, value in metrics.items() if name not in reused}
         tags = run.data.tags
@@ -273,7 +273,7 @@ def test_starting_points_come_first_and_are_not_tried_again(
 
 
 def test_extended_search_learns_from_earlier_results(tmp_path: Path) -> None:
-    """With three results in its space it has no random start, and begins at what they say."""
+    """With three results in its space it starts with no random trials, but with its model."""
     run_to_end(opened(tmp_path, GRID, FIRST, 0))
     space = {**FIRST, "width": {"min": 1, "max": 40}}
     guided = opened(tmp_path, GUIDED, space, 1).ask()
@@ -321,7 +321,7 @@ def test_study_is_extended_by_another_space_and_another_oracle(tmp_path: Path) -
     trials = runs(tmp_path, "trial")
     assert [run.info.status for run in trials] == ["FINISHED"] * 8
     assert len({json.dumps(run.data.params, sort_keys=True) for run in trials}) == 8
-    # Without `extend` the study is what it was told last.
+    # Without `extend` the study keeps its latest settings.
     same = command(
         tmp_path, "search", *given, "search=bayesian", "search.max_trials=8",
         "space.units={min: 8, max: 64, step: 8}",

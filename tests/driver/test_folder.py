@@ -115,7 +115,7 @@ def test_held_study_is_refused_until_its_process_ends() -> None:
             study_folder.hold("first", loaded(), []),
         ):
             pass
-        # The lock goes with the process, however it ends.
+        # The lock is released with the process, however it ends.
         holder.kill()
         holder.wait()
         with study_folder.hold("first", loaded(), []) as mine:
@@ -202,7 +202,7 @@ def _make(path: Path, *names: str) -> None:
         (("lock", "config.yaml", ".overrides.yaml.x1.part"), True),
         # After a power cut, of a version that synced no folders.
         (("lock", "config.yaml", "overrides.yaml", "study.json"), True),
-        # What processes put there while somebody removes it.
+        # Files that processes write there while somebody removes the folder.
         (("trials/0003/MLmodel", "lock"), True),
         (("curves/ab/epoch-0001.checkpoint", "tune.log"), True),
         (("curves/ab/epochs-3/.epoch-0001.checkpoint.x.part",), True),
@@ -221,7 +221,7 @@ def _make(path: Path, *names: str) -> None:
         (("curves/bezier.svg",), False),
         (("images/cat.png", "lock"), False),
         (("report.html", "lock"), False),
-        # A journal without the study's id: what it knows is of worth.
+        # A journal without the study's id: its content is worth keeping.
         (("lock", "config.yaml", "oracle.jsonl"), False),
         (("lock", "config.yaml", "study.json", "oracle.jsonl"), False),
     ],

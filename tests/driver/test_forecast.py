@@ -1,4 +1,4 @@
-"""How long the rest of a study takes, against times made up by the documented formula."""
+"""The forecast of a study's remaining time, against times made by the documented formula."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -53,14 +53,14 @@ POINTS = grid(("epochs", EPOCHS), ("units_1", WIDTHS), ("batch_size", BATCHES))
 def learn(
     forecast: Forecast, values: Values, coefficients: Coefficients = COEFFICIENTS
 ) -> None:
-    """Let a trial end that took what the formula says."""
+    """Let a trial end that took as long as the formula says."""
     other = coefficients[0]
     taken = seconds(values, coefficients) - other
     forecast.learn(values, int(values["epochs"]), taken, other)
 
 
 def run(forecast: Forecast, points: Sequence[Values]) -> None:
-    """Let trials start and end, each taking what the formula says."""
+    """Let trials start and end, each as long as the formula says."""
     for values in points:
         forecast.start(values)
         learn(forecast, values)
@@ -111,7 +111,7 @@ def test_trial_seconds_bears_trial_that_took_no_time() -> None:
 
 def test_trial_seconds_is_never_negative() -> None:
     forecast = Forecast(SPACE, 24, None, False, False)
-    # Longer trials that took less: a plain least squares would go below zero.
+    # Longer trials that took less time: plain least squares would go below zero.
     for epochs, taken in ((1, 10.0), (5, 5.0), (9, 0.5)):
         forecast.learn({"batch_size": 32}, epochs, taken, 0.1)
     predicted = forecast.trial_seconds({"batch_size": 32}, 20)
@@ -145,7 +145,7 @@ def test_seconds_to_come_is_zero_when_all_are_started(
 
 
 def test_seconds_to_come_leaves_out_trials_in_flight() -> None:
-    """A trial that has started is shown by itself, so it is not to come."""
+    """A trial that has started is shown by itself, so it is not counted."""
     space = parse(epochs=3)
     forecast = Forecast(space, 10, None, False, False)
     forecast.start({"epochs": 3, "batch_size": 32})
@@ -174,9 +174,9 @@ def test_seconds_to_come_of_ranges() -> None:
 
 @pytest.mark.parametrize("num_started", [6, 12, 16, 20, 23])
 def test_seconds_to_come_of_grid_in_lexicographic_order(num_started: int) -> None:
-    """The short trials come first, so what is to come is longer than what has been."""
+    """The short trials come first, so the remaining ones are longer than those before."""
     forecast = Forecast(SPACE, 24, None, True, False)
-    # What the times depend on is known; the study goes through the grid as the oracle does.
+    # The formula is known here; the study follows the order of the grid oracle.
     for values in POINTS:
         learn(forecast, values)
     for values in POINTS[:num_started]:
@@ -223,7 +223,7 @@ def test_seconds_to_come_of_hyperband_has_its_rounds(tmp_path: Path, shares: boo
 
 @pytest.mark.parametrize("order", [(2, 4, 8), (8, 4, 2)], ids=["short first", "long first"])
 def test_shared_epochs_come_once(order: tuple[int, ...]) -> None:
-    """Whatever the order: 8 epochs for each of four networks."""
+    """In whatever order: 8 epochs for each of four networks."""
     space = parse(epochs=[2, 4, 8], layers=1, units=list(WIDTHS))
     forecast = Forecast(space, 12, None, True, True)
     forecast.learn({"units_1": 32, "batch_size": 32}, 1, 3.0, 1.0)

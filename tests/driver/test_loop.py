@@ -38,7 +38,7 @@ def _raise_interrupt(*_: object) -> Outcome:
 
 
 def forget_from(folder: Path, trial_id: str) -> None:
-    """Leave a study as if killed between MLflow's record of a trial and the oracle's."""
+    """Leave a study as if killed after MLflow recorded a trial and before the oracle did."""
     journal = folder / "experiments" / "first" / "oracle.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     told = next(i for i, line in enumerate(lines) if f'"tell": "{trial_id}"' in line)
@@ -103,7 +103,7 @@ def test_time_is_recorded_by_what_it_was_spent_on(
     second.loop.finish()
     times = client.get_run(run.info.run_id).data.metrics
     spent = [times[f"{name}_seconds"] for name in ("waiting", "recording", "proposing")]
-    # What the first process spent is among it.
+    # The time of the first process is included.
     assert times["waiting_seconds"] > before["waiting_seconds"]
     assert sum(spent) <= times["seconds"] == times["worker_seconds"]
 
@@ -336,7 +336,7 @@ def test_best_models_alone_are_kept(
     run = start_run(log_models="best")
     run.loop.run()
     logged = {m.source_run_id: Path(m.artifact_location) for m in _models(client)}
-    # 0.5, 0.75, 0.75 and 0.625 were among the two best when they came, or the first.
+    # 0.5, 0.75, 0.75 and 0.625 were among the two best, or the first, when they ended.
     tracker = run.parts.tracker
     assert set(logged) == {tracker.run_of(f"000{i}") for i in (0, 1, 3)}
     run.loop.finish()

@@ -1,4 +1,4 @@
-"""What is said of a search before its first trial."""
+"""Warnings about a search before its first trial."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a study would find out only at its end is found out beside its first trial."""
+"""The rehearsal finds beside the first trial what would else fail at the study's end."""
 
 import dataclasses
 import tempfile
@@ -42,7 +42,7 @@ class NotRegistered(keras.layers.Layer):
 
 
 class ForgetsItsFactor(keras.layers.Layer):
-    """Saved without what it was made with, it is loaded as another one."""
+    """It is saved without its constructor's argument, so another layer is loaded."""
 
     def __init__(self, factor: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
@@ -95,7 +95,7 @@ def dictionary(*_: Any) -> Any:
 
 
 def rehearse(made: WorkerSetup, data: ImageData, folder: Path) -> None:
-    """Do in this process what two children do."""
+    """Run the steps of two children in this process."""
     part = rehearsal.Part(made, VALUES, 0, data, folder / "model")
     saved = rehearsal.save_model(part)
     assert saved is not None

@@ -1,4 +1,4 @@
-"""What a power cut has left of a study is made whole by the same command, and told once."""
+"""The same command repairs what a power cut has left, and reports each trial once."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def _told(folder: Path) -> list[str]:
 
 
 def _whole(client: mlflow.MlflowClient, run_id: str, tracker: Tracker) -> bool:
-    """Say whether nothing of a trial's run is empty, and its model is what it logged."""
+    """Say whether a trial's run has no empty file, and its model is the one that it logged."""
     run = client.get_run(run_id)
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     files = [
@@ -185,7 +185,7 @@ def test_version_of_a_model_made_again_has_its_checksum(
     registry = Registry(client, NAME)
     version = registry.register(run_id)
     assert version.tags[TAG] == sha256_of(file)
-    # What a worker makes again differs in the time that Keras writes into it.
+    # A model that is made again differs in the time that Keras writes into it.
     file.write_bytes(b"")
     second = start_run()
     second.loop.run()
@@ -247,13 +247,13 @@ def test_trial_is_on_disk_before_the_oracle_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Files, then folders, then the database, then the journal, then what is said."""
+    """Files, then folders, then the database, then the journal, then the message."""
     done: list[str] = []
 
     class ForgetfulExecutor(SerialExecutor):
         def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
             outcomes = super().wait(on_epoch, beside)
-            # Only what becomes of a result counts.
+            # Only what happens to a result counts.
             done.clear()
             return outcomes
 
@@ -339,7 +339,7 @@ def test_study_of_which_a_power_cut_left_names_alone_is_made_whole(tmp_path: Pat
     second = command(tmp_path, "search", *SMALL)
     assert second.returncode == 0, second.stderr
     assert "are missing or damaged: repairing it" in second.stdout
-    # What the gate has decided cannot be found out again.
+    # The gate's decision cannot be found out again.
     assert all(path.stat().st_size or path.parent.name == "promotion" for path in files)
     shown = [line for line in second.stdout.splitlines() if "Best of" in line or "now" in line]
     assert shown == [

@@ -1,4 +1,4 @@
-"""What time is counted for."""
+"""Which time is counted, and as what."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What predictions are worth, against values worked out by hand."""
+"""Measures of predictions, against values worked out by hand."""
 
 import math
 from typing import Any

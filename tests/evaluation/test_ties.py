@@ -1,4 +1,4 @@
-"""Which trials the validation images cannot tell from the best, and how it is said."""
+"""Which trials are statistically indistinguishable from the best, and the words for it."""
 
 import pytest
 

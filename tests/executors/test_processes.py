@@ -28,7 +28,7 @@ NOWHERE = Path(os.devnull)
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_starts() -> None:
-    """Import once what every worker here needs."""
+    """Import once the modules that every worker here needs."""
     forkserver.begin_imports(["support.workers"])
 
 

@@ -63,7 +63,7 @@ def test_assign_lets_a_trial_wait_for_the_worker_that_has_its_program() -> None:
     second.request = None
     assert assigned(queue, [first, second]) == ["3"]
     second.request = None
-    # Rather compiled twice than no work for a worker.
+    # Compiling twice is better than an idle worker.
     assert assigned(queue, [first, second]) == ["2"]
 
 

@@ -73,13 +73,13 @@ class Nodes:
         self._nodes: list[Any] = []
 
     def have(self, number: int) -> None:
-        """Start nodes until there are so many."""
+        """Start nodes until there are that many."""
         while len(self._nodes) < number:
             node = self._cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
             self._nodes.append(node)
 
     def kill_one(self) -> None:
-        """Kill a raylet as the machine's end would; its workers go with it."""
+        """Kill a raylet, as if its machine died; its workers die with it."""
         [raylet] = self._nodes.pop(0).all_processes["raylet"]
         raylet.process.kill()
 
@@ -114,7 +114,7 @@ def started_nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def nodes(started_nodes: Nodes) -> Nodes:
-    """Two nodes, whatever the test before has done to them."""
+    """Two nodes, even if the previous test has killed some."""
     started_nodes.have(2)
     return started_nodes
 
@@ -151,7 +151,7 @@ def run_all(
 
 
 def wait_until(made: RayExecutor, holds: Callable[[], bool], epochs: Epochs) -> None:
-    """Wait for what may come without an outcome."""
+    """Wait for messages that may come without an outcome."""
     while not holds():
         assert made.wait(lambda *epoch: epochs.append(epoch[:3])) == []
 

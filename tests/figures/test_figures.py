@@ -48,7 +48,7 @@ def test_confusion_matrix_colours_right_blue_and_wrong_orange(tmp_path: Path) ->
     pixels = draw(np.array([[90, 0], [10, 100]]), ["a", "b"], tmp_path / "matrix.png")
     red, blue = pixels[..., 0], pixels[..., 2]
     bluish, orange = blue - red > 60, red - blue > 60
-    # The upper half holds class a: its right ones left, nothing right.
+    # The upper half has class a: its correct images on the left, nothing on the right.
     top, bottom = slice(50, 200), slice(230, 370)
     left, right = slice(70, 220), slice(260, 410)
     assert bluish[top, left].mean() > 0.8

@@ -1,4 +1,4 @@
-"""Which files count as images, and what is passed over, left out and named."""
+"""Which files count as images, which are skipped, and which are left out and named."""
 
 import os
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_images_below_passes_over_without_a_word(tmp_path: Path, beside: str) ->
         ("a.gif", "GIF"),
         ("a.jp2", "JPEG2000"),
         ("a.tga", "TGA"),
-        # Told by what is in them.
+        # Recognised by their content.
         ("a", "PNG"),
         ("scan.0001", "JPEG"),
         ("a.png.bak", "PNG"),

@@ -1,4 +1,4 @@
-"""Image files, as they come."""
+"""Image files of every kind."""
 
 import subprocess
 import sys
@@ -285,7 +285,7 @@ def test_check_leaves_out_two_bad_files(tmp_path: Path) -> None:
 
 
 def test_check_reads_the_beginning_only(tmp_path: Path) -> None:
-    # Good to look at, and bad to read: `read` says so later.
+    # Its header is good, its pixels cannot be read: `read` reports it later.
     path = write_claiming_png(tmp_path / "a.png", 100, 100)
     check(chosen(path))
     with pytest.raises(DataError):
@@ -339,7 +339,7 @@ BLACK, WHITE, CLEAR = (0, 0, 0, 255), (255, 255, 255, 255), (0, 0, 0, 0)
         (BLACK, WHITE),
         (CLEAR, BLACK),
         (CLEAR, WHITE),
-        # What is behind may be white as well, and strokes of other light colours.
+        # The ground may be white, too, and strokes may have other light colours.
         ((255, 255, 255, 0), WHITE),
         (CLEAR, (255, 255, 0, 255)),
         (CLEAR, (255, 255, 255, 120)),

@@ -1,4 +1,4 @@
-"""Images change at random in training, by as much as they are told to, and never elsewhere."""
+"""Images change at random in training, by the given amounts, and never elsewhere."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ ALL = {
 
 
 def changed(images: npt.NDArray[np.uint8], **strengths: float) -> npt.NDArray[np.float32]:
-    """Return the images as a model sees them that trains."""
+    """Return the images as a model sees them in training."""
     training.seed_everything(3)
     layer = augment(images.shape[1:], {f"augment_{n}": v for n, v in strengths.items()})
     assert layer is not None

@@ -1,4 +1,4 @@
-"""What a worker accepts the loader accepts, and the other way round."""
+"""The worker and the loader accept the same models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -178,7 +178,7 @@ def test_worker_and_loader_refuse_alike(
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
     if name == "logits":
-        # Of the right form; what it returns is looked at when it is used.
+        # Its form is right; what it returns is checked when it is used.
         return
     model = make()
     if name not in ("two_inputs", "other_images"):

@@ -43,7 +43,7 @@ def model():
 
 @pytest.fixture
 def own_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of a model whose classes nobody in this process knows any more."""
+    """A model's file, with classes that are no longer known in this process."""
     (tmp_path / "own_layers.py").write_text(LAYERS)
     monkeypatch.syspath_prepend(tmp_path)
     with keras.saving.CustomObjectScope({}):
@@ -104,7 +104,7 @@ def rewritten(path: Path, old: bytes, new: bytes) -> Path:
 
 
 def test_model_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
-    """Each trouble has a sentence of its own, and none is called another's name."""
+    """Each failure has a message of its own."""
     path = tmp_path / "model.keras"
     keras.Sequential(
         [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10)]

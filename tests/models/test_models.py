@@ -72,7 +72,7 @@ def test_build_reads_the_width_of_each_layer() -> None:
 
 
 def test_build_leaves_out_layers_that_are_not_used() -> None:
-    # The oracle's values may hold those of layers that this trial has not.
+    # The oracle's values may include those of layers that this trial does not have.
     assert mlp.build({**VALUES, "layers": 1}, (8, 8), 10).count_params() == 8_320 + 1_290
 
 
@@ -134,7 +134,7 @@ def test_l2_columns_by_hand() -> None:
 @pytest.mark.parametrize("shape", [(20, 28, 28), (5, 8, 6, 3)])
 def test_l2_columns_is_what_keras_normalize_does(shape: tuple[int, ...]) -> None:
     images = random_images(*shape)
-    # Columns of zeros, and ones as dark as can be.
+    # Columns of zeros, and columns as dark as possible.
     images[:, :, :2] = 0
     images[:, :, 2] = 0
     images[:, 0, 2] = 1

@@ -1,4 +1,4 @@
-"""Each transform, against what somebody else's code or plain NumPy makes of the same images."""
+"""Each transform, against other people's code or plain NumPy on the same images."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def test_standardize_is_mean_0_and_deviation_1() -> None:
 
 
 def test_thin_is_scikit_images_on_random_noise() -> None:
-    # All neighbourhoods occur, those of no handwriting too.
+    # All neighbourhoods occur, also those that handwriting never has.
     images = random_images(20, 24, 31)
     assert_thinned(images)
 

@@ -1,4 +1,4 @@
-"""Whether a model function has looked at `epochs`, whichever way it did."""
+"""Whether a model function has read `epochs`, in whatever way."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Asking and telling Keras Tuner's oracles, and going on from their journal."""
+"""Asking and telling Keras Tuner's oracles, and resuming from their journal."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ BAYESIAN = BayesianConfig("bayesian", max_trials=4, num_initial_points=4)
 # The model guides the last two or three trials.
 GUIDED = BayesianConfig("bayesian", max_trials=5, num_initial_points=2)
 ONE_DIMENSION = {"epochs": 1, "batch_size": list(range(1, 41))}
-# Bracket 1 tries 3 for 1 epoch and goes on with the best to 3; bracket 0 tries 2 for 3.
+# Bracket 1 tries 3 for 1 epoch and trains the best up to 3; bracket 0 tries 2 for 3.
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
 
 MakeOracle = Callable[..., JournaledOracle]
@@ -68,7 +68,7 @@ def make_oracle(tmp_path: Path) -> MakeOracle:
 
 
 def score(proposal: Proposal) -> float:
-    """Score values as a trial would: the same ones always the same."""
+    """Score values as a trial would: the same values always get the same score."""
     text = json.dumps(dict(proposal.values), sort_keys=True)
     return hashlib.sha256(text.encode()).digest()[0] / 256
 
@@ -81,7 +81,7 @@ def drive(
     Args:
         oracle: What proposes them.
         num_workers: Trials in flight at a time.
-        fail: Every so manieth trial fails.
+        fail: Every trial whose number is a multiple of this fails.
     """
     proposals: list[Proposal] = []
     in_flight: list[Proposal] = []
@@ -273,7 +273,7 @@ def test_grid_of_unlisted_range_ends_as_announced(
     assert len(tried) == oracle.num_trials
     sizes = {float(values["size"]) for values in tried}
     assert len(tried) == 2 * len(sizes)
-    # Keras Tuner takes 10 points, and its default besides.
+    # Keras Tuner takes 10 points, and its default as well.
     assert 9 <= len(sizes) <= 11
     assert given["min"] <= min(sizes) <= max(sizes) <= given["max"]
 
@@ -284,7 +284,7 @@ def test_grid_goes_through_space_in_order(make_oracle: MakeOracle) -> None:
     assert tried == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
 
 
-# How many there are.
+# The number of trials.
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_ask_gives_every_worker_a_trial(search: SearchConfig, make_oracle: MakeO
 
 
 def test_ask_waits_for_trial_in_flight(make_oracle: MakeOracle) -> None:
-    """None is also said while the last round has nothing to go on with yet."""
+    """None is also returned while the last round has no trial to resume yet."""
     oracle = make_oracle(HyperbandConfig("hyperband", max_epochs=2, factor=2), LISTED)
     proposals = [proposal for _ in range(10) if (proposal := oracle.ask()) is not None]
     # Both brackets' first rounds, 2 trials each: nothing else is known before one ends.

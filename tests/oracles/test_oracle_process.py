@@ -1,4 +1,4 @@
-"""The oracle in its own process: it must answer as the one it wraps does."""
+"""The oracle in its own process must answer like the one it wraps."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""What holds of a grid, and of every study that is interrupted, whenever that is."""
+"""What is true of every grid, and of every study that is interrupted at any time."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def test_grid_proposes_every_point_once(space: Given) -> None:
     assert len(set(tried)) == len(tried)
 
 
-# A study goes on after an interrupt as if there had been none.
+# A study resumes after an interrupt as if there had been none.
 
 ASK = "ask"
 Tell = tuple[int, float | None]
@@ -102,7 +102,7 @@ def reopened(asked: Asked, make: Callable[[], JournaledOracle]) -> Asked:
         (RandomConfig("random", max_trials=8), {**SPACE, **RATE}),
         (GridConfig("grid"), SPACE),
         (GridConfig("grid", max_trials=5), SPACE),
-        # A few points, which the oracle has soon proposed.
+        # A few points, so that the oracle soon proposes all of them.
         (RandomConfig("random", max_trials=8), {"epochs": 1, "batch_size": [8, 16, 32]}),
         (HyperbandConfig("hyperband", max_epochs=3, factor=3), SPACE),
     ],

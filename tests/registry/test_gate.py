@@ -13,7 +13,7 @@ LABELS = np.array([0] * 10 + [1] * 10)
 
 
 def measured(version: str, hits: list[bool], **changed: Any) -> Measured:
-    """A model that is right where it is said, with probability 0.8 each."""
+    """A model that is right on the given images, each with probability 0.8."""
     predicted = np.where(hits, LABELS, 1 - LABELS)
     probabilities = np.where(np.eye(2)[predicted] == 1, 0.8, 0.2).astype(np.float32)
     values: dict[str, Any] = {"num_parameters": 100, "latency_ms": 1.0, **changed}
@@ -57,7 +57,7 @@ def test_agreement_counts_and_p_value() -> None:
     b = np.array([True, False, False, False, True, False])
     agreement = Agreement.of(a, b)
     assert agreement == Agreement(1, 3, 1, 1)
-    # Three or four of the four that one alone gets right are the challenger's: (4 + 1) / 16.
+    # Only one model gets 4 images right, the challenger 3 or 4 of them: (4 + 1) / 16.
     assert agreement.p_value == pytest.approx(5 / 16)
 
 

@@ -64,7 +64,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
 def client(
     studies: FinishedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[mlflow.MlflowClient]:
-    """A client of a copy of their store, which is the one in force."""
+    """A client of a copy of their store, which commands use as the default."""
     shutil.copy(studies.folder / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.chdir(tmp_path)
@@ -302,7 +302,7 @@ def test_promote_and_roll_back_as_commands(client: mlflow.MlflowClient, tmp_path
     assert "no champion before version 1" in done.stderr
     assert aliases(client) == {"champion": "1"}
 
-    # What was trained again is not trained again once more.
+    # A refit is not trained a second time.
     again = ("promote", f"run={version.run_id}", "registry.name=other", "registry.refit=true")
     done = command(tmp_path, *again)
     assert done.returncode == 0, done.stderr

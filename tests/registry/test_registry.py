@@ -19,7 +19,7 @@ NAME = "digits-classifier"
 
 @pytest.fixture
 def versions(client: mlflow.MlflowClient, tmp_path: Path) -> list[ModelVersion]:
-    """Five versions whose files are two small texts, as far as a rollback looks at them."""
+    """Five versions with two small text files each, enough for a rollback."""
     folder = tmp_path / "model"
     (folder / "data").mkdir(parents=True)
     (folder / checksums.MODEL_FILE).write_bytes(b"weights")
@@ -76,7 +76,7 @@ def test_every_rollback_goes_one_further_back_and_none_forward(
     with pytest.raises(StudyError, match="no champion before version 1"):
         registry.roll_back()
     assert aliases(client) == {"champion": "1"}
-    # What is promoted afterwards has version 1 before it, not those that were taken back.
+    # A later promotion has version 1 before it, not the versions that were rolled back.
     put(registry, versions[4])
     assert aliases(client) == {"champion": "5", "previous": "1"}
     assert str(registry.roll_back().now.version) == "1"

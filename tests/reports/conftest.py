@@ -25,7 +25,7 @@ def tracker(client: mlflow.MlflowClient) -> Tracker:
 
 @pytest.fixture
 def drawings(digits: ImageData, tmp_path: Path) -> Path:
-    """Three test images of every class, each in its class's folder, and a stray one."""
+    """Three test images of every class, each in its class's folder, and one outside."""
     folder = write_drawings(digits, tmp_path / "drawings", 3)
     Image.fromarray(digits.test.images[0]).save(folder / "unknown.png")
     return folder

@@ -1,4 +1,4 @@
-"""Every chart of a report, drawn of made-up studies."""
+"""Every chart of a report, drawn from made-up studies."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ def test_every_figure_is_one_that_plotly_knows(num_trials: int) -> None:
     assert ("coordinates" in figures) == (num_trials > 1)
     assert ("importance" in figures) == (num_trials >= MIN_TRIALS)
     for name, figure in figures.items():
-        # Raises for every property that is not Plotly's.
+        # It raises an error for every property that Plotly does not know.
         assert go.Figure(figure).data, name
 
 

@@ -79,7 +79,7 @@ def test_decision_of_the_gate_is_read(
     study = gather.read_study(client, run)
     assert gather.read_details(client, study).decision == decision
 
-    # What the same values became on more images was judged later.
+    # The refit of these values on more images was judged later.
     again = tracker.open_trial("0000-refit", {"epochs": 2}, {}, "refit").run_id
     decision = {"promoted": False, "reason": "It is not better."}
     client.log_dict(again, decision, "promotion/decision.json")
@@ -130,7 +130,7 @@ def test_drawings_are_measured_where_there_are_a_model_and_classes(
     chosen = image_files.find(drawings)
     found = on_drawings.measure(chosen, run_id, client.tracking_uri)
     assert found is not None
-    # The stray one says no class.
+    # The file outside of the folders has no class.
     assert found.num_files == 30
     assert 0 < found.num_right <= 30
     stray = image_files.find(drawings / "unknown.png")

@@ -1,4 +1,4 @@
-"""Which values matter, and when that is not said."""
+"""Which values matter, and when the report does not say so."""
 
 import dataclasses
 

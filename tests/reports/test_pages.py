@@ -1,4 +1,4 @@
-"""What the pages of reports say of made-up studies."""
+"""What the pages of reports say about made-up studies."""
 
 import base64
 import dataclasses

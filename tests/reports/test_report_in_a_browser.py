@@ -29,12 +29,12 @@ class Seen:
         self.page.wait_for_function(is_drawn, timeout=120_000)
 
     def turn(self, scheme: str) -> None:
-        """Do what a reader's system does at dusk or at dawn."""
+        """Switch the colour scheme, as a reader's system does at dusk or dawn."""
         self.page.emulate_media(color_scheme=scheme)
         self.wait_until_drawn(scheme)
 
     def _note(self, kind: str, text: str) -> None:
-        # What a graphics driver in software says of itself is no fault of the page's.
+        # Messages of a software graphics driver are no fault of the page.
         if "GPU stall due to ReadPixels" not in text:
             self.said.append(f"{kind}: {text}")
 
@@ -86,7 +86,7 @@ def test_report_of_a_real_study_is_drawn(finished_study: FinishedStudy, browser:
     assert seen.page.locator(".js-plotly-plot").count() >= 7
     picture = seen.page.locator("section img")
     assert picture.evaluate("image => image.naturalWidth") > 100
-    # Nothing comes from elsewhere.
+    # Nothing is loaded from elsewhere.
     assert {url.split(":")[0] for url in seen.asked} <= {"file", "data", "blob"}
 
 

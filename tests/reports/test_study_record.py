@@ -1,4 +1,4 @@
-"""What a report knows of a study."""
+"""What a report knows about a study."""
 
 import dataclasses
 

@@ -67,7 +67,7 @@ def _opens_for_writing(call: ast.Call) -> bool:
 
 
 def _writes(call: ast.Call) -> str | None:
-    """Return what a call that writes is called, or None."""
+    """Return the name of a call that writes a file, or None."""
     if _opens_for_writing(call):
         return "os.open" if _name(call) == "os.open" else "open"
     last = _name(call).split(".")[-1]
@@ -246,7 +246,7 @@ def test_write_where_the_folder_goes_away_says_so(tmp_path: Path) -> None:
 
 
 def _interrupted(name: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have a call broken off by two signals before it is done."""
+    """Let two signals interrupt a call before it completes."""
     original: Callable[..., Any] = getattr(os, name)
     tries: list[int] = []
 

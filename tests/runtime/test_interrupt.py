@@ -82,7 +82,7 @@ print("alive")
 
 
 def test_interrupt_in_the_middle_of_an_import_is_no_failure(tmp_path: Path) -> None:
-    """Python makes an ImportError of it where a module written in C is initialised."""
+    """Python turns it into an ImportError while a module written in C is initialised."""
     for cause, status in (("KeyboardInterrupt", 130), ("OSError", 1)):
         script = COMMAND.replace("{cause}", cause)
         done = subprocess.run(

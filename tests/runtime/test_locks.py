@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, none after a kill, nothing followed, nothing left."""
+"""Locks: one holder at a time, none after a kill, no link followed, no file left."""
 
 import errno
 import fcntl
@@ -55,7 +55,7 @@ def holder(kind: str, name: str, refusal: int = 0) -> subprocess.Popen[str]:
 
 @pytest.fixture(params=[0, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """What the file system answers to `flock`; 0 where it has it."""
+    """The error with which the file system answers `flock`; 0 if it supports it."""
 
     def refuse(*_: object) -> None:
         raise OSError(request.param, "refused")
@@ -78,7 +78,7 @@ def test_hold_file_excludes_and_a_killed_holder_does_not_block(
         process.wait()
         with locks.hold_file(path, "study=first"):
             pass
-    # Twice, since nothing of the first time may be in the way.
+    # Twice, since nothing that the first left may prevent the second.
     with locks.hold_file(path, "study=first"):
         assert [entry.name for entry in tmp_path.iterdir() if ".held." in entry.name] == []
 

@@ -1,4 +1,4 @@
-"""Where what is said goes."""
+"""Where messages go."""
 
 import io
 import logging

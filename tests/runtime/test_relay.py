@@ -1,4 +1,4 @@
-"""What workers log reaches the driver's log, once."""
+"""What workers log reaches the driver's log, and only once."""
 
 import logging
 import pickle
@@ -11,7 +11,7 @@ from tuner.runtime import relay
 
 @pytest.fixture
 def ours() -> Iterator[logging.Logger]:
-    """Glassy's logger, which is left as it was."""
+    """Glassy's logger, restored after the test."""
     logger = logging.getLogger("tuner")
     handlers, level = logger.handlers[:], logger.level
     yield logger

@@ -1,4 +1,4 @@
-"""Closed descriptors, pipes that end, and terminals that go."""
+"""Closed descriptors, pipes that end, and terminals that disappear."""
 
 import io
 import os
@@ -38,7 +38,7 @@ with open("said", "w") as file:
     file.write(f"{{taken > 2}} {{os.path.getsize('data')}}")
 """
     run(f"PYTHON {closed}", code, tmp_path)
-    # Nothing that was printed is in a file that took the number of a closed descriptor.
+    # Nothing is printed into a file that got the number of a closed descriptor.
     assert (tmp_path / "said").read_text() == "True 0"
 
 

@@ -1,4 +1,4 @@
-"""The environment of our own processes is set, and what cannot be set is said."""
+"""The environment of our own processes is set, and what cannot be set is reported."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_prepare_sets_and_removes(monkeypatch: pytest.MonkeyPatch) -> None:
         "KERAS_BACKEND": "tensorflow",
         "MPLBACKEND": "Agg",
         "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-        # What says which devices are used, and how, is the user's.
+        # The choice of devices, and how they are used, is left to the user.
         "TF_FORCE_GPU_ALLOW_GROWTH": "false",
         "OMP_NUM_THREADS": "3",
         "CUDA_VISIBLE_DEVICES": "1",

@@ -18,7 +18,7 @@ def test_listen_at_a_port_that_is_taken() -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        # Of a block that is kept for documentation (RFC 5737).
+        # From a block that is reserved for documentation (RFC 5737).
         "192.0.2.1",
         "2001:db8::1",
         "no.such.host.invalid",
@@ -60,7 +60,7 @@ def test_hosts_of_a_page_for_others_are_the_names_of_this_machine() -> None:
         assert "evil.example" not in named
         shown = url(listener, "secret")
     address = shown.removeprefix("http://").partition(":")[0]
-    # One that can be opened, and by which the page knows itself.
+    # An address that can be opened, and that the page accepts as its own.
     assert address in named
     assert address != "0.0.0.0"
     assert shown.endswith("/secret/")

@@ -51,7 +51,7 @@ def test_connections_that_hold_all_the_room_give_way() -> None:
     with served(Guard(count, LOCAL, LONG)) as page:
         halves = (b"", b"GET / HT", HEAD + b"Content-Length: 5\r\n\r\nab")
         held = [page.open(halves[i % 3]) for i in range(300)]
-        # The newest are kept, and whoever asks for something is answered.
+        # The newest are kept, and every request is answered.
         assert page.ask().status == 200
         assert all(is_cut_off(connection) for connection in held[:270])
         held[-1].sendall(b"cde")
@@ -75,7 +75,7 @@ def test_connection_that_reads_a_long_answer_slowly_gets_all_of_it() -> None:
     with served(Guard(long, LOCAL, limits)) as page:
         connection = page.open(WHOLE)
         assert connection.recv(1)
-        # Longer than it would have for the head of another request.
+        # Longer than it may wait for the head of another request.
         time.sleep(0.5)
         num_bytes = 1
         while part := connection.recv(2**20):

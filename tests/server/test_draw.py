@@ -1,4 +1,4 @@
-"""The page to draw on: what it makes of what it is sent, and its looks in a real Chromium."""
+"""The page to draw on: its answers to requests, and its look in a real Chromium."""
 
 import io
 import json
@@ -29,7 +29,7 @@ LEVEL: Line = [(0.2, 0.5), (0.8, 0.5)]
 
 
 def by_shape(images: Pixels, training: bool) -> Any:
-    """A model that tells upright from level lines."""
+    """A model that distinguishes vertical from horizontal lines."""
     return np.array(
         [[0.9, 0.1] if _is_upright(image > 127) else [0.2, 0.8] for image in images]
     )
@@ -70,7 +70,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
 
 
 def line(size: tuple[int, int] = (200, 200), mode: str = "RGB") -> Image.Image:
-    """An upright line, black on white."""
+    """A vertical line, black on white."""
     drawn = Image.new("RGB", size, "white")
     width, height = size
     place = (width * 0.45, height * 0.2, width * 0.55, height * 0.8)
@@ -105,7 +105,7 @@ def classify(page: Served, content: bytes, kind: str = "image/png") -> tuple[int
     ],
 )
 def test_classify_takes_every_format(page: Served, form: str, mode: str) -> None:
-    # Whatever the request says it is.
+    # Whatever content type the request claims.
     status, answer = classify(page, encoded(line(mode=mode), form), "application/octet-stream")
     assert status == 200, answer
     assert answer["classes"] == [
@@ -184,7 +184,7 @@ def test_classify_refuses_what_is_no_image(page: Served, tmp_path: Path) -> None
         status, answer = classify(page, content)
         assert (status, list(answer)) == (422, ["error"]), content[:40]
         assert "Traceback" not in answer["error"]
-        # A reason, and nothing of this machine.
+        # It gives a reason, and nothing about this machine.
         assert str(tmp_path) not in answer["error"]
 
 
@@ -334,7 +334,7 @@ def test_page_is_drawn_on_with_a_finger(browser: Any, page: Served) -> None:
     # The page has not moved under the finger, and is no wider than the phone.
     assert visit.page.evaluate("[scrollY, document.documentElement.scrollWidth]") == [0, 390]
     assert box["width"] > 300
-    # The answer is in sight without scrolling.
+    # The answer is visible without scrolling.
     answer = visit.page.locator("#top").bounding_box()
     assert answer["y"] + answer["height"] <= 844
     assert visit.faults == []
@@ -382,7 +382,7 @@ def test_page_says_what_is_wrong_with_a_file(visit: Visit, tmp_path: Path) -> No
     visit.page.locator("#file").set_input_files(tmp_path / "blank.png")
     visit.expect("No ink: the image has only one colour")
     assert fault.inner_text() == ""
-    # What Chromium itself says of an answer that is a refusal.
+    # Chromium's own message about a refusal.
     assert all("status of 422" in said for said in visit.faults)
     visit.faults.clear()
 
@@ -416,7 +416,7 @@ def test_page_shows_names_as_they_are(browser: Any, work: Work) -> None:
         assert visit.page.locator("#classes .name").all_inner_texts() == list(names)
         assert visit.page.locator("img").count() == 2
         assert visit.faults == []
-        # Nor would the browser run what had got through.
+        # The browser would not run a script that had got through, either.
         visit.page.evaluate(
             "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=alert(1)>')"
         )

@@ -1,4 +1,4 @@
-"""Who may ask, and how much may be sent: requests of every kind, sent to a real uvicorn."""
+"""Who may ask, and how much they may send: requests of every kind to a real uvicorn."""
 
 import logging
 from collections.abc import Iterator
@@ -163,14 +163,14 @@ def test_guard_gives_every_answer_its_headers(page: Served, headers: dict[str, s
 
 
 def test_guard_refuses_a_body_that_says_it_is_too_large_unread(page: Served) -> None:
-    # None of it is sent.
+    # None of the body is sent.
     assert page.status_of(HEAD + b"Content-Length: 100001\r\n\r\n") == 413
     assert page.status_of(HEAD + b"Content-Length: 99999999999\r\n\r\n") == 413
 
 
 @pytest.mark.parametrize("num_chunks", [11, 2000])
 def test_guard_refuses_a_body_that_becomes_too_large(page: Served, num_chunks: int) -> None:
-    # Sent to its end all the same, as most programs do: they must be able to read the answer.
+    # Sent to its end, as most programs do: they must be able to read the answer.
     answer = page.ask("POST", body=(bytes(10_000) for _ in range(num_chunks)))
     assert answer.status == 413
     assert b"at most 100,000 bytes" in answer.body
@@ -189,7 +189,7 @@ def test_guard_bounds_the_sum_of_what_it_holds(page: Served) -> None:
     held = [page.open(head + bytes(99_000)) for _ in range(2)]
     while page.ask("POST", body=bytes(60_000)).status != 503:
         pass
-    # What needs little room is answered meanwhile.
+    # A small request is answered meanwhile.
     assert page.ask("POST", body=bytes(10_000)).status == 200
     for connection in held:
         connection.close()
@@ -202,7 +202,7 @@ def test_guard_cuts_off_a_body_that_does_not_come() -> None:
     with served(Guard(count, LOCAL, limits)) as page:
         assert page.status_of(HEAD + b"Content-Length: 9\r\n\r\n", b"x") == 408
         assert page.status_of(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n") == 408
-        # A request that was broken off holds nothing.
+        # An aborted request occupies no room.
         for _ in range(5):
             page.open(HEAD + b"Content-Length: 600\r\n\r\n", bytes(500)).close()
         while page.ask("POST", body=bytes(1000)).status != 200:

@@ -37,7 +37,7 @@ async def page(scope, receive, send):
         await StreamingResponse(endless())(scope, receive, send)
     await PlainTextResponse("here")(scope, receive, send)
 
-# Whatever the shell that runs the tests has done with it.
+# Even if the shell that runs the tests ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 interrupt.install()
 listener = addresses.listen("127.0.0.1", 0)
@@ -64,11 +64,11 @@ def test_serve_ends_whatever_visitors_do(number: signal.Signals) -> None:
     )
     assert process.stdout is not None
     page = Served(int(process.stdout.readline()))
-    # Some are refused for want of room; each is a visitor who never says the rest.
+    # Some are refused for lack of room; each is a visitor who never sends the rest.
     for i in range(300):
         with contextlib.suppress(ConnectionError):
             page.open(b"", (b"GET / HT", HEAD + b"Content-Length: 9\r\n\r\nab", b"")[i % 3])
-    # Who asks for more than they read.
+    # Visitors who ask for more than they read.
     page.open(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
     page.open(HEAD + b"Content-Length: 1\r\n\r\nx")
     assert process.stdout.readline() == "begun\n"

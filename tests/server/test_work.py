@@ -1,4 +1,4 @@
-"""Work in threads: bounded, and never in the way of the end."""
+"""Work in threads is bounded, and never prevents the end."""
 
 import asyncio
 import subprocess

@@ -117,7 +117,7 @@ def test_study_without_a_result_can_be_read(
     assert (found.best, found.state) == (None, "failed")
     assert set(found.trials["state"]) <= {"killed"}
     assert found.curves.empty
-    # As a process leaves it that was killed: only from its own folder can that be seen.
+    # As a killed process leaves it, which can be seen only from the study's own folder.
     client = mlflow.MlflowClient(uri)
     [run] = runs(tmp_path, "study")
     client.update_run(run.info.run_id, status="RUNNING")

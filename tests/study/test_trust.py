@@ -1,4 +1,4 @@
-"""What a tracking store may say of a study: nothing that runs, reads or names anything here."""
+"""Nothing that a tracking store says about a study runs or reads anything here."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stored(**changed: Any) -> bytes:
-    """Return a study's configuration as it lies in a store, somewhat altered."""
+    """Return a study's configuration as a store has it, with some changes."""
     content = OmegaConf.create(to_dict(loaded("study=first")))
     for key, value in changed.items():
         OmegaConf.update(content, key.replace("__", "."), value, force_add=True)

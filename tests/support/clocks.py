@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass
 class SetClock:
-    """Stands for `tuner.driver.clock.Clock`; both of its times are the same one."""
+    """Replaces `tuner.driver.clock.Clock`; both of its times are the same."""
 
     time: float = 0.0
 

@@ -72,7 +72,7 @@ def outcome(model: Any, checkpoint: Checkpoint, data: ImageData) -> dict[str, An
 
 
 def part(folder: str, name: str, engine: str, epochs: str) -> None:
-    """Train as far as that in this process, on from what an earlier one has left."""
+    """Train up to that epoch in this process, from the checkpoint of an earlier one."""
     config = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
     data = images.load(config, seed=0)
     path = Path(folder, "checkpoint")

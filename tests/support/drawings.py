@@ -1,4 +1,4 @@
-"""Image files that say their class, as a user's drawings do."""
+"""Image files in folders named after their classes, like a user's drawings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The driver's loop with a worker that is a plain function: what `start_run` gives."""
+"""The driver's loop with a plain function as worker, as `start_run` returns it."""
 
 import dataclasses
 from collections.abc import Callable

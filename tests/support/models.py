@@ -1,4 +1,4 @@
-"""Model functions of a user's own: some that work, and every way in which one may not."""
+"""Model functions of a user's own: some that work, and some for each way to fail."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def with_arguments(
 
 
 class NoMemoryToTrain(keras.layers.Layer):
-    """Good to predict with."""
+    """It can predict."""
 
     def call(self, x: Any, training: bool = False) -> Any:
         if training:
@@ -105,7 +105,7 @@ def all_values_at_once(values: Values, image_shape: tuple[int, ...], num_classes
     return _compiled(_model(image_shape, keras.layers.Dense(num_classes, activation="softmax")))
 
 
-# What is continued in a test, for 8 x 8 images in ten classes.
+# Models of which a test resumes the training, for 8 x 8 images in ten classes.
 
 
 def mlp() -> Any:
@@ -124,7 +124,7 @@ def small_cnn() -> Any:
 
 
 class UnseededNoise(keras.layers.Layer):
-    """Takes Keras's own random numbers, which no layer keeps the state of."""
+    """Draws Keras's global random numbers, whose state no layer keeps."""
 
     def call(self, x: Any, training: bool = False) -> Any:
         return x + keras.random.normal(keras.ops.shape(x)) if training else x

@@ -50,7 +50,7 @@ class Served:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
     ) -> Answer:
-        """Send one request, and return what is answered."""
+        """Send one request, and return the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, path, body, dict(headers or {}))
@@ -66,7 +66,7 @@ class Served:
         return connection
 
     def status_of(self, *parts: bytes) -> int:
-        """Send bytes as they are, and return the status that is answered."""
+        """Send bytes as they are, and return the status of the answer."""
         answered = self.open(*parts).makefile("rb").readline()
         return int(answered.split()[1])
 

@@ -58,7 +58,7 @@ def mlflow_serves(folder: Path, *arguments: str, ready: str, **env: str) -> Iter
 
 
 def _answers(server: subprocess.Popen[bytes], url: str) -> bool:
-    """Wait for a server until it answers, has ended or has had two minutes."""
+    """Wait until a server answers, ends, or two minutes have passed."""
     for _ in range(1200):
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10):
             return True

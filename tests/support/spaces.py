@@ -1,4 +1,4 @@
-"""Random spaces as they stand in a configuration, and their points, counted one by one."""
+"""Random spaces as a configuration has them, and their points, counted one by one."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ choices = st.one_of(
         st.lists(options, min_size=2, max_size=3, unique=True)
         for options in (_WHOLE, _TENTHS, _WORDS, st.booleans())
     ),
-    # Of several types, which Keras Tuner is told as JSON.
+    # Several types, which Keras Tuner gets as JSON.
     st.lists(
         st.sampled_from([None, True, 1, 2, "max", "null"]),
         min_size=2,
@@ -45,7 +45,7 @@ def whole_ranges(draw: st.DrawFn, low: int = -50) -> dict[str, int]:
 
 @st.composite
 def stepped_ranges(draw: st.DrawFn) -> dict[str, float]:
-    # Quarters, of which a computer has the very number.
+    # Quarters, which binary numbers represent exactly.
     begin = draw(st.integers(-8, 8)) / 4
     return {"min": begin, "max": begin + draw(st.integers(1, 3)) / 4, "step": 0.25}
 
@@ -113,7 +113,7 @@ def names_of(given: Given, num_layers: int) -> list[str]:
 
 
 def given_of(given: Given, name: str) -> Any:
-    """Return what the configuration says of one of a trial's values."""
+    """Return the configuration's entry for one of a trial's values."""
     return given[name] if name in given else given["units"]
 
 

@@ -20,7 +20,7 @@ ENGINES = ("xla", "graph", "keras")
 def fitted(
     data: ImageData, engine: str, *, model_seed: int = 1, **options: Any
 ) -> tuple[Any, Any]:
-    """Train a new model; options that are no values of the model's go to `fit`."""
+    """Train a new model; options that are not values of the model go to `fit`."""
     values = {name: options.pop(name) for name in list(options) if name in NETWORK}
     training.forget_models()
     training.seed_everything(model_seed)

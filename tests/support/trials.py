@@ -1,4 +1,4 @@
-"""What the fixtures that make trials are, and what a trial leaves."""
+"""Types of the fixtures that make trials, and the files that a trial leaves."""
 
 from collections.abc import Callable
 

@@ -13,7 +13,7 @@ Line = list[tuple[float, float]]
 
 
 class Visit:
-    """One look at the page, that notes what is asked of whom and what goes wrong."""
+    """One visit to the page, which notes all requests and all errors."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
         self.page = browser.new_page(**{"viewport": {"width": 1100, "height": 800}, **options})
@@ -56,7 +56,7 @@ class Visit:
         )
 
     def expect(self, name: str) -> None:
-        """Wait until the top class has this name, or this is said in its place."""
+        """Wait until the top class has this name, or this message takes its place."""
         playwright = pytest.importorskip("playwright.sync_api")
         playwright.expect(self.page.locator("#top")).to_have_text(name, timeout=30_000)
 

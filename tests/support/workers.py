@@ -36,7 +36,7 @@ def counting(data: ImageData) -> RunTrial:
 
 
 def dying(data: ImageData) -> RunTrial:
-    """Die as often as the values say, in the way they say."""
+    """Die as often, and in the way, that the values ask for."""
 
     def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         folder = Path(str(request.values.get("marks", request.output_dir)))

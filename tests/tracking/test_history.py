@@ -1,4 +1,4 @@
-"""What the one reader gives back of what was recorded, on a real SQLite store."""
+"""The one reader returns what was recorded, on a real SQLite store."""
 
 import math
 import socket
@@ -61,7 +61,7 @@ def test_values_and_settings_come_back_as_they_were(client: mlflow.MlflowClient)
     facts = history.read_study(client.get_run(tracker.run_id))
     assert facts.settings == settings
     assert len(client.get_run(run_id).data.params) == len(VALUES)
-    # Another process goes on with the very values, and with settings that became fewer.
+    # Another process resumes with exactly these values, and with fewer settings.
     again = open_tracker(client, {"seed": 0})
     assert again.finished("0000", VALUES) is None
     assert history.read_study(client.get_run(again.run_id)).settings == {"seed": 0}
@@ -104,7 +104,7 @@ def test_presence_tells_deleted_from_gone(
     assert (found.present, found.deleted, found.gone) == (
         {"0000"},
         {"0001"},
-        # Begun but not finished, as after a power cut; and not there at all.
+        # One is unfinished, as after a power cut; one does not exist.
         {"0002", "0003"},
     )
 

@@ -135,7 +135,7 @@ def test_files_of_a_folder_elsewhere_are_read_and_written_there(
         shutil.rmtree(old)
     before = files(old) if how != "below" else {}
 
-    # What only reads writes nothing, and reads here.
+    # A command that only reads writes nothing, and reads the files in the new place.
     database = (new / "mlflow.db").read_bytes()
     client = tracking_store.connect_to_existing(uri_of(new))
     read_all(client, made, new)
@@ -214,7 +214,7 @@ def test_database_that_was_copied_alone_keeps_naming_the_files_there_are(
     shutil.copy(tmp_path / "p1" / "mlflow.db", tmp_path / "p2" / "mlflow.db")
     client = tracking_store.connect(uri_of(tmp_path / "p2"))
     read_all(client, made, tmp_path / "p1")
-    # But what is new goes beside it.
+    # But new files go beside the database.
     run = client.create_run(client.get_experiment_by_name("digits").experiment_id)
     assert run.info.artifact_uri.startswith(str(tmp_path / "p2"))
 
@@ -234,7 +234,7 @@ def test_database_that_cannot_be_written_to_is_said(
     assert locations(tmp_path / "p2") == before
 
 
-# Stores that are none
+# Files that are not stores
 
 
 @pytest.mark.parametrize(

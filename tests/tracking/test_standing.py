@@ -1,4 +1,4 @@
-"""What a finished study says when it is asked again, on a real store and its registry."""
+"""The summary of a finished study, repeated, on a real store and its registry."""
 
 from collections.abc import Callable
 

@@ -371,10 +371,10 @@ def test_connect_gives_up_on_a_server_that_is_silent(monkeypatch: pytest.MonkeyP
 
         thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
-        # Not a measurement: MLflow's own patience is many minutes.
+        # Not a measurement: MLflow itself would retry for many minutes.
         thread.join(timeout=60)
     assert len(found) == 1
-    # The store's later, longer patience is what it was.
+    # The longer timeout for later requests is unchanged.
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
 
 
@@ -464,7 +464,7 @@ def test_close_study_deletes_nothing_that_was_logged_to(
     tracker = open_tracker(client)
     run = client.get_run(tracker.open_trial("0000", VALUES, {}).run_id)
     twin = client.create_run("1", tags=run.data.tags).info.run_id
-    # One that this process has not made, and that is no twin of any.
+    # A run that this process has not made, and that is nobody's twin.
     tags = {**run.data.tags, "tuner.trial": "0007"}
     other = client.create_run("1", tags=tags).info.run_id
     if logged == "param":

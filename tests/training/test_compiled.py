@@ -1,4 +1,4 @@
-"""Compiled epochs train as Keras's own loop does, and are compiled once for each form."""
+"""Compiled epochs train like Keras's own loop, and are compiled once for each form."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ OPTIONS = {"epochs": 2, "batch_size": 16, "seed": 3}
 @pytest.fixture(autouse=True)
 def _no_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     compiled.programs.clear()
-    fitting._said.clear()
+    fitting.logged_reasons.clear()
     yield
     keras.config.set_dtype_policy("float32")
 
@@ -236,7 +236,7 @@ def test_fit_again_with_a_model_of_the_same_form_uses_the_program(
     for one, other in zip(kept, second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.abs(faster.get_weights()[0] - kept[0]).max() > 1e-3
-    # What others train with the program is not seen by those who did so before.
+    # Later trainings with the program do not change the earlier models.
     for one, other in zip(kept, first.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -434,7 +434,7 @@ class InheritedFit(OwnFit):
 
 
 class OwnLogs(keras.Model):
-    """Reports what no metric of the model's holds."""
+    """Reports values that none of the model's metrics holds."""
 
     def train_step(self, data: Any) -> Any:
         return {**super().train_step(data), "twice": tf.constant(2.0)}
@@ -531,7 +531,7 @@ def test_obstacle_is_none_of_a_model_with_steps_of_its_own(build: Any) -> None:
     assert fitting.find_obstacle(build(), []) is None
 
 
-# What XLA is slow at
+# What XLA makes slow
 
 
 class KerasNoise(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""A training that stops and goes on is the training that never stopped, to the last bit."""
+"""A training that stops and is resumed equals one that never stopped, to the last bit."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ tensorflow_setup.set_threads(1)
 ENGINES = ("graph", "keras")
 MODELS = ("mlp", "dropout_and_batch_norm", "small_cnn", "unseeded_noise", "averaged_weights")
 
-# Stops after epoch 4, or goes on to epoch 9, in a process of its own.
+# Stops after epoch 4, or is resumed up to epoch 9, in a process of its own.
 PART = """
 import sys
 from support.continued_trainings import part
@@ -76,7 +76,7 @@ def test_callbacks_go_on_too(few_digits: ImageData, name: str, engine: str) -> N
 @pytest.mark.parametrize("engine", ENGINES)
 def test_training_that_was_stopped_does_not_go_on(few_digits: ImageData, engine: str) -> None:
     def stop() -> list[Any]:
-        # Nothing is ever better than the first epoch by so much.
+        # No epoch is ever that much better than the first.
         return [
             keras.callbacks.EarlyStopping(
                 "val_loss", min_delta=100, patience=2, restore_best_weights=True

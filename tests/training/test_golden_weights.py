@@ -1,4 +1,4 @@
-"""What the engine computes: the weights of short trainings, which a change of it would change.
+"""The weights of short trainings, which a change of the engine would change.
 
 `python tests/training/test_golden_weights.py` prints them for this machine and these versions.
 """

@@ -1,4 +1,4 @@
-"""What is written of a trial's test split, read back."""
+"""The files about a trial's test split, read back."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A registry model is used where this package is not."""
+"""A registered model works where this package is not installed."""
 
 import os
 import subprocess

@@ -88,7 +88,7 @@ def failed(outcome: Outcome, kind: str) -> TrialFailure:
     return outcome
 
 
-# What comes of a trial
+# The result of a trial
 
 
 def test_run_measures_and_writes(trained: TrialResult, few_digits: ImageData) -> None:
@@ -346,7 +346,7 @@ def test_run_model_that_depends_on_the_epochs_shares_nothing(
     ]
     assert [result.curve for result in results] == [f"key/epochs-{n}" for n in (2, 4, 2)]
     assert results[1].continued_from is None
-    # Neither does it train what it has trained before.
+    # It does not train again what it has trained before, either.
     assert results[2].train_seconds == results[0].train_seconds
     alone = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
     assert results[1].epochs == alone.epochs
@@ -456,7 +456,7 @@ def test_failure_says_what_is_wrong_in_one_line(error: Exception, expected: str)
 
 
 def test_run_output_that_is_no_number(few_digits: ImageData, tmp_path: Path) -> None:
-    # Other values may start with numbers, so the search goes on.
+    # Other values may start with numbers, so the search continues.
     failed(run_own_model(few_digits, tmp_path, "not_a_number"), "infeasible")
 
 

@@ -143,7 +143,7 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
         )
     text = []
     if "//127.0.0.1:5000/" in study.pages:
-        text.append("Trial numbers link to MLflow's pages while `mlflow ui` is running here.")
+        text.append("Trial numbers link to MLflow's pages while 'mlflow ui' is running here.")
     return Section("The best trials", text, tables=[Table(head, rows, marked=(0,))])
 
 

@@ -41,7 +41,8 @@ _FUNCTIONS_OF_LOOP = ("train_function", "test_function")
 OnState = Callable[[bool, Callable[[], TrainingState]], None]
 """Called with whether an epoch is the last one, and a function that copies the state."""
 
-_said: set[str] = set()
+logged_reasons: set[str] = set()
+"""Why Keras's own loop trained models in this process: each reason is logged once."""
 
 
 def fit(
@@ -287,6 +288,6 @@ def _too_large(train: Split, validation: Split) -> str | None:
 
 
 def _say_once(reason: str) -> None:
-    if reason not in _said:
-        _said.add(reason)
+    if reason not in logged_reasons:
+        logged_reasons.add(reason)
         logger.info("Training with Keras's own loop, not with compiled epochs: %s.", reason)
