@@ -64,6 +64,8 @@ TEST_DIGEST = "tuner.test_digest"
 VERSION_TEST_ACCURACY = "tuner.test_accuracy"
 PROMOTED = "tuner.promoted"
 REASON = "tuner.reason"
+FORCED = "tuner.forced"
+"""Why a person made the version champion although the gate refused it."""
 P_VALUE = "tuner.p_value"
 
 # Metrics

@@ -434,6 +434,22 @@ def test_load_promote_wants_one_thing() -> None:
         load_promote(composed("study=first", "run=abc", name="commands/promote"))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["run=abc", "trial=0003"], "`trial=0003` needs its study"),
+        (["trial=0003", "rollback=true"], "`trial=0003` needs its study"),
+        (["study=first", "force=true"], "`force=true` needs a reason"),
+        (["study=first", "force=true", "reason=' '"], "`force=true` needs a reason"),
+        (["study=first", "reason=why"], "it needs force=true"),
+        (["rollback=true", "force=true", "reason=why"], "no use with rollback=true"),
+    ],
+)
+def test_load_promote_says_what_goes_together(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_promote(composed(*overrides, name="commands/promote"))
+
+
 def test_with_settings_changes_what_is_given() -> None:
     config = loaded("registry.gate.confidence=0.9", "registry.name=m")
     given = {"registry": {"name": None, "gate": {"confidence": 0, "metric": None}}}

@@ -135,6 +135,12 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
             "Give exactly one of study=<name> (its best trial challenges the champion), "
             "run=<id> (that trial does) and rollback=true (the previous champion comes back)."
         )
+    if config.trial is not None and config.study is None:
+        raise ConfigError(
+            f"`trial={config.trial}` needs its study: give study=<name> too, or the id of the "
+            f"trial's run alone, as run=<id>."
+        )
+    _check_force(config)
     # Checked here, since a rollback does not read and check a study's whole configuration.
     if (name := config.registry.get("name")) is not None:
         aliases.check_model_name(str(name))
@@ -161,6 +167,22 @@ def load_stop(composed: DictConfig) -> StopConfig:
             "give either trial= or now=true."
         )
     return config
+
+
+def _check_force(config: PromoteConfig) -> None:
+    has_reason = config.reason is not None and config.reason.strip() != ""
+    if config.force and config.rollback:
+        raise ConfigError("`force=true` has no use with rollback=true, which no gate judges.")
+    if config.force and not has_reason:
+        raise ConfigError(
+            "`force=true` needs a reason, which is kept with the version: give "
+            "reason='<why the gate is overruled>'."
+        )
+    if config.reason is not None and not config.force:
+        raise ConfigError(
+            "`reason` says why the gate is overruled, so it needs force=true: give that too, "
+            "or leave the reason out."
+        )
 
 
 def with_settings(config: StudyConfig, settings: Mapping[str, object]) -> StudyConfig:

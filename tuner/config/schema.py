@@ -166,7 +166,10 @@ class PromoteConfig:
     """What `tuner.promote` takes: mirrors `conf/commands/promote.yaml`."""
 
     study: str | None = None
+    trial: str | None = None
     run: str | None = None
+    force: bool = False
+    reason: str | None = None
     rollback: bool = False
     data: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING

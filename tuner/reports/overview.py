@@ -90,6 +90,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         )
     if details.decision is not None:
         text.append(f"The gate's decision: {details.decision['reason']}")
+        if (forced := details.decision.get("forced")) is not None:
+            text.append(f"It was promoted all the same (force=true): {forced}")
     dimensions = dict(study.space.expanded())
     # Hyperband sets the epochs whatever the space says.
     searched = [

@@ -18,10 +18,19 @@ from tuner.errors import ConfigError, StudyError
 from tuner.study import trust
 from tuner.tracking import history
 from tuner.tracking.history import restore
+from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 
 MIN_ID = 4
 """Fewest characters of a study's id that can select it."""
+
+_STATES = {
+    "FAILED": "failed",
+    "KILLED": "was interrupted",
+    "RUNNING": "is still running, or was killed without notice",
+    "SCHEDULED": "is paused",
+}
+"""What MLflow's states of a run mean for a trial that has not finished."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,52 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"`run={run_id}` must be a finished trial, but is {run.info.status.lower()}."
         )
     return run
+
+
+def trial_of(client: mlflow.MlflowClient, study: StudyRun, trial_id: str) -> Run:
+    """Return the run of a study's trial, which has finished.
+
+    Args:
+        client: Client of the store that holds the study.
+        study: The study.
+        trial_id: The trial's name in it, such as `0003`; that of a refit is `0003-refit`.
+
+    Raises:
+        StudyError: If there is no such trial, or it has not finished; the message says how it
+            ended.
+    """
+    facts = history.read_study(study.run)
+    trials = history.trials(client, facts.experiment_id, facts.study_id)
+    refits = history.trials(client, facts.experiment_id, facts.study_id, names.KIND_REFIT)
+    asked = f"`trial={trial_id}`"
+    found = [trial for trial in (*trials, *refits) if trial.trial_id == trial_id]
+    if not found:
+        known = sorted(trial.trial_id for trial in trials)
+        # Ids are numbers of at least four digits: 3 means 0003.
+        close = trial_id.zfill(4)
+        hint = f" Did you mean trial={close}?" if close in known else ""
+        there = f"its trials are {known[0]} to {known[-1]}" if known else "it has no trial yet"
+        raise StudyError(
+            f"{asked} must be a trial of study {study.name}, but there is none; {there}.{hint}"
+        )
+    finished = [trial for trial in found if trial.status == "FINISHED"]
+    if not finished:
+        state, error = _STATES[found[-1].status], found[-1].error
+        why = "" if error is None else f" ({error.rstrip('.')})"
+        raise StudyError(
+            f"{asked} must be a finished trial, but it {state}{why}. The best trial of study "
+            f"{study.name} is promoted without trial=…."
+        )
+    return client.get_run(finished[-1].run_id)
+
+
+def has_model(client: mlflow.MlflowClient, trial: Run) -> bool:
+    """Say whether the model of a trial was logged and still has its record."""
+    try:
+        client.get_logged_model(logged_model_id(client, trial.info.run_id))
+    except MlflowException:
+        return False
+    return True
 
 
 def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
