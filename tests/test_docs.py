@@ -203,6 +203,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "predict": ("commands/predict", schema.PredictConfig, checks.load_predict),
     "promote": ("commands/promote", schema.PromoteConfig, checks.load_promote),
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
+    "delete": ("commands/delete", schema.DeleteConfig, checks.load_delete),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
 }
 

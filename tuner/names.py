@@ -45,6 +45,8 @@ PROGRESS = "tuner.progress"
 """Of a study that runs: how far it is, in words."""
 BEST_SO_FAR = "tuner.best_so_far"
 TIME_LEFT = "tuner.time_left"
+DELETED = "tuner.deleted"
+"""Of a study: when `tuner.delete` was asked to delete it (ISO 8601, UTC)."""
 PARENT = "mlflow.parentRunId"
 USER = "mlflow.user"
 DATASET_CONTEXT = "mlflow.data.context"
@@ -97,6 +99,7 @@ OF_WHOLE_TRIAL = frozenset(
 
 # Artifacts
 
+DATA_PICTURE = "data.png"
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.yaml"
 REPORT = "report.html"

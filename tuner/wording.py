@@ -67,6 +67,13 @@ def say_changes(changed: Mapping[str, Sequence[object]]) -> str:
     return ", ".join(f"{key}={now} (was {before})" for key, (before, now) in changed.items())
 
 
+def megabytes(size: int) -> str:
+    """Write a number of bytes in megabytes: `0 MB`, `under 0.1 MB`, `1,234.5 MB`."""
+    if size < 100_000:
+        return "under 0.1 MB" if size else "0 MB"
+    return f"{size / 1e6:,.1f} MB"
+
+
 def duration(seconds: float) -> str:
     """Write a time as a person would: `8 s`, `3:05 min`, `2:14 h`."""
     whole = round(seconds)

@@ -28,6 +28,7 @@ from tuner.config.executors import EXECUTORS, ExecutorConfig
 from tuner.config.overrides import expanded, text_keys
 from tuner.config.printed_commands import word
 from tuner.config.schema import (
+    DeleteConfig,
     DemoConfig,
     ExploreConfig,
     PredictConfig,
@@ -104,6 +105,17 @@ def load_demo(composed: DictConfig) -> DemoConfig:
     check_custom_objects("custom_objects", config.custom_objects)
     check_between("port", config.port, 0, MAX_PORT)
     check_at_least("max_upload_mb", config.max_upload_mb, 1)
+    return config
+
+
+def load_delete(composed: DictConfig) -> DeleteConfig:
+    """Check the configuration of `tuner.delete` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: DeleteConfig = typed(composed, OmegaConf.structured(DeleteConfig))
+    check_name(config.study)
     return config
 
 

@@ -189,6 +189,15 @@ class StopConfig:
 
 
 @dataclass
+class DeleteConfig:
+    """What `tuner.delete` takes: mirrors `conf/commands/delete.yaml`."""
+
+    study: str = MISSING
+    yes: bool = False
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
 class ExploreConfig:
     """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
 

@@ -94,7 +94,9 @@ def find_studies(
     if not found:
         experiment_ids = {run.info.experiment_id for run in runs}
         for run in history.studies(client, experiment_ids, view=ViewType.DELETED_ONLY):
-            if run.data.tags[names.STUDY] == name:
+            # Files that tuner.delete has removed cannot be restored.
+            is_whole = names.DELETED not in run.data.tags
+            if run.data.tags[names.STUDY] == name and is_whole:
                 raise StudyError(
                     f"The run of study {name!r} was deleted in MLflow; to bring it back: "
                     f"{restore(run.info.run_id)}. Or resume its search, which makes another."
