@@ -136,6 +136,7 @@ CHECKED = {
     "-m seed=0,1,2 search=random,bayesian": "six studies",
     "-m 'study=${search.oracle}-${seed}'": "six studies",
     "python -m tuner.promote rollback=true": "needs two champions; test_promotion.py has them",
+    "python -m tuner.delete study=first": "asks; test_deletion.py answers",
     "make demo": "does not end; test_demo.py and test_draw.py run it",
     "mlflow models serve": "does not end; test_serving.py runs it",
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",

@@ -162,7 +162,7 @@ def test_study_on_a_server_is_deleted_with_its_files(
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     request = composed("study=long", "yes=true", f"tracking.uri={server}", name=DELETE)
-    with pytest.raises(StudyError, match="version 1 .* is champion") as caught:
+    with pytest.raises(StudyError, match=r"version 1 .* is champion") as caught:
         delete.main(request)
     assert "battery" not in str(caught.value)
     client.delete_registered_model_alias("digits-classifier", "champion")

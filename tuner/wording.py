@@ -1,6 +1,6 @@
 """Parts of sentences that messages in many places share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from tuner.escapes import visible
 from tuner.trial import Stopped, Value, Values
@@ -45,6 +45,17 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(" .")
+
+
+def searched_first(values: Values, searched: Container[str]) -> Values:
+    """Return values with those that were searched before those that were fixed.
+
+    Args:
+        values: One point of the space.
+        searched: Names of the hyperparameters that differ between trials.
+    """
+    first = {name: value for name, value in values.items() if name in searched}
+    return {**first, **values}
 
 
 def describe(values: Values) -> str:

@@ -19,13 +19,15 @@ from tuner.config.compose import (
     load_predict,
     load_promote,
     load_report,
+    named,
     to_dict,
     unknown_key,
     with_settings,
 )
 from tuner.config.executors import EXECUTORS, RayConfig
 from tuner.config.hyperparameters import Range
-from tuner.config.schema import StudyConfig
+from tuner.config.overrides import quoted, text_keys
+from tuner.config.schema import ReportConfig, StudyConfig
 from tuner.config.searches import (
     SEARCHES,
     BayesianConfig,
@@ -448,6 +450,30 @@ def test_load_promote_wants_one_thing() -> None:
 def test_load_promote_says_what_goes_together(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_promote(composed(*overrides, name="commands/promote"))
+
+
+@pytest.mark.parametrize(
+    ("study", "names"),
+    [("null", []), ("first", ["first"]), ("1.10", ["1.10"]), ("[a, 2_0]", ["a", "2_0"])],
+)
+def test_load_report_takes_no_study_one_or_several(study: str, names: list[str]) -> None:
+    override = quoted(f"study={study}", text_keys(ReportConfig))
+    config = load_report(composed(override, name="commands/report"))
+    assert named(config.study) == names
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("[a,a]", "must name different studies"),
+        ("[a,../b]", "`study` must be letters"),
+        ("[]", "`study` must be letters"),
+    ],
+)
+def test_load_report_refuses_what_names_no_studies(study: str, message: str) -> None:
+    override = quoted(f"study={study}", text_keys(ReportConfig))
+    with pytest.raises(ConfigError, match=message):
+        load_report(composed(override, name="commands/report"))
 
 
 def test_with_settings_changes_what_is_given() -> None:

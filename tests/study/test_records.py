@@ -163,7 +163,10 @@ def test_reports_keep_studies_of_one_name_apart(
     study = gather.read_study(client, client.get_run(ann.run_id))
     assert [trial.run_id for trial in study.trials] == [ann.run_of("0000")]
     runs = records.find_studies(client, None)
-    compared = reports.report_studies(client, runs, "all", tmp_path / "report.html")
+    compared = reports.report_studies(client, runs, "All", tmp_path / "report.html")
+    # Two copies of one model.
+    [verdict] = comparison_page.verdicts(compared)
+    assert (verdict.p_value, verdict.only_first, verdict.only_second) == (1.0, 0, 0)
     named = {row[0] for row in comparison_page.models(compared).rows}
     assert named == {
         "mlp, alice (ann, aaaa1111) 0000",

@@ -221,11 +221,21 @@ def load_report(composed: DictConfig) -> ReportConfig:
         ConfigError: At the first thing wrong.
     """
     config: ReportConfig = typed(composed, OmegaConf.structured(ReportConfig))
-    if config.study is not None:
-        check_name(config.study)
+    for name in (names := named(config.study)):
+        check_name(name)
+        if names.count(name) > 1:
+            raise ConfigError(f"`study={config.study}` must name different studies.")
     if config.output is not None and Path(config.output).suffix.lower() != ".html":
         raise ConfigError(f"`output` must be the name of a .html, but got {config.output!r}.")
     return config
+
+
+def named(study: str | None) -> list[str]:
+    """Return the studies that a key `study` names: `[first,second]` names two."""
+    if study is None:
+        return []
+    is_list = study.startswith("[") and study.endswith("]")
+    return [name.strip() for name in study[1:-1].split(",")] if is_list else [study]
 
 
 def typed(composed: DictConfig, schema: DictConfig) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.config.schema import GateConfig
+from tuner.evaluation import mcnemar
 from tuner.evaluation.measures import (
     Counts,
     Probabilities,
@@ -120,21 +121,8 @@ class Agreement:
 
     @property
     def p_value(self) -> float:
-        """Probability of at least this lead if the two models were equally good.
-
-        McNemar's test, exact and one-sided: under the null hypothesis, an image that only one
-        of the two gets right is equally likely to be either one's. McNemar, "Note on the
-        sampling error of the difference between correlated proportions or percentages",
-        Psychometrika 1947.
-        """
-        # Not imported at the top: it takes 0.6 s, and most commands decide nothing.
-        from scipy.stats import binomtest
-
-        alone = self.only_challenger + self.only_champion
-        if not alone:
-            return 1.0
-        test = binomtest(self.only_challenger, alone, 0.5, alternative="greater")
-        return float(test.pvalue)
+        """Probability of at least this lead if the two models were equally good."""
+        return mcnemar.p_value(self.only_challenger, self.only_champion, "greater")
 
 
 @dataclass(frozen=True)

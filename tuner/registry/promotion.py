@@ -20,6 +20,7 @@ from tuner.runtime import files, forkserver
 from tuner.tracking import standing
 from tuner.tracking.manifest import local_folder
 from tuner.trial import Metrics, Values
+from tuner.wording import searched_first
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ def _record(
         f"study {challenger.study}, trial {challenger.trial_id}",
         config.data.name,
         challenger.data_digest,
-        challenger.values,
+        searched_first(challenger.values, config.whole_space().searched),
         judgement,
     )
     registry.describe(version, card, tags)
