@@ -69,6 +69,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "explore.yaml",
         "commands/bench.yaml",
         "commands/bench_engines.yaml",
+        "commands/delete.yaml",
         "commands/demo.yaml",
         "commands/predict.yaml",
         "commands/promote.yaml",

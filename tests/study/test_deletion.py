@@ -1,12 +1,13 @@
 """What `tuner.delete` removes, what it leaves alone, and what it refuses."""
 
 import contextlib
+import dataclasses
 import os
 import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from support.commands import command
 from support.configs import composed, loaded
 from support.reports import PARAMS
 from support.studies import FinishedStudy
-from support.trials import MakeResult
 from tuner import delete
 from tuner.config.schema import CurvesConfig
 from tuner.curves.checkpoints import Curve
@@ -30,10 +30,11 @@ from tuner.runtime import locks
 from tuner.study import belongings
 from tuner.study.study import list_studies
 from tuner.tracking import history, standing
+from tuner.tracking.data_record import DataRecord
 from tuner.tracking.patient_client import PatientClient
-from tuner.tracking.runs import DataRecord, Tracker
-from tuner.tracking.tracking_store import connect
-from tuner.trial import Objective, TrialFailure
+from tuner.tracking.runs import Tracker
+from tuner.tracking.tracking_store import bring_here, connect
+from tuner.trial import Objective, TrialFailure, TrialFiles, TrialResult
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 NAME = "digits-classifier"
@@ -41,37 +42,103 @@ NAME = "digits-classifier"
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study with its folder, three finished trials, a failed one and a refit."""
+    """A study with its folder, three finished trials, a failed one and a refit.
 
-    tracker: Tracker
-    folder: Path
+    Attributes:
+        run_id: Id of its own run.
+        trials: Ids of the runs of its trials, by their own ids.
+    """
+
+    name: str
     study_id: str
+    run_id: str
+    trials: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return Path("experiments", self.name)
 
 
-Record = Callable[[str], Recorded]
+@dataclass(frozen=True)
+class Store:
+    """A folder with two studies and their store."""
+
+    folder: Path
+    first: Recorded
+    second: Recorded
+
+
+def recorded(name: str, result: TrialResult, scratch: Path) -> Recorded:
+    """Record a study in the current folder; its trials have copies of a result's files."""
+
+    def copied(trial_id: str) -> TrialResult:
+        folder = shutil.copytree(Path(result.files.model_dir).parent, scratch / trial_id)
+        artifacts = tuple(str(folder / Path(path).name) for path in result.files.artifacts)
+        files = TrialFiles(artifacts, str(folder / "model"))
+        return dataclasses.replace(result, trial_id=trial_id, files=files)
+
+    with study_folder.hold(name, loaded(), []) as held:
+        client = connect(None)
+        tracker = Tracker(client, "digits", name, held.state.study_id)
+        tracker.open_study(PARAMS, DATA, held.settings)
+        for i in range(3):
+            tracker.open_trial(f"{i:04d}", {"epochs": 2}, {})
+            tracker.finish_trial(copied(f"{i:04d}"), with_model=i < 2)
+        tracker.open_trial("0003", {"epochs": 2}, {})
+        tracker.fail_trial(TrialFailure("0003", "ValueError: no", "Traceback", "error"))
+        tracker.open_trial("0000-refit", {"epochs": 2}, {}, "refit")
+        tracker.finish_trial(copied("0000-refit"))
+        tracker.close_study("FINISHED")
+        Curve(held.curves / "key").put(2, b"x" * 1_500_000)
+        for file in ("report.html", "data.png", "oracle.jsonl", "oracle-1.jsonl"):
+            (held.path / file).write_text("{}")
+    trials = {f"{i:04d}": tracker.run_of(f"{i:04d}") for i in range(4)}
+    return Recorded(name, held.state.study_id, tracker.run_id, trials)
+
+
+@pytest.fixture(scope="module")
+def template(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, trained: TrialResult
+) -> Store:
+    """The studies, recorded once."""
+    folder = tmp_path_factory.mktemp("template")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        first, second = (
+            recorded(name, trained, tmp_path_factory.mktemp(name))
+            for name in ("first", "second")
+        )
+    return Store(folder, first, second)
 
 
 @pytest.fixture
-def record(client: mlflow.MlflowClient, make_result: MakeResult) -> Record:
-    def make(name: str) -> Recorded:
-        with study_folder.hold(name, loaded(), []) as held:
-            study_id = held.state.study_id
-            tracker = Tracker(client, "digits", name, study_id)
-            tracker.open_study(PARAMS, DATA, held.settings)
-            for i in range(3):
-                tracker.open_trial(f"{i:04d}", {"epochs": 2}, {})
-                tracker.finish_trial(make_result(f"{i:04d}"), with_model=i < 2)
-            tracker.open_trial("0003", {"epochs": 2}, {})
-            tracker.fail_trial(TrialFailure("0003", "ValueError: no", "Traceback", "error"))
-            tracker.open_trial("0000-refit", {"epochs": 2}, {}, "refit")
-            tracker.finish_trial(make_result("0000-refit"))
-            tracker.close_study("FINISHED")
-            Curve(held.curves / "key").put(2, b"x" * 1_500_000)
-            for file in ("report.html", "data.png", "oracle.jsonl", "oracle-1.jsonl"):
-                (held.path / file).write_text("{}")
-        return Recorded(tracker, held.path, study_id)
+def client(
+    template: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[mlflow.MlflowClient]:
+    """A client of a copy of both studies' store, in the current folder."""
+    folder = shutil.copytree(template.folder, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    # It was moved here.
+    bring_here(uri)
+    yield connect(uri)
+    mlflow.set_tracking_uri(before)
 
-    return make
+
+@pytest.fixture
+def mine(template: Store, client: mlflow.MlflowClient) -> Recorded:
+    """The study that is deleted."""
+    return template.first
+
+
+@pytest.fixture
+def other(template: Store, client: mlflow.MlflowClient) -> Recorded:
+    """One that stays."""
+    return template.second
 
 
 def run_delete(*overrides: str) -> None:
@@ -97,19 +164,30 @@ def files_here() -> set[Path]:
     return {path for path in Path().rglob("*") if path.is_file() and path.name != "mlflow.db"}
 
 
+def files_beside(client: mlflow.MlflowClient, study: Recorded) -> set[Path]:
+    """Return the files here that are not the study's."""
+    own = everything(client, study.study_id)
+    return {
+        path
+        for path in files_here()
+        if not path.is_relative_to(study.folder) and str(path.resolve()) not in own
+    }
+
+
 def test_study_is_deleted_and_nothing_else(
-    client: mlflow.MlflowClient, record: Record, capsys: pytest.CaptureFixture[str]
+    client: mlflow.MlflowClient,
+    mine: Recorded,
+    other: Recorded,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = record("second")
-    before, theirs = files_here(), everything(client, other.study_id)
-    mine = record("first")
+    before, theirs = files_beside(client, mine), everything(client, other.study_id)
     registry = Registry(client, NAME)
-    registry.register(mine.tracker.run_of("0001"))
-    registry.register(other.tracker.run_of("0000"))
+    registry.register(mine.trials["0001"])
+    registry.register(other.trials["0000"])
     with registry.moving():
         registry.promote(client.get_model_version(NAME, "2"), "test")
     # One that somebody has deleted before has files, too.
-    client.delete_run(mine.tracker.run_of("0002"))
+    client.delete_run(mine.trials["0002"])
     run_delete("study=first", "yes=true")
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("Study first, begun on ")
@@ -135,14 +213,13 @@ def test_study_is_deleted_and_nothing_else(
 
 @pytest.mark.parametrize("is_first_to_move", [True, False])
 def test_models_that_an_alias_stands_for_are_refused(
-    client: mlflow.MlflowClient, record: Record, is_first_to_move: bool
+    client: mlflow.MlflowClient, mine: Recorded, is_first_to_move: bool
 ) -> None:
-    mine = record("first")
     registry = Registry(client, NAME, "champion" if is_first_to_move else "production")
     with registry.moving():
-        registry.promote(registry.register(mine.tracker.run_of("0000")), "test")
+        registry.promote(registry.register(mine.trials["0000"]), "test")
     client.set_model_version_tag(NAME, "1", "tuner.trial", "0000")
-    registry.challenge(registry.register(mine.tracker.run_of("0001")))
+    registry.challenge(registry.register(mine.trials["0001"]))
     before, here = everything(client, mine.study_id), files_here()
     lines = refusal("study=first", "yes=true").splitlines()
     assert "Nothing was deleted." in lines[0]
@@ -163,31 +240,30 @@ def test_models_that_an_alias_stands_for_are_refused(
     assert everything(client, mine.study_id) == set()
 
 
-def test_study_that_runs_is_refused(client: mlflow.MlflowClient, record: Record) -> None:
-    mine = record("first")
+def test_study_that_runs_is_refused(client: mlflow.MlflowClient, mine: Recorded) -> None:
     before = everything(client, mine.study_id)
     with locks.hold_file(mine.folder / remains.LOCK, "x"):
         said = refusal("study=first", "yes=true")
     assert "study=first is being run by another process" in said
-    assert "Stop it, or wait for its end. Nothing was deleted." in said
+    assert "Nothing was deleted. Wait for its end, or stop it: " in said
+    assert said.endswith("-m tuner.stop study=first")
     # Its folder is elsewhere: only where its process would be seen is it known to be dead.
-    client.update_run(mine.tracker.run_id, status="RUNNING")
+    client.update_run(mine.run_id, status="RUNNING")
     away = mine.folder.rename("away")
-    client.set_tag(mine.tracker.run_id, "tuner.folder", "elsewhere:~/work")
+    client.set_tag(mine.run_id, "tuner.folder", "elsewhere:~/work")
     said = refusal("study=first", "yes=true")
     assert "Study first runs in elsewhere:~/work, or was killed there" in said
     assert 'set_terminated("' in said
     assert everything(client, mine.study_id) == before
-    client.set_terminated(mine.tracker.run_id, "KILLED")
+    client.set_terminated(mine.run_id, "KILLED")
     run_delete("study=first", "yes=true")
     assert everything(client, mine.study_id) == set()
     assert away.exists()
 
 
 def test_folder_that_was_elsewhere_is_removed_by_the_same_command_there(
-    client: mlflow.MlflowClient, record: Record, capsys: pytest.CaptureFixture[str]
+    client: mlflow.MlflowClient, mine: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine = record("first")
     away = mine.folder.rename("away")
     run_delete(f"study={mine.study_id[:8]}", "yes=true")
     assert "Its folder stays, in " in capsys.readouterr().out
@@ -201,9 +277,8 @@ def test_folder_that_was_elsewhere_is_removed_by_the_same_command_there(
 
 
 def test_files_that_are_not_glassys_stay(
-    client: mlflow.MlflowClient, record: Record, capsys: pytest.CaptureFixture[str]
+    client: mlflow.MlflowClient, mine: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine = record("first")
     (mine.folder / "notes.txt").write_text("years of work")
     (mine.folder / "link").symlink_to("/")
     run_delete("study=first", "yes=true")
@@ -214,12 +289,11 @@ def test_files_that_are_not_glassys_stay(
 
 def test_files_that_a_store_names_elsewhere_are_left_alone(
     client: mlflow.MlflowClient,
-    record: Record,
+    mine: Recorded,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record("first")
-    here = files_here()
+    here, project = files_here(), Path.cwd()
     # A copy of the database alone still names the files of the original.
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -227,8 +301,9 @@ def test_files_that_a_store_names_elsewhere_are_left_alone(
     monkeypatch.chdir(copy)
     uri = f"tracking.uri=sqlite:///{copy}/mlflow.db"
     run_delete("study=first", uri, "yes=true")
-    monkeypatch.chdir(tmp_path)
-    assert {path for path in files_here() if path.parts[0] != "copy"} == here
+    monkeypatch.chdir(project)
+    assert files_here() == here
+    assert everything(client, mine.study_id)
     # Nor does a store lead to a folder that is none of MLflow's.
     for address, owner, is_foreign in (
         ("/home/me", "me", True),
@@ -266,16 +341,15 @@ class Steps:
 @pytest.mark.parametrize("was_deleted_by_hand", [False, True])
 def test_interrupted_deletion_is_completed_by_the_same_command(
     client: mlflow.MlflowClient,
-    record: Record,
+    mine: Recorded,
+    other: Recorded,
     monkeypatch: pytest.MonkeyPatch,
     was_deleted_by_hand: bool,
 ) -> None:
-    other = record("second")
-    before, theirs = files_here(), everything(client, other.study_id)
-    mine = record("first")
-    Registry(client, NAME).register(mine.tracker.run_of("0001"))
+    before, theirs = files_beside(client, mine), everything(client, other.study_id)
+    Registry(client, NAME).register(mine.trials["0001"])
     if was_deleted_by_hand:
-        client.delete_run(mine.tracker.run_id)
+        client.delete_run(mine.run_id)
     num_attempts, left = 0, []
     with monkeypatch.context() as patched:
         steps = Steps(patched)
@@ -320,16 +394,15 @@ application.run(delete.main, "commands/delete", DeleteConfig)
 
 @pytest.mark.slow
 def test_killed_deletion_is_completed_by_the_same_command(
-    client: mlflow.MlflowClient, record: Record
+    client: mlflow.MlflowClient, mine: Recorded
 ) -> None:
-    mine = record("first")
     whole = everything(client, mine.study_id)
     killed = subprocess.run([sys.executable, "-c", DIES], check=False)
     assert killed.returncode == -9
     left = everything(client, mine.study_id)
     assert left
     assert left < whole
-    assert "second" not in list_studies()["study"]
+    assert list(list_studies()["study"]) == ["second"]
     run_delete("study=first", "yes=true")
     assert everything(client, mine.study_id) == set()
     assert not mine.folder.exists()
@@ -337,11 +410,10 @@ def test_killed_deletion_is_completed_by_the_same_command(
 
 def test_question_is_asked_on_a_terminal(
     client: mlflow.MlflowClient,
-    record: Record,
+    mine: Recorded,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mine = record("first")
     before = everything(client, mine.study_id)
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
@@ -361,23 +433,22 @@ def test_question_is_asked_on_a_terminal(
 
 
 def test_folder_alone_is_deleted_if_its_store_has_no_record(
-    client: mlflow.MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    client: mlflow.MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with study_folder.hold("first", loaded(), []) as held:
+    with study_folder.hold("unrecorded", loaded(), []) as held:
         pass
     shutil.copy("mlflow.db", "other.db")
-    said = refusal("study=first", f"tracking.uri=sqlite:///{tmp_path}/other.db", "yes=true")
+    said = refusal("study=unrecorded", "tracking.uri=sqlite:///other.db", "yes=true")
     assert "was recorded in sqlite:///mlflow.db, not in sqlite:///other.db" in said
     assert held.path.exists()
-    run_delete("study=first", "yes=true")
+    run_delete("study=unrecorded", "yes=true")
     assert not held.path.exists()
-    assert capsys.readouterr().out.endswith("Deleted study first.\n")
+    assert capsys.readouterr().out.endswith("Deleted study unrecorded.\n")
 
 
 def test_curves_that_another_study_continues_are_its_own(
-    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mine: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = record("first")
     config = CurvesConfig(shared=True)
     values = {"epochs": 4}
     common = {"data": "d1"}

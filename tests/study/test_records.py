@@ -17,8 +17,8 @@ from tuner.reports import comparison_page, gather
 from tuner.study import records
 from tuner.tracking import history
 from tuner.tracking.data_record import DataRecord
-from tuner.tracking.runs import Tracker
 from tuner.tracking.logged_models import logged_model_id
+from tuner.tracking.runs import Tracker
 from tuner.trial import TrialFailure
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
@@ -145,8 +145,8 @@ def test_trial_of_a_study_is_found_by_its_id(
     assert not records.has_model(client, without)
     client.delete_logged_model(logged_model_id(client, with_model.info.run_id))
     assert not records.has_model(client, with_model)
-    assert "its trials are 0000 to 0003. Did you mean trial=0003?" in refusal("3")
-    assert "but it failed (ValueError: no). The best trial" in refusal("0002")
+    assert "but there is none; its trials are 0000 to 0003." in refusal("4")
+    assert "but it failed (ValueError: no). The best trial" in refusal("2")
     assert "but it is still running" in refusal("0003")
     tracker.kill_trial("0003")
     assert "but it was interrupted." in refusal("0003")

@@ -44,8 +44,9 @@ def held(client: mlflow.MlflowClient, study: Place) -> Iterator[None]:
             _check_ended(client, study.run)
         yield
         return
-    lock, to_do = study.folder / remains.LOCK, "Stop it, or wait for its end."
-    with locks.hold_file(lock, f"study={study.name}", f"{to_do} Nothing was deleted."):
+    stop = of_module("tuner.stop", [f"study={study.name}"])
+    to_do = f"Nothing was deleted. Wait for its end, or stop it: {stop}"
+    with locks.hold_file(study.folder / remains.LOCK, f"study={study.name}", to_do):
         yield
 
 
@@ -168,8 +169,8 @@ def _check_ended(client: mlflow.MlflowClient, run: Run) -> None:
         if not is_running(Path(folder).expanduser() / EXPERIMENTS_DIR / facts.name):
             return
         raise StudyError(
-            f"Study {facts.name} runs now, in {folder}: stop it or wait for its end, and give "
-            f"the same command again. Nothing was deleted."
+            f"Study {facts.name} runs now, in {folder}. Nothing was deleted. Wait for its end, "
+            f"or stop it: {of_module('tuner.stop', [f'study={facts.name}'])}"
         )
     call = f"set_terminated({_text(facts.run_id)}, {_text('KILLED')})"
     raise StudyError(

@@ -215,7 +215,8 @@ def trial_of(client: mlflow.MlflowClient, study: StudyRun, trial_id: str) -> Run
     Args:
         client: Client of the store that holds the study.
         study: The study.
-        trial_id: The trial's name in it, such as `0003`; that of a refit is `0003-refit`.
+        trial_id: The trial's number in it, with or without zeros in front; the name of a refit
+            is such as `0003-refit`.
 
     Raises:
         StudyError: If there is no such trial, or it has not finished; the message says how it
@@ -225,15 +226,13 @@ def trial_of(client: mlflow.MlflowClient, study: StudyRun, trial_id: str) -> Run
     trials = history.trials(client, facts.experiment_id, facts.study_id)
     refits = history.trials(client, facts.experiment_id, facts.study_id, names.KIND_REFIT)
     asked = f"`trial={trial_id}`"
-    found = [trial for trial in (*trials, *refits) if trial.trial_id == trial_id]
+    wanted = trial_id.zfill(4)
+    found = [trial for trial in (*trials, *refits) if trial.trial_id == wanted]
     if not found:
         known = sorted(trial.trial_id for trial in trials)
-        # Ids are numbers of at least four digits: 3 means 0003.
-        close = trial_id.zfill(4)
-        hint = f" Did you mean trial={close}?" if close in known else ""
         there = f"its trials are {known[0]} to {known[-1]}" if known else "it has no trial yet"
         raise StudyError(
-            f"{asked} must be a trial of study {study.name}, but there is none; {there}.{hint}"
+            f"{asked} must be a trial of study {study.name}, but there is none; {there}."
         )
     finished = [trial for trial in found if trial.status == "FINISHED"]
     if not finished:
