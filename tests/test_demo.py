@@ -76,14 +76,43 @@ def test_demo_at_a_port_that_is_taken() -> None:
             demo.main(composed(f"port={port}", name=COMMAND))
 
 
-def test_only_registered_is_the_one_there_is(client: mlflow.MlflowClient) -> None:
-    with pytest.raises(UserError, match="No model is registered in sqlite"):
-        lookup.only_registered(client)
-    client.create_registered_model("digits-classifier")
-    assert lookup.only_registered(client) == "digits-classifier"
-    client.create_registered_model("cats-classifier")
-    with pytest.raises(UserError, match="must be one of cats-classifier, digits-classifier"):
-        lookup.only_registered(client)
+def test_only_champion_is_the_one_there_is(client: mlflow.MlflowClient) -> None:
+    given = ["images=my drawings", "model=null"]
+
+    def only() -> str:
+        return lookup.only_champion(client, "tuner.predict", given)
+
+    def refusal() -> str:
+        with pytest.raises(UserError) as caught:
+            only()
+        return str(caught.value)
+
+    assert "No model is registered in sqlite" in refusal()
+    for name in ("digits-classifier", "cats-classifier", "empty"):
+        client.create_registered_model(name)
+    for _ in range(2):
+        client.create_model_version("digits-classifier", "model")
+    client.create_model_version("cats-classifier", "model")
+    client.set_registered_model_alias("digits-classifier", "challenger", "2")
+    lines = refusal().splitlines()
+    assert "has a champion" in lines[0]
+    command = "-m tuner.predict 'images=my drawings' model=models:/"
+    assert [line.partition(command)[2] for line in lines[1:]] == [
+        "cats-classifier/1", "digits-classifier/2",
+    ]  # fmt: skip
+
+    client.set_registered_model_alias("digits-classifier", "champion", "1")
+    assert only() == "models:/digits-classifier@champion"
+    # An alias that promotions have moved is one, and an alias of somebody's own is not.
+    client.set_registered_model_alias("cats-classifier", "mine", "1")
+    assert only() == "models:/digits-classifier@champion"
+    client.set_registered_model_alias("cats-classifier", "production", "1")
+    client.set_registered_model_tag("cats-classifier", "tuner.history.production", "1")
+    lines = refusal().splitlines()
+    assert "which of 2 champions" in lines[0]
+    assert [line.partition(command)[2] for line in lines[1:]] == [
+        "cats-classifier@production", "digits-classifier@champion",
+    ]  # fmt: skip
 
 
 # The page

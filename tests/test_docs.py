@@ -136,6 +136,7 @@ CHECKED = {
     "-m seed=0,1,2 search=random,bayesian": "six studies",
     "-m 'study=${search.oracle}-${seed}'": "six studies",
     "python -m tuner.promote rollback=true": "needs two champions; test_promotion.py has them",
+    "python -m tuner.delete study=first": "asks; test_deletion.py answers",
     "make demo": "does not end; test_demo.py and test_draw.py run it",
     "mlflow models serve": "does not end; test_serving.py runs it",
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",
@@ -203,6 +204,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "predict": ("commands/predict", schema.PredictConfig, checks.load_predict),
     "promote": ("commands/promote", schema.PromoteConfig, checks.load_promote),
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
+    "delete": ("commands/delete", schema.DeleteConfig, checks.load_delete),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
 }
 

@@ -25,7 +25,7 @@ LEVELS = (
     {"executors", "registry"},
     {"driver"},
     {"server", "study"},
-    {"demo", "explore", "predict", "promote", "report", "search", "stop"},
+    {"delete", "demo", "explore", "predict", "promote", "report", "search", "stop"},
 )
 """Folders and modules at the top of `tuner/`: each may import from those before its own set."""
 

@@ -14,12 +14,15 @@ from urllib.parse import quote
 import pytest
 
 from support.commands import command, start, wait_for
+from support.configs import composed
 from support.servers import free_port, mlflow_serves
-from tuner.errors import UnavailableError
+from tuner import delete
+from tuner.errors import StudyError, UnavailableError
 from tuner.tracking.tracking_store import connect
 
 pytestmark = pytest.mark.slow
 
+DELETE = "commands/delete"
 PASSWORD = "correct@horse/battery"
 
 GRID = (
@@ -149,6 +152,25 @@ def test_champion_of_a_database_is_used_by_its_address(
     assert "postgresql+psycopg://glassy:***@127.0.0.1" in done.stderr
     assert "has no registered model nobodys" in done.stderr
     assert "battery" not in done.stdout + done.stderr
+
+
+def test_study_on_a_server_is_deleted_with_its_files(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connect(server)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    request = composed("study=long", "yes=true", f"tracking.uri={server}", name=DELETE)
+    with pytest.raises(StudyError, match=r"version 1 .* is champion") as caught:
+        delete.main(request)
+    assert "battery" not in str(caught.value)
+    client.delete_registered_model_alias("digits-classifier", "champion")
+    delete.main(request)
+    assert "until `mlflow gc` is run on its server" in capsys.readouterr().out
+    assert client.search_runs([experiment.experiment_id]) == []
+    assert [client.list_artifacts(run.info.run_id) for run in runs] == [[]] * len(runs)
+    assert client.search_logged_models([experiment.experiment_id]) == []
 
 
 def test_wrong_password_gets_one_message_and_is_not_shown(

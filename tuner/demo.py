@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tuner.cli import application
+from tuner.config import printed_commands
 from tuner.config.compose import load_demo
 from tuner.config.schema import DemoConfig, module_names
 from tuner.escapes import visible
@@ -40,8 +41,10 @@ def main(composed: DictConfig) -> None:
 
             tensorflow_setup.check_flags()
             uri = config.tracking.uri
-            model = config.model or lookup.only_registered(
-                tracking_store.connect_to_existing(uri)
+            model = config.model or lookup.only_champion(
+                tracking_store.connect_to_existing(uri),
+                "tuner.demo",
+                printed_commands.arguments(),
             )
             classifier = safe_loading.load(
                 model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)

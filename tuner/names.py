@@ -45,6 +45,8 @@ PROGRESS = "tuner.progress"
 """Of a study that runs: how far it is, in words."""
 BEST_SO_FAR = "tuner.best_so_far"
 TIME_LEFT = "tuner.time_left"
+DELETED = "tuner.deleted"
+"""Of a study: when `tuner.delete` was asked to delete it (ISO 8601, UTC)."""
 PARENT = "mlflow.parentRunId"
 USER = "mlflow.user"
 DATASET_CONTEXT = "mlflow.data.context"
@@ -64,6 +66,8 @@ TEST_DIGEST = "tuner.test_digest"
 VERSION_TEST_ACCURACY = "tuner.test_accuracy"
 PROMOTED = "tuner.promoted"
 REASON = "tuner.reason"
+FORCED = "tuner.forced"
+"""Why a person made the version champion although the gate refused it."""
 P_VALUE = "tuner.p_value"
 
 # Metrics
@@ -95,12 +99,14 @@ OF_WHOLE_TRIAL = frozenset(
 
 # Artifacts
 
+DATA_PICTURE = "data.png"
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.yaml"
 REPORT = "report.html"
 TRACEBACK = "error.txt"
 CONFUSION_MATRIX = "confusion_matrix.json"
 WRONG_PREDICTIONS = "wrong_predictions.png"
+WRONG_IMAGES = "wrong_predictions.csv"
 PROMOTION = "promotion"
 """Folder of the evidence, among the artifacts of the challenger's run."""
 DECISION = f"{PROMOTION}/decision.json"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tuner.cli import application
+from tuner.config import printed_commands
 from tuner.config.compose import load_predict, to_dict
 from tuner.config.schema import PredictConfig, module_names
 from tuner.escapes import visible
@@ -43,7 +44,11 @@ def main(composed: DictConfig) -> None:
 
         tensorflow_setup.check_flags()
         uri = config.tracking.uri
-        model = config.model or lookup.only_registered(tracking_store.connect_to_existing(uri))
+        model = config.model or lookup.only_champion(
+            tracking_store.connect_to_existing(uri),
+            "tuner.predict",
+            printed_commands.arguments(),
+        )
         classifier = safe_loading.load(
             model, tracking_uri=uri, custom_objects=module_names(config.custom_objects)
         )

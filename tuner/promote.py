@@ -18,9 +18,19 @@ from tuner.runtime import terminal
 if TYPE_CHECKING:
     import mlflow
 
+    from tuner.registry.promotion import Promotion
 
-def main(composed: DictConfig) -> None:
-    """Judge a trial's model against the champion, or roll the champion back."""
+
+REFUSED = 3
+"""Exit status if the model does not become champion."""
+
+
+def main(composed: DictConfig) -> int:
+    """Judge a trial's model against the champion, or roll the champion back.
+
+    Returns:
+        0, or `REFUSED`.
+    """
     config = load_promote(composed)
     from tuner.runtime import forkserver, tensorflow_setup
     from tuner.runtime.logs import native_noise_to
@@ -33,11 +43,16 @@ def main(composed: DictConfig) -> None:
 
         tensorflow_setup.check_flags()
         client = tracking_store.connect_to_existing(config.tracking.uri)
-        said = _roll_back(client, config) if config.rollback else _promote(client, config)
+        if config.rollback:
+            said, is_champion = _roll_back(client, config), True
+        else:
+            promotion = _promote(client, config)
+            said, is_champion = str(promotion), promotion.promoted
     console.print(message(said))
+    return 0 if is_champion else REFUSED
 
 
-def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
+def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
     from tuner import names
     from tuner.registry import promotion, refit
     from tuner.study import records, trust
@@ -49,7 +64,10 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         study = records.study_of(client, trial)
     else:
         study = records.find_study(client, str(config.study))
-        trial = records.best_trial(client, study)
+        if config.trial is None:
+            trial = records.best_trial(client, study)
+        else:
+            trial = records.trial_of(client, study, config.trial)
     told = {"data": config.data, "model": config.model, "registry": config.registry}
     settings = with_settings(study.config, told)
     trust.check_code(settings, told, study.name, study.run.data.tags[names.STUDY_ID])
@@ -73,7 +91,14 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> str:
         challenger = refit.refit(
             records.tracker_of(client, study), settings, study.engine, challenger
         )
-    return str(promotion.promote(client, settings, challenger))
+    elif not records.has_model(client, trial):
+        raise StudyError(
+            f"Trial {recorded.trial_id} of study {study.name} has no model: it was searched "
+            f"with tracking.log_models={settings.tracking.log_models}, or the model was "
+            f"deleted since. Give registry.refit=true to train its values again, on training "
+            f"and validation images together, or choose a trial with a model."
+        )
+    return promotion.promote(client, settings, challenger, config.reason)
 
 
 def _roll_back(client: mlflow.MlflowClient, config: PromoteConfig) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from tuner.cli import application
-from tuner.config.compose import load_report
+from tuner.config.compose import load_report, named
 from tuner.config.schema import ReportConfig
 from tuner.escapes import visible
 from tuner.runtime import terminal
@@ -40,17 +40,20 @@ def main(composed: DictConfig) -> None:
     client = tracking_store.connect_to_existing(config.tracking.uri)
     experiment = config.tracking.experiment
     where = "all experiments" if experiment is None else f"experiment {experiment}"
+    names = named(config.study)
     compared = None
     # Keeps TensorFlow's own messages off the terminal while models are loaded.
     with native_noise_to(Path(os.devnull)):
-        if config.study is not None:
-            run = records.choose(client, experiment, config.study)
+        if len(names) == 1:
+            run = records.choose(client, experiment, names[0])
             path = _path(config, run)
             reports.report_study(client, run, path, drawings)
         else:
-            runs = records.find_studies(client, experiment)
+            runs = [records.choose(client, experiment, name) for name in names]
+            title = f"Studies {', '.join(names)}" if names else f"Studies in {where}"
+            runs = runs or records.find_studies(client, experiment)
             path = _path(config, None)
-            compared = reports.report_studies(client, runs, where, path, drawings)
+            compared = reports.report_studies(client, runs, title, path, drawings)
     if compared is not None:
         _print_models(compared)
     print(f"{REPORT_AT}{visible(str(path))}")
@@ -79,13 +82,16 @@ def _path(config: ReportConfig, run: Run | None) -> Path:
 def _print_models(compared: Sequence[Compared]) -> None:
     from rich.table import Table
 
-    from tuner.reports.comparison_page import models
+    from tuner.reports.comparison_page import models, verdicts
 
     listed = models(compared)
     table = Table(*listed.head, box=None, pad_edge=False)
     for row in listed.rows:
         table.add_row(*(visible(str(cell)) for cell in row))
-    terminal.console().print(table)
+    console = terminal.console()
+    console.print(table)
+    for verdict in verdicts(compared):
+        console.print(visible(str(verdict)))
 
 
 if __name__ == "__main__":

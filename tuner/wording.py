@@ -1,6 +1,6 @@
 """Parts of sentences that messages in many places share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from tuner.escapes import visible
 from tuner.trial import Stopped, Value, Values
@@ -47,6 +47,17 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(" .")
 
 
+def searched_first(values: Values, searched: Container[str]) -> Values:
+    """Return values with those that were searched before those that were fixed.
+
+    Args:
+        values: One point of the space.
+        searched: Names of the hyperparameters that differ between trials.
+    """
+    first = {name: value for name, value in values.items() if name in searched}
+    return {**first, **values}
+
+
 def describe(values: Values) -> str:
     """Write values as they would be typed on the command line."""
     return " ".join(f"{name}={_written(value)}" for name, value in values.items())
@@ -65,6 +76,13 @@ def say_changes(changed: Mapping[str, Sequence[object]]) -> str:
         changed: Each setting before and now, by key.
     """
     return ", ".join(f"{key}={now} (was {before})" for key, (before, now) in changed.items())
+
+
+def megabytes(size: int) -> str:
+    """Write a number of bytes in megabytes: `0 MB`, `under 0.1 MB`, `1,234.5 MB`."""
+    if size < 100_000:
+        return "under 0.1 MB" if size else "0 MB"
+    return f"{size / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:

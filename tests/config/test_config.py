@@ -19,13 +19,15 @@ from tuner.config.compose import (
     load_predict,
     load_promote,
     load_report,
+    named,
     to_dict,
     unknown_key,
     with_settings,
 )
 from tuner.config.executors import EXECUTORS, RayConfig
 from tuner.config.hyperparameters import Range
-from tuner.config.schema import StudyConfig
+from tuner.config.overrides import quoted, text_keys
+from tuner.config.schema import ReportConfig, StudyConfig
 from tuner.config.searches import (
     SEARCHES,
     BayesianConfig,
@@ -67,6 +69,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "explore.yaml",
         "commands/bench.yaml",
         "commands/bench_engines.yaml",
+        "commands/delete.yaml",
         "commands/demo.yaml",
         "commands/predict.yaml",
         "commands/promote.yaml",
@@ -432,6 +435,46 @@ def test_load_promote_wants_one_thing() -> None:
             load_promote(composed("rollback=true", wrong, name="commands/promote"))
     with pytest.raises(ConfigError, match="exactly one of study=<name>"):
         load_promote(composed("study=first", "run=abc", name="commands/promote"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["run=abc", "trial=0003"], "`trial=0003` needs its study"),
+        (["trial=0003", "rollback=true"], "`trial=0003` needs its study"),
+        (["study=first", "force=true"], "`force=true` needs a reason"),
+        (["study=first", "force=true", "reason=' '"], "`force=true` needs a reason"),
+        (["study=first", "reason=why"], "it needs force=true"),
+        (["rollback=true", "force=true", "reason=why"], "no use with rollback=true"),
+    ],
+)
+def test_load_promote_says_what_goes_together(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_promote(composed(*overrides, name="commands/promote"))
+
+
+@pytest.mark.parametrize(
+    ("study", "names"),
+    [("null", []), ("first", ["first"]), ("1.10", ["1.10"]), ("[a, 2_0]", ["a", "2_0"])],
+)
+def test_load_report_takes_no_study_one_or_several(study: str, names: list[str]) -> None:
+    override = quoted(f"study={study}", text_keys(ReportConfig))
+    config = load_report(composed(override, name="commands/report"))
+    assert named(config.study) == names
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("[a,a]", "must name different studies"),
+        ("[a,../b]", "`study` must be letters"),
+        ("[]", "`study` must be letters"),
+    ],
+)
+def test_load_report_refuses_what_names_no_studies(study: str, message: str) -> None:
+    override = quoted(f"study={study}", text_keys(ReportConfig))
+    with pytest.raises(ConfigError, match=message):
+        load_report(composed(override, name="commands/report"))
 
 
 def test_with_settings_changes_what_is_given() -> None:

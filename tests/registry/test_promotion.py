@@ -167,6 +167,39 @@ def test_promotions_one_after_another(client: mlflow.MlflowClient, tmp_path: Pat
         assert np.asarray(image.convert("L")).std() > 10
 
 
+def test_gate_is_overruled_with_a_reason(client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    promote(client, "good")
+    config, challenger = challenger_of(client, "better")
+    why = "Half the size | see <a href='x'>#7</a>."
+    forced = promotion.promote(client, config, challenger, why)
+    assert (forced.promoted, forced.version) == (True, "2")
+    assert forced.reason.startswith("The gate refuses it: It gets ")
+    assert forced.reason.endswith(f"It is overruled (force=true): {why}")
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+    version = client.get_model_version(NAME, "2")
+    assert (version.tags["tuner.promoted"], version.tags["tuner.forced"]) == ("true", why)
+    assert "is not better than" in version.tags["tuner.reason"]
+    (moved,) = (text for tag, text in version.tags.items() if tag.startswith("tuner.moved."))
+    assert moved.endswith(f"It is overruled (force=true): {why}")
+    card = (
+        "| Promoted against the gate | Half the size \\| see &lt;a href='x'&gt;#7&lt;/a&gt;. |"
+    )
+    assert card in (version.description or "")
+    decision = decision_of(client, challenger.run_id, tmp_path)
+    assert (decision["promoted"], decision["forced"]) == (True, why)
+    assert decision["reason"] == version.tags["tuner.reason"]
+
+    # Judged again without force, it is a challenger like any other.
+    client.set_registered_model_alias(NAME, "champion", "1")
+    again = promotion.promote(client, config, challenger)
+    assert not again.promoted
+    assert "tuner.forced" not in client.get_model_version(NAME, "2").tags
+    assert decision_of(client, challenger.run_id, tmp_path)["forced"] is None
+    # Nor where force was not needed.
+    assert promotion.promote(client, *challenger_of(client, "good"), why).promoted
+    assert "tuner.forced" not in client.get_model_version(NAME, "1").tags
+
+
 def test_champion_of_other_images_stays(client: mlflow.MlflowClient) -> None:
     promote(client, "bad")
     client.set_model_version_tag(NAME, "1", "tuner.test_digest", "other")
@@ -210,7 +243,10 @@ def test_champion_that_moves_meanwhile_is_judged_again(
     promote(client, "good")
     client.set_registered_model_alias(NAME, "champion", "1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tuner.promote", "study=better", f"registry.name={NAME}"],
+        [
+            sys.executable, "-m", "tuner.promote", "study=better", "trial=0000",
+            f"registry.name={NAME}",
+        ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
     # It is the challenger before it is judged, for which TensorFlow is imported first.
@@ -218,7 +254,8 @@ def test_champion_that_moves_meanwhile_is_judged_again(
         time.sleep(0.02)
     client.set_registered_model_alias(NAME, "champion", "2")
     said, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    # A refusal has a status of its own.
+    assert (process.returncode, errors) == (3, "")
     assert f"{NAME} version 3, not champion." in said
     assert "the champion, version 2," in said
     assert aliases(client)["champion"] == "2"

@@ -117,8 +117,8 @@ def test_study_without_a_finished_trial_writes_nothing(
         StudyError, match=r"no finished trial to report \(0 failed, 1 started\)"
     ):
         reports.report_study(client, run, path)
-    with pytest.raises(StudyError, match=r"No study in .* \(studies: 1\)"):
-        reports.report_studies(client, [run], "all experiments", path)
+    with pytest.raises(StudyError, match=r"None of these studies .* \(All of them: 1\)"):
+        reports.report_studies(client, [run], "All of them", path)
     assert not path.parent.exists()
 
 

@@ -41,7 +41,7 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
     assert rows["learning_rate"][1] == "0.0001 to 0.1, log"
     assert rows["units_1"] == (str(study.best.values["units_1"]), "8, 16, 32")
     assert "batch_size" not in rows
-    assert "Not searched: batch_size=32." in said
+    assert "not searched batch_size=32" in said
     assert "challenger digits-classifier version 3" in said
     assert "It does not beat the champion." in said
     assert "Accuracy on drawings 0.9000 0.5958 to 0.9821 (95 %, 10 files)" in said

@@ -1,5 +1,6 @@
 """Reports, looked at in a real browser."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from support.reports import made_up_details, made_up_study, replaced
 from support.studies import FinishedStudy
-from tuner.reports import page, study_page
+from tuner.reports import comparison_page, page, study_page
+from tuner.reports.comparison_page import Compared
 from tuner.tracking.history import TrialRecord
 
 
@@ -73,6 +75,22 @@ def large_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     path = tmp_path_factory.mktemp("large") / "report.html"
     made = study_page.study_page(replaced(study, *failed), made_up_details(study), None)
+    path.write_text(page.render(made), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison of three made-up studies, two of which say what they get wrong."""
+    compared = [Compared(made_up_study(n, f"study {n}"), None, None) for n in (3, 40, 60)]
+    for i, wrong in enumerate(({1, 2, 3}, {3})):
+        study = compared[i].study
+        metrics = {"test_wrong": float(len(wrong)), "test_right": 99.0 - len(wrong)}
+        best = dataclasses.replace(study.best, metrics={**study.best.metrics, **metrics})
+        study = dataclasses.replace(study, trials=[best, *study.ranked[1:]])
+        compared[i] = Compared(study, None, None, frozenset(wrong))
+    path = tmp_path_factory.mktemp("compared") / "report.html"
+    made = comparison_page.comparison_page(compared, "Studies")
     path.write_text(page.render(made), encoding="utf-8")
     return path
 
@@ -155,10 +173,10 @@ def test_report_is_light_or_dark_as_the_reader_has_it(
 
 @pytest.mark.slow
 def test_report_fits_on_a_phone(
-    finished_study: FinishedStudy, large_report: Path, browser: Any
+    finished_study: FinishedStudy, large_report: Path, comparison: Path, browser: Any
 ) -> None:
     small = finished_study.folder / "experiments" / "first" / "report.html"
-    for path in (small, large_report):
+    for path in (small, large_report, comparison):
         seen = Seen(browser, path, viewport={"width": 390, "height": 800})
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert seen.undrawn() == []

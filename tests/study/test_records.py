@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from support.configs import loaded
 from support.trials import MakeResult
 from tuner import reports
 from tuner.driver.study_folder import EXPERIMENTS_DIR
@@ -16,7 +17,9 @@ from tuner.reports import comparison_page, gather
 from tuner.study import records
 from tuner.tracking import history
 from tuner.tracking.data_record import DataRecord
+from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
+from tuner.trial import TrialFailure
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 SETTINGS = {
@@ -119,6 +122,36 @@ def test_trial_of_a_lost_study_says_what_to_do(
         records.study_of(client, trial)
 
 
+def test_trial_of_a_study_is_found_by_its_id(
+    client: mlflow.MlflowClient, begin: Begin, make_result: MakeResult
+) -> None:
+    tracker = begin(ANN, "ann")
+    study = records.StudyRun(client.get_run(tracker.run_id), loaded())
+
+    def refusal(trial_id: str) -> str:
+        with pytest.raises(StudyError) as caught:
+            records.trial_of(client, study, trial_id)
+        return str(caught.value)
+
+    assert "must be a trial of study alice, but there is none; it has no trial" in refusal("0")
+    for trial_id in ("0000", "0001", "0002", "0003"):
+        tracker.open_trial(trial_id, {"epochs": 2}, {})
+    tracker.finish_trial(make_result("0000"))
+    tracker.finish_trial(make_result("0001"), with_model=False)
+    tracker.fail_trial(TrialFailure("0002", "ValueError: no.", "Traceback", "error"))
+    with_model, without = (records.trial_of(client, study, i) for i in ("0000", "0001"))
+    assert with_model.info.run_id == tracker.run_of("0000")
+    assert records.has_model(client, with_model)
+    assert not records.has_model(client, without)
+    client.delete_logged_model(logged_model_id(client, with_model.info.run_id))
+    assert not records.has_model(client, with_model)
+    assert "but there is none; its trials are 0000 to 0003." in refusal("4")
+    assert "but it failed (ValueError: no). The best trial" in refusal("2")
+    assert "but it is still running" in refusal("0003")
+    tracker.kill_trial("0003")
+    assert "but it was interrupted." in refusal("0003")
+
+
 def test_reports_keep_studies_of_one_name_apart(
     client: mlflow.MlflowClient, begin: Begin, make_result: MakeResult, tmp_path: Path
 ) -> None:
@@ -130,7 +163,10 @@ def test_reports_keep_studies_of_one_name_apart(
     study = gather.read_study(client, client.get_run(ann.run_id))
     assert [trial.run_id for trial in study.trials] == [ann.run_of("0000")]
     runs = records.find_studies(client, None)
-    compared = reports.report_studies(client, runs, "all", tmp_path / "report.html")
+    compared = reports.report_studies(client, runs, "All", tmp_path / "report.html")
+    # Two copies of one model.
+    [verdict] = comparison_page.verdicts(compared)
+    assert (verdict.p_value, verdict.only_first, verdict.only_second) == (1.0, 0, 0)
     named = {row[0] for row in comparison_page.models(compared).rows}
     assert named == {
         "mlp, alice (ann, aaaa1111) 0000",

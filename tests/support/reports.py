@@ -113,6 +113,10 @@ def figures_of(made: page.Page) -> dict[str, Any]:
 def text_of(made: page.Page) -> str:
     return " ".join(
         [section.title + " ".join(section.text) + section.code for section in made.sections]
-        + [" ".join(row) for s in made.sections for table in s.tables for row in table.rows]
+        + [" ".join(map(_text, r)) for s in made.sections for t in s.tables for r in t.rows]
         + [f"{card.label} {card.value} {card.note}" for card in made.cards]
     )
+
+
+def _text(cell: str | page.Link) -> str:
+    return cell if isinstance(cell, str) else cell.text

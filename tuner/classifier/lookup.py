@@ -1,18 +1,21 @@
 """Resolves a model's name to the location of its files and its entry in the registry."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import mlflow
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from tuner import passwords
 from tuner.config import aliases
+from tuner.config.overrides import key_of
+from tuner.config.printed_commands import of_module
 from tuner.errors import UserError
-from tuner.tracking import model_files
+from tuner.tracking import history, model_files
 from tuner.tracking.logged_models import logged_model_id
 from tuner.wording import first_line
 
@@ -89,21 +92,57 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
     return FoundModel(reference, str(location), version)
 
 
-def only_registered(client: mlflow.MlflowClient) -> str:
-    """Return the name of the only registered model.
+def only_champion(client: mlflow.MlflowClient, module: str, given: Sequence[str]) -> str:
+    """Return the reference of the only champion in the registry.
+
+    A version is champion if it holds the alias `champion`, or another alias that promotions
+    have moved (`registry.alias`).
+
+    Args:
+        client: Client of the store.
+        module: The module that is run, such as `tuner.predict`, for the commands in messages.
+        given: Its arguments, as typed.
 
     Raises:
-        UserError: If there are none, or more than one.
+        UserError: If there is none, or more than one; the message has a command for each
+            model that can be used.
     """
-    names = _registered(client)
-    if len(names) == 1:
-        return names[0]
-    if not names:
+
+    def listed(references: Iterable[str]) -> str:
+        kept = [argument for argument in given if key_of(argument) != "model"]
+        commands = (of_module(module, [*kept, f"model={name}"]) for name in references)
+        return "".join(f"\n  {command}" for command in commands)
+
+    found = history.pages(client.search_registered_models)
+    models = sorted(found, key=lambda model: model.name)
+    champions = [
+        f"models:/{model.name}@{alias}"
+        for model in models
+        for alias in sorted(model.aliases)
+        if alias == aliases.DEFAULT or aliases.history_tag(alias) in model.tags
+    ]
+    if len(champions) == 1:
+        return champions[0]
+    if champions:
         raise UserError(
-            f"No model is registered in {_shown(client)}: run python -m tuner.search first, in "
-            f"the same folder."
+            f"`model` must say which of {len(champions)} champions to use:{listed(champions)}"
         )
-    raise UserError(f"`model` must be one of {', '.join(names)}, but is missing.")
+    latest = [f"models:/{name}/{number}" for name, number in map(_latest, models) if number]
+    if latest:
+        raise UserError(
+            f"`model` is missing, and no model registered in {_shown(client)} has a champion. "
+            f"Promote one (python -m tuner.promote study=<name>), or use the latest version of "
+            f"one:{listed(latest)}"
+        )
+    raise UserError(
+        f"No model is registered in {_shown(client)}: run python -m tuner.search first, in "
+        f"the same folder."
+    )
+
+
+def _latest(model: RegisteredModel) -> tuple[str, int | None]:
+    """Return a registered model's name, and the number of its latest version if it has any."""
+    return model.name, max((int(v.version) for v in model.latest_versions), default=None)
 
 
 def fetch(client: mlflow.MlflowClient, model: FoundModel, file: str, folder: Path) -> Path:
@@ -159,7 +198,7 @@ def _explain(client: mlflow.MlflowClient, reference: str, error: MlflowException
         missing = f"its alias {wanted} stands for version {held[wanted]}, which is gone"
     else:
         missing = f"it has no alias {wanted}"
-    latest = max((int(version.version) for version in registered.latest_versions), default=None)
+    _, latest = _latest(registered)
     versions = "It has no versions" if latest is None else f"Its latest version is {latest}"
     raise UserError(f"{intro} {missing}. {versions}; its aliases: {known}.") from error
 
@@ -169,7 +208,7 @@ def _shown(client: mlflow.MlflowClient) -> str:
 
 
 def _registered(client: mlflow.MlflowClient) -> list[str]:
-    return sorted(model.name for model in client.search_registered_models())
+    return sorted(model.name for model in history.pages(client.search_registered_models))
 
 
 def _either(references: tuple[str, ...]) -> str:

@@ -54,11 +54,14 @@ _WHICH_CONFIG = ("config_path", "config_dir", "config_name")
 """Hydra's options that say which configuration a command is about."""
 
 
-def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -> NoReturn:
+def run(
+    command: Callable[[DictConfig], int | None], config_name: str, schema: type
+) -> NoReturn:
     """Compose the configuration from `conf/` and `sys.argv`, run a command, and exit.
 
     Args:
-        command: Takes the composed configuration; an exception it raises sets the exit status.
+        command: Takes the composed configuration. An exception it raises sets the exit status;
+            otherwise what it returns does (None: 0).
         config_name: File in `conf/`, without its suffix. Commands that take no groups have
             theirs in `conf/commands/`, where `model=` is a key and not a group's option.
         schema: The configuration's schema; it says which values are text.
@@ -79,12 +82,14 @@ def run(command: Callable[[DictConfig], None], config_name: str, schema: type) -
     def task(composed: DictConfig) -> None:
         try:
             surroundings.check()
-            command(composed)
+            status = command(composed) or 0
         except Exception as error:
             # Here, since Hydra would print all overrides before it.
-            failed.append(_say(error, wants_traceback))
+            status = _say(error, wants_traceback)
+        if status:
+            failed.append(status)
             if HydraConfig.get().mode != RunMode.MULTIRUN:
-                sys.exit(failed[0])
+                sys.exit(status)
 
     config_path = CONF_DIR / config_name
     application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(

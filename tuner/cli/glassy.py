@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "promote": "let a study's best trial, or any trial, become champion; roll back",
     "predict": "predict the classes of image files",
     "explore": "look at a data set before searching on it",
+    "delete": "delete a study: its runs, models, files and folder",
     "demo": "open a page to draw on, and see what the champion makes of it",
 }
 """Every command with what it does; each is a module of `tuner`."""

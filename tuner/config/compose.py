@@ -28,6 +28,7 @@ from tuner.config.executors import EXECUTORS, ExecutorConfig
 from tuner.config.overrides import expanded, text_keys
 from tuner.config.printed_commands import word
 from tuner.config.schema import (
+    DeleteConfig,
     DemoConfig,
     ExploreConfig,
     PredictConfig,
@@ -107,6 +108,17 @@ def load_demo(composed: DictConfig) -> DemoConfig:
     return config
 
 
+def load_delete(composed: DictConfig) -> DeleteConfig:
+    """Check the configuration of `tuner.delete` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: DeleteConfig = typed(composed, OmegaConf.structured(DeleteConfig))
+    check_name(config.study)
+    return config
+
+
 def load_explore(composed: DictConfig) -> ExploreConfig:
     """Check the configuration of `tuner.explore` and return it as plain dataclasses.
 
@@ -135,6 +147,12 @@ def load_promote(composed: DictConfig) -> PromoteConfig:
             "Give exactly one of study=<name> (its best trial challenges the champion), "
             "run=<id> (that trial does) and rollback=true (the previous champion comes back)."
         )
+    if config.trial is not None and config.study is None:
+        raise ConfigError(
+            f"`trial={config.trial}` needs its study: give study=<name> too, or the id of the "
+            f"trial's run alone, as run=<id>."
+        )
+    _check_force(config)
     # Checked here, since a rollback does not read and check a study's whole configuration.
     if (name := config.registry.get("name")) is not None:
         aliases.check_model_name(str(name))
@@ -163,6 +181,22 @@ def load_stop(composed: DictConfig) -> StopConfig:
     return config
 
 
+def _check_force(config: PromoteConfig) -> None:
+    has_reason = config.reason is not None and config.reason.strip() != ""
+    if config.force and config.rollback:
+        raise ConfigError("`force=true` has no use with rollback=true, which no gate judges.")
+    if config.force and not has_reason:
+        raise ConfigError(
+            "`force=true` needs a reason, which is kept with the version: give "
+            "reason='<why the gate is overruled>'."
+        )
+    if config.reason is not None and not config.force:
+        raise ConfigError(
+            "`reason` says why the gate is overruled, so it needs force=true: give that too, "
+            "or leave the reason out."
+        )
+
+
 def with_settings(config: StudyConfig, settings: Mapping[str, object]) -> StudyConfig:
     """Return a study's configuration with some settings changed, and checked again.
 
@@ -187,11 +221,21 @@ def load_report(composed: DictConfig) -> ReportConfig:
         ConfigError: At the first thing wrong.
     """
     config: ReportConfig = typed(composed, OmegaConf.structured(ReportConfig))
-    if config.study is not None:
-        check_name(config.study)
+    for name in (names := named(config.study)):
+        check_name(name)
+        if names.count(name) > 1:
+            raise ConfigError(f"`study={config.study}` must name different studies.")
     if config.output is not None and Path(config.output).suffix.lower() != ".html":
         raise ConfigError(f"`output` must be the name of a .html, but got {config.output!r}.")
     return config
+
+
+def named(study: str | None) -> list[str]:
+    """Return the studies that a key `study` names: `[first,second]` names two."""
+    if study is None:
+        return []
+    is_list = study.startswith("[") and study.endswith("]")
+    return [name.strip() for name in study[1:-1].split(",")] if is_list else [study]
 
 
 def typed(composed: DictConfig, schema: DictConfig) -> Any:

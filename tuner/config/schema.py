@@ -166,7 +166,10 @@ class PromoteConfig:
     """What `tuner.promote` takes: mirrors `conf/commands/promote.yaml`."""
 
     study: str | None = None
+    trial: str | None = None
     run: str | None = None
+    force: bool = False
+    reason: str | None = None
     rollback: bool = False
     data: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
@@ -182,6 +185,15 @@ class StopConfig:
     study: str = MISSING
     trial: str | None = None
     now: bool = False
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
+class DeleteConfig:
+    """What `tuner.delete` takes: mirrors `conf/commands/delete.yaml`."""
+
+    study: str = MISSING
+    yes: bool = False
     tracking: TrackingConfig = MISSING
 
 

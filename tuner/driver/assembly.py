@@ -145,7 +145,7 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
         parts: Its tracker and folder.
     """
     held, data = parts.folder, ready.data
-    picture = held.path / "data.png"
+    picture = held.path / names.DATA_PICTURE
     if not picture.exists() or not picture.stat().st_size:
         shown = exploration.overview(data, exploration.explore(data))
         # In a child process, which has already imported matplotlib and TensorFlow.

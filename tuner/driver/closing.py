@@ -47,10 +47,11 @@ def lines(
         overrides: What the study was asked for on the command line.
     """
     from tuner.evaluation.ties import accuracy_on_test
-    from tuner.wording import describe
+    from tuner.wording import describe, searched_first
 
-    searched = config.searched_space().searched | {"epochs"}
-    values = {name: value for name, value in best.values.items() if name in searched}
+    searched = config.searched_space().searched
+    differing = {n: value for n, value in best.values.items() if n in searched | {"epochs"}}
+    values = searched_first(differing, searched)
     said = [
         "",
         f"Best of {plural(num_trials, 'trial')}: {best.trial_id}  {describe(values)}",

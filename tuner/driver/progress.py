@@ -22,7 +22,7 @@ from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, TrialResult, Values, whole
-from tuner.wording import STOPPED_BECAUSE, describe, duration
+from tuner.wording import STOPPED_BECAUSE, describe, duration, searched_first
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,8 @@ class Progress:
         self._running[trial_id] = _Running(
             values, self._forecast.start(values), self._clock.now()
         )
-        logger.debug("trial %s starts: %s", trial_id, describe(values))
+        shown = describe(searched_first(values, self._searched))
+        logger.debug("trial %s starts: %s", trial_id, shown)
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
@@ -182,9 +183,9 @@ class Progress:
         )
 
     def _describe(self, values: Values) -> str:
-        # `epochs` is shown even if the oracle sets it.
-        shown = self._searched | {"epochs"}
-        return visible(describe({n: value for n, value in values.items() if n in shown}))
+        # `epochs` is shown even if the oracle sets it, or nobody searches it.
+        shown = {n: value for n, value in values.items() if n in self._searched | {"epochs"}}
+        return visible(describe(searched_first(shown, self._searched)))
 
     def seconds_left(self) -> float | None:
         """Predict the seconds until the study ends, from the trials running and to come."""

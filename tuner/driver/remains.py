@@ -18,11 +18,15 @@ LOG = "tune.log"
 CURVES = "curves"
 TRIALS = "trials"
 IMAGES = "images"
+DELETING = "deleting"
+"""Empty file in the folder of a study whose deletion has begun."""
 
-_NEED_THE_LOCK = {names.CONFIG, names.OVERRIDES, STATE}
+_NEED_THE_LOCK = {names.CONFIG, names.OVERRIDES, STATE, DELETING}
 """Names that other programs use too: Glassy writes them only under the lock."""
 
 _PARTS = ".*.part"
+_RESULTS = (names.REPORT, names.DATA_PICTURE, "oracle.jsonl", "oracle-*.jsonl")
+"""What else Glassy writes into a study's folder; none of it is worthless."""
 _TRIAL = re.compile(r"\d{4,}(-\w+)?")
 
 
@@ -46,6 +50,19 @@ def is_half_made(folder: Path) -> bool:
     if entries.keys() & _NEED_THE_LOCK and not any(map(is_lock, entries)):
         return False
     return all(_is_worthless(entry) for entry in entries.values())
+
+
+def is_half_deleted(folder: Path) -> bool:
+    """Say whether a folder is what an interrupted deletion has left, without its study."""
+    return (folder / DELETING).exists() and not (folder / STATE).exists()
+
+
+def is_ours(entry: Path) -> bool:
+    """Say whether an entry of a study's folder, with all that is in it, is Glassy's."""
+    is_result = entry.is_file() and not entry.is_symlink()
+    return _is_worthless(entry) or (
+        is_result and any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in _RESULTS)
+    )
 
 
 def _is_worthless(entry: Path) -> bool:

@@ -225,6 +225,11 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         )
     if config.overwrite:
         return None
+    if (path / remains.DELETING).exists():
+        raise StudyError(
+            f"study={name} is being deleted: give python -m tuner.delete study={name} to "
+            f"complete that, another name, or overwrite=true to start it over."
+        )
     found = StudyFolder(path)
     found.told = same_study.check_settings(path, found.state, name, config)
     return found

@@ -1,13 +1,14 @@
 """The gate: decides whether a challenger replaces the champion. Numbers in, a decision out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.config.schema import GateConfig
+from tuner.evaluation import mcnemar
 from tuner.evaluation.measures import (
     Counts,
     Probabilities,
@@ -120,21 +121,8 @@ class Agreement:
 
     @property
     def p_value(self) -> float:
-        """Probability of at least this lead if the two models were equally good.
-
-        McNemar's test, exact and one-sided: under the null hypothesis, an image that only one
-        of the two gets right is equally likely to be either one's. McNemar, "Note on the
-        sampling error of the difference between correlated proportions or percentages",
-        Psychometrika 1947.
-        """
-        # Not imported at the top: it takes 0.6 s, and most commands decide nothing.
-        from scipy.stats import binomtest
-
-        alone = self.only_challenger + self.only_champion
-        if not alone:
-            return 1.0
-        test = binomtest(self.only_challenger, alone, 0.5, alternative="greater")
-        return float(test.pvalue)
+        """Probability of at least this lead if the two models were equally good."""
+        return mcnemar.p_value(self.only_challenger, self.only_champion, "greater")
 
 
 @dataclass(frozen=True)
@@ -143,11 +131,12 @@ class GateDecision:
 
     Attributes:
         promoted: Whether it does.
-        reason: Why, in one or a few sentences.
+        reason: The gate's reason, in one or a few sentences.
         challenger: Measurements of the challenger.
         champion: Measurements of the champion; None if there was none, or none that the
             challenger could be compared with.
         agreement: How many images the two get right; None without such a champion.
+        forced: Why a person promotes it although the gate refuses it; None if nobody does.
     """
 
     promoted: bool
@@ -155,6 +144,24 @@ class GateDecision:
     challenger: Measured
     champion: Measured | None = None
     agreement: Agreement | None = None
+    forced: str | None = None
+
+    @property
+    def why(self) -> str:
+        """The gate's reason and, if the gate was overruled, the person's."""
+        if self.forced is None:
+            return self.reason
+        return f"The gate refuses it: {self.reason} It is overruled (force=true): {self.forced}"
+
+    def overruled(self, reason: str) -> "GateDecision":
+        """Return the decision of a person who promotes it whatever the gate says.
+
+        A challenger that the gate lets through needs no force, so that decision stays.
+
+        Args:
+            reason: The person's reason.
+        """
+        return self if self.promoted else replace(self, promoted=True, forced=reason)
 
     def to_dict(self, class_names: tuple[str, ...]) -> dict[str, Any]:
         """Return the decision in the form of the artifact `decision.json`."""
@@ -162,6 +169,7 @@ class GateDecision:
         return {
             "promoted": self.promoted,
             "reason": self.reason,
+            "forced": self.forced,
             "challenger": self.challenger.to_dict(class_names),
             "champion": champion and champion.to_dict(class_names),
             "agreement": agreement and asdict(agreement),

@@ -58,6 +58,7 @@ class Case:
         output_dir: Existing folder for the evidence.
         custom_objects: Modules whose classes the models may hold, as named by the user's
             command.
+        force: Why the challenger is promoted even if the gate refuses it; None if it is not.
     """
 
     data: DataConfig
@@ -70,6 +71,7 @@ class Case:
     incomparable: str | None
     output_dir: Path
     custom_objects: tuple[str, ...] = ()
+    force: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def judge(case: Case) -> Judgement:
     test_digest = data.test_digest()
     ours = _measure(case.challenger, data, case.custom_objects)
     decision = _decide(case, ours, data, test_digest)
+    if case.force is not None:
+        decision = decision.overruled(case.force)
     profile = {
         "image_shape": list(data.image_shape),
         "num_train": len(data.train),
@@ -133,8 +137,8 @@ def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> Ga
     if case.champion.test_digest != test_digest:
         reason = (
             f"The champion, version {case.champion.version}, was tested on other images, so "
-            f"the two cannot be compared, and it stays. To replace it anyway, set the alias "
-            f"yourself in MLflow."
+            f"the two cannot be compared, and it stays. To replace it anyway, give "
+            f"tuner.promote force=true with a reason."
         )
         return gate.GateDecision(False, reason, ours)
     theirs = _measure(case.champion, data, case.custom_objects)

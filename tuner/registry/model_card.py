@@ -52,6 +52,8 @@ def write(
         "Size": f"{measured.num_parameters:,} parameters",
         "Origin": trial,
     }
+    if (forced := judgement.decision.forced) is not None:
+        rows["Promoted against the gate"] = forced
     table = "\n".join(f"| {key} | {markdown_cell(value)} |" for key, value in rows.items())
     return (
         f"An image classifier for {markdown_cell(data)}.\n\n| | |\n| --- | --- |\n{table}\n\n"

@@ -20,6 +20,7 @@ from tuner.runtime import files, forkserver
 from tuner.tracking import standing
 from tuner.tracking.manifest import local_folder
 from tuner.trial import Metrics, Values
+from tuner.wording import searched_first
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,10 @@ class Promotion:
 
 
 def promote(
-    client: mlflow.MlflowClient, config: StudyConfig, challenger: Challenger
+    client: mlflow.MlflowClient,
+    config: StudyConfig,
+    challenger: Challenger,
+    force: str | None = None,
 ) -> Promotion:
     """Register a challenger as a version, and give it the alias if the gate lets it through.
 
@@ -92,6 +96,7 @@ def promote(
         client: Client of the store that holds the challenger's run.
         config: The study's configuration; the registry's name is not None.
         challenger: The challenger.
+        force: Why it becomes champion even if the gate refuses it; None if it does not.
 
     Raises:
         ConfigError: If the store has no registry.
@@ -113,7 +118,7 @@ def promote(
         with TemporaryDirectory() as folder:
             try:
                 judgement = _judge(
-                    registry, config, challenger, version, champion, Path(folder)
+                    registry, config, challenger, version, champion, Path(folder), force
                 )
             except ModelError as error:
                 # Nothing in service may depend on a model that cannot be loaded.
@@ -128,8 +133,8 @@ def promote(
                 decision = judgement.decision
                 if decision.promoted:
                     why = f"study {challenger.study}, trial {challenger.trial_id}"
-                    registry.promote(version, f"{why}: {decision.reason}")
-        return _outcome(registry, version, decision.promoted, decision.reason)
+                    registry.promote(version, f"{why}: {decision.why}")
+        return _outcome(registry, version, decision.promoted, decision.why)
 
 
 def _standing(
@@ -161,6 +166,7 @@ def _judge(
     version: ModelVersion,
     champion: ModelVersion | None,
     folder: Path,
+    force: str | None = None,
 ) -> Judgement:
     """Let a child process, which imports TensorFlow, measure both models."""
     ours = _candidate(registry, version, folder)
@@ -182,6 +188,7 @@ def _judge(
         incomparable=reason,
         output_dir=evidence,
         custom_objects=config.custom_objects,
+        force=force,
     )
     judgement: Judgement = forkserver.call(judge, case)
     return judgement
@@ -202,7 +209,7 @@ def _record(
 ) -> None:
     """Keep the decision and its evidence with the version and with its run."""
     decision, client = judgement.decision, registry.client
-    tags = {
+    tags: dict[str, str | None] = {
         names.STUDY: challenger.study,
         names.TRIAL: challenger.trial_id,
         names.VALUES: json.dumps(dict(challenger.values)),
@@ -215,6 +222,8 @@ def _record(
         names.VERSION_TEST_ACCURACY: repr(decision.challenger.accuracy),
         names.PROMOTED: str(decision.promoted).lower(),
         names.REASON: decision.reason[:5000],
+        # An earlier promotion of the same version may have been forced.
+        names.FORCED: None if decision.forced is None else decision.forced[:5000],
     }
     if decision.agreement is not None:
         tags[names.P_VALUE] = f"{decision.agreement.p_value:.6g}"
@@ -224,7 +233,7 @@ def _record(
         f"study {challenger.study}, trial {challenger.trial_id}",
         config.data.name,
         challenger.data_digest,
-        challenger.values,
+        searched_first(challenger.values, config.whole_space().searched),
         judgement,
     )
     registry.describe(version, card, tags)

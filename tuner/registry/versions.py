@@ -127,12 +127,15 @@ class Registry:
             )
 
     def describe(
-        self, version: ModelVersion, description: str, tags: Mapping[str, str]
+        self, version: ModelVersion, description: str, tags: Mapping[str, str | None]
     ) -> None:
-        """Set a version's description and tags."""
+        """Set a version's description and tags; a tag of None is removed."""
         self.client.update_model_version(self.name, version.version, description)
         for key, value in tags.items():
-            self.client.set_model_version_tag(self.name, version.version, key, value)
+            if value is not None:
+                self.client.set_model_version_tag(self.name, version.version, key, value)
+            elif key in version.tags:
+                self.client.delete_model_version_tag(self.name, version.version, key)
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """Return a copy of a version's `.keras` file, checked to be the one registered.

@@ -1,8 +1,9 @@
 """Reports: pages that show a study, or several side by side.
 
 `gather` reads MLflow's records into the plain data of `records`; `charts`, `coordinates` and
-`summaries` draw them; `study_page`, with `overview`, and `comparison_page` lay out the content;
-`page` writes it as HTML.
+`summaries` draw them, and `progress` several searches; `verdicts` compares their models;
+`study_page`, with `overview`, and `comparison_page` lay out the content; `page` writes it as
+HTML.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def report_study(
 def report_studies(
     client: mlflow.MlflowClient,
     runs: Sequence[Run],
-    where: str,
+    title: str,
     path: Path,
     drawings: Chosen | None = None,
 ) -> list[Compared]:
@@ -70,7 +71,7 @@ def report_studies(
     Args:
         client: Client of the store that holds the studies.
         runs: The studies' runs, at least one.
-        where: What the studies have in common, such as an experiment.
+        title: The page's heading, such as `Studies in experiment digits`.
         path: File to write.
         drawings: Image files for each study's best model to classify too.
 
@@ -85,22 +86,25 @@ def report_studies(
     from tuner.reports.comparison_page import Compared, comparison_page, tell_apart
     from tuner.reports.page import render
 
+    studies = [gather.read_study(client, run) for run in runs]
+    digests = [study.data.digest for study in studies if study.finished and study.data]
     compared = []
-    for run in runs:
-        study = gather.read_study(client, run)
-        standing = found = None
+    for study in studies:
+        standing = found = wrong = None
         if study.finished:
             standing = gather.read_standing(client, study)
             found = _on_drawings(client, drawings, study)
-        compared.append(Compared(study, standing, found))
+            if study.data is not None and digests.count(study.data.digest) > 1:
+                wrong = gather.read_wrong(client, study)
+        compared.append(Compared(study, standing, found, wrong))
     compared = tell_apart(compared)
     if not any(one.study.finished for one in compared):
         raise StudyError(
-            f"No study in {where} has a finished trial to report (studies: {len(compared)}): "
+            f"None of these studies has a finished trial to report ({title}: {len(compared)}): "
             f"wait for the first one, or see in MLflow why they fail."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, render(comparison_page(compared, where)))
+    files.write(path, render(comparison_page(compared, title)))
     return compared
 
 

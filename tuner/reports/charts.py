@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -47,11 +48,7 @@ _MARKED = (BEST, "#2f7ed8", "#2a9d5c", "#a259c4", "#c99a06")
 
 def history(study: StudyRecord, ties: Ties | None) -> Figure:
     """Draw each trial's score, in the order in which they ended, and the best so far."""
-    best_so_far: list[float] = []
-    pick = max if study.objective.direction == "max" else min
-    for trial in study.finished:
-        score = study.score(trial)
-        best_so_far.append(pick(best_so_far[-1], score) if best_so_far else score)
+    best = best_so_far(study)
     numbers = {trial.trial_id: i for i, trial in enumerate(study.finished, 1)}
     data = [
         {
@@ -66,18 +63,24 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
     ]
     data.append(
         {
-            "type": _kind(len(best_so_far)),
+            "type": _kind(len(best)),
             "mode": "lines",
-            "x": list(range(1, len(best_so_far) + 1)),
-            "y": round_all(best_so_far),
+            "x": list(range(1, len(best) + 1)),
+            "y": round_all(best),
             "name": "best so far",
             "line": {"color": BEST, "width": 2, "shape": "hv"},
             "hoverinfo": "skip",
         }
     )
     drawn = figure(data, "trials, in the order in which they ended", study.objective.name)
-    _count(drawn, len(study.finished))
+    count_on_axis(drawn, len(study.finished))
     return drawn
+
+
+def best_so_far(study: StudyRecord) -> list[float]:
+    """Return the best score after each finished trial, in the order in which they ended."""
+    pick = max if study.objective.direction == "max" else min
+    return list(itertools.accumulate((study.score(t) for t in study.finished), pick))
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:
@@ -126,11 +129,11 @@ def learning_curves(study: StudyRecord, details: Details) -> Figure:
         )
     drawn = figure(data, "epoch", study.objective.name)
     drawn["layout"]["legend"]["traceorder"] = "reversed"
-    _count(drawn, max((len(curve) for curve in details.curves.values()), default=1))
+    count_on_axis(drawn, max((len(curve) for curve in details.curves.values()), default=1))
     return drawn
 
 
-def _count(drawn: Figure, most: int) -> None:
+def count_on_axis(drawn: Figure, most: int) -> None:
     """Put whole numbers on an axis of counts, which Plotly would subdivide."""
     if most <= 20:
         drawn["layout"]["xaxis"]["dtick"] = 1 if most <= 10 else 2

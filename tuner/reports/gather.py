@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
 from collections.abc import Mapping
@@ -92,6 +94,27 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         decision=history.decision(client, facts, study.best.trial_id),
         standing=read_standing(client, study),
     )
+
+
+def read_wrong(client: mlflow.MlflowClient, study: StudyRecord) -> frozenset[int] | None:
+    """Return the test images that a study's best trial gets wrong.
+
+    Args:
+        client: Client of the store that holds the study.
+        study: A study with at least one finished trial.
+
+    Returns:
+        Their places in the test split, from 0; None if they were not recorded, or not all.
+    """
+    content = history.read_file(client, study.best.run_id, names.WRONG_IMAGES)
+    if content is None:
+        return None
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8")))
+        wrong = frozenset(int(row["index"]) for row in rows)
+    except (ValueError, KeyError, TypeError, csv.Error):
+        return None
+    return wrong if len(wrong) == study.best.metrics.get(names.TEST_WRONG) else None
 
 
 def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing | None:

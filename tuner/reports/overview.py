@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tuner import passwords
@@ -72,6 +72,8 @@ def what_was_searched(study: StudyRecord) -> Section:
     rows.append(("seed", str(params["seed"])))
     rows += [("extended", _extension(extension)) for extension in study.extensions]
     rows.append(("MLflow experiment", study.experiment))
+    if study.owner:
+        rows.append(("owner", study.owner))
     return Section("What was searched", tables=[Table((), rows)])
 
 
@@ -90,6 +92,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         )
     if details.decision is not None:
         text.append(f"The gate's decision: {details.decision['reason']}")
+        if (forced := details.decision.get("forced")) is not None:
+            text.append(f"It was promoted all the same (force=true): {forced}")
     dimensions = dict(study.space.expanded())
     # Hyperband sets the epochs whatever the space says.
     searched = [
@@ -101,9 +105,10 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         if name in best.values
     ]
     fixed = {name: value for name, value in best.values.items() if name not in searched}
-    if fixed:
-        text.append(f"Not searched: {describe(fixed)}.")
     tables = [Table(("searched", "best", "among"), rows)] if rows else []
+    if fixed:
+        # Below what was searched.
+        tables.append(Table((), [("not searched", describe(fixed))]))
     code = ""
     if found := edges.find(study.space, best.values, str(study.params["model._target_"])):
         kept = [argument for argument in details.overrides if key_of(argument) != "study"]
@@ -127,12 +132,9 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
         accuracy = metrics.get(TEST_ACCURACY)
-        number: str | Link = trial.trial_id
-        if study.pages:
-            number = Link(trial.trial_id, f"{study.pages}{trial.run_id}")
         rows.append(
             (
-                number,
+                link(study, trial.trial_id, trial.run_id),
                 *(shown(trial.values[n]) if n in trial.values else "" for n in names),
                 f"{study.score(trial):.4f}",
                 marks.get(trial.trial_id, ""),
@@ -141,10 +143,21 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
                 f"{metrics[TRIAL_SECONDS]:.1f}" if TRIAL_SECONDS in metrics else "",
             )
         )
-    text = []
-    if "//127.0.0.1:5000/" in study.pages:
-        text.append("Trial numbers link to MLflow's pages while 'mlflow ui' is running here.")
+    note = links_to([study])
+    text = [note] if note else []
     return Section("The best trials", text, tables=[Table(head, rows, marked=(0,))])
+
+
+def link(study: StudyRecord, text: str, run_id: str) -> str | Link:
+    """Return text that links to the page of one of a study's runs, if MLflow has pages."""
+    return Link(text, f"{study.pages}{run_id}") if study.pages else text
+
+
+def links_to(studies: Sequence[StudyRecord]) -> str:
+    """Say on which condition the links to MLflow's pages work; empty if there is none."""
+    if not any("//127.0.0.1:5000/" in study.pages for study in studies):
+        return ""
+    return "Names and numbers of runs link to MLflow's pages while `mlflow ui` is running here."
 
 
 def reproduction(study: StudyRecord, details: Details) -> Section:

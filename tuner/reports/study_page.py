@@ -51,9 +51,10 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
     importance = find_importance(study)
     order = importance.names if isinstance(importance, Importance) else study.varied
     began = datetime.datetime.fromtimestamp(study.began)
+    by = f" by {study.owner}" if study.owner else ""
     return Page(
         title=f"Study {study.name}",
-        lead=f"Started on {began:%d %B %Y at %H:%M}, {_STATES[study.status]}.",
+        lead=f"Started on {began:%d %B %Y at %H:%M}{by}, {_STATES[study.status]}.",
         cards=list(overview.cards(study, details, drawings)),
         sections=[
             overview.best_trial(study, tied, details),
@@ -168,7 +169,13 @@ def _failures(study: StudyRecord) -> Iterator[Section]:
         first = reason.trials[0]
         kind = TOLD.get(reason.kind or "", "")
         rows.append(
-            (f"{i}.", f"{len(reason.trials):,}", kind, first.trial_id, f"{first.error}")
+            (
+                f"{i}.",
+                f"{len(reason.trials):,}",
+                kind,
+                overview.link(study, first.trial_id, first.run_id),
+                f"{first.error}",
+            )
         )
     chart = Chart("failures", summaries.failures(shown), height=100 + 30 * len(shown))
     table = Table(("", "trials", "kind", "example", "its message"), rows)

@@ -56,12 +56,15 @@ class _Held(Exception):
 
 
 @contextlib.contextmanager
-def hold_file(path: Path, what: str) -> Iterator[None]:
+def hold_file(
+    path: Path, what: str, to_do: str = "Wait for it, stop it, or give another name."
+) -> Iterator[None]:
     """Hold a lock file of a folder that several users may share, or refuse at once.
 
     Args:
         path: The file; it is made, and stays.
         what: What the lock protects, such as `study=first`, for the message.
+        to_do: What a user can do if another process holds it.
 
     Raises:
         StudyError: If another process holds it, or the file cannot be opened.
@@ -72,8 +75,7 @@ def hold_file(path: Path, what: str) -> Iterator[None]:
         except _Held as held:
             holder = held.args[0]
             raise StudyError(
-                f"{what} is being run by another process: {_said(holder)}. Wait for it, stop "
-                f"it, or give another name."
+                f"{what} is being run by another process: {_said(holder)}. {to_do}"
             ) from held
         except OSError as error:
             if error.errno not in _NOT_OURS:

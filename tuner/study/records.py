@@ -18,10 +18,19 @@ from tuner.errors import ConfigError, StudyError
 from tuner.study import trust
 from tuner.tracking import history
 from tuner.tracking.history import restore
+from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 
 MIN_ID = 4
 """Fewest characters of a study's id that can select it."""
+
+_STATES = {
+    "FAILED": "failed",
+    "KILLED": "was interrupted",
+    "RUNNING": "is still running, or was killed without notice",
+    "SCHEDULED": "is paused",
+}
+"""What MLflow's states of a run mean for a trial that has not finished."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,9 @@ def find_studies(
     if not found:
         experiment_ids = {run.info.experiment_id for run in runs}
         for run in history.studies(client, experiment_ids, view=ViewType.DELETED_ONLY):
-            if run.data.tags[names.STUDY] == name:
+            # Files that tuner.delete has removed cannot be restored.
+            is_whole = names.DELETED not in run.data.tags
+            if run.data.tags[names.STUDY] == name and is_whole:
                 raise StudyError(
                     f"The run of study {name!r} was deleted in MLflow; to bring it back: "
                     f"{restore(run.info.run_id)}. Or resume its search, which makes another."
@@ -196,6 +207,51 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"`run={run_id}` must be a finished trial, but is {run.info.status.lower()}."
         )
     return run
+
+
+def trial_of(client: mlflow.MlflowClient, study: StudyRun, trial_id: str) -> Run:
+    """Return the run of a study's trial, which has finished.
+
+    Args:
+        client: Client of the store that holds the study.
+        study: The study.
+        trial_id: The trial's number in it, with or without zeros in front; the name of a refit
+            is such as `0003-refit`.
+
+    Raises:
+        StudyError: If there is no such trial, or it has not finished; the message says how it
+            ended.
+    """
+    facts = history.read_study(study.run)
+    trials = history.trials(client, facts.experiment_id, facts.study_id)
+    refits = history.trials(client, facts.experiment_id, facts.study_id, names.KIND_REFIT)
+    asked = f"`trial={trial_id}`"
+    wanted = trial_id.zfill(4)
+    found = [trial for trial in (*trials, *refits) if trial.trial_id == wanted]
+    if not found:
+        known = sorted(trial.trial_id for trial in trials)
+        there = f"its trials are {known[0]} to {known[-1]}" if known else "it has no trial yet"
+        raise StudyError(
+            f"{asked} must be a trial of study {study.name}, but there is none; {there}."
+        )
+    finished = [trial for trial in found if trial.status == "FINISHED"]
+    if not finished:
+        state, error = _STATES[found[-1].status], found[-1].error
+        why = "" if error is None else f" ({error.rstrip('.')})"
+        raise StudyError(
+            f"{asked} must be a finished trial, but it {state}{why}. The best trial of study "
+            f"{study.name} is promoted without trial=…."
+        )
+    return client.get_run(finished[-1].run_id)
+
+
+def has_model(client: mlflow.MlflowClient, trial: Run) -> bool:
+    """Say whether the model of a trial was logged and still has its record."""
+    try:
+        client.get_logged_model(logged_model_id(client, trial.info.run_id))
+    except MlflowException:
+        return False
+    return True
 
 
 def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:

@@ -226,6 +226,23 @@ def studies(
     return sorted(found.values(), key=lambda run: -run.info.start_time)
 
 
+def runs_of(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    study_id: str,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[Run]:
+    """Return every run of a study, of whatever kind: its own, its trials', its refits'.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_id: Id of the study's experiment.
+        study_id: The study's id.
+        view: Active runs, deleted runs, or both.
+    """
+    return list(_runs(client, [experiment_id], {names.STUDY_ID: study_id}, view))
+
+
 def trials(
     client: mlflow.MlflowClient,
     experiment_id: str,

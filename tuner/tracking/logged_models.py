@@ -69,7 +69,7 @@ class LoggedModels:
 
     def by_run(self) -> dict[str, LoggedModel]:
         """Return the study's existing models, the latest of each run that logged any."""
-        models = sorted(self._all(), key=lambda model: model.creation_timestamp)
+        models = sorted(self.every(), key=lambda model: model.creation_timestamp)
         return {str(m.source_run_id): m for m in models if m.status == "READY"}
 
     def whole_of(self, run_id: str) -> str | None:
@@ -86,11 +86,11 @@ class LoggedModels:
 
     def drop(self, runs: Container[str]) -> None:
         """Remove the models of some runs, except those that are registered as versions."""
-        for model in self._all():
+        for model in self.every():
             if model.source_run_id in runs and MLFLOW_MODEL_VERSIONS not in model.tags:
                 self._delete(model)
 
-    def _all(self) -> list[LoggedModel]:
+    def every(self) -> list[LoggedModel]:
         """Return the models of the study, including incomplete ones."""
         return self._search(f"tags.`{names.STUDY_ID}` = '{self._tags[names.STUDY_ID]}'")
 

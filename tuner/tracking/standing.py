@@ -13,6 +13,8 @@ import mlflow
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from tuner import names
+from tuner.config.printed_commands import of_module
 from tuner.errors import UnavailableError, UserError
 from tuner.tracking import history, tracking_store
 from tuner.tracking.history import StudyFacts, restore
@@ -98,6 +100,12 @@ def _changes(
         ]
     changes = []
     run, facts = found[0], history.read_study(found[0])
+    if (when := run.data.tags.get(names.DELETED)) is not None:
+        command = of_module("tuner.delete", [f"study={facts.name}"])
+        return [
+            f"It was deleted by tuner.delete ({when}), but for this folder. To remove that, "
+            f"too: {command}. To search again, give the same command with overwrite=true."
+        ]
     if run.info.lifecycle_stage != "active":
         changes.append(_restored_by("The study's run", facts.run_id))
     if facts.best_trial is not None:

@@ -63,7 +63,7 @@ def write(
         class_names,
         sheet := folder / names.WRONG_PREDICTIONS,
     )
-    table = folder / "wrong_predictions.csv"
+    table = folder / names.WRONG_IMAGES
     _write_mistakes(table, wrong, probabilities, test, class_names)
     return matrix, counts, numbers, diagram, sheet, table
 
