@@ -53,6 +53,7 @@ COMMANDS = {
     "commands/predict": schema.PredictConfig,
     "commands/promote": schema.PromoteConfig,
     "commands/report": schema.ReportConfig,
+    "commands/watch": schema.WatchConfig,
     "commands/demo": schema.DemoConfig,
     "commands/bench": None,
     "commands/bench_engines": None,

@@ -136,6 +136,7 @@ CHECKED = {
     "-m seed=0,1,2 search=random,bayesian": "six studies",
     "-m 'study=${search.oracle}-${seed}'": "six studies",
     "python -m tuner.promote rollback=true": "needs two champions; test_promotion.py has them",
+    "python -m tuner.watch": "does not end; test_watch_command.py runs it",
     "make demo": "does not end; test_demo.py and test_draw.py run it",
     "mlflow models serve": "does not end; test_serving.py runs it",
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",
@@ -204,6 +205,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "promote": ("commands/promote", schema.PromoteConfig, checks.load_promote),
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
+    "watch": ("commands/watch", schema.WatchConfig, checks.load_watch),
 }
 
 

@@ -35,6 +35,7 @@ from tuner.config.schema import (
     ReportConfig,
     StopConfig,
     StudyConfig,
+    WatchConfig,
 )
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
@@ -160,6 +161,20 @@ def load_stop(composed: DictConfig) -> StopConfig:
             "`now=true` ends a whole study; a trial always ends after the epoch under way: "
             "give either trial= or now=true."
         )
+    return config
+
+
+def load_watch(composed: DictConfig) -> WatchConfig:
+    """Check the configuration of `tuner.watch` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: WatchConfig = typed(composed, OmegaConf.structured(WatchConfig))
+    if config.study is not None:
+        check_name(config.study)
+    if config.port is not None:
+        check_between("port", config.port, 0, MAX_PORT)
     return config
 
 

@@ -186,6 +186,15 @@ class StopConfig:
 
 
 @dataclass
+class WatchConfig:
+    """What `tuner.watch` takes: mirrors `conf/commands/watch.yaml`."""
+
+    study: str | None = None
+    port: int | None = None
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
 class ExploreConfig:
     """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
 
