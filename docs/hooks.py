@@ -54,6 +54,8 @@ COMMANDS = {
     "commands/promote": schema.PromoteConfig,
     "commands/report": schema.ReportConfig,
     "commands/delete": schema.DeleteConfig,
+    "commands/stop": schema.StopConfig,
+    "commands/watch": schema.WatchConfig,
     "commands/demo": schema.DemoConfig,
     "commands/bench": None,
     "commands/bench_engines": None,

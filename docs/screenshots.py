@@ -22,6 +22,12 @@ Then, in the project's root and with Debian's Chromium:
 
 writes `mlflow-study.png`, `mlflow-trial.png`, `mlflow-model.png`, `report.png` and `demo.png`
 into `docs/images/`, and fetches the champion's confusion matrix, `confusion-matrix.png`.
+
+While a search runs, `python -m tuner.watch` prints the address of its page, and
+
+    python docs/screenshots.py <address>
+
+writes `watch.png`.
 """
 
 import io
@@ -87,6 +93,28 @@ def main(address: str, report: str, demo: str) -> None:
         page.set_viewport_size({"width": 1000, "height": 900})
         page.goto(demo)
         take_demo(page)
+        browser.close()
+
+
+def watch(address: str) -> None:
+    """Take the picture of the page of a study that runs."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        context = browser.new_context(
+            viewport={"width": 1000, "height": 1400}, device_scale_factor=1.5
+        )
+        page = context.new_page()
+        page.goto(address)
+        page.locator("#curves .point").first.wait_for()
+        # No reader needs to know in which folder the study runs.
+        page.locator(".lead").evaluate(
+            "lead => { lead.textContent = lead.textContent.replace(/ in [^,]*,/, ','); }"
+        )
+        _take(
+            page, "watch.png", page.locator("section").filter(has=page.locator("#curves")), 12
+        )
         browser.close()
 
 
@@ -162,4 +190,4 @@ def _take(page: Page, name: str, last: Locator, margin: int = 24) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    watch(*sys.argv[1:]) if len(sys.argv) == 2 else main(*sys.argv[1:])

@@ -137,6 +137,7 @@ CHECKED = {
     "-m 'study=${search.oracle}-${seed}'": "six studies",
     "python -m tuner.promote rollback=true": "needs two champions; test_promotion.py has them",
     "python -m tuner.delete study=first": "asks; test_deletion.py answers",
+    "python -m tuner.watch": "does not end; test_watch_command.py runs it",
     "make demo": "does not end; test_demo.py and test_draw.py run it",
     "mlflow models serve": "does not end; test_serving.py runs it",
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",
@@ -206,6 +207,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
     "delete": ("commands/delete", schema.DeleteConfig, checks.load_delete),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
+    "watch": ("commands/watch", schema.WatchConfig, checks.load_watch),
 }
 
 

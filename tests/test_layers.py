@@ -24,8 +24,19 @@ LEVELS = (
     {"worker"},
     {"executors", "registry"},
     {"driver"},
-    {"server", "study"},
-    {"delete", "demo", "explore", "predict", "promote", "report", "search", "stop"},
+    {"study"},
+    {"server"},
+    {
+        "delete",
+        "demo",
+        "explore",
+        "predict",
+        "promote",
+        "report",
+        "search",
+        "stop",
+        "watch",
+    },
 )
 """Folders and modules at the top of `tuner/`: each may import from those before its own set."""
 

@@ -80,7 +80,9 @@ def test_study_runs_in_an_empty_folder(python: str, tmp_path: Path) -> None:
     assert (report.returncode, report.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["search", "predict", "promote", "report", "explore", "demo"])
+@pytest.mark.parametrize(
+    "name", ["search", "watch", "predict", "promote", "report", "explore", "demo"]
+)
 def test_every_command_has_its_configuration(python: str, tmp_path: Path, name: str) -> None:
     done = run(python, "-m", f"tuner.{name}", "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -75,6 +75,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "commands/promote.yaml",
         "commands/report.yaml",
         "commands/stop.yaml",
+        "commands/watch.yaml",
     }
 
 

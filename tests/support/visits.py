@@ -1,4 +1,4 @@
-"""Visits to the page to draw on, in a real Chromium."""
+"""Visits to the pages of this machine, in a real Chromium."""
 
 import base64
 import io
@@ -13,9 +13,18 @@ Line = list[tuple[float, float]]
 
 
 class Visit:
-    """One visit to the page, which notes all requests and all errors."""
+    """One visit to a page, which notes all requests and all errors.
 
-    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+    Args:
+        browser: The browser.
+        url: Address of the page.
+        ready: Selects what a page shows once it is ready.
+        options: Of the browser's window.
+    """
+
+    def __init__(
+        self, browser: Any, url: str, ready: str = "#sheet canvas", **options: Any
+    ) -> None:
         self.page = browser.new_page(**{"viewport": {"width": 1100, "height": 800}, **options})
         self.hosts: set[str | None] = set()
         self.faults: list[str] = []
@@ -26,7 +35,7 @@ class Visit:
             lambda said: self.faults.append(said.text) if said.type == "error" else None,
         )
         self.page.goto(url)
-        self.page.locator("#sheet canvas").wait_for()
+        self.page.locator(ready).wait_for()
 
     def draw(self, *lines: Line) -> None:
         """Draw lines with the mouse, of points whose coordinates are shares of the sheet."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 COMMANDS: Mapping[str, str] = {
     "search": "search hyperparameters, record every trial, promote the best",
+    "watch": "open a page that shows a study while it runs",
     "stop": "end a study that runs, or one of its trials, with what it has",
     "report": "write a study's report, or compare several studies",
     "promote": "let a study's best trial, or any trial, become champion; roll back",

@@ -36,6 +36,7 @@ from tuner.config.schema import (
     ReportConfig,
     StopConfig,
     StudyConfig,
+    WatchConfig,
 )
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
@@ -195,6 +196,20 @@ def _check_force(config: PromoteConfig) -> None:
             "`reason` says why the gate is overruled, so it needs force=true: give that too, "
             "or leave the reason out."
         )
+
+
+def load_watch(composed: DictConfig) -> WatchConfig:
+    """Check the configuration of `tuner.watch` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: WatchConfig = typed(composed, OmegaConf.structured(WatchConfig))
+    if config.study is not None:
+        check_name(config.study)
+    if config.port is not None:
+        check_between("port", config.port, 0, MAX_PORT)
+    return config
 
 
 def with_settings(config: StudyConfig, settings: Mapping[str, object]) -> StudyConfig:

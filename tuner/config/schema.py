@@ -198,6 +198,15 @@ class DeleteConfig:
 
 
 @dataclass
+class WatchConfig:
+    """What `tuner.watch` takes: mirrors `conf/commands/watch.yaml`."""
+
+    study: str | None = None
+    port: int | None = None
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
 class ExploreConfig:
     """What `tuner.explore` takes: mirrors `conf/explore.yaml`."""
 

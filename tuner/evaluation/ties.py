@@ -85,13 +85,32 @@ def find_ties(
         loss no interval is known.
     """
     name = objective.name
-    if name != "val_accuracy" or not num_validation or len(trials) < 2:
+    interval = interval_on_validation(trials[best][name], objective, num_validation)
+    if interval is None or num_validation is None or len(trials) < 2:
         return None
-    num_right = round(trials[best][name] * num_validation)
-    low, high = accuracy_interval(num_right, num_validation)
+    low, _ = interval
     others = [trial_id for trial_id in trials if trial_id != best]
     tied = tuple(trial_id for trial_id in others if trials[trial_id][name] >= low)
-    return Ties((low, high), num_validation, tied, len(others))
+    return Ties(interval, num_validation, tied, len(others))
+
+
+def interval_on_validation(
+    score: float, objective: Objective, num_validation: int | None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a trial's true validation accuracy.
+
+    Args:
+        score: Its score.
+        objective: The metric that ranks the trials.
+        num_validation: Number of validation images; None if that was not recorded.
+
+    Returns:
+        Lowest and highest accuracy, in `[0, 1]`; None if the trials are not ranked by accuracy,
+        or the number is not known.
+    """
+    if objective.name != "val_accuracy" or not num_validation:
+        return None
+    return accuracy_interval(round(score * num_validation), num_validation)
 
 
 def accuracy_on_test(metrics: Metrics) -> Tested | None:

@@ -12,6 +12,7 @@ from tuner.names import TEST_ACCURACY, TRIAL_SECONDS
 from tuner.reports.plotting import (
     BEST,
     OTHER,
+    RUNNING,
     TIED,
     Figure,
     figure,
@@ -84,15 +85,16 @@ def best_so_far(study: StudyRecord) -> list[float]:
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:
-    """Draw the objective after each epoch, the best trials in their own colours."""
+    """Draw the objective after each epoch, the best trials and those that run marked."""
     marked = [t for t in study.ranked if t.trial_id in details.curves][:NUM_MARKED]
-    names = {trial.trial_id for trial in marked}
+    running = [t.trial_id for t in study.running if details.curves.get(t.trial_id)]
+    names = {trial.trial_id for trial in marked}.union(running)
     # One trace for all others, with gaps between them: hundreds of traces would be slow.
     xs: list[int | None] = []
     ys: list[float | None] = []
     texts: list[str] = []
     for trial_id, curve in details.curves.items():
-        if trial_id not in names:
+        if trial_id not in names and curve:
             epochs = _thinned(len(curve))
             xs += [*(epoch + 1 for epoch in epochs), None]
             ys += [*round_all(curve[epoch] for epoch in epochs), None]
@@ -127,10 +129,35 @@ def learning_curves(study: StudyRecord, details: Details) -> Figure:
                 "marker": {"color": colour, "size": 5},
             }
         )
+    data += [
+        _growing(kind, trial_id, details.curves[trial_id], is_first=i == 0)
+        for i, trial_id in enumerate(running)
+    ]
     drawn = figure(data, "epoch", study.objective.name)
     drawn["layout"]["legend"]["traceorder"] = "reversed"
     count_on_axis(drawn, max((len(curve) for curve in details.curves.values()), default=1))
     return drawn
+
+
+def _growing(kind: str, trial_id: str, curve: Sequence[float], is_first: bool) -> Figure:
+    """Return the curve of a trial that runs, with the trial's name where it grows."""
+    epochs = _thinned(len(curve))
+    return {
+        "type": kind,
+        "mode": "lines+markers+text",
+        "x": [epoch + 1 for epoch in epochs],
+        "y": round_all(curve[epoch] for epoch in epochs),
+        "text": [*[""] * (len(epochs) - 1), plain(trial_id)],
+        "textposition": "top center",
+        "textfont": {"color": RUNNING},
+        "cliponaxis": False,
+        "name": "unfinished",
+        "legendgroup": "unfinished",
+        "showlegend": is_first,
+        "hovertemplate": f"trial {plain(trial_id)}<br><b>%{{y:.4f}}</b><extra></extra>",
+        "line": {"color": RUNNING, "width": 2, "dash": "dot"},
+        "marker": {"color": RUNNING, "size": 4},
+    }
 
 
 def count_on_axis(drawn: Figure, most: int) -> None:

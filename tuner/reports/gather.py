@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from tuner import names
 from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
 from tuner.tracking import history, standing
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.history import StudyFacts, TrialRecord
 from tuner.tracking.standing import Standing
 
 NUM_BEST_CURVES = 50
@@ -33,12 +33,28 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         run: The study's run.
     """
     facts = history.read_study(run)
+    trials = history.trials(client, facts.experiment_id, facts.study_id)
+    experiment = client.get_experiment(facts.experiment_id).name
+    return as_record(facts, trials, experiment, client.tracking_uri)
+
+
+def as_record(
+    facts: StudyFacts, trials: Sequence[TrialRecord], experiment: str, tracking_uri: str
+) -> StudyRecord:
+    """Put together the record of a study that has been read.
+
+    Args:
+        facts: The study.
+        trials: Its trials, in the order in which they ended.
+        experiment: Name of its MLflow experiment.
+        tracking_uri: Address of the store that holds it.
+    """
     settings = facts.settings
     return StudyRecord(
         name=facts.name,
         study_id=facts.study_id,
         run_id=facts.run_id,
-        experiment=client.get_experiment(facts.experiment_id).name,
+        experiment=experiment,
         owner=facts.owner,
         folder=facts.folder,
         extensions=facts.extensions,
@@ -48,11 +64,11 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
         params=settings,
         # Read like that of a user's own model, since the built-in ones may have changed.
         space=Space.parse(_searched(settings), ""),
-        pages=pages_of(client.tracking_uri, run.info.experiment_id),
+        pages=pages_of(tracking_uri, facts.experiment_id),
         metrics=facts.metrics,
         versions=facts.versions,
         data=facts.data,
-        trials=history.trials(client, facts.experiment_id, facts.study_id),
+        trials=trials,
     )
 
 
@@ -124,11 +140,14 @@ def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing |
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:
-    """Choose the trials whose learning curves are drawn: the best, and random others."""
+    """Choose the trials whose learning curves are drawn.
+
+    They are the best, random others, and all that run.
+    """
     best, others = study.ranked[:NUM_BEST_CURVES], study.ranked[NUM_BEST_CURVES:]
     # Always the same ones, so that a page does not change without a reason.
     chosen = random.Random(0).sample(others, min(len(others), NUM_OTHER_CURVES))
-    return [*best, *chosen]
+    return [*best, *chosen, *study.running]
 
 
 def _searched(settings: Mapping[str, Any]) -> dict[str, Any]:

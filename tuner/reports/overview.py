@@ -27,9 +27,8 @@ NUM_IN_TABLE = 10
 
 def find_ties(study: StudyRecord) -> Ties | None:
     """Find the trials of a study that are tied with its best."""
-    num_validation = study.data.profile.get("num_validation") if study.data else None
     metrics = {t.trial_id: t.metrics for t in study.finished}
-    return ties.find_ties(study.best.trial_id, metrics, study.objective, num_validation)
+    return ties.find_ties(study.best.trial_id, metrics, study.objective, study.num_validation)
 
 
 def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Iterator[Card]:

@@ -16,7 +16,7 @@ from tuner.trial import Value
 
 Figure = dict[str, Any]
 
-BEST, TIED, OTHER, BAD = "#e8710a", "#2f7ed8", "#8b93a1", "#d14343"
+BEST, TIED, OTHER, BAD, RUNNING = "#e8710a", "#2f7ed8", "#8b93a1", "#d14343", "#0f9d94"
 """Colours that are distinguishable on white and on black, and for the colour-blind."""
 
 

@@ -69,9 +69,20 @@ class StudyRecord:
         return [t for t in self.trials if t.status == "FAILED"]
 
     @cached_property
+    def running(self) -> Sequence[TrialRecord]:
+        """The trials that run now, or were killed without notice, in their own order."""
+        found = [t for t in self.trials if t.status == "RUNNING"]
+        return sorted(found, key=lambda trial: trial.trial_id)
+
+    @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
         """The finished trials, best first; in a tie the earlier one comes first."""
         return history.ranked(self.trials, self.objective)
+
+    @property
+    def num_validation(self) -> int | None:
+        """Number of validation images, if that was recorded."""
+        return self.data.profile.get("num_validation") if self.data else None
 
     @property
     def best(self) -> TrialRecord:

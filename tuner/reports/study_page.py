@@ -59,12 +59,12 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
         sections=[
             overview.best_trial(study, tied, details),
             overview.best_trials(study, tied),
-            _history(study, tied),
-            _curves(study, details),
+            history(study, tied),
+            curves(study, details),
             *_coordinates(study, order),
             *_importance(study, importance, order, tied),
             *_durations(study, tied),
-            *_failures(study),
+            *failures(study),
             *_mistakes(details),
             *_time(study),
             overview.what_was_searched(study),
@@ -73,19 +73,21 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
     )
 
 
-def _history(study: StudyRecord, tied: Ties | None) -> Section:
+def history(study: StudyRecord, tied: Ties | None) -> Section:
+    """Show each trial's score, in the order in which they ended."""
     return Section(
         "How the search went", charts=[Chart("history", charts.history(study, tied))]
     )
 
 
-def _curves(study: StudyRecord, details: Details) -> Section:
+def curves(study: StudyRecord, details: Details) -> Section:
+    """Show the learning curves that have been read."""
     text = []
-    left_out = len(study.finished) - len(details.curves)
-    if left_out:
+    drawn = sum(trial.trial_id in details.curves for trial in study.finished)
+    if left_out := len(study.finished) - drawn:
         text.append(
-            f"The chart shows {len(details.curves)} trials, the best ones and random others; "
-            f"not shown: {left_out:,}."
+            f"The chart shows {drawn} of the finished trials, the best ones among them; not "
+            f"shown: {left_out:,}."
         )
     if max(map(len, details.curves.values()), default=0) > charts.MAX_CURVE_POINTS:
         text.append(f"Up to {charts.MAX_CURVE_POINTS} epochs of each curve are drawn.")
@@ -155,7 +157,8 @@ def _durations(study: StudyRecord, tied: Ties | None) -> Iterator[Section]:
         yield Section("Time against accuracy", text, [Chart("durations", figure)])
 
 
-def _failures(study: StudyRecord) -> Iterator[Section]:
+def failures(study: StudyRecord) -> Iterator[Section]:
+    """Say why trials failed, if any did."""
     found = reasons(study.trials)
     if not found:
         return

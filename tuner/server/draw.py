@@ -4,17 +4,14 @@ Only the content of the request is classified. No request names a file or an add
 """
 
 import base64
-import functools
-import importlib.resources
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse
 from PIL import Image, UnidentifiedImageError
 
 from tuner import drawings, names
@@ -22,6 +19,7 @@ from tuner.classifier.safe_loading import Classifier
 from tuner.drawings import Pixels
 from tuner.errors import DataError
 from tuner.images import image_files
+from tuner.server import pages
 from tuner.server.work import Busy, Work
 from tuner.trial import Json
 
@@ -43,11 +41,7 @@ MAX_CLASSES = 5
 MAX_NAMED = 20
 """Largest number of classes for which all are named."""
 
-_ASSETS = {
-    "draw.css": "text/css; charset=utf-8",
-    "draw.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
+_ASSETS = {"draw.css": pages.CSS, "draw.js": pages.JS, "icon.svg": pages.SVG}
 
 
 @dataclass(frozen=True)
@@ -73,36 +67,26 @@ def application(classifier: Classifier, work: Work, max_bytes: int) -> FastAPI:
         work: Threads in which pictures are decoded and classified.
         max_bytes: Largest size of a picture that the page sends.
     """
-    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    static = importlib.resources.files("tuner.server") / "static"
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined
-    ).from_string((static / "draw.html").read_text(encoding="utf-8"))
-    html = template.render(**_facts(classifier), max_bytes=max_bytes)
-
-    @page.get("/", response_class=HTMLResponse)
-    async def index() -> str:
-        return html
-
-    for name, media_type in _ASSETS.items():
-        content = (static / name).read_bytes()
-        page.get(f"/{name}")(functools.partial(_asset, content, media_type))
+    html = pages.filled("draw.html", {**_facts(classifier), "max_bytes": max_bytes})
+    page = pages.application(
+        html, {name: (pages.static(name), kind) for name, kind in _ASSETS.items()}
+    )
 
     @page.post("/classify")
     async def classify(request: Request) -> JSONResponse:
         # A form, which the page of any site can send, has another type.
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind != "application/octet-stream":
-            return _error(
+            return pages.error(
                 415, "Send an image by itself, with its type, such as Content-Type: image/png."
             )
         content = await request.body()
         try:
             seen = await work.run(look_at, classifier, content)
         except DataError as error:
-            return _error(422, str(error))
+            return pages.error(422, str(error))
         except Busy:
-            return _error(503, "The server is busy: retry in a moment.")
+            return pages.error(503, "The server is busy: retry in a moment.")
         return JSONResponse(_answer(classifier, seen))
 
     return page
@@ -201,11 +185,3 @@ def _data_url(pixels: Pixels) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status)
-
-
-async def _asset(content: bytes, media_type: str) -> Response:
-    return Response(content, media_type=media_type)

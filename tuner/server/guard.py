@@ -36,7 +36,8 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""Headers of every answer. No script, style or picture comes from elsewhere or is inline."""
+"""Headers of every answer that does not have its own. No script, style or picture comes from
+elsewhere or is inline."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/?#\s]+)(:[0-9]{1,5})?")
 
@@ -113,7 +114,7 @@ class Guard:
                 has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         held: list[bytes] = []
@@ -175,7 +176,8 @@ class Guard:
         if not secrets.compare_digest(path[: len(prefix)].encode(), prefix.encode()):
             raise Refusal(
                 403,
-                "Use the whole printed address, including everything after the /.",
+                "Use the whole printed address, including everything after the /. Each start "
+                "of the command prints a new one.",
             )
         return {**scope, "root_path": prefix.rstrip("/")}
 

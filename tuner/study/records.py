@@ -131,14 +131,14 @@ def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> 
     if named and here is not None:
         raise StudyError(
             f"The study {wanted} of this folder has no run in this store. Others have studies "
-            f"of that name:\n{_listed(named)}"
+            f"of that name:\n{listed(named)}"
         )
     if not named and len(wanted) >= MIN_ID:
         named = [run for run in runs if run.data.tags[names.STUDY_ID].startswith(wanted)]
     if len(named) > 1:
         raise StudyError(
             f"`study={wanted}` must say which of {len(named)} studies is meant:\n"
-            f"{_listed(named)}"
+            f"{listed(named)}"
         )
     return named[0] if named else find_studies(client, experiment, wanted)[0]
 
@@ -151,13 +151,13 @@ def id_of_folder(name: str) -> str | None:
         return None
 
 
-def _listed(runs: Sequence[Run]) -> str:
-    """List studies of one name, each with the argument that selects it."""
+def listed(runs: Sequence[Run]) -> str:
+    """List studies, each with the argument that selects it, for a message."""
     lines = []
     for facts in map(history.read_study, runs):
         began = f"{datetime.datetime.fromtimestamp(facts.began):%Y-%m-%d %H:%M}"
-        who = " in ".join(text for text in (facts.owner, facts.folder) if text)
-        lines.append(f"  study={facts.study_id[:8]}  started {began} by {who or 'somebody'}")
+        who = " in ".join(text for text in (facts.owner, facts.folder) if text) or "somebody"
+        lines.append(f"  study={facts.study_id[:8]}  {facts.name}, started {began} by {who}")
     return "\n".join(lines)
 
 

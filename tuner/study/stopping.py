@@ -5,6 +5,7 @@ see `tuner.driver.steering`.
 """
 
 import mlflow
+from mlflow.entities import Run
 
 from tuner import names
 from tuner.config import printed_commands
@@ -27,17 +28,55 @@ def find_running(client: mlflow.MlflowClient, wanted: str) -> StudyFacts:
         StudyError: If there is no such study, or nobody runs it.
     """
     facts = history.read_study(records.choose(client, None, wanted))
-    state = state_of(facts)
-    if state == "running":
-        return facts
-    if state == "finished":
+    check_runs(client, facts)
+    return facts
+
+
+def only_running(client: mlflow.MlflowClient) -> Run:
+    """Return the run of the only study that runs now, as far as that can be known.
+
+    Args:
+        client: Client of the store that holds it.
+
+    Raises:
+        ConfigError: If there is no study at all.
+        StudyError: If none runs, or more than one.
+    """
+    runs = records.find_studies(client, None)
+    running = [run for run in runs if state_of(history.read_study(run)) == "running"]
+    if len(running) == 1:
+        return running[0]
+    if running:
         raise StudyError(
-            f"Study {facts.name} is finished: there is nothing to stop. Its report: "
-            f"{printed_commands.of_module('tuner.report', [f'study={facts.name}'])}"
+            f"`study` must say which of {len(running)} running studies is meant:\n"
+            f"{records.listed(running)}"
         )
     raise StudyError(
-        f"Nobody runs study {facts.name} now ({state}): there is nothing to stop. To resume "
-        f"it:\n  {resume_command(client, facts)}"
+        f"No study runs now: give study=<name>. The latest: {history.read_study(runs[0]).name}."
+    )
+
+
+def check_runs(client: mlflow.MlflowClient, study: StudyFacts) -> None:
+    """Check that a study runs now, as far as that can be known.
+
+    Args:
+        client: Client of the store that holds it.
+        study: The study.
+
+    Raises:
+        StudyError: If nobody runs it.
+    """
+    state = state_of(study)
+    if state == "running":
+        return
+    if state == "finished":
+        raise StudyError(
+            f"Study {study.name} is finished: there is nothing to stop. Its report: "
+            f"{printed_commands.of_module('tuner.report', [f'study={study.name}'])}"
+        )
+    raise StudyError(
+        f"Nobody runs study {study.name} now ({state}): there is nothing to stop. To resume "
+        f"it:\n  {resume_command(client, study)}"
     )
 
 
@@ -62,7 +101,7 @@ def stop_study(client: mlflow.MlflowClient, study: StudyFacts, now: bool = False
         now: Whether its trials end after the epoch under way, instead of their last.
     """
     client.set_tag(study.run_id, names.STOP, "now" if now else "true")
-    running = [trial.trial_id for trial in _running(client, study)]
+    running = _running(client, study)
     trials = f"trial{'s' if len(running) > 1 else ''} {', '.join(running)}"
     when = "after the epoch under way" if now else "after their last epoch"
     ends = f" {trials.capitalize()} will end {when}." if running else ""
@@ -84,10 +123,9 @@ def stop_trial(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) ->
         StudyError: If the study has no such trial, or it has ended.
     """
     wanted = f"{int(trial_id):04d}"
-    trials = history.trials(client, study.experiment_id, study.study_id)
-    found = [trial for trial in trials if trial.trial_id == wanted]
-    running = ", ".join(trial.trial_id for trial in trials if trial.status == "RUNNING")
-    others = f"Running now: {running or 'no trial'}."
+    where = study.experiment_id, study.study_id
+    found = history.trials(client, *where, trial_id=wanted)
+    others = f"Running now: {', '.join(_running(client, study)) or 'no trial'}."
     if not found:
         raise StudyError(f"Study {study.name} has begun no trial {wanted}. {others}")
     if found[-1].status != "RUNNING":
@@ -102,6 +140,6 @@ def stop_trial(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) ->
     )
 
 
-def _running(client: mlflow.MlflowClient, study: StudyFacts) -> list[history.TrialRecord]:
-    trials = history.trials(client, study.experiment_id, study.study_id)
-    return [trial for trial in trials if trial.status == "RUNNING"]
+def _running(client: mlflow.MlflowClient, study: StudyFacts) -> list[str]:
+    running = history.running(client, study.experiment_id, study.study_id)
+    return [trial.trial_id for trial in running if trial.kind == names.KIND_TRIAL]

@@ -48,6 +48,7 @@ class TrialRecord:
         error: What went wrong, in one line; None if nothing did.
         failure: Kind of the failure, as in `TrialFailure`.
         stopped: Why it has fewer epochs than its values say; None if it has all.
+        stop: Whether somebody has asked it to end; see `names.STOP`.
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
         artifact_uri: Where its files are.
         params: Names of the params that its run has.
@@ -65,6 +66,7 @@ class TrialRecord:
     error: str | None = None
     failure: str | None = None
     stopped: str | None = None
+    stop: bool = False
     kind: str = names.KIND_TRIAL
     artifact_uri: str = ""
     params: frozenset[str] = frozenset()
@@ -92,6 +94,9 @@ class StudyFacts:
         data: What it is searched on; None if that was not recorded.
         best_trial: The best trial when it was last written down.
         extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
+        stop: What somebody has asked of it, if anything; see `names.STOP`.
+        progress: How far it was when its driver last said so, in words.
+        time_left: How long it would still take by then, in words.
     """
 
     name: str
@@ -108,6 +113,9 @@ class StudyFacts:
     data: DataFacts | None
     best_trial: str | None
     extensions: Sequence[Mapping[str, Any]] = ()
+    stop: str | None = None
+    progress: str = ""
+    time_left: str = ""
 
     @property
     def objective(self) -> Objective:
@@ -173,6 +181,9 @@ def read_study(run: Run) -> StudyFacts:
         data=_data(run),
         best_trial=tags.get(names.BEST_TRIAL),
         extensions=json_tags.from_tags(tags, names.EXTENSIONS) or [],
+        stop=_request(tags, ("true", "now")),
+        progress=tags.get(names.PROGRESS, ""),
+        time_left=tags.get(names.TIME_LEFT, ""),
     )
 
 
@@ -193,6 +204,7 @@ def read_trial(run: Run) -> TrialRecord:
         error=tags.get(names.ERROR),
         failure=tags.get(names.FAILURE),
         stopped=tags.get(names.STOPPED) or None,
+        stop=_request(tags, ("true",)) is not None,
         kind=tags[names.KIND],
         artifact_uri=str(run.info.artifact_uri),
         params=frozenset(params),
@@ -291,12 +303,47 @@ def stop_requests(
         filter_string=" and ".join(query),
         max_results=PAGE,
     ):
-        wanted = run.data.tags[names.STOP].strip().lower()
-        if run.data.tags[names.KIND] == names.KIND_STUDY and wanted in ("true", "now"):
-            study = wanted
-        elif run.data.tags[names.KIND] == names.KIND_TRIAL and wanted == "true":
-            asked.add(run.data.tags[names.TRIAL])
+        tags = run.data.tags
+        if tags[names.KIND] == names.KIND_STUDY:
+            study = _request(tags, ("true", "now"))
+        elif tags[names.KIND] == names.KIND_TRIAL and _request(tags, ("true",)):
+            asked.add(tags[names.TRIAL])
     return StopRequests(study, frozenset(asked))
+
+
+def running(
+    client: mlflow.MlflowClient, experiment_id: str, study_id: str
+) -> list[TrialRecord]:
+    """Return the trials of a study that run now, and its refit if that does, in their order.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_id: Id of the study's experiment.
+        study_id: The study's id.
+    """
+    tags = {names.STUDY_ID: study_id}
+    runs = _runs(client, [experiment_id], tags, where=["attributes.status = 'RUNNING'"])
+    found = [run for run in runs if run.data.tags[names.KIND] != names.KIND_STUDY]
+    return sorted(map(read_trial, found), key=lambda trial: trial.trial_id)
+
+
+def ended_since(
+    client: mlflow.MlflowClient, experiment_id: str, study_id: str, time: float
+) -> list[TrialRecord]:
+    """Return the trials of a study that ended at or after a time, in that order.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_id: Id of the study's experiment.
+        study_id: The study's id.
+        time: Seconds since 1970, as the study's driver tells the time.
+    """
+    tags = {names.KIND: names.KIND_TRIAL, names.STUDY_ID: study_id}
+    where = [f"attributes.end_time >= {int(time * 1000)}"]
+    found = map(read_trial, _runs(client, [experiment_id], tags, where=where))
+    # A trial that is resumed keeps the time at which it ended before.
+    ended = [trial for trial in found if trial.status != "RUNNING"]
+    return sorted(ended, key=lambda trial: (trial.ended, trial.trial_id))
 
 
 def finished(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
@@ -437,10 +484,20 @@ def _runs(
     client: mlflow.MlflowClient,
     experiment_ids: Iterable[str],
     tags: Mapping[str, str | None],
-    view: int,
+    view: int = ViewType.ACTIVE_ONLY,
+    where: Sequence[str] = (),
 ) -> Iterator[Run]:
-    """Return the runs that have these tags; a tag that is None matches anything."""
+    """Return the runs that have these tags; a tag that is None matches anything.
+
+    Args:
+        client: Client of the store that holds them.
+        experiment_ids: Experiments to look in.
+        tags: The tags.
+        view: Active runs, deleted runs, or both.
+        where: What else must hold, each in MLflow's own language.
+    """
     query = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if value is not None]
+    query += where
     return pages(
         client.search_runs,
         experiment_ids=list(experiment_ids),
@@ -448,6 +505,12 @@ def _runs(
         run_view_type=view,
         max_results=PAGE,
     )
+
+
+def _request(tags: Mapping[str, str], known: Iterable[str]) -> str | None:
+    """Return what a run was asked for by `names.STOP`, which people may write by hand."""
+    asked = tags.get(names.STOP, "").strip().lower()
+    return asked if asked in known else None
 
 
 def _amount(run: Run) -> tuple[int, int, int]:

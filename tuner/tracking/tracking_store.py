@@ -28,6 +28,9 @@ PROBE = {
 }
 """The environment in which a store is asked whether it answers: no retry, and few seconds."""
 
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""The environment in which a page reads a store, to say soon that it does not answer."""
+
 _DATABASES = ("postgresql", "mysql", "mssql")
 """Databases that MLflow can use besides SQLite."""
 
@@ -95,7 +98,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
                 f"install 'psycopg[binary]'."
             ) from error
         except Exception as error:
-            first_line = _cause(error).replace(resolved, shown)
+            first_line = root_cause(error).replace(resolved, shown)
             if kind in ("http", "https"):
                 raise UnavailableError(
                     f"`tracking.uri={shown}` must be an MLflow server that answers, but: "
@@ -177,6 +180,11 @@ def probing() -> contextlib.AbstractContextManager[None]:
     return _environment(PROBE)
 
 
+def giving_up_early() -> contextlib.AbstractContextManager[None]:
+    """Make MLflow retry a server only once, for who asks again and again anyway."""
+    return _environment(IMPATIENT)
+
+
 def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
     """Make a client's store the default for MLflow's own lookups.
 
@@ -229,7 +237,7 @@ def check_kept(client: mlflow.MlflowClient) -> None:
         )
 
 
-def _cause(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """Return the first line of an error's root cause."""
     while error.__context__ is not None:
         error = error.__context__
