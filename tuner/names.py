@@ -98,6 +98,7 @@ OF_WHOLE_TRIAL = frozenset(
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.yaml"
 REPORT = "report.html"
+EPOCHS = "epochs.jsonl"
 TRACEBACK = "error.txt"
 CONFUSION_MATRIX = "confusion_matrix.json"
 WRONG_PREDICTIONS = "wrong_predictions.png"

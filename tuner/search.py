@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from tuner import passwords
+from tuner import names, passwords
 from tuner.cli import application
 from tuner.cli.faults import Failure
 from tuner.config import printed_commands
@@ -182,6 +182,7 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         best = conclusion.best_of(loop)
         promoted = conclusion.judge(config, ready, parts, best)
         loop.finish()
+        parts.tracker.log_file(parts.folder.path / names.EPOCHS)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

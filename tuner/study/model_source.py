@@ -318,10 +318,9 @@ def _home(name: str, value: object) -> tuple[str, str] | None:
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or not _is_importable(module):
         return None
-    for attribute in (getattr(value, "__qualname__", None), name):
-        if isinstance(attribute, str) and attribute.isidentifier():
-            if getattr(sys.modules[module], attribute, None) is value:
-                return module, attribute
+    for attribute in (str(getattr(value, "__qualname__", name)), name):
+        if getattr(sys.modules[module], attribute, None) is value:
+            return module, attribute
     return None
 
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+import numpy as np
 import pandas
 from mlflow.entities import Run
 
+from tuner import names
 from tuner.driver.study_folder import EXPERIMENTS_DIR, is_running
-from tuner.study import records
-from tuner.tracking import history, tracking_store
+from tuner.study import records, tables
+from tuner.tracking import epochs_file, history, tracking_store
+from tuner.tracking.epochs_file import Epochs
 from tuner.tracking.history import StudyFacts, TrialRecord
 from tuner.trial import Metrics, Objective, Values
 
 if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier
+
+_NUM_SIDE_BY_SIDE = 8
+"""Number of requests at a time where MLflow is asked for curves."""
 
 STATES = {
     "RUNNING": "running",
@@ -106,40 +114,28 @@ class Study:
         """All trials in the order in which they ended, a row each.
 
         Columns are `trial`, `state`, one for each hyperparameter and each metric, and `run_id`.
-        A value that a trial does not have is missing.
+        A value that a trial does not have is missing. Metrics are float64; hyperparameters are
+        int64, float64 (also whole numbers of which some are missing), bool or text, and
+        `object` only where one choice mixes these.
         """
-        rows = [
-            {
-                "trial": trial.trial_id,
-                "state": trial.status.lower(),
-                **trial.values,
-                **trial.metrics,
-                "run_id": trial.run_id,
-            }
-            for trial in self._trials()
-        ]
-        return pandas.DataFrame(rows, columns=_columns(rows, ("trial", "state"), ("run_id",)))
+        return tables.of_trials(self._trials())
 
     @property
     def curves(self) -> pandas.DataFrame:
         """The learning curves: a row for each epoch of each trial.
 
-        Columns are `trial`, `epoch` (from 1), and one for each metric that is measured after
-        every epoch. MLflow is asked once for each trial and metric.
+        Columns are `trial`, `epoch` (int64, from 1), and one for each metric that is measured
+        after every epoch, float64. They come from the study's folder if that is here, else from
+        a file that the study has left in MLflow at its end. For other trials, such as running
+        ones, MLflow is asked for each metric.
         """
-        rows = []
-        for trial in self._trials():
-            points: dict[int, dict[str, float]] = {}
-            for name in history.epoch_metrics(trial.metrics):
-                for epoch, value in enumerate(
-                    history.curve(self._client, trial.run_id, name), 1
-                ):
-                    points.setdefault(epoch, {})[name] = value
-            rows += [
-                {"trial": trial.trial_id, "epoch": epoch, **metrics}
-                for epoch, metrics in sorted(points.items())
-            ]
-        return pandas.DataFrame(rows, columns=_columns(rows, ("trial", "epoch")))
+        trials = self._trials()
+        known = self._epochs_file()
+        asked = [t for t in trials if not _is_known(t, known.get(t.run_id))]
+        # In parallel, since most of the time is spent waiting for the store's answers.
+        with ThreadPoolExecutor(_NUM_SIDE_BY_SIDE) as threads:
+            known |= zip([t.run_id for t in asked], threads.map(self._ask, asked), strict=True)
+        return tables.of_curves([(t.trial_id, known[t.run_id]) for t in trials])
 
     @property
     def best(self) -> Trial | None:
@@ -190,6 +186,22 @@ class Study:
             rows += best.values.items()
         return _table(f"Study {self.name}", rows)
 
+    def _epochs_file(self) -> dict[str, Epochs]:
+        """Return the epochs of the trials that have ended, by run."""
+        facts = self._facts
+        if records.id_of_folder(facts.name) == facts.study_id:
+            path = EXPERIMENTS_DIR / facts.name / names.EPOCHS
+            content = path.read_bytes() if path.exists() else None
+        else:
+            content = history.read_file(self._client, self._run_id, names.EPOCHS)
+        return epochs_file.read(content or b"")
+
+    def _ask(self, trial: TrialRecord) -> Epochs:
+        """Ask MLflow for the epochs of one trial."""
+        metrics = history.epoch_metrics(trial.metrics)
+        curves = [history.curve(self._client, trial.run_id, name) for name in metrics]
+        return Epochs(tuple(metrics), list(itertools.zip_longest(*curves)))
+
     def _trials(self) -> list[TrialRecord]:
         facts = self._facts
         return history.trials(self._client, facts.experiment_id, facts.study_id)
@@ -226,24 +238,22 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
     """
     client = tracking_store.connect_to_existing(tracking_uri)
     experiments = history.experiments(client)
-    rows = []
-    for run in history.studies(client, experiments):
-        facts = history.read_study(run)
-        rows.append(
-            {
-                "study": facts.name,
-                "study_id": facts.study_id,
-                "state": state_of(facts),
-                "experiment": experiments[facts.experiment_id],
-                "began": pandas.Timestamp(facts.began, unit="s", tz="UTC"),
-                "owner": facts.owner,
-                "objective": facts.objective.name,
-                "best": facts.best_score,
-                "run_id": facts.run_id,
-            }
-        )
-    columns = ["study", "study_id", "state", "experiment", "began", "owner", "objective"]
-    return pandas.DataFrame(rows, columns=[*columns, "best", "run_id"])
+    found = [history.read_study(run) for run in history.studies(client, experiments)]
+    began = [pandas.Timestamp(facts.began, unit="s", tz="UTC") for facts in found]
+    scores = [facts.best_score for facts in found]
+    return pandas.DataFrame(
+        {
+            "study": tables.text(facts.name for facts in found),
+            "study_id": tables.text(facts.study_id for facts in found),
+            "state": tables.text(map(state_of, found)),
+            "experiment": tables.text(experiments[facts.experiment_id] for facts in found),
+            "began": pandas.Series(began, dtype="datetime64[us, UTC]"),
+            "owner": tables.text(facts.owner for facts in found),
+            "objective": tables.text(facts.objective.name for facts in found),
+            "best": np.array([np.nan if score is None else score for score in scores], float),
+            "run_id": tables.text(facts.run_id for facts in found),
+        }
+    )
 
 
 def state_of(facts: StudyFacts) -> str:
@@ -255,12 +265,9 @@ def state_of(facts: StudyFacts) -> str:
     return state
 
 
-def _columns(
-    rows: Iterable[Mapping[str, object]], first: tuple[str, ...], last: tuple[str, ...] = ()
-) -> list[str]:
-    """Return the columns of rows that do not all have the same ones, in the order they come."""
-    between = dict.fromkeys(name for row in rows for name in row)
-    return [*first, *(name for name in between if name not in (*first, *last)), *last]
+def _is_known(trial: TrialRecord, epochs: Epochs | None) -> bool:
+    """Say whether the epochs of a trial end as MLflow has it."""
+    return epochs is not None and epochs.last.items() <= trial.metrics.items()
 
 
 def _table(title: str, rows: Iterable[tuple[str, object]]) -> str:
