@@ -7,6 +7,7 @@ study's folder while it runs, and among the files of the study's run once it has
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Epochs:
         """Return the metrics of a trial that has them by epoch."""
         names = tuple(dict.fromkeys(name for metrics in epochs for name in metrics))
         return cls(names, [[metrics.get(name) for name in names] for metrics in epochs])
+
+    def of_metric(self, name: str) -> list[float]:
+        """Return one metric after each epoch; NaN where it was not measured."""
+        place = self.metrics.index(name)
+        return [math.nan if (value := row[place]) is None else value for row in self.values]
 
     @property
     def last(self) -> Metrics:
