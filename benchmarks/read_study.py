@@ -87,6 +87,8 @@ def record(num_trials: int) -> None:
 def show(what: str, uri: str) -> None:
     """Print how long it takes to read a study's trials and curves."""
     study = tuner.open_study("b" * 32, tracking_uri=uri)
+    # A server imports some things with its first answers.
+    assert study.best is not None
     trials = timed(lambda: study.trials)
     curves = timed(lambda: study.curves)
     print(f"{what:34} {trials:8.2f} {curves:8.2f}", flush=True)
@@ -99,8 +101,6 @@ def timed(read: Callable[[], object]) -> float:
         began = time.perf_counter()
         read()
         seconds.append(time.perf_counter() - began)
-        if seconds[0] > 20:
-            break
     return statistics.median(seconds)
 
 

@@ -15,6 +15,9 @@ WIDTH, HEIGHT = 280, 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 20
 _COLOURS = ("#0d9488", "#d97706")
 _MAX_MARKED = 20
+_MAX_DOTS = 400
+"""Number of dots drawn at most: of more values, every second, third, … is."""
+
 _CELL = "text-align:left;padding:1px 12px 1px 0;vertical-align:top;white-space:normal"
 
 
@@ -46,7 +49,7 @@ def card(title: str, rows: Iterable[tuple[str, object]], picture: str = "") -> s
         f"{html.escape(name)}</th><td style='{_CELL}'>{html.escape(_shown(value))}</td></tr>"
         for name, value in rows
     )
-    table = f"<table style='border:none;margin:4px 0'>{cells}</table>"
+    table = f"<table style='border:none;margin:4px 0;font-size:13px'>{cells}</table>"
     return (
         f"<div style='font-size:13px;line-height:1.4'><strong>{html.escape(title)}</strong>"
         f"<div style='display:flex;flex-wrap:wrap;gap:8px 24px;align-items:flex-start'>"
@@ -66,16 +69,18 @@ def chart(series: Sequence[Series], across: str) -> str:
         return ""
     low, high = min(finite), max(finite)
     count = max(len(one.values) for one in series)
-    drawn = "".join(
+    lines = [
         _line(one, colour, count, low, high)
         for one, colour in zip(series, _COLOURS, strict=False)
-    )
+    ]
+    # The first lies on top.
+    drawn = "".join(reversed(lines))
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     text = "fill='currentColor' font-size='10' opacity='.7'"
-    labels = f"<text x='{_LEFT - 5}' y='{_TOP + 8}' text-anchor='end' {text}>{high:.4g}</text>"
+    labels = f"<text x='{_LEFT - 5}' y='{_TOP + 8}' text-anchor='end' {text}>{high:.3g}</text>"
     if low != high:
         labels += (
-            f"<text x='{_LEFT - 5}' y='{bottom}' text-anchor='end' {text}>{low:.4g}</text>"
+            f"<text x='{_LEFT - 5}' y='{bottom}' text-anchor='end' {text}>{low:.3g}</text>"
         )
     labels += f"<text x='{_LEFT}' y='{HEIGHT - 6}' {text}>{across} 1</text>"
     if count > 1:
@@ -111,8 +116,12 @@ def _line(one: Series, colour: str, count: int, low: float, high: float) -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         drawn = f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.8'/>"
     if not one.is_line or len(points) <= _MAX_MARKED:
-        drawn += "".join(
-            f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2.2' fill='{colour}'/>" for x, y in points
+        stride = math.ceil(len(points) / _MAX_DOTS)
+        dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points[::stride])
+        opacity = "" if one.is_line else " opacity='.6'"
+        drawn += (
+            f"<path d='{dots}' stroke='{colour}' stroke-width='4' stroke-linecap='round'"
+            f"{opacity}/>"
         )
     return drawn
 

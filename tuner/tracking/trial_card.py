@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuner import names
 from tuner.evaluation.measures import accuracy_interval
 from tuner.evaluation.ties import accuracy_on_test
 from tuner.runtime import cards
@@ -22,15 +23,17 @@ def score(name: str, value: float, num_validation: int | None) -> Rows:
     """
     if name != "val_accuracy" or not num_validation:
         return [(name, f"{value:.4f}")]
-    low, high = accuracy_interval(round(value * num_validation), num_validation)
-    said = f"{value:.4f} (95 % interval {low:.4f} to {high:.4f}, {num_validation:,} images)"
-    return [(name, said)]
+    interval = accuracy_interval(round(value * num_validation), num_validation)
+    return [(name, _with_interval(value, interval, num_validation))]
 
 
 def test_accuracy(metrics: Metrics) -> Rows:
     """Return a row for a trial's accuracy on the test images, if it was measured."""
     tested = accuracy_on_test(metrics)
-    return [] if tested is None else [("test", str(tested))]
+    if tested is None:
+        return []
+    said = _with_interval(tested.accuracy, tested.interval, tested.num_images)
+    return [(names.TEST_ACCURACY, said)]
 
 
 def values(of_trial: Values) -> Rows:
@@ -51,3 +54,8 @@ def curve(epochs: Epochs, objective: str) -> str:
         if name in epochs.metrics
     ]
     return cards.chart(drawn, "epoch")
+
+
+def _with_interval(accuracy: float, interval: tuple[float, float], num_images: int) -> str:
+    low, high = interval
+    return f"{accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {num_images:,} images)"
