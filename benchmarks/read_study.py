@@ -23,14 +23,16 @@ import numpy as np
 
 import tuner
 from tuner import names
-from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyState
+from tuner.driver.study_folder import EXPERIMENTS_DIR
 from tuner.tracking import epochs_file, tracking_store
-from tuner.tracking.runs import DataRecord, Tracker
+from tuner.tracking.data_record import DataRecord
+from tuner.tracking.runs import Tracker
 from tuner.trial import TrialFiles, TrialResult, Value
 
 NUM_TRIALS = 2000
 NUM_EPOCHS = 20
 REPEATS = 3
+STUDY_ID = "b" * 32
 SETTINGS = {"search.objective": "val_accuracy", "search.oracle": "random", "seed": 0}
 
 
@@ -55,11 +57,10 @@ def main() -> None:
 def record(num_trials: int) -> None:
     """Record a study of made-up results, with all that a search records besides its files."""
     client = tracking_store.connect(None)
-    state = StudyState(study_id="b" * 32)
     folder = EXPERIMENTS_DIR / "many"
     folder.mkdir(parents=True)
-    (folder / "study.json").write_text(json.dumps({"study_id": state.study_id}))
-    tracker = Tracker(client, "digits", "many", state.study_id)
+    (folder / "study.json").write_text(json.dumps({"study_id": STUDY_ID}))
+    tracker = Tracker(client, "digits", "many", STUDY_ID)
     tracker.open_study(SETTINGS, DataRecord("digits", "d1", "{}", "{}"), [])
     drawn = np.random.default_rng(0)
     for number in range(num_trials):
@@ -86,7 +87,7 @@ def record(num_trials: int) -> None:
 
 def show(what: str, uri: str) -> None:
     """Print how long it takes to read a study's trials and curves."""
-    study = tuner.open_study("b" * 32, tracking_uri=uri)
+    study = tuner.open_study(STUDY_ID, tracking_uri=uri)
     # A server imports some things with its first answers.
     assert study.best is not None
     trials = timed(lambda: study.trials)
