@@ -43,7 +43,7 @@ def main() -> None:
         record(num_trials)
         seconds = time.perf_counter() - began
         print(f"{num_trials} trials of {NUM_EPOCHS} epochs recorded in {seconds:.0f} s")
-        print(f"{'read from':34} {'trials':>8} {'curves':>8}  seconds")
+        print(f"{'read from':34} {'trials':>16} {'curves':>16}  seconds (CPU)")
         uri = f"sqlite:///{folder}/mlflow.db"
         show("the study's folder", uri)
         EXPERIMENTS_DIR.rename("elsewhere")
@@ -92,17 +92,18 @@ def show(what: str, uri: str) -> None:
     assert study.best is not None
     trials = timed(lambda: study.trials)
     curves = timed(lambda: study.curves)
-    print(f"{what:34} {trials:8.2f} {curves:8.2f}", flush=True)
+    print(f"{what:34} {trials:>16} {curves:>16}", flush=True)
 
 
-def timed(read: Callable[[], object]) -> float:
-    """Return the median of a few readings, in seconds."""
-    seconds = []
+def timed(read: Callable[[], object]) -> str:
+    """Return the medians of a few readings: seconds, and seconds of this process's CPU."""
+    seconds, busy = [], []
     for _ in range(REPEATS):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         read()
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+        busy.append(time.process_time() - used)
+    return f"{statistics.median(seconds):.2f} ({statistics.median(busy):.2f})"
 
 
 def forget_epochs(uri: str) -> None:

@@ -211,7 +211,8 @@ def serve(connection: Connection) -> None:
     sending = threading.Lock()
 
     def send(message: tuple[str, Any]) -> None:
-        with sending:
+        # If nobody listens any more, `_end_with` sees that and interrupts the study.
+        with sending, contextlib.suppress(OSError):
             connection.send(message)
 
     answers: list[tuple[str, Any]] = []
@@ -230,6 +231,8 @@ def serve(connection: Connection) -> None:
             fail(error)
     except KeyboardInterrupt:
         answers.append(("interrupted", None))
+    # From here on, a closed connection only means that the answer has been read.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     send(answers[-1])
 
 

@@ -5,7 +5,6 @@ started it: each is a `Screen`.
 """
 
 import abc
-import contextlib
 import io
 import threading
 from collections.abc import Callable
@@ -134,14 +133,12 @@ class RelayedScreen(Screen):
         self._changed.set()
 
     def _repeat(self) -> None:
-        # The other process may be gone: the main thread will notice.
-        with contextlib.suppress(OSError):
-            while True:
-                self._changed.wait(None if self._view is None else _RELAY_SECONDS)
-                self._changed.clear()
-                with self._lock:
-                    if self._view is not None:
-                        self._send(("show", self._view()))
+        while True:
+            self._changed.wait(None if self._view is None else _RELAY_SECONDS)
+            self._changed.clear()
+            with self._lock:
+                if self._view is not None:
+                    self._send(("show", self._view()))
 
 
 def own_screen() -> Screen:
