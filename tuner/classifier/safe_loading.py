@@ -72,7 +72,7 @@ class FilePredictions:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classifier:
     """A model, ready to predict; `tuner.load` returns one.
 
@@ -160,6 +160,10 @@ class Classifier:
         probabilities = self.predict_proba(files.images)
         probabilities[~files.has_ink] = np.nan
         return FilePredictions(files, probabilities, self.classes)
+
+    def __repr__(self) -> str:
+        """Show where it was found and what it classifies."""
+        return f"Classifier({self.source.title!r}, {len(self.classes)} classes of {self.data})"
 
     def _repr_html_(self) -> str:
         num_classes = len(self.classes)

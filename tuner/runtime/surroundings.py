@@ -38,9 +38,11 @@ _SET = {
     # Records must be on disk when a call returns.
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
 }
+QUIET_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+"""TensorFlow's start-up messages are of no use to a user."""
+
 _SET_UNLESS_GIVEN = {
-    # TensorFlow's start-up messages are of no use to a user.
-    "TF_CPP_MIN_LOG_LEVEL": "3",
+    **QUIET_TENSORFLOW,
     # Several processes share a GPU: none may take all of its memory.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }

@@ -92,8 +92,9 @@ def run_study(
     _check(overrides, study, model, data)
     given, more = _given(model, data)
     named = [] if study is None else [f"study={study}"]
-    # The caller's come last: the later of two overrides counts.
-    request = ([*more, *named, *overrides], given)
+    told = {key_of(override) for override in overrides}
+    defaults = [override for override in more if key_of(override) not in told]
+    request = ([*defaults, *named, *overrides], given)
     with _Searching(request) as searching:
         found = searching.follow(own_screen())
     return open_study(found.name, tracking_uri=found.uri)

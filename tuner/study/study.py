@@ -28,6 +28,7 @@ from tuner.trial import Metrics, Objective, Values
 
 if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier
+    from tuner.models.custom_objects import CustomObjects
 
 _NUM_SIDE_BY_SIDE = 8
 """Number of requests at a time where MLflow is asked for curves."""
@@ -66,15 +67,22 @@ class Trial:
         """Its learning curve: a row for each `epoch`, and a column for each metric."""
         return self._study._curves([self._record()]).drop(columns="trial")
 
-    def load(self) -> Classifier:
+    def load(self, *, custom_objects: CustomObjects = None) -> Classifier:
         """Load its model; see `tuner.load`.
+
+        Args:
+            custom_objects: What the model may hold besides Keras's own layers.
 
         Raises:
             UserError: If its model was not logged, or cannot be loaded safely.
         """
         from tuner.classifier.safe_loading import load
 
-        return load(f"runs:/{self.run_id}/model", tracking_uri=self._study.tracking_uri)
+        return load(
+            f"runs:/{self.run_id}/model",
+            tracking_uri=self._study.tracking_uri,
+            custom_objects=custom_objects,
+        )
 
     def _repr_html_(self) -> str:
         study = self._study
