@@ -87,14 +87,14 @@ class Given:
             study: The study's folder, which need not exist yet. Until `keep` has written the
                 module there, it is imported from a temporary folder.
         """
-        with contextlib.ExitStack() as stack:
-            if self.source is not None or (study / f"{MODULE}.py").is_file():
-                stack.enter_context(_found_in(str(study.resolve())))
-            if self.source is not None:
-                temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="glassy-"))
-                files.write_scratch(Path(temporary, f"{MODULE}.py"), self.source)
-                stack.enter_context(_found_in(temporary))
-            yield
+        if self.source is None:
+            with importable_from(study):
+                yield
+            return
+        with tempfile.TemporaryDirectory(prefix="glassy-") as temporary:
+            files.write_scratch(Path(temporary, f"{MODULE}.py"), self.source)
+            with _found_in(temporary):
+                yield
 
     def keep(self, held: StudyFolder) -> None:
         """Write into a study's folder what it was given, unless it is there.
@@ -113,6 +113,20 @@ class Given:
             if not path.exists() or not path.stat().st_size:
                 with files.replacing(path) as part:
                     _write(self.data, part)
+
+
+@contextlib.contextmanager
+def importable_from(study: Path | None) -> Iterator[None]:
+    """Let the module be imported that a study keeps in its folder, if it keeps one.
+
+    Args:
+        study: The study's folder; None if it is not here.
+    """
+    if study is None or not (study / f"{MODULE}.py").is_file():
+        yield
+        return
+    with _found_in(str(study.resolve())):
+        yield
 
 
 @contextlib.contextmanager

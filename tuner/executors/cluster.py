@@ -133,7 +133,7 @@ def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
 
 
 def own_modules(model_function: str) -> list[str]:
-    """Return the paths of Glassy and of the model function's modules in the current folder.
+    """Return the paths of Glassy, of the model function, and of modules in the current folder.
 
     They are sent to every node, so that it runs exactly the code that is here; everything else
     must be installed there.
@@ -150,8 +150,10 @@ def own_modules(model_function: str) -> list[str]:
             continue
         places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
         path = Path(places[0] or "")
+        # One that a study was given is not in this folder; see `tuner.driver.given`.
+        is_wanted = path.is_relative_to(here) or name == model_function.partition(".")[0]
         # Nodes have a Python environment of their own, so one in this folder is not sent.
-        if path.is_relative_to(here) and not path.is_relative_to(sys.prefix):
+        if is_wanted and not path.is_relative_to(sys.prefix):
             paths.add(path)
     return sorted(map(str, paths))
 
