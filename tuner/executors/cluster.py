@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import tuner
 from tuner.errors import ConfigError, UnavailableError
-from tuner.runtime import forkserver, tensorflow_setup
+from tuner.runtime import forkserver, surroundings, tensorflow_setup
 from tuner.runtime.user_code import find_function
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def connect(config: "RayConfig", model_function: str) -> None:
         os.environ.setdefault(name, value)
     with _own_signals():
         if is_local:
-            _init(config, address="local", include_dashboard=False)
+            # Ray itself passes on the current folder alone.
+            path = os.pathsep.join(folder for folder in sys.path if folder)
+            with surroundings.variables({"PYTHONPATH": path}):
+                _init(config, address="local", include_dashboard=False)
         else:
             _check_answers(config)
             # In a child process, because a model's module imports TensorFlow.

@@ -76,6 +76,8 @@ class ConsoleScreen(Screen):
                 transient=True,
             )
             self._live.start(refresh=True)
+        else:
+            self._live.refresh()
 
     def _drawn(self) -> RenderableType:
         return "" if self._view is None else self._view()

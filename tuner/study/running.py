@@ -170,7 +170,8 @@ class _Searching:
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, str(theirs.fileno())],
+                # Without the current folder on its path, until it is sent ours.
+                [sys.executable, "-P", "-c", _CODE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 # A terminal's Ctrl-C goes to this process alone, which decides.
