@@ -4,14 +4,17 @@ The notebook is run in an empty folder, so that what it searches for is searched
 """
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 NOTEBOOK = Path(__file__).with_name("tutorial.ipynb")
 _CELL_SECONDS = 600
@@ -35,9 +38,16 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     client.execute(env={**os.environ, "PATH": here})
 
 
-def _is_empty(output: NotebookNode) -> bool:
-    """Say whether an output was drawn while a study ran, and is empty now that it has ended."""
-    return "data" in output and output["data"].get("text/html") == ""
+def _whole(outputs: Sequence[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield a cell's outputs, its lines as one, without what was drawn while a study ran."""
+    for name, several in itertools.groupby(
+        (output for output in outputs if output.get("data", {}).get("text/html") != ""),
+        key=lambda output: output.get("name"),
+    ):
+        if name is None:
+            yield from several
+        else:
+            yield new_output("stream", name=name, text="".join(o["text"] for o in several))
 
 
 def main() -> None:
@@ -48,7 +58,7 @@ def main() -> None:
     for cell in notebook.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_empty(output)]
+            cell.outputs = list(_whole(cell.outputs))
     notebook.metadata = {
         key: notebook.metadata[key] for key in ("kernelspec",) if key in notebook.metadata
     }

@@ -182,7 +182,10 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         best = conclusion.best_of(loop)
         promoted = conclusion.judge(config, ready, parts, best)
         loop.finish()
-        parts.tracker.log_file(parts.folder.path / names.EPOCHS)
+        epochs = parts.folder.path / names.EPOCHS
+        # A study of an earlier version may have nothing left to train.
+        if epochs.exists():
+            parts.tracker.log_file(epochs)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -204,7 +207,7 @@ def serve(connection: Connection) -> None:
             `("failed", Failure)`. When the other process closes its end, the study is
             interrupted.
     """
-    # The other process decides what an interrupt means; it hangs up.
+    # The other process decides what an interrupt means, and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     overrides, given = connection.recv()
     sys.argv[:] = ["run_study", *overrides]
