@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint docs bench bench-engines demo torture powercut-ext4 ui clean
+.PHONY: search test test-long lint docs tutorial bench bench-engines demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -40,6 +40,10 @@ lint: .venv/ready
 # shows the pages while you edit them. The variable silences an advertisement of the theme.
 docs: .venv/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+# After a change of docs/tutorial.ipynb, or of what it shows.
+tutorial: .venv/ready
+	$(BIN)/python docs/rerun_tutorial.py
 
 # A peer that cannot be installed is a failed row of the benchmark, not its end.
 bench: .venv/ready

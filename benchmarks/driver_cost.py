@@ -30,6 +30,7 @@ from tuner.driver.assembly import make_loop, make_parts, start_oracle
 from tuner.executors.serial import SerialExecutor
 from tuner.runtime import forkserver, gc_pauses
 from tuner.runtime.logs import logging_to
+from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking import tracking_store
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
@@ -105,10 +106,10 @@ def main(num_trials: int) -> None:
     )
     client = tracking_store.connect(None)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    console = Console(quiet=True)
+    screen = ConsoleScreen(Console(quiet=True))
     with (
         study_folder.hold("many", config, []) as held,
-        logging_to(console, held.log_file),
+        logging_to(screen, held.log_file),
         contextlib.closing(start_oracle(config, held)) as oracle,
     ):
         tracker = Tracker(client, "many", "many", held.state.study_id)
@@ -116,7 +117,7 @@ def main(num_trials: int) -> None:
         tracker.open_study({"seed": 0}, data, [])
         curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
         executor = SerialExecutor(lambda: run)
-        parts = make_parts(config, held, oracle, executor, tracker, curves, console)
+        parts = make_parts(config, held, oracle, executor, tracker, curves, screen)
         make_loop(config, parts).run()
         tracker.close_study("FINISHED")
     costs = [

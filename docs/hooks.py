@@ -1,13 +1,15 @@
 """What the documentation site is made of besides the pages: MkDocs calls these functions.
 
-Two things are added when the site is built. `configuration.md` gets its tables from the schemas
-and from the comments in `conf/`: what a key means is written nowhere else. And pages that live
-outside `docs/` (`CHANGELOG.md`, `CONTRIBUTING.md`, the benchmark's) become pages of the site. A
-link between the two works on the site as well as in the repository.
+Three things are added when the site is built. `configuration.md` gets its tables from the
+schemas and from the comments in `conf/`: what a key means is written nowhere else. Pages that
+live outside `docs/` (`CHANGELOG.md`, `CONTRIBUTING.md`, the benchmark's) become pages of the
+site; a link between the two works on the site as well as in the repository. And the notebook
+becomes a page, with the outputs that it keeps.
 """
 
 import dataclasses
 import html
+import json
 import re
 import types
 import typing
@@ -84,7 +86,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that live outside `docs/`, under the names they have there."""
     for name in OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    notebook = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text(encoding="utf-8"))
+    text = "\n\n".join(as_markdown(notebook))
+    files.append(File.generated(config, "tutorial.md", content=text))
     return files
+
+
+def as_markdown(notebook: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the parts of a page that shows a notebook: its text, its code, its outputs."""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield source
+            continue
+        yield f"```python\n{source}\n```"
+        for output in cell["outputs"]:
+            shown = output.get("data", {})
+            if "text/html" in shown:
+                yield f"<div>{''.join(shown['text/html'])}</div>"
+            else:
+                text = "".join(output.get("text", shown.get("text/plain", ""))).strip("\n")
+                yield f"```text\n{text}\n```"
 
 
 def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:

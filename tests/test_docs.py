@@ -93,6 +93,7 @@ STORY = {
 
 ELSEWHERE = {
     'numerals.npz",\n': "test_archive_of_the_images_page_can_be_searched_on",
+    'tuner.run_study("data=digits"': "tests/test_tutorial.py, as a cell of the notebook",
     "# my_data.py": "test_loader_and_model_of_the_guide_run",
     "# my_models.py": "test_loader_and_model_of_the_guide_run",
     "class LocalSearch(Oracle)": "tests/test_extension.py",

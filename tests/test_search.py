@@ -86,6 +86,7 @@ def test_search_leaves_only_its_own_files(finished_study: FinishedStudy) -> None
         "config.yaml",
         "curves",
         "data.png",
+        "epochs.jsonl",
         "lock",
         "oracle.jsonl",
         "overrides.yaml",

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier, load
     from tuner.datasets import LabelledImages
     from tuner.drawings import measure, prepare
+    from tuner.study.running import run_study
     from tuner.study.study import Study, Trial, list_studies, open_study
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "measure",
     "open_study",
     "prepare",
+    "run_study",
 ]
 
 __version__ = "0.1.0"
@@ -33,6 +35,7 @@ _HOMES = {
     "measure": "tuner.drawings",
     "open_study": "tuner.study.study",
     "prepare": "tuner.drawings",
+    "run_study": "tuner.study.running",
 }
 
 

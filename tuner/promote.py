@@ -54,6 +54,7 @@ def main(composed: DictConfig) -> int:
 
 def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
     from tuner import names
+    from tuner.driver import given
     from tuner.registry import promotion, refit
     from tuner.study import records, trust
     from tuner.tracking import history
@@ -68,9 +69,10 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
             trial = records.best_trial(client, study)
         else:
             trial = records.trial_of(client, study, config.trial)
+    study_id = study.run.data.tags[names.STUDY_ID]
     told = {"data": config.data, "model": config.model, "registry": config.registry}
     settings = with_settings(study.config, told)
-    trust.check_code(settings, told, study.name, study.run.data.tags[names.STUDY_ID])
+    trust.check_code(settings, told, study.name, study_id)
     # Modules that only the store names are never imported.
     settings.model["custom_objects"] = list(module_names(config.custom_objects))
     if settings.registry.name is None:
@@ -88,9 +90,10 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
         validation={k: v for k, v in recorded.metrics.items() if k == objective},
     )
     if settings.registry.refit and recorded.kind != names.KIND_REFIT:
-        challenger = refit.refit(
-            records.tracker_of(client, study), settings, study.engine, challenger
-        )
+        with given.importable_from(trust.own_folder(study.name, study_id)):
+            challenger = refit.refit(
+                records.tracker_of(client, study), settings, study.engine, challenger
+            )
     elif not records.has_model(client, trial):
         raise StudyError(
             f"Trial {recorded.trial_id} of study {study.name} has no model: it was searched "

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import os
 import shutil
-from typing import TYPE_CHECKING
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from tuner import passwords
+from tuner import names, passwords
 from tuner.cli import application
+from tuner.cli.faults import Failure
 from tuner.config import printed_commands
 from tuner.config.compose import load
 from tuner.config.schema import StudyConfig
 from tuner.errors import DataError, FolderGone, ModelError
-from tuner.runtime import interrupt, terminal
+from tuner.runtime import interrupt
+from tuner.runtime.screen import RelayedScreen, Screen, own_screen
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
-
+    from tuner.driver.given import Given
     from tuner.driver.loop import Parts
     from tuner.driver.preflight import Ready
     from tuner.driver.study_folder import StudyFolder
@@ -30,74 +36,108 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tuner.search")
 
 
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """Where a study is that was searched.
+
+    Attributes:
+        name: The study's name.
+        uri: Address of its store, with its password; None for the default.
+    """
+
+    name: str
+    uri: str | None
+
+
 def main(composed: DictConfig) -> None:
     """Run one study, or resume it."""
+    search(composed, own_screen())
+
+
+def search(composed: DictConfig, screen: Screen, given: Given | None = None) -> Searched:
+    """Run one study, or resume it, and say so.
+
+    Args:
+        composed: The configuration, as Hydra composes it.
+        screen: Where to say it.
+        given: What the study is given as objects; None if by its configuration alone.
+    """
     config = load(composed)
     from tuner.driver import study_folder
+    from tuner.driver.given import Given
 
-    arguments = printed_commands.arguments()
+    kept = given or Given()
     name = config.study or study_folder.make_name(config)
-    console = terminal.console(soft_wrap=True)
+    arguments = kept.overrides(printed_commands.arguments(), name)
+    config = kept.placed(config, name)
     try:
-        console.print(f"study {name}")
-        _search(config, name, arguments, console)
+        screen.say(f"study {name}")
+        with kept.importable(study_folder.EXPERIMENTS_DIR / name):
+            _search(config, name, arguments, screen, kept)
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupt.is_cause_of(error):
-            command = printed_commands.resume(arguments, None if config.study else name)
-            console.print(f"Interrupted. To resume after the last finished trial:\n  {command}")
-            if passwords.STARS in command:
-                console.print(f"  (with the password in place of {passwords.STARS})")
+            if given is None:
+                how = printed_commands.resume(arguments, None if config.study else name)
+            else:
+                how = f'tuner.run_study(…, study="{name}"), with the same arguments'
+            screen.say(f"Interrupted. To resume after the last finished trial:\n  {how}")
+            if passwords.STARS in how:
+                screen.say(f"  (with the password in place of {passwords.STARS})")
         raise
+    return Searched(name, config.tracking.uri)
 
 
-def _search(config: StudyConfig, name: str, arguments: list[str], console: Console) -> None:
+def _search(
+    config: StudyConfig, name: str, arguments: list[str], screen: Screen, given: Given
+) -> None:
     """Run a study, unless it is finished."""
     from tuner.curves import identity
     from tuner.driver import finished, preflight, study_folder
-    from tuner.driver.progress import shown_while_starting
+    from tuner.driver.progress import STARTING, waiting_for
     from tuner.runtime.logs import logging_to, native_noise_to
 
     # Nothing that is shown or written from here on contains a password.
-    uri, shown = config.tracking.uri, passwords.hide(config.tracking.uri or "")
+    uri, hidden = config.tracking.uri, passwords.hide(config.tracking.uri or "")
     config = dataclasses.replace(
-        config, tracking=dataclasses.replace(config.tracking, uri=shown or None)
+        config, tracking=dataclasses.replace(config.tracking, uri=hidden or None)
     )
     existing = study_folder.find(name, config)
     if existing is not None and existing.state.finished is not None:
+        given.check_same_data(existing)
         if existing.state.was_stopped:
-            console.print("It was stopped before its budget was used, and is resumed.")
+            screen.say("It was stopped before its budget was used, and is resumed.")
         elif identity.reopens(existing.told):
-            console.print(
-                f"It was finished, and is resumed with {existing.said_of_told}.", markup=False
-            )
+            screen.say(f"It was finished, and is resumed with {existing.said_of_told}.")
         elif missing := finished.find_missing(config, uri, existing):
-            console.print(f"It was finished, but {missing}: repairing it.", markup=False)
+            screen.say(f"It was finished, but {missing}: repairing it.")
         else:
             for line in finished.lines(config, uri, existing):
-                console.print(line, markup=False)
+                screen.say(line)
             return
-    with shown_while_starting(console) as waiting:
+    screen.show(waiting_for(STARTING))
+    try:
         is_new = existing is None or existing.changes_search
-        ready = preflight.check(config, uri, console, is_new)
+        ready = preflight.check(config, uri, screen, given.data, is_new)
         with (
             study_folder.hold(name, config, arguments, ready.identity) as held,
-            logging_to(console, held.log_file),
+            logging_to(screen, held.log_file),
             native_noise_to(held.log_file),
         ):
-            _run_held(config, ready, held, console, waiting)
+            given.keep(held)
+            _run_held(config, ready, held, screen)
+    finally:
+        screen.show(None)
 
 
-def _run_held(
-    config: StudyConfig, ready: Ready, held: StudyFolder, console: Console, waiting: Status
-) -> None:
+def _run_held(config: StudyConfig, ready: Ready, held: StudyFolder, screen: Screen) -> None:
     """Run a study in its folder, and print its closing lines."""
     from tuner.driver import assembly
     from tuner.tracking import tracking_store
 
     parts: Parts | None = None
     try:
-        with assembly.assembled(config, ready, held, console) as parts:
-            lines = _run(config, ready, parts, waiting)
+        with assembly.assembled(config, ready, held, screen) as parts:
+            lines = _run(config, ready, parts, screen)
         held.state.finished = lines
         held.save_state()
         # Saved first: whatever is printed is on disk by then.
@@ -123,9 +163,10 @@ def _run_held(
         raise
 
 
-def _run(config: StudyConfig, ready: Ready, parts: Parts, waiting: Status) -> list[str]:
+def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> list[str]:
     """Search, promote, and return the closing lines."""
     from tuner.driver import assembly, conclusion
+    from tuner.driver.progress import JUDGING, waiting_for
     from tuner.wording import plural
 
     for notice in config.search.notices(config.whole_space(), parts.oracle.num_trials):
@@ -136,14 +177,15 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, waiting: Status) -> li
     status = "FAILED"
     try:
         loop = assembly.make_loop(config, parts)
-        waiting.stop()
         loop.run()
-        waiting.update("Judging the best model, and writing the report")
-        if waiting.console.is_terminal:
-            waiting.start()
+        screen.show(waiting_for(JUDGING))
         best = conclusion.best_of(loop)
         promoted = conclusion.judge(config, ready, parts, best)
         loop.finish()
+        epochs = parts.folder.path / names.EPOCHS
+        # A study of an earlier version may have nothing left to train.
+        if epochs.exists():
+            parts.tracker.log_file(epochs)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -152,8 +194,56 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, waiting: Status) -> li
         parts.tracker.close_study(status)
     lines = conclusion.closing_lines(config, ready, parts, loop, best, promoted)
     parts.folder.state.was_stopped = loop.was_stopped
-    waiting.stop()
+    screen.show(None)
     return lines
+
+
+def serve(connection: Connection) -> None:
+    """Run one study for `tuner.run_study`, in a process of its own.
+
+    Args:
+        connection: Receives the overrides and a `Given`. Sends `("say", …)` and `("show", …)`
+            (see `RelayedScreen`), and last `("searched", Searched)`, `("interrupted", None)` or
+            `("failed", Failure)`. When the other process closes its end, the study is
+            interrupted.
+    """
+    # The other process decides what an interrupt means, and sends SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    overrides, given = connection.recv()
+    sys.argv[:] = ["run_study", *overrides]
+    sending = threading.Lock()
+
+    def send(message: tuple[str, Any]) -> None:
+        # If nobody listens any more, `_end_with` sees that and interrupts the study.
+        with sending, contextlib.suppress(OSError):
+            connection.send(message)
+
+    answers: list[tuple[str, Any]] = []
+
+    def command(composed: DictConfig) -> None:
+        answers.append(("searched", search(composed, RelayedScreen(send), given)))
+
+    def fail(error: Exception) -> None:
+        answers.append(("failed", Failure.of(application.understood(error))))
+
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    try:
+        try:
+            application.call(command, "config", StudyConfig, fail)
+        except Exception as error:
+            fail(error)
+    except KeyboardInterrupt:
+        answers.append(("interrupted", None))
+    # From here on, a closed connection only means that the answer has been read.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    send(answers[-1])
+
+
+def _end_with(connection: Connection) -> None:
+    """Interrupt this process when the other end of a connection is closed."""
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from tuner.executors import Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
 from tuner.runtime import files
+from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
 from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
@@ -77,7 +78,14 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
         executor = make_executor(lambda: run_trial or succeed)
         parts = make_parts(
-            config, held, oracle, executor, tracker, curves, Console(), clock=clock
+            config,
+            held,
+            oracle,
+            executor,
+            tracker,
+            curves,
+            ConsoleScreen(Console()),
+            clock=clock,
         )
         return Run(make_loop(config, parts), parts, oracle, succeed, trained)
 

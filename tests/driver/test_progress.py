@@ -8,7 +8,8 @@ from rich.console import Console
 from support.clocks import SetClock
 from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
-from tuner.driver.progress import Progress, shown_while_starting
+from tuner.driver.progress import STARTING, Progress, waiting_for
+from tuner.runtime.screen import ConsoleScreen
 from tuner.trial import Objective
 from tuner.wording import plural
 
@@ -26,7 +27,9 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
     console = Console(width=120, file=io.StringIO())
     forecast = Forecast(SPACE, 4, None, is_exhaustive=True, shares=True)
     objective = Objective("val_accuracy", "max")
-    progress = Progress(console, objective, SPACE.searched, 4, forecast, None, 2, SetClock())
+    progress = Progress(
+        ConsoleScreen(console), objective, SPACE.searched, 4, forecast, None, 2, SetClock()
+    )
     progress.pass_over([{**VALUES, "width": 4}])
     progress.start_trial("0001", VALUES)
     text = shown(progress, console)
@@ -43,10 +46,12 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_start_is_shown_on_terminals_alone(is_terminal: bool) -> None:
     written = io.StringIO()
-    console = Console(file=written, force_terminal=is_terminal, width=100)
-    with shown_while_starting(console):
-        pass
+    screen = ConsoleScreen(Console(file=written, force_terminal=is_terminal, width=100))
+    screen.show(waiting_for(STARTING))
+    screen.say("a line")
+    screen.show(None)
     assert ("importing TensorFlow" in written.getvalue()) == is_terminal
+    assert "a line\n" in written.getvalue()
 
 
 @pytest.mark.parametrize(

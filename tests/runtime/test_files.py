@@ -38,6 +38,7 @@ WRITERS = {
 IN_MEMORY = {
     ("figures/drawing.py", "savefig"),
     ("curves/checkpoints.py", "savez"),
+    ("driver/given.py", "savez"),
     ("executors/processes.py", "save"),
     ("server/draw.py", "save"),
 }

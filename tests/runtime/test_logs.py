@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from tuner.runtime.logs import logging_to, native_noise_to
+from tuner.runtime.screen import ConsoleScreen
 
 
 def test_mlflow_speaks_to_the_file_alone(
@@ -19,7 +20,7 @@ def test_mlflow_speaks_to_the_file_alone(
     assert mlflow.__version__
     before = logging.getLogger("mlflow").handlers[:]
     printed = io.StringIO()
-    with logging_to(Console(file=printed), tmp_path / "tune.log"):
+    with logging_to(ConsoleScreen(Console(file=printed)), tmp_path / "tune.log"):
         logging.getLogger("mlflow.store.db.utils").error("database or disk is full")
         logging.getLogger("tuner.driver.loop").warning("three trials left")
     assert logging.getLogger("mlflow").handlers == before

@@ -11,6 +11,7 @@ import pytest
 import tuner
 from support.commands import command, runs
 from support.studies import FinishedStudy
+from tuner import names
 from tuner.errors import StudyError, UserError
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,7 @@ def test_trials_are_a_table_with_plain_types(study: tuner.Study) -> None:
     assert set(trials["state"]) == {"finished"}
     assert trials["epochs"].dtype == np.int64
     assert trials["val_accuracy"].dtype == np.float64
+    assert "object" not in set(map(str, trials.dtypes))
     assert trials["val_accuracy"].between(0, 1).all()
 
 
@@ -51,6 +53,37 @@ def test_curves_have_every_epoch(study: tuner.Study) -> None:
     assert last.to_dict() == dict(zip(trials["trial"], trials["epochs"], strict=True))
     ends = curves.sort_values("epoch").groupby("trial")["val_accuracy"].last()
     assert ends.to_dict() == dict(zip(trials["trial"], trials["val_accuracy"], strict=True))
+
+
+def test_curves_are_the_same_from_the_folder_the_store_and_mlflow(
+    study: tuner.Study, finished_study: FinishedStudy, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    here = study.curves
+    dtypes = here.dtypes.to_dict()
+    assert (dtypes.pop("epoch"), str(dtypes.pop("trial"))) == (np.int64, "str")
+    assert set(dtypes.values()) == {np.dtype(np.float64)}
+    monkeypatch.chdir(tmp_path)
+    # Its folder is not here: now they come from the file that it has left in MLflow.
+    asked: list[str] = []
+    monkeypatch.setattr(
+        mlflow.MlflowClient, "get_metric_history", lambda *_: asked.append("again")
+    )
+    pandas.testing.assert_frame_equal(study.curves, here)
+    assert asked == []
+    monkeypatch.undo()
+    # Of an older study MLflow is asked for each metric, as of a trial that runs.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(names, "EPOCHS", "none.jsonl")
+    asked_for = study.curves
+    pandas.testing.assert_frame_equal(asked_for[here.columns], here)
+
+
+def test_curve_of_a_trial_is_its_part_of_the_study(study: tuner.Study) -> None:
+    assert study.best is not None
+    curve = study.best.curve
+    assert curve["epoch"].tolist() == [1, 2]
+    assert curve["val_accuracy"].iloc[-1] == study.best.score
 
 
 def test_best_is_loaded_and_answers(study: tuner.Study) -> None:
@@ -72,10 +105,26 @@ def test_report_is_written_where_it_is_asked_for(study: tuner.Study, tmp_path: P
     assert "<title>Study first" in path.read_text(encoding="utf-8")
 
 
-def test_notebook_shows_tables(study: tuner.Study) -> None:
-    assert "<strong>Study first</strong>" in study._repr_html_()
-    assert study.best is not None
-    assert "<td style='text-align:left'>" in study.best._repr_html_()
+def test_notebook_shows_cards_with_a_picture(
+    study: tuner.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = study.best
+    assert best is not None
+    classifier = best.load()
+    accuracy = f"{best.score:.4f} (95 % interval 0."
+    for shown, words in (
+        (study, ["<strong>Study first</strong>", "4 finished", accuracy, "216 images)"]),
+        (best, [f"<strong>Trial {best.trial_id} of study first", accuracy, "units_1"]),
+        (classifier, [f"<strong>Classifier runs:/{best.run_id}", "8 x 8", "360 images)"]),
+    ):
+        card = shown._repr_html_()
+        assert "<polyline points=" in card
+        for part in words:
+            assert part in card
+    # Its store may be gone, or somewhere else.
+    gone = dataclasses.replace(classifier, _tracking_uri="sqlite:////nowhere/mlflow.db")
+    assert "<polyline" not in gone._repr_html_()
+    assert "8 x 8" in gone._repr_html_()
 
 
 def test_studies_are_listed(study: tuner.Study) -> None:

@@ -45,11 +45,13 @@ class FoundModel:
         reference: Its name in full: `models:/<name>@champion` for a bare name.
         location: Address of its files, for MLflow.
         version: Its version in the registry, if it was named by alias or version.
+        run_id: Id of the run that has logged it, if known.
     """
 
     reference: str
     location: str
     version: ModelVersion | None
+    run_id: str | None = None
 
     @property
     def title(self) -> str:
@@ -78,10 +80,11 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
             version = client.get_model_version(*match.groups())
         elif match := _MODEL_ID.fullmatch(reference):
             model = client.get_logged_model(match[1])
-            return FoundModel(reference, str(model.artifact_location), None)
+            run_id = model.source_run_id
+            return FoundModel(reference, str(model.artifact_location), None, run_id)
         elif match := _RUN.fullmatch(reference):
             model = client.get_logged_model(logged_model_id(client, match[1]))
-            return FoundModel(reference, str(model.artifact_location), None)
+            return FoundModel(reference, str(model.artifact_location), None, match[1])
         else:
             raise UserError(
                 f"A model must be given as {_either(REFERENCES)}, but got {name!r}."
@@ -89,7 +92,7 @@ def find(client: mlflow.MlflowClient, name: str) -> FoundModel:
         location = client.get_model_version_download_uri(version.name, str(version.version))
     except MlflowException as error:
         _explain(client, reference, error)
-    return FoundModel(reference, str(location), version)
+    return FoundModel(reference, str(location), version, version.run_id)
 
 
 def only_champion(client: mlflow.MlflowClient, module: str, given: Sequence[str]) -> str:

@@ -13,30 +13,34 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from mlflow.exceptions import MlflowException
 
 from tuner.classifier import lookup
 from tuner.classifier.lookup import FoundModel
+from tuner.config.schema import DIRECTIONS
 from tuner.drawings import Form, Steps
-from tuner.errors import ModelError, wants_memory
+from tuner.errors import GlassyError, ModelError, wants_memory
 from tuner.evaluation import measures
 from tuner.evaluation.measures import Probabilities
 from tuner.images import image_files
 from tuner.images.image_files import ImageFiles
 from tuner.models.custom_objects import CustomObjects, permitted
-from tuner.runtime import tensorflow_setup
-from tuner.tracking import checksums, plain_yaml, tracking_store
+from tuner.runtime import cards, tensorflow_setup
+from tuner.tracking import checksums, history, plain_yaml, tracking_store, trial_card
 from tuner.wording import first_line
 
 if TYPE_CHECKING:
     import keras
 
 logger = logging.getLogger(__name__)
+
+_SHOWN_CLASSES = 10
 
 BATCH_SIZE = 256
 """Number of images per batch, so that ten thousand images need no more memory than these."""
@@ -68,7 +72,7 @@ class FilePredictions:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classifier:
     """A model, ready to predict; `tuner.load` returns one.
 
@@ -89,6 +93,7 @@ class Classifier:
     data: str
     data_digest: str
     model: keras.Model
+    _tracking_uri: str = field(default="", repr=False, compare=False)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Return the most probable class of each image, int64 `(n,)`.
@@ -156,6 +161,39 @@ class Classifier:
         probabilities[~files.has_ink] = np.nan
         return FilePredictions(files, probabilities, self.classes)
 
+    def __repr__(self) -> str:
+        """Show where it was found and what it classifies."""
+        return f"Classifier({self.source.title!r}, {len(self.classes)} classes of {self.data})"
+
+    def _repr_html_(self) -> str:
+        num_classes = len(self.classes)
+        shown = ", ".join(self.classes[:_SHOWN_CLASSES])
+        more = f", … ({num_classes} in all)" if num_classes > _SHOWN_CLASSES else ""
+        rows: list[tuple[str, object]] = [
+            ("data", f"{self.data} ({self.data_digest[:8]})"),
+            ("classes", f"{shown}{more}"),
+            ("images", f"uint8, {' x '.join(map(str, self.image_shape))}"),
+            ("parameters", f"{self.model.count_params():,}"),
+        ]
+        trained, picture = _recorded(self._tracking_uri, self.source.run_id)
+        return cards.card(f"Classifier {self.source.title}", [*rows, *trained], picture)
+
+
+def _recorded(uri: str, run_id: str | None) -> tuple[trial_card.Rows, str]:
+    """Return what is recorded of a model's training: rows and a picture; empty if nothing."""
+    if not uri or run_id is None:
+        return [], ""
+    try:
+        client = tracking_store.connect_to_existing(uri)
+        trial = history.read_trial(client.get_run(run_id))
+        objective = next((name for name in DIRECTIONS if name in trial.metrics), "")
+        epochs = history.epochs(client, trial, (objective, objective.removeprefix("val_")))
+    # The store may be gone, and the run may have been logged by somebody else.
+    except (GlassyError, MlflowException, KeyError):
+        return [], ""
+    rows = [*trial_card.values(trial.values), *trial_card.test_accuracy(trial.metrics)]
+    return rows, trial_card.curve(epochs, objective)
+
 
 def load(
     model: str, *, tracking_uri: str | None = None, custom_objects: CustomObjects = None
@@ -189,7 +227,8 @@ def load(
         metadata = _metadata(found, description)
         file = lookup.fetch(client, found, checksums.MODEL_FILE, Path(folder))
         _check_files(found, file, description)
-        return _classifier(found, metadata, file, custom_objects)
+        loaded = _classifier(found, metadata, file, custom_objects)
+    return replace(loaded, _tracking_uri=client.tracking_uri)
 
 
 def load_folder(folder: Path, what: str, custom_objects: CustomObjects = None) -> Classifier:

@@ -67,37 +67,22 @@ def run(
         schema: The configuration's schema; it says which values are text.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-    # Makes Hydra raise instead of printing and exiting by itself.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    streams.mend()
-    surroundings.prepare()
-    terminal.prepare_streams()
-    interrupt.install()
-    replace_hyperparameters_whole()
-    write_sweeps_without_passwords()
+    statuses: list[int] = []
 
-    failed: list[int] = []
+    def end(status: int) -> None:
+        if not status:
+            return
+        statuses.append(status)
+        # Of several studies (`-m`) one that fails does not keep the others from running.
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            sys.exit(status)
 
     @functools.wraps(command)
-    def task(composed: DictConfig) -> None:
-        try:
-            surroundings.check()
-            status = command(composed) or 0
-        except Exception as error:
-            # Here, since Hydra would print all overrides before it.
-            status = _say(error, wants_traceback)
-        if status:
-            failed.append(status)
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                sys.exit(status)
+    def ended(composed: DictConfig) -> None:
+        end(command(composed) or 0)
 
-    config_path = CONF_DIR / config_name
-    application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
-        task
-    )
     try:
-        with _read_command_line(schema):
-            application()
+        call(ended, config_name, schema, lambda error: end(_say(error, wants_traceback)))
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -108,10 +93,49 @@ def run(
             sys.exit(INTERRUPTED)
     finally:
         gc_pauses.keep_all()
-    if failed:
-        # Of several studies (`-m`) one that fails does not keep the others from running.
-        print(f"{plural(len(failed), 'job')} failed; see above.", file=sys.stderr)
-    sys.exit(max(failed, default=0))
+    if statuses:
+        print(f"{plural(len(statuses), 'job')} failed; see above.", file=sys.stderr)
+    sys.exit(max(statuses, default=0))
+
+
+def call(
+    command: Callable[[DictConfig], None],
+    config_name: str,
+    schema: type,
+    on_failure: Callable[[Exception], None],
+) -> None:
+    """Prepare this process, compose the configuration from `sys.argv`, and run a command.
+
+    Args:
+        command: See `run`.
+        config_name: See `run`.
+        schema: See `run`.
+        on_failure: Given an exception that the command raises; those of composing are raised.
+    """
+    # Makes Hydra raise instead of printing and exiting by itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    streams.mend()
+    surroundings.prepare()
+    terminal.prepare_streams()
+    interrupt.install()
+    replace_hyperparameters_whole()
+    write_sweeps_without_passwords()
+
+    @functools.wraps(command)
+    def task(composed: DictConfig) -> None:
+        try:
+            surroundings.check()
+            command(composed)
+        except Exception as error:
+            # Here, since Hydra would print all overrides before it.
+            on_failure(error)
+
+    config_path = CONF_DIR / config_name
+    application = hydra.main(str(config_path.parent), config_path.name, version_base="1.3")(
+        task
+    )
+    with _read_command_line(schema):
+        application()
 
 
 @contextlib.contextmanager
@@ -169,19 +193,29 @@ def _say(error: Exception, wants_traceback: bool) -> int:
     Raises:
         KeyboardInterrupt: If that is what caused the error.
     """
-    if interrupt.is_cause_of(error):
-        raise KeyboardInterrupt from error
+    error = understood(error)
     if isinstance(error, BrokenPipeError) and _has_no_reader():
         return 1
-    if (refusal := refusal_to_write(error)) is not None:
-        error = NoRoom(refusal)
-    elif not isinstance(error, GlassyError) and wants_memory(error):
-        error = NoMemory(error)
     said = faults.shown_traceback if wants_traceback else faults.worded
     prefix = "" if wants_traceback else "Error: "
     with contextlib.suppress(OSError):
         print(f"{prefix}{said(error)}", file=sys.stderr, flush=True)
     return faults.exit_status(error)
+
+
+def understood(error: Exception) -> Exception:
+    """Return an error, or the one of ours that says what it means.
+
+    Raises:
+        KeyboardInterrupt: If that is what caused the error.
+    """
+    if interrupt.is_cause_of(error):
+        raise KeyboardInterrupt from error
+    if (refusal := refusal_to_write(error)) is not None:
+        return NoRoom(refusal)
+    if not isinstance(error, GlassyError) and wants_memory(error):
+        return NoMemory(error)
+    return error
 
 
 def _has_no_reader() -> bool:

@@ -5,6 +5,8 @@ are reworded; errors of Python, the system and libraries are followed by advice 
 some.
 """
 
+import dataclasses
+import pickle
 import re
 import shlex
 import traceback
@@ -22,7 +24,7 @@ from tuner import passwords
 from tuner.config import printed_commands
 from tuner.config.compose import unknown_key
 from tuner.config.overrides import key_of, quote
-from tuner.errors import GlassyError
+from tuner.errors import ConfigError, GlassyError, SearchFailed
 from tuner.escapes import message, visible
 
 TRACEBACK_HINT = "HYDRA_FULL_ERROR=1 before the command shows the traceback."
@@ -90,6 +92,47 @@ def shown_traceback(error: Exception) -> str:
     """Return an error's traceback, without passwords."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return passwords.hide("\n".join(map(visible, lines)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An error that ends a command in another process.
+
+    Attributes:
+        kind: Its class: one of ours, or what Python or a library has raised.
+        text: Its message, as a command would print it.
+        error: The error itself, pickled, if it is not ours and that can be done.
+    """
+
+    kind: type[GlassyError]
+    text: str
+    error: bytes | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """Return what another process needs to raise an error."""
+        if isinstance(error, GlassyError):
+            return cls(type(error), worded(error))
+        if is_foreseen(error):
+            return cls(ConfigError, worded(error))
+        error.add_note(f"In the study's process:\n{shown_traceback(error)}")
+        try:
+            pickled = pickle.dumps(error)
+            pickle.loads(pickled)
+        # Any exception: a class may need arguments that it does not keep.
+        except Exception:
+            pickled = None
+        return cls(SearchFailed, worded(error), pickled)
+
+    def as_error(self) -> Exception:
+        """Return the error, to be raised in this process."""
+        if self.error is not None:
+            raised: Exception = pickle.loads(self.error)
+            return raised
+        # Its class may compose its text of other arguments.
+        error = self.kind.__new__(self.kind)
+        error.args = (self.text,)
+        return error
 
 
 def _unforeseen(error: Exception) -> str:

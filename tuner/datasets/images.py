@@ -228,6 +228,20 @@ def load(config: DataConfig, seed: int) -> ImageData:
             f"{config._target_} must return tuner.datasets.LabelledImages, but returned "
             f"{type(source).__name__}."
         )
+    return divide(source, config, seed)
+
+
+def divide(source: LabelledImages, config: DataConfig, seed: int) -> ImageData:
+    """Make a study's data of a source: its share of the training images, split; see `load`.
+
+    Args:
+        source: The data set.
+        config: The group `data`.
+        seed: The study's seed.
+
+    Raises:
+        DataError: If there are too few images.
+    """
     labels, names = source.train.labels, source.class_names
     least = 2 if source.validation is None else 1
     chosen = splitting.choose(labels, config.train_size, seed, names, least)

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from tuner import figures, names, passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.schema import StudyConfig
@@ -28,6 +26,7 @@ from tuner.escapes import encodable
 from tuner.executors import Executor, Workplace, make_run_trial
 from tuner.oracles.process import OracleProcess
 from tuner.runtime import forkserver
+from tuner.runtime.screen import Screen
 from tuner.tracking import json_tags
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
@@ -43,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def assembled(
-    config: StudyConfig, ready: Ready, held: StudyFolder, console: Console
+    config: StudyConfig, ready: Ready, held: StudyFolder, screen: Screen
 ) -> Iterator[Parts]:
     """Start all parts that a search needs, and close them afterwards.
 
@@ -51,7 +50,7 @@ def assembled(
         config: The study's configuration.
         ready: The preflight's findings.
         held: The study's folder.
-        console: Where progress is shown.
+        screen: Where progress is shown.
     """
     settle_engine(held, ready.engine)
     name, data = held.path.name, ready.data
@@ -70,7 +69,7 @@ def assembled(
     ):
         tracker = Tracker(ready.client, ready.experiment, name, held.state.study_id)
         curves = _make_curves(config, ready, held)
-        yield make_parts(config, held, oracle, executor, tracker, curves, console, rehearsal)
+        yield make_parts(config, held, oracle, executor, tracker, curves, screen, rehearsal)
 
 
 def make_parts(
@@ -80,7 +79,7 @@ def make_parts(
     executor: Executor,
     tracker: Tracker,
     curves: CurveStore,
-    console: Console,
+    screen: Screen,
     rehearsal: Rehearsal | None = None,
     clock: Clock | None = None,
 ) -> Parts:
@@ -93,7 +92,7 @@ def make_parts(
         executor: Runs them.
         tracker: Records them.
         curves: Keeps their checkpoints.
-        console: Where progress is shown.
+        screen: Where progress is shown.
         rehearsal: Checks during the first trial that the study can end well.
         clock: Tells the time; this machine's clock if None.
     """
@@ -107,7 +106,7 @@ def make_parts(
         space, num_trials, oracle.rounds, config.search.tries_every_point, config.curves.reuse
     )
     progress = Progress(
-        console,
+        screen,
         config.objective,
         space.searched,
         num_trials,

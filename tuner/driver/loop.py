@@ -21,6 +21,7 @@ from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.executors import Executor
 from tuner.runtime import interrupt
+from tuner.tracking import epochs_file
 from tuner.tracking.runs import Tracker
 from tuner.trial import (
     Metrics,
@@ -451,6 +452,8 @@ class TrialLoop:
         values = self._in_flight[result.trial_id].values
         # Everything is on disk before the oracle's journal says that the trial has ended.
         self._tracker.finish_trial(result, self._keeps_model(score))
+        epochs = self._folder.path / names.EPOCHS
+        epochs_file.append(epochs, self._tracker.run_of(result.trial_id), result.epochs)
         if self._was_cut(result):
             self._num_cut += 1
         else:

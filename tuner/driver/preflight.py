@@ -13,13 +13,13 @@ from tuner.runtime.logs import native_noise_to
 
 if TYPE_CHECKING:
     import mlflow
-    from rich.console import Console
 
     from tuner.config.engine import Engine
     from tuner.config.schema import StudyConfig
     from tuner.curves.identity import Identity
-    from tuner.datasets import ImageData
+    from tuner.datasets import ImageData, LabelledImages
     from tuner.executors import Start
+    from tuner.runtime.screen import Screen
     from tuner.trial import Values
 
 
@@ -47,14 +47,19 @@ class Ready:
 
 
 def check(
-    config: StudyConfig, uri: str | None, console: Console, is_new_search: bool = True
+    config: StudyConfig,
+    uri: str | None,
+    screen: Screen,
+    source: LabelledImages | None = None,
+    is_new_search: bool = True,
 ) -> Ready:
     """Load the data, connect to everything, and make sure that the search can start.
 
     Args:
         config: The study's configuration.
         uri: The tracking store's address, with its password.
-        console: Shows a line if the tracking store had to be moved.
+        screen: Shows a line if the tracking store had to be moved.
+        source: The data, if they were given as they are; None to load them.
         is_new_search: Whether the search has not begun; then it may have starting points.
 
     Raises:
@@ -75,7 +80,7 @@ def check(
         from tuner.tracking import experiment, tracking_store
 
         tensorflow_setup.check_flags()
-        data = _load(config)
+        data = _load(config, source)
         start_executor = executors.prepare(config.executor, config.model_function)
         # In a child process, because a model's module imports TensorFlow.
         facts = forkserver.call(environment, config.model_function)
@@ -83,7 +88,7 @@ def check(
         engine = choose(config, data.num_bytes, facts["devices"])
         # Last, because it creates the database.
         if moved := tracking_store.bring_here(uri):
-            console.print(moved, markup=False)
+            screen.say(moved)
         client = tracking_store.connect(uri)
         experiment_name = experiment.name_of(
             client, config.tracking.experiment, config.data.name
@@ -96,10 +101,12 @@ def check(
     return Ready(data, identity, engine, client, experiment_name, start_executor, first)
 
 
-def _load(config: StudyConfig) -> ImageData:
+def _load(config: StudyConfig, source: LabelledImages | None) -> ImageData:
     from tuner import datasets
     from tuner.runtime.user_code import is_ours
 
+    if source is not None:
+        return datasets.divide(source, config.data, config.seed)
     if config.executor.trains_in_driver and not is_ours(config.data._target_):
         # In a child process, because a loader may start TensorFlow, which trials set up here.
         loaded: ImageData = forkserver.call(datasets.load, config.data, config.seed)

@@ -4,16 +4,14 @@ Every line goes through `logging`; see `tuner.runtime.logs`. The live view below
 drawn on terminals only.
 """
 
-import contextlib
 import datetime
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
-from rich.status import Status
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -21,26 +19,25 @@ from tuner import names
 from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
+from tuner.runtime.screen import Screen, View
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, TrialResult, Values, whole
 from tuner.wording import STOPPED_BECAUSE, describe, duration, searched_first
 
 logger = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def shown_while_starting(console: Console) -> Iterator[Status]:
-    """Show on a terminal that a study is starting, which takes silent seconds.
+STARTING = "Loading the data, importing TensorFlow, starting the workers"
+JUDGING = "Judging the best model, and writing the report"
 
-    Yields:
-        The display, to be stopped before anything else is drawn below the lines.
+
+def waiting_for(what: str) -> View:
+    """Return a view that says what takes silent seconds.
+
+    Args:
+        what: In words, such as `STARTING`.
     """
-    waiting = console.status("Loading the data, importing TensorFlow, starting the workers")
-    if console.is_terminal:
-        waiting.start()
-    try:
-        yield waiting
-    finally:
-        waiting.stop()
+    spinner = Spinner("dots", what)
+    return lambda: spinner
 
 
 @dataclass
@@ -56,7 +53,7 @@ class Progress:
     """Shows trial k of n, the running trials, the best so far, and when the study will end.
 
     Args:
-        console: Where to show it.
+        screen: Where to show it.
         objective: The metric that the search improves.
         searched: Names of the hyperparameters that differ between trials; only these are shown.
         num_trials: Trials of the whole search, or None if that is unknown.
@@ -68,7 +65,7 @@ class Progress:
 
     def __init__(
         self,
-        console: Console,
+        screen: Screen,
         objective: Objective,
         searched: frozenset[str],
         num_trials: int | None,
@@ -88,20 +85,16 @@ class Progress:
         self._num_ended = 0
         self._running: dict[str, _Running] = {}
         self._best: tuple[str, float] | None = None
-        self._live = Live(
-            console=console, get_renderable=self.render, refresh_per_second=4, transient=True
-        )
-        self._shows = console.is_terminal
+        self._screen = screen
 
     def __enter__(self) -> "Progress":
         """Start the display."""
-        if self._shows:
-            self._live.start()
+        self._screen.show(self.render)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop the display."""
-        self._live.stop()
+        self._screen.show(None)
 
     def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
         """Count trials that earlier runs of the study have ended.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import tuner
 from tuner.errors import ConfigError, UnavailableError
-from tuner.runtime import forkserver, tensorflow_setup
+from tuner.runtime import forkserver, surroundings, tensorflow_setup
 from tuner.runtime.user_code import find_function
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def connect(config: "RayConfig", model_function: str) -> None:
         os.environ.setdefault(name, value)
     with _own_signals():
         if is_local:
-            _init(config, address="local", include_dashboard=False)
+            # Ray itself passes on the current folder alone.
+            path = os.pathsep.join(folder for folder in sys.path if folder)
+            with surroundings.variables({"PYTHONPATH": path}):
+                _init(config, address="local", include_dashboard=False)
         else:
             _check_answers(config)
             # In a child process, because a model's module imports TensorFlow.
@@ -133,7 +136,7 @@ def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
 
 
 def own_modules(model_function: str) -> list[str]:
-    """Return the paths of Glassy and of the model function's modules in the current folder.
+    """Return the paths of Glassy, of the model function, and of modules in the current folder.
 
     They are sent to every node, so that it runs exactly the code that is here; everything else
     must be installed there.
@@ -150,8 +153,10 @@ def own_modules(model_function: str) -> list[str]:
             continue
         places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
         path = Path(places[0] or "")
+        # One that a study was given is not in this folder; see `tuner.driver.given`.
+        is_wanted = path.is_relative_to(here) or name == model_function.partition(".")[0]
         # Nodes have a Python environment of their own, so one in this folder is not sent.
-        if path.is_relative_to(here) and not path.is_relative_to(sys.prefix):
+        if is_wanted and not path.is_relative_to(sys.prefix):
             paths.add(path)
     return sorted(map(str, paths))
 

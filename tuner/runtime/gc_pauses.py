@@ -21,6 +21,18 @@ def kept() -> Iterator[None]:
         gc.enable()
 
 
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """Pause the collector while a great many objects are made that are all needed."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def keep_all() -> None:
     """Exempt all present objects; used when a worker starts, and at exit."""
     gc.freeze()

@@ -7,26 +7,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
 from tuner import passwords
 from tuner.escapes import message
 from tuner.runtime import streams
+from tuner.runtime.screen import Screen
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
-class _ConsoleHandler(logging.Handler):
-    """Prints log messages on rich's console, which keeps them clear of the live view."""
+class _ScreenHandler(logging.Handler):
+    """Prints log messages on the screen, which keeps them clear of its view."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, screen: Screen) -> None:
         super().__init__(logging.INFO)
-        self._console = console
+        self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
-        said = passwords.hide(message(self.format(record)))
-        self._console.print(said, style=style, markup=False, highlight=False, emoji=False)
+        self._screen.say(passwords.hide(message(self.format(record))), style)
 
 
 class _Formatter(logging.Formatter):
@@ -53,21 +51,21 @@ class _FileHandler(logging.FileHandler):
 
 
 @contextlib.contextmanager
-def logging_to(console: Console, log_file: Path) -> Iterator[None]:
-    """Send what Glassy logs to the console and, with timestamps, to a file.
+def logging_to(screen: Screen, log_file: Path) -> Iterator[None]:
+    """Send what Glassy logs to the screen and, with timestamps, to a file.
 
     MLflow's messages only go to the file: it prints whole tracebacks of errors that it also
     raises.
 
     Args:
-        console: Shows messages from INFO up.
+        screen: Shows messages from INFO up.
         log_file: File to which all messages are appended.
     """
     to_file = _FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_Formatter(LOG_FORMAT))
     passwords.protect(log_file)
     ours = logging.getLogger("tuner")
-    handlers = [to_file, _ConsoleHandler(console)]
+    handlers = [to_file, _ScreenHandler(screen)]
     level = ours.level
     ours.setLevel(logging.DEBUG)
     for handler in handlers:

@@ -5,6 +5,7 @@ silently become a different one, or the last of many steps could fail. Every pro
 starts calls `prepare` first; a program that imports Glassy as a library keeps its own settings.
 """
 
+import contextlib
 import importlib.abc
 import importlib.util
 import json
@@ -13,7 +14,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +22,27 @@ from typing import Any
 
 from tuner.errors import ConfigError
 
+WITHOUT_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+"""MLflow would draw a progress bar for every file that is read."""
+
+CHATTY = ("mlflow", "alembic")
+"""Loggers that repeat what errors say, and tell of every table that they make."""
+
 _SET = {
+    **WITHOUT_BARS,
+    # MLflow would print the address of every run that ends, with user and password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "KERAS_BACKEND": "tensorflow",
     # Figures are files; another choice may need a screen, or not exist.
     "MPLBACKEND": "Agg",
     # Records must be on disk when a call returns.
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
 }
+QUIET_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+"""TensorFlow's start-up messages are of no use to a user."""
+
 _SET_UNLESS_GIVEN = {
-    # TensorFlow's start-up messages are of no use to a user.
-    "TF_CPP_MIN_LOG_LEVEL": "3",
+    **QUIET_TENSORFLOW,
     # Several processes share a GPU: none may take all of its memory.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
@@ -67,6 +79,7 @@ def prepare() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     after_import("keras", reset_keras)
     after_import("matplotlib", _reset_matplotlib)
+    after_import("mlflow", _quieten_mlflow)
 
 
 def check() -> None:
@@ -147,6 +160,27 @@ def reset_keras(keras: Any) -> None:
 def _reset_matplotlib(matplotlib: Any) -> None:
     """Undo the settings of a matplotlibrc."""
     matplotlib.rcdefaults()
+
+
+def _quieten_mlflow(mlflow: Any) -> None:
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, also as a decorator of a function.
+
+    Args:
+        values: The variables; each gets back the value that it had, if any.
+    """
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 _hooked: set[str] = set()

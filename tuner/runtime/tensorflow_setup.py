@@ -4,11 +4,16 @@ TensorFlow's number of threads can only be set before its first operation, and a
 may run one when it is imported: an augmentation, a metric or a tensor at its top level.
 """
 
+import contextlib
 import logging
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from tuner.errors import ChildDied, ConfigError, NoMemory, SearchFailed, wants_memory
 from tuner.runtime import forkserver, surroundings
+from tuner.runtime.logs import native_noise_to
 
 _FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 _threads: int | None = None
@@ -100,8 +105,9 @@ def import_tensorflow() -> None:
     """
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     try:
-        import keras
-        import tensorflow
+        with _quiet_start():
+            import keras
+            import tensorflow
     except (ImportError, MemoryError, OSError) as error:
         if wants_memory(error):
             raise NoMemory(error, "to import TensorFlow") from error
@@ -115,6 +121,20 @@ def import_tensorflow() -> None:
         raise _other_backend(keras.config.backend())
     # Every trial has a new model and traces its programs again, which TensorFlow warns about.
     logging.getLogger(tensorflow.__name__).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep TensorFlow's first messages from a program that uses Glassy as a library.
+
+    Its log level counts only once it has been read, and is read once.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    unset = {n: v for n, v in surroundings.QUIET_TENSORFLOW.items() if n not in os.environ}
+    with surroundings.variables(unset), native_noise_to(Path(os.devnull)):
+        yield
 
 
 def _other_backend(backend: str) -> ConfigError:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+import numpy as np
 import pandas
 from mlflow.entities import Run
 
+from tuner import names
 from tuner.driver.study_folder import EXPERIMENTS_DIR, is_running
-from tuner.study import records
-from tuner.tracking import history, tracking_store
+from tuner.runtime import cards
+from tuner.runtime.cards import Series
+from tuner.study import records, tables
+from tuner.tracking import epochs_file, history, tracking_store, trial_card
+from tuner.tracking.epochs_file import Epochs
 from tuner.tracking.history import StudyFacts, TrialRecord
 from tuner.trial import Metrics, Objective, Values
 
 if TYPE_CHECKING:
     from tuner.classifier.safe_loading import Classifier
+    from tuner.models.custom_objects import CustomObjects
+
+_NUM_SIDE_BY_SIDE = 8
+"""Number of requests at a time where MLflow is asked for curves."""
 
 STATES = {
     "RUNNING": "running",
@@ -48,21 +60,44 @@ class Trial:
     score: float
     metrics: Metrics
     run_id: str
-    _tracking_uri: str = field(repr=False, default="")
+    _study: Study = field(repr=False, compare=False)
 
-    def load(self) -> Classifier:
+    @property
+    def curve(self) -> pandas.DataFrame:
+        """Its learning curve: a row for each `epoch`, and a column for each metric."""
+        return self._study._curves([self._record()]).drop(columns="trial")
+
+    def load(self, *, custom_objects: CustomObjects = None) -> Classifier:
         """Load its model; see `tuner.load`.
+
+        Args:
+            custom_objects: What the model may hold besides Keras's own layers.
 
         Raises:
             UserError: If its model was not logged, or cannot be loaded safely.
         """
         from tuner.classifier.safe_loading import load
 
-        return load(f"runs:/{self.run_id}/model", tracking_uri=self._tracking_uri or None)
+        return load(
+            f"runs:/{self.run_id}/model",
+            tracking_uri=self._study.tracking_uri,
+            custom_objects=custom_objects,
+        )
 
     def _repr_html_(self) -> str:
-        rows = [("score", f"{self.score:.4f}"), *self.values.items(), ("run_id", self.run_id)]
-        return _table(f"Trial {self.trial_id}", rows)
+        study = self._study
+        rows = [
+            *trial_card.score(study.objective.name, self.score, study._num_validation),
+            *trial_card.test_accuracy(self.metrics),
+            *trial_card.values(self.values),
+            ("run_id", self.run_id),
+        ]
+        [(_, epochs)] = study._epochs([self._record()])
+        picture = trial_card.curve(epochs, study.objective.name)
+        return cards.card(f"Trial {self.trial_id} of study {study.name}", rows, picture)
+
+    def _record(self) -> TrialRecord:
+        return history.read_trial(self._study._client.get_run(self.run_id))
 
 
 class Study:
@@ -71,21 +106,22 @@ class Study:
     Args:
         client: Client of the store that holds it.
         run: MLflow's run of it.
-        tracking_uri: Address of that store, as it was given; None for the default.
     """
 
-    def __init__(
-        self, client: mlflow.MlflowClient, run: Run, tracking_uri: str | None = None
-    ) -> None:
+    def __init__(self, client: mlflow.MlflowClient, run: Run) -> None:
         self._client = client
         self._run_id = str(run.info.run_id)
-        self._tracking_uri = tracking_uri or ""
         self._facts = history.read_study(run)
 
     @property
     def name(self) -> str:
         """The study's name."""
         return self._facts.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of the store that holds it."""
+        return str(self._client.tracking_uri)
 
     @property
     def objective(self) -> Objective:
@@ -106,40 +142,22 @@ class Study:
         """All trials in the order in which they ended, a row each.
 
         Columns are `trial`, `state`, one for each hyperparameter and each metric, and `run_id`.
-        A value that a trial does not have is missing.
+        A value that a trial does not have is missing. Metrics are float64; hyperparameters are
+        int64, float64 (also whole numbers of which some are missing), bool or text, and
+        `object` only where one choice mixes these.
         """
-        rows = [
-            {
-                "trial": trial.trial_id,
-                "state": trial.status.lower(),
-                **trial.values,
-                **trial.metrics,
-                "run_id": trial.run_id,
-            }
-            for trial in self._trials()
-        ]
-        return pandas.DataFrame(rows, columns=_columns(rows, ("trial", "state"), ("run_id",)))
+        return tables.of_trials(self._trials())
 
     @property
     def curves(self) -> pandas.DataFrame:
         """The learning curves: a row for each epoch of each trial.
 
-        Columns are `trial`, `epoch` (from 1), and one for each metric that is measured after
-        every epoch. MLflow is asked once for each trial and metric.
+        Columns are `trial`, `epoch` (int64, from 1), and one for each metric that is measured
+        after every epoch, float64. They come from the study's folder if that is here, else from
+        a file that the study has left in MLflow at its end. For other trials, such as running
+        ones, MLflow is asked for each metric.
         """
-        rows = []
-        for trial in self._trials():
-            points: dict[int, dict[str, float]] = {}
-            for name in history.epoch_metrics(trial.metrics):
-                for epoch, value in enumerate(
-                    history.curve(self._client, trial.run_id, name), 1
-                ):
-                    points.setdefault(epoch, {})[name] = value
-            rows += [
-                {"trial": trial.trial_id, "epoch": epoch, **metrics}
-                for epoch, metrics in sorted(points.items())
-            ]
-        return pandas.DataFrame(rows, columns=_columns(rows, ("trial", "epoch")))
+        return self._curves(self._trials())
 
     @property
     def best(self) -> Trial | None:
@@ -147,14 +165,9 @@ class Study:
         ranked = history.ranked(self._trials(), self.objective)
         if not ranked:
             return None
-        best = ranked[0]
+        best, name = ranked[0], self.objective.name
         return Trial(
-            best.trial_id,
-            best.values,
-            best.metrics[self.objective.name],
-            best.metrics,
-            best.run_id,
-            self._tracking_uri,
+            best.trial_id, best.values, best.metrics[name], best.metrics, best.run_id, self
         )
 
     def report(self, path: Path | str | None = None) -> Path:
@@ -180,15 +193,51 @@ class Study:
         return f"Study({self.name!r}, {self.state})"
 
     def _repr_html_(self) -> str:
-        best = self.best
-        rows: list[tuple[str, object]] = [
-            ("state", self.state),
-            ("trials", len(self._trials())),
-        ]
+        trials, best, objective = self._trials(), self.best, self.objective
+        counts = Counter(trial.status.lower() for trial in trials)
+        said = ", ".join(f"{count} {status}" for status, count in counts.items())
+        rows: trial_card.Rows = [("state", self.state), ("trials", said or "none")]
         if best is not None:
-            rows += [("best trial", best.trial_id), (self.objective.name, f"{best.score:.4f}")]
-            rows += best.values.items()
-        return _table(f"Study {self.name}", rows)
+            rows.append(("best trial", best.trial_id))
+            rows += trial_card.score(objective.name, best.score, self._num_validation)
+            rows += trial_card.test_accuracy(best.metrics)
+            rows += trial_card.values(best.values)
+        scores = [t.metrics[objective.name] for t in history.finished(trials, objective)]
+        better = max if objective.direction == "max" else min
+        best_so_far = list(itertools.accumulate(scores, better))
+        picture = cards.chart(
+            [Series("best so far", best_so_far), Series(objective.name, scores, False)], "trial"
+        )
+        return cards.card(f"Study {self.name}", rows, picture)
+
+    @property
+    def _num_validation(self) -> int | None:
+        """Number of validation images, if it was recorded."""
+        data = self._facts.data
+        return None if data is None else data.profile.get("num_validation")
+
+    def _curves(self, trials: Sequence[TrialRecord]) -> pandas.DataFrame:
+        return tables.of_curves(self._epochs(trials))
+
+    def _epochs(self, trials: Sequence[TrialRecord]) -> list[tuple[str, Epochs]]:
+        """Return the metrics of trials after each epoch, with the trials' names."""
+        known = self._epochs_file()
+        asked = [t for t in trials if not _is_known(t, known.get(t.run_id))]
+        # In parallel, since most of the time is spent waiting for the store's answers.
+        with ThreadPoolExecutor(_NUM_SIDE_BY_SIDE) as threads:
+            answers = threads.map(functools.partial(history.epochs, self._client), asked)
+            known |= zip([t.run_id for t in asked], answers, strict=True)
+        return [(t.trial_id, known[t.run_id]) for t in trials]
+
+    def _epochs_file(self) -> dict[str, Epochs]:
+        """Return the epochs of the trials that have ended, by run."""
+        facts = self._facts
+        if records.id_of_folder(facts.name) == facts.study_id:
+            path = EXPERIMENTS_DIR / facts.name / names.EPOCHS
+            content = path.read_bytes() if path.exists() else None
+        else:
+            content = history.read_file(self._client, self._run_id, names.EPOCHS)
+        return epochs_file.read(content or b"")
 
     def _trials(self) -> list[TrialRecord]:
         facts = self._facts
@@ -208,7 +257,7 @@ def open_study(name: str, *, tracking_uri: str | None = None) -> Study:
         UnavailableError: If the store does not answer.
     """
     client = tracking_store.connect_to_existing(tracking_uri)
-    return Study(client, records.choose(client, None, name), tracking_uri)
+    return Study(client, records.choose(client, None, name))
 
 
 def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
@@ -226,24 +275,22 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
     """
     client = tracking_store.connect_to_existing(tracking_uri)
     experiments = history.experiments(client)
-    rows = []
-    for run in history.studies(client, experiments):
-        facts = history.read_study(run)
-        rows.append(
-            {
-                "study": facts.name,
-                "study_id": facts.study_id,
-                "state": state_of(facts),
-                "experiment": experiments[facts.experiment_id],
-                "began": pandas.Timestamp(facts.began, unit="s", tz="UTC"),
-                "owner": facts.owner,
-                "objective": facts.objective.name,
-                "best": facts.best_score,
-                "run_id": facts.run_id,
-            }
-        )
-    columns = ["study", "study_id", "state", "experiment", "began", "owner", "objective"]
-    return pandas.DataFrame(rows, columns=[*columns, "best", "run_id"])
+    found = [history.read_study(run) for run in history.studies(client, experiments)]
+    began = [pandas.Timestamp(facts.began, unit="s", tz="UTC") for facts in found]
+    scores = [facts.best_score for facts in found]
+    return pandas.DataFrame(
+        {
+            "study": tables.text(facts.name for facts in found),
+            "study_id": tables.text(facts.study_id for facts in found),
+            "state": tables.text(map(state_of, found)),
+            "experiment": tables.text(experiments[facts.experiment_id] for facts in found),
+            "began": pandas.Series(began, dtype="datetime64[us, UTC]"),
+            "owner": tables.text(facts.owner for facts in found),
+            "objective": tables.text(facts.objective.name for facts in found),
+            "best": np.array([np.nan if score is None else score for score in scores], float),
+            "run_id": tables.text(facts.run_id for facts in found),
+        }
+    )
 
 
 def state_of(facts: StudyFacts) -> str:
@@ -255,18 +302,6 @@ def state_of(facts: StudyFacts) -> str:
     return state
 
 
-def _columns(
-    rows: Iterable[Mapping[str, object]], first: tuple[str, ...], last: tuple[str, ...] = ()
-) -> list[str]:
-    """Return the columns of rows that do not all have the same ones, in the order they come."""
-    between = dict.fromkeys(name for row in rows for name in row)
-    return [*first, *(name for name in between if name not in (*first, *last)), *last]
-
-
-def _table(title: str, rows: Iterable[tuple[str, object]]) -> str:
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(str(name))}</th>"
-        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
-        for name, value in rows
-    )
-    return f"<strong>{html.escape(title)}</strong><table>{cells}</table>"
+def _is_known(trial: TrialRecord, epochs: Epochs | None) -> bool:
+    """Say whether the epochs of a trial end as MLflow has it."""
+    return epochs is not None and epochs.last.items() <= trial.metrics.items()

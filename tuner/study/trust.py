@@ -97,18 +97,31 @@ def check_code(
         )
 
 
-def _own_settings(study: str, study_id: str) -> dict[str, Any]:
-    """Return the settings of this very study from its folder here; empty if it is not here."""
+def own_folder(study: str, study_id: str) -> Path | None:
+    """Return the folder of this very study, if it is here.
+
+    Args:
+        study: The study's name, as the store has it.
+        study_id: Its id, likewise.
+    """
     # The name comes from the store too: it must not lead to another folder.
     path = study_folder.EXPERIMENTS_DIR / study
     if not NAME_PATTERN.fullmatch(study):
-        return {}
+        return None
     try:
         state = json.loads((path / remains.STATE).read_text(encoding="utf-8"))
-        if state["study_id"] != study_id:
-            return {}
+        return path if state["study_id"] == study_id else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _own_settings(study: str, study_id: str) -> dict[str, Any]:
+    """Return the settings of this very study from its folder here; empty if it is not here."""
+    if (path := own_folder(study, study_id)) is None:
+        return {}
+    try:
         return _flat(plain_yaml.read(Path(path, names.CONFIG).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, plain_yaml.NotPlain):
+    except (OSError, ValueError, TypeError, AttributeError, plain_yaml.NotPlain):
         return {}
 
 

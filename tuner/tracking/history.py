@@ -4,6 +4,7 @@ Resume, report and promotion all read MLflow's records through this module. It w
 """
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,9 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names
 from tuner.config.schema import DIRECTIONS
+from tuner.runtime import gc_pauses
 from tuner.tracking import json_tags, plain_yaml
+from tuner.tracking.epochs_file import Epochs
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
 
@@ -276,8 +279,10 @@ def trials(
         view: Active runs, deleted runs, or both.
     """
     tags = {names.KIND: kind, names.STUDY_ID: study_id, names.TRIAL: trial_id}
-    runs = _runs(client, [experiment_id], tags, view)
-    return sorted(map(read_trial, runs), key=lambda trial: (trial.ended, trial.trial_id))
+    # For 2,000 trials MLflow makes 60,000 objects: the collector took 1.3 of 2.1 s.
+    with gc_pauses.paused():
+        found = [read_trial(run) for run in _runs(client, [experiment_id], tags, view)]
+    return sorted(found, key=lambda trial: (trial.ended, trial.trial_id))
 
 
 def stop_requests(
@@ -399,6 +404,22 @@ def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
     """Return a metric after each epoch of a trial."""
     points = client.get_metric_history(run_id, metric)
     return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+
+def epochs(
+    client: mlflow.MlflowClient, trial: TrialRecord, metrics: Iterable[str] | None = None
+) -> Epochs:
+    """Return a trial's metrics after each epoch: a request for each of them.
+
+    Args:
+        client: Client of the store that holds it.
+        trial: The trial.
+        metrics: Names of metrics, of which those are taken that it has; None for all.
+    """
+    found = epoch_metrics(trial.metrics)
+    wanted = found if metrics is None else [name for name in metrics if name in found]
+    curves = [curve(client, trial.run_id, name) for name in wanted]
+    return Epochs(tuple(wanted), list(itertools.zip_longest(*curves)))
 
 
 def epoch_metrics(metrics: Iterable[str]) -> list[str]:

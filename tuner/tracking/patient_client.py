@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tuner.runtime import interrupt
+from tuner.runtime import interrupt, surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,9 @@ class PatientClient(MlflowClient):
     delete_registered_model_alias = _patient(MlflowClient.delete_registered_model_alias)
     delete_run = _patient(MlflowClient.delete_run)
     delete_tag = _patient(MlflowClient.delete_tag)
-    download_artifacts = _patient(MlflowClient.download_artifacts)
+    download_artifacts = _patient(
+        surroundings.variables(surroundings.WITHOUT_BARS)(MlflowClient.download_artifacts)
+    )
     finalize_logged_model = _patient(MlflowClient.finalize_logged_model)
     get_experiment = _patient(MlflowClient.get_experiment)
     get_experiment_by_name = _patient(MlflowClient.get_experiment_by_name)

@@ -328,6 +328,10 @@ class Tracker:
             self.run_id, tags=[RunTag(key, value) for key, value in tags.items()]
         )
 
+    def log_file(self, path: Path) -> None:
+        """Keep a file with the study's run, in place of an earlier one of its name."""
+        files.uninterrupted(self.client.log_artifact, self.run_id, str(path))
+
     def close_study(self, status: str) -> None:
         """End the study's run as FINISHED, FAILED or KILLED.
 

@@ -14,7 +14,7 @@ import sqlalchemy
 
 from tuner import passwords
 from tuner.errors import ConfigError, UnavailableError, UserError
-from tuner.runtime import files
+from tuner.runtime import files, surroundings
 from tuner.tracking import database, project_folder
 from tuner.tracking.patient_client import PatientClient
 from tuner.wording import first_line
@@ -71,16 +71,10 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
             does not exist, or a file that is not a database of this version of MLflow.
         UnavailableError: If the server does not answer within 10 seconds or refuses us.
     """
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    # MLflow would draw a progress bar for every file that is read.
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    # It would print the address of every run that ends, with user and password.
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     resolved = resolve_uri(uri)
     shown = passwords.hide(resolved)
     kind = urlsplit(resolved).scheme.partition("+")[0]
-    with probing():
+    with _quiet(), probing():
         try:
             path = sqlite_path(resolved)
             if path is not None:
@@ -154,7 +148,9 @@ def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.Mlflo
             f"`tracking.uri={resolved}` must lie in a folder that exists: {path.parent}."
         )
     # By default MLflow would keep the files in the current folder.
-    with _environment({"_MLFLOW_SERVER_ARTIFACT_ROOT": project_folder.artifact_root(path)}):
+    with surroundings.variables(
+        {"_MLFLOW_SERVER_ARTIFACT_ROOT": project_folder.artifact_root(path)}
+    ):
         _make_whole(path)
         database.check_file(path, resolved, _called(uri, path))
         project_folder.follow(path)
@@ -177,12 +173,12 @@ def probing() -> contextlib.AbstractContextManager[None]:
 
     MLflow's own patience, 7 retries of 120 s, is right later, when a search is under way.
     """
-    return _environment(PROBE)
+    return surroundings.variables(PROBE)
 
 
 def giving_up_early() -> contextlib.AbstractContextManager[None]:
     """Make MLflow retry a server only once, for who asks again and again anyway."""
-    return _environment(IMPATIENT)
+    return surroundings.variables(IMPATIENT)
 
 
 def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager[None]:
@@ -191,18 +187,26 @@ def as_default(client: mlflow.MlflowClient) -> contextlib.AbstractContextManager
     A registry in a database asks the default store for a version's model, whatever store the
     client uses.
     """
-    return _environment({"MLFLOW_TRACKING_URI": client.tracking_uri})
+    return surroundings.variables(
+        {"MLFLOW_TRACKING_URI": client.tracking_uri, **surroundings.WITHOUT_BARS}
+    )
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _quiet() -> Iterator[None]:
+    """Keep MLflow from logging what an error also says: only while it is asked.
+
+    A program that reads studies with `tuner.open_study` logs as it wants to.
+    """
+    loggers = [logging.getLogger(name) for name in surroundings.CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def check_is_there(uri: str | None) -> None:
