@@ -39,6 +39,11 @@ def test_size_counts_the_points(space: Given) -> None:
     assert parsed(space).size() == len({written(point) for point in points_of(space)})
 
 
+@given(spaces().filter(lambda space: len(points_of(space)) <= 200))
+def test_points_are_all_of_them(space: Given) -> None:
+    assert sorted(map(written, parsed(space).points())) == sorted(map(written, points_of(space)))
+
+
 @given(spaces(), continuous_ranges())
 def test_size_of_a_space_with_an_interval_is_unknown(space: Given, interval: Given) -> None:
     assert parsed({**space, "rate": interval}).size() is None

@@ -36,7 +36,7 @@ class Fixed:
 
     def holds(self, value: Value) -> bool:
         """Say whether that is its value."""
-        return _is_same(value, self.value)
+        return is_same(value, self.value)
 
     def declare(self, value: Value) -> Value:
         """Return the value as Keras Tuner is told of it."""
@@ -68,12 +68,12 @@ class Choice:
 
     def holds(self, value: Value) -> bool:
         """Say whether the value is one of the options."""
-        return any(_is_same(value, option) for option in self.options)
+        return any(is_same(value, option) for option in self.options)
 
     def declare(self, value: Value) -> Value:
         """Return an option as Keras Tuner is told of it."""
         pairs = zip(self.options, self.declared, strict=True)
-        return next(declared for option, declared in pairs if _is_same(value, option))
+        return next(declared for option, declared in pairs if is_same(value, option))
 
     def draw(self, drawn: random.Random) -> Value:
         """Draw an option, as `declared`; each is equally likely."""
@@ -137,7 +137,7 @@ class Range:
 Dimension = Fixed | Choice | Range
 
 
-def _is_same(one: Value, other: Value) -> bool:
+def is_same(one: Value, other: Value) -> bool:
     """Compare values with their types: 1, 1.0 and true are equal to Python."""
     return type(one) is type(other) and one == other
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ from tuner.config.hyperparameters import (
     Fixed,
     Range,
     check_limit,
+    is_same,
     parse_dimension,
 )
 from tuner.errors import ConfigError
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
 GROUP = "augment"
 """Key of a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
+
+
+Conditions = Mapping[str, tuple[Value, ...]]
+"""The values of others with one of which, each, a trial has a hyperparameter."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +109,19 @@ class Space:
         for name, dimension, _ in self._expanded():
             yield name, dimension
 
-    def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
-        """Yield every hyperparameter a trial can have, and its layer (0: none)."""
+    def conditions(self) -> dict[str, Conditions]:
+        """Return when a trial has each hyperparameter; always if there are no conditions."""
+        return {name: conditions for name, _, conditions in self._expanded()}
+
+    def _expanded(self) -> Iterator[tuple[str, Dimension, Conditions]]:
         layers = self._layer_options
         for name, dimension in self.dimensions.items():
             if layers is None or not (name == "units" or _layer_of(name)):
-                yield name, dimension, 0
+                yield name, dimension, {}
             elif name == "units":
                 for i in range(1, max(layers) + 1):
-                    yield f"units_{i}", self.dimensions.get(f"units_{i}", dimension), i
+                    own = self.dimensions.get(f"units_{i}", dimension)
+                    yield f"units_{i}", own, {"layers": tuple(n for n in layers if n >= i)}
 
     def complete(self, proposed: Values) -> dict[str, Value]:
         """Add the fixed values to those an oracle proposed, in the configuration's order.
@@ -120,24 +131,18 @@ class Space:
                 Tuner; others among them are dropped.
 
         Returns:
-            The values as the configuration has them, with the same types, without the widths
-            of layers that the trial does not have.
+            The values as the configuration has them, with the same types, without those that
+            the trial does not have, such as the widths of further layers.
         """
         values = {
             name: dimension.value
             if isinstance(dimension, Fixed)
             else _plain(proposed[name], dimension)
-            for name, dimension, _ in self._expanded()
+            for name, dimension in self.expanded()
             if isinstance(dimension, Fixed) or name in proposed
         }
-        # Without a layer count, or with 0 layers, there are no widths.
-        layers = values.get("layers")
-        num_layers = layers if isinstance(layers, int) else 0
-        return {
-            name: values[name]
-            for name, _, layer in self._expanded()
-            if layer <= num_layers and name in values
-        }
+        conditions = self.conditions()
+        return {name: value for name, value in values.items() if has(name, values, conditions)}
 
     def sample(self, drawn: random.Random) -> dict[str, Value]:
         """Draw a point, each hyperparameter by itself.
@@ -160,7 +165,7 @@ class Space:
             return False
         if not all(dimensions[name].holds(value) for name, value in values.items()):
             return False
-        # A point lacks only the widths of layers that it does not have.
+        # A point lacks only what it does not have, such as the widths of further layers.
         return values.keys() == self.complete(self.declared(values)).keys()
 
     def declared(self, values: Values) -> dict[str, Value]:
@@ -170,41 +175,83 @@ class Space:
 
     def size(self) -> int | None:
         """Count the points of the space, or return None where it is continuous."""
-        layers = self._layer_options or (0,)
-        shared = 1
-        per_layer: dict[int, int] = {}
-        for name, dimension, layer in self._expanded():
-            if name == "layers" and self._layer_options:
-                continue
-            options = dimension.options
-            if options is None:
-                return None
-            if layer:
-                per_layer[layer] = len(options)
-            else:
-                shared *= len(options)
-        return shared * sum(
-            math.prod(per_layer.get(i, 1) for i in range(1, n + 1)) for n in layers
-        )
+        if any(dimension.options is None for _, dimension in self.expanded()):
+            return None
+        return sum(math.prod(map(len, rest.values())) for _, rest in self._decided())
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Yield every point of the space once, where it is not continuous."""
+        names = [name for name, _ in self.expanded()]
+        for decided, rest in self._decided():
+            for chosen in itertools.product(*rest.values()):
+                values = decided | dict(zip(rest, chosen, strict=True))
+                yield {name: values[name] for name in names if name in values}
+
+    def _decided(self) -> Iterator[tuple[dict[str, Value], dict[str, tuple[Value, ...]]]]:
+        """Yield each choice of what others depend on, with the options of all the rest."""
+        conditions = self.conditions()
+        options = {name: dimension.options or () for name, dimension in self.expanded()}
+        parents = {parent for given in conditions.values() for parent in given}
+        choices: list[dict[str, Value]] = [{}]
+        for name in sorted(parents, key=lambda name: depth(name, conditions)):
+            choices = [
+                extended
+                for choice in choices
+                for extended in (
+                    [choice | {name: option} for option in options[name]]
+                    if has(name, choice, conditions)
+                    else [choice]
+                )
+            ]
+        for choice in choices:
+            yield (
+                choice,
+                {
+                    name: given
+                    for name, given in options.items()
+                    if name not in parents and has(name, choice, conditions)
+                },
+            )
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
         """Declare everything that is searched to Keras Tuner, widths under their layers."""
         import keras_tuner
 
         declared = keras_tuner.HyperParameters()
-        layers = self._layer_options or ()
-        is_searched = not isinstance(self.dimensions.get("layers"), Fixed)
+        conditions, searched = self.conditions(), self.searched
         # A width is declared under its layer count, which must therefore come first.
-        for name, dimension, layer in sorted(self._expanded(), key=lambda item: item[2] > 0):
+        for name, dimension in sorted(
+            self.expanded(), key=lambda item: depth(item[0], conditions)
+        ):
             if isinstance(dimension, Fixed):
                 continue
-            if layer and is_searched:
-                counts = [n for n in layers if n >= layer]
-                with declared.conditional_scope("layers", counts):
-                    _declare(declared, name, dimension)
-            else:
+            with contextlib.ExitStack() as scopes:
+                for parent, allowed in conditions[name].items():
+                    if parent in searched:
+                        scopes.enter_context(declared.conditional_scope(parent, list(allowed)))
                 _declare(declared, name, dimension)
         return declared
+
+
+def has(name: str, values: Values, conditions: Mapping[str, Conditions]) -> bool:
+    """Say whether a trial has a hyperparameter.
+
+    Args:
+        name: The hyperparameter.
+        values: The trial's other values, at least those that it depends on.
+        conditions: Those of all hyperparameters.
+    """
+    return all(
+        parent in values
+        and any(is_same(values[parent], value) for value in allowed)
+        and has(parent, values, conditions)
+        for parent, allowed in conditions[name].items()
+    )
+
+
+def depth(name: str, conditions: Mapping[str, Conditions]) -> int:
+    """Return how many others a hyperparameter depends on, one after another."""
+    return max((1 + depth(parent, conditions) for parent in conditions[name]), default=0)
 
 
 def _declare(
