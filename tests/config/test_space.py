@@ -359,6 +359,26 @@ def test_complete_returns_plain_python(proposed: Any) -> None:
     assert value == proposed
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"layers": 1, "units_1": 8, "rate": 0.5}, True),
+        ({"layers": 2, "units_1": 8, "units_2": 16, "rate": 0.5}, True),
+        ({"layers": 2, "units_1": 8, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8, "units_2": 16, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8}, False),
+        ({"units_1": 8, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 9, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8.0, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8, "rate": 1.5}, False),
+        ({"layers": 1, "units_1": 8, "rate": 0.5, "more": 1}, False),
+    ],
+)
+def test_holds(values: Values, expected: bool) -> None:
+    space = custom(layers=[1, 2], units=[8, 16], rate={"min": 0.0, "max": 1.0})
+    assert space.holds({"epochs": 1, "batch_size": 32, **values}) is expected
+
+
 # Keras Tuner's form.
 
 

@@ -41,7 +41,9 @@ def test_size_counts_the_points(space: Given) -> None:
 
 @given(spaces().filter(lambda space: len(points_of(space)) <= 200))
 def test_points_are_all_of_them(space: Given) -> None:
-    assert sorted(map(written, parsed(space).points())) == sorted(map(written, points_of(space)))
+    assert sorted(map(written, parsed(space).points())) == sorted(
+        map(written, points_of(space))
+    )
 
 
 @given(spaces(), continuous_ranges())

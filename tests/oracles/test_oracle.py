@@ -1,4 +1,4 @@
-"""Asking and telling Keras Tuner's oracles, and going on from their journal."""
+"""Asking and telling the oracles, and going on from their journal."""
 
 import hashlib
 import json
@@ -12,10 +12,13 @@ import pytest
 
 from tuner.config.searches import (
     BayesianConfig,
+    CmaEsConfig,
     GridConfig,
     HyperbandConfig,
+    QmcConfig,
     RandomConfig,
     SearchConfig,
+    TpeConfig,
 )
 from tuner.config.space import Space
 from tuner.errors import StudyError
@@ -44,6 +47,10 @@ GUIDED = BayesianConfig("bayesian", max_trials=5, num_initial_points=2)
 ONE_DIMENSION = {"epochs": 1, "batch_size": list(range(1, 41))}
 # Bracket 1 tries 3 for 1 epoch and goes on with the best to 3; bracket 0 tries 2 for 3.
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+# The model proposes the last five trials.
+TPE = TpeConfig("tpe", max_trials=8, num_initial_points=3)
+CMAES = CmaEsConfig("cmaes", max_trials=8)
+QMC = QmcConfig("qmc", max_trials=8)
 
 MakeOracle = Callable[..., JournaledOracle]
 
@@ -102,7 +109,9 @@ def points(proposals: list[Proposal]) -> list[Values]:
 
 
 ALL = pytest.mark.parametrize(
-    "search", [RANDOM, GRID, BAYESIAN, HYPERBAND], ids=lambda search: search.oracle
+    "search",
+    [RANDOM, GRID, BAYESIAN, HYPERBAND, TPE, CMAES, QMC],
+    ids=lambda search: search.oracle,
 )
 
 
@@ -149,7 +158,9 @@ def test_ask_is_deterministic(search: SearchConfig, seed: int, make_oracle: Make
     assert drive(make_oracle(search, LISTED, seed, "second.jsonl")) == first
 
 
-@pytest.mark.parametrize("search", [RANDOM, BAYESIAN, HYPERBAND], ids=lambda s: s.oracle)
+@pytest.mark.parametrize(
+    "search", [RANDOM, BAYESIAN, HYPERBAND, TPE, CMAES, QMC], ids=lambda s: s.oracle
+)
 def test_ask_depends_on_seed(search: SearchConfig, make_oracle: MakeOracle) -> None:
     first = make_oracle(search, seed=0, journal="first.jsonl").ask()
     second = make_oracle(search, seed=1, journal="second.jsonl").ask()
@@ -493,8 +504,11 @@ def lines_of(journal: Path) -> list[bytes]:
         (GridConfig("grid", max_trials=7), LISTED),
         (GUIDED, ONE_DIMENSION),
         (HYPERBAND, SPACE),
+        (TPE, SPACE),
+        (CmaEsConfig("cmaes", max_trials=13), {**LISTED, "rate": [1e-3, 1e-2]}),
+        (QmcConfig("qmc", max_trials=12), LISTED),
     ],
-    ids=["random", "grid", "bayesian", "hyperband"],
+    ids=["random", "grid", "bayesian", "hyperband", "tpe", "cmaes", "qmc"],
 )
 def test_resume_at_every_point_proposes_the_same(
     search: SearchConfig,
@@ -618,6 +632,9 @@ def test_resume_from_empty_journal_begins_afresh(
         (HYPERBAND, HYPERBAND, LISTED, 1),
         (HYPERBAND, HyperbandConfig("hyperband", max_epochs=9, factor=3), LISTED, 0),
         (BAYESIAN, BAYESIAN, {**LISTED, "more": [1, 2]}, 0),
+        (TPE, TPE, {**LISTED, "more": [1, 2]}, 0),
+        (CMAES, CMAES, {**LISTED, "batch_size": [64, 128]}, 0),
+        (QMC, QMC, {n: v for n, v in LISTED.items() if n != "units"}, 0),
     ],
     ids=[
         "random, seed",
@@ -627,6 +644,9 @@ def test_resume_from_empty_journal_begins_afresh(
         "hyperband, seed",
         "hyperband, epochs",
         "bayesian, space",
+        "tpe, more",
+        "cmaes, space",
+        "qmc, less",
     ],
 )
 def test_resume_refuses_journal_that_does_not_fit(
@@ -665,7 +685,7 @@ MIXED: Mapping[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("search", [GRID, RANDOM, BAYESIAN, HYPERBAND])
+@ALL
 def test_values_of_every_type_are_proposed_and_replayed(
     search: SearchConfig, make_oracle: MakeOracle
 ) -> None:

@@ -165,8 +165,8 @@ class Space:
             return False
         if not all(dimensions[name].holds(value) for name, value in values.items()):
             return False
-        # A point lacks only what it does not have, such as the widths of further layers.
-        return values.keys() == self.complete(self.declared(values)).keys()
+        conditions = self.conditions()
+        return all((name in values) == has(name, values, conditions) for name in dimensions)
 
     def declared(self, values: Values) -> dict[str, Value]:
         """Return the values of a point as they are declared to Keras Tuner."""
