@@ -255,7 +255,9 @@ STARTS = tuple({"epochs": 2, "batch_size": 8, "width": width} for width in (3, 1
 
 
 @pytest.mark.parametrize(
-    "search", [RANDOM, GRID, GUIDED, HYPERBAND, TPE, CMAES, QMC], ids=lambda search: search.oracle
+    "search",
+    [RANDOM, GRID, GUIDED, HYPERBAND, TPE, CMAES, QMC],
+    ids=lambda search: search.oracle,
 )
 @pytest.mark.parametrize("fails", [False, True])
 def test_starting_points_come_first_and_are_not_tried_again(
