@@ -32,6 +32,13 @@ ALL = pytest.mark.parametrize("search", [TPE, CMAES, QMC], ids=lambda search: se
 
 RATE = {"min": 1e-5, "max": 1e-1, "log": True}
 RANGES = {"rate": RATE, "width": {"min": 8, "max": 512, "step": 8}}
+NESTED = {
+    **RANGES,
+    "optimizer": ["adam", "sgd", "rmsprop"],
+    "momentum": {"min": 0.5, "max": 0.9, "when": {"optimizer": ["sgd", "rmsprop"]}},
+    "nesterov": {"choices": [True, False], "when": {"optimizer": "sgd"}},
+    "warm": {"choices": ["a", "b"], "when": {"nesterov": True}},
+}
 LAYERED = {**RANGES, "layers": {"min": 1, "max": 3}, "units": [8, 16, 32]}
 
 
@@ -76,6 +83,16 @@ def run(oracle: JournaledOracle, in_flight: int = 1) -> list[Values]:
         ({"min": 1, "max": 9}, IntDistribution(1, 9), {1: 1, 9: 9}),
         ({"min": 1, "max": 10, "step": 4}, IntDistribution(1, 9, step=4), {1: 1, 9: 9}),
         ({"min": 1, "max": 100, "log": True}, IntDistribution(1, 100, log=True), {7: 7}),
+        (
+            {"min": 8, "max": 70, "step": 8, "log": True},
+            IntDistribution(8, 64, log=True),
+            {8: 8, 64: 64},
+        ),
+        (
+            {"min": 0.1, "max": 0.9, "step": 0.3, "log": True},
+            FloatDistribution(0.1, 0.7, log=True),
+            {0.4: 0.4},
+        ),
         # By their index, so that the last bits are the configuration's.
         ({"min": 0.0, "max": 0.3, "step": 0.1}, IntDistribution(0, 3), {0.0: 0, 0.3: 3}),
         ([64, 16, 32], IntDistribution(0, 2), {16: 0, 32: 1, 64: 2}),
@@ -103,6 +120,14 @@ def test_axis_tells_true_from_one() -> None:
     assert [axis.param(option) for option in dimension.options] == [0, 1, 2]
 
 
+def test_axis_takes_the_nearest_step_of_a_logarithmic_range() -> None:
+    dimension: Any = parsed({"size": {"min": 8, "max": 64, "step": 8, "log": True}}).dimensions[
+        "size"
+    ]
+    axis = Axis.of(dimension)
+    assert [axis.value(param) for param in (8, 11, 13, 27, 29, 64)] == [8, 8, 16, 24, 32, 64]
+
+
 def test_axis_keeps_to_the_bounds() -> None:
     dimension: Any = parsed({"size": {"min": 0.1, "max": 0.3, "log": True}}).dimensions["size"]
     axis = Axis.of(dimension)
@@ -117,6 +142,10 @@ def test_axis_keeps_to_the_bounds() -> None:
         (LAYERED, [["layers", "rate", "units_1", "width"], ["units_2"], ["units_3"]]),
         ({**LAYERED, "layers": 2}, [["rate", "units_1", "units_2", "width"]]),
         ({"layers": [2, 3], "units": [8, 16]}, [["layers", "units_1", "units_2"], ["units_3"]]),
+        (
+            NESTED,
+            [["optimizer", "rate", "width"], ["momentum"], ["nesterov"], ["warm"]],
+        ),
         ({}, []),
     ],
 )
@@ -146,7 +175,9 @@ def test_tpe_is_that_of_optuna(tmp_path: Path) -> None:
             study.tell(ended := asked.pop(0), distance(points[ended.number]))
 
 
-@pytest.mark.parametrize("space", [RANGES, LAYERED], ids=["ranges", "layers"])
+@pytest.mark.parametrize(
+    "space", [RANGES, LAYERED, NESTED], ids=["ranges", "layers", "conditions"]
+)
 @LEARNING
 def test_search_comes_nearer_than_random_points(
     search: SearchConfig, space: Mapping[str, Any], tmp_path: Path
@@ -197,13 +228,15 @@ def run_blindly(oracle: JournaledOracle) -> list[Values]:
 def test_every_point_of_a_small_space_is_asked_once(
     search: SearchConfig, in_flight: int, tmp_path: Path
 ) -> None:
-    # 3 * (2 + 2 * 2) = 18 points.
+    # 3 * (2 + 2 * 2) = 18 points, of which those with two layers have another value of two.
     space = {
-        "rate": [1e-4, 1e-3, 1e-2], "width": 8, "layers": [1, 2], "units": [8, None]
+        "rate": [1e-4, 1e-3, 1e-2], "width": 8, "layers": [1, 2], "units": [8, None],
+        "skip": {"choices": [True, False], "when": {"layers": 2}},
     }  # fmt: skip
     points = run(make(search, space, tmp_path), in_flight)
-    assert len(points) == parsed(space).size() == 18
-    assert len({json.dumps(point) for point in points}) == 18
+    assert len(points) == parsed(space).size() == 6 + 24
+    assert len({json.dumps(point) for point in points}) == 30
+    assert all(parsed(space).holds(point) for point in points)
 
 
 # What a journal holds.

@@ -1,5 +1,6 @@
 """Asking and telling the oracles, and going on from their journal."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -37,6 +38,12 @@ SPACE: Mapping[str, Any] = {
     "kind": "a",
 }
 LISTED = {**SPACE, "rate": 1e-3}
+
+CONDITIONS: Mapping[str, Any] = {
+    "warm": {"choices": ["a", "b"], "when": {"momentum": 0.9}},
+    "momentum": {"min": 0.5, "max": 0.9, "step": 0.2, "when": {"optimizer": ["sgd"]}},
+    "optimizer": ["adam", "rmsprop", "sgd"],
+}
 
 RANDOM = RandomConfig("random", max_trials=5)
 GRID = GridConfig("grid")
@@ -177,6 +184,19 @@ def test_ask_counts_max_trials(search: SearchConfig, make_oracle: MakeOracle) ->
     assert len(drive(oracle)) == 2
 
 
+@ALL
+def test_ask_returns_only_what_applies(search: SearchConfig, make_oracle: MakeOracle) -> None:
+    search = dataclasses.replace(search, max_trials=6 if search is BAYESIAN else 12)
+    rate = {"rate": {"min": 0.01, "max": 0.1, "step": 0.01, "log": True}}
+    given = {**LISTED, **CONDITIONS, **rate}
+    space = Space.parse(given, "my.build")
+    oracle = make_oracle(search, given)
+    for proposal in (first := drive(oracle)):
+        assert space.holds({**proposal.values, "epochs": 3})
+    assert {"momentum" in proposal.values for proposal in first} == {True, False}
+    assert make_oracle(search, given).values == {p.trial_id: p.values for p in first}
+
+
 def test_ask_keeps_type_of_booleans(make_oracle: MakeOracle) -> None:
     oracle = make_oracle(GRID, {"epochs": 1, "batch_size": 8, "flip": [True, False]})
     assert [type(values["flip"]) for values in points(drive(oracle))] == [bool, bool]
@@ -250,6 +270,11 @@ def test_bayesian_bears_equal_scores(make_oracle: MakeOracle) -> None:
         ({"size": {"min": 1, "max": 10, "step": 4}}, 3),
         ({"size": {"min": 0.0, "max": 1.0, "step": 0.25}}, 5),
         ({"size": {"min": 0.0, "max": 0.3, "step": 0.1}}, 4),
+        ({"size": {"min": 8, "max": 64, "step": 8, "log": True}}, 8),
+        ({"size": {"min": 0.1, "max": 1.0, "step": 0.3, "log": True}}, 4),
+        # The last of three values has another of three, one of which has another of two.
+        (CONDITIONS, 2 + 2 + 2),
+        ({**CONDITIONS, "layers": [1, 2], "units": [8, 16]}, 6 * 6),
     ],
 )
 def test_grid_tries_every_point_once(

@@ -1,38 +1,31 @@
-"""The configured space: fixed, chosen and ranged hyperparameters, and its Keras Tuner form."""
+"""The configured space: fixed, chosen and ranged hyperparameters, and when trials have them."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
+from tuner.config import conditions
+from tuner.config.conditions import Conditions, alike, depth, first_of, has
 from tuner.config.hyperparameters import (
     Choice,
     Dimension,
     Fixed,
     Range,
     check_limit,
-    is_same,
     parse_dimension,
 )
 from tuner.errors import ConfigError
-from tuner.models import LIMITS, OPTIONAL, SPACES, Limit
-from tuner.trial import Value, Values
-
-if TYPE_CHECKING:
-    import keras_tuner
+from tuner.models import LIMITS, MOMENTUM, NEUTRAL, OMITTED, OPTIONAL, SPACES, Limit
+from tuner.trial import Value, Values, whole
 
 GROUP = "augment"
 """Key of a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
-
-
-Conditions = Mapping[str, tuple[Value, ...]]
-"""The values of others with one of which, each, a trial has a hyperparameter."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +35,14 @@ class Space:
     Where there are `layers`, `units` stands for one hyperparameter per layer: `units_1` to
     `units_<layers>`. A trial has only those of its own layers. A separate `units_2` in the
     configuration overrides `units` for that layer.
+
+    Attributes:
+        dimensions: The hyperparameters as they are configured.
+        when: The conditions of those that only some trials have.
     """
 
     dimensions: Mapping[str, Dimension]
+    when: Mapping[str, Conditions] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, space: Mapping[str, object], model: str) -> Space:
@@ -59,8 +57,10 @@ class Space:
             ConfigError: If a name is unknown to a built-in model, or a value out of range.
         """
         known = SPACES.get(model)
-        dimensions = {}
-        for key, name, given in _flattened(space):
+        dimensions: dict[str, Dimension] = {}
+        keys: dict[str, str] = {}
+        when: dict[str, dict[str, Any]] = {}
+        for key, name, setting in _flattened(space):
             layer = _layer_of(name)
             base = "units" if layer and "layers" in space else name
             if known is not None and base not in known:
@@ -71,13 +71,23 @@ class Space:
                     f"`space.{key}` is not a hyperparameter of {model}, which takes "
                     f"{', '.join(names)}.{hint}"
                 )
+            given, condition = conditions.split(setting)
             dimension = parse_dimension(f"space.{key}", given)
             limit = (known or LIMITS).get(base)
             if limit is not None:
                 check_limit(f"space.{key}", dimension, limit)
             # A setting that changes nothing is left out of a trial's values.
-            if not (known is not None and key != name and dimension == Fixed(0)):
-                dimensions[name] = dimension
+            if known is not None and name in OMITTED and dimension == Fixed(0):
+                continue
+            dimensions[name] = dimension
+            if condition is not None:
+                keys[name] = f"space.{key}"
+                when[name] = conditions.parse(keys[name], name, condition)
+                if known is not None and name not in NEUTRAL:
+                    raise ConfigError(
+                        f"`{keys[name]}` cannot have a `when`, since every trial of {model} "
+                        f"needs it. It can do without {', '.join(map(config_key, NEUTRAL))}."
+                    )
         _check_layers(dimensions)
         for name in known or LIMITS:
             if name not in dimensions and name not in OPTIONAL:
@@ -85,11 +95,22 @@ class Space:
                     f"`space.{name}` is missing: give a number, a list of choices or a range "
                     f"{{min: …, max: …}}."
                 )
-        return cls(dimensions)
+        expanded = dict(cls(dimensions).expanded())
+        parsed = cls(dimensions, conditions.resolve(keys, when, expanded))
+        conditions.check_no_circle(keys, parsed.conditions())
+        if never := expanded.keys() - {name for box in parsed.boxes() for name in box}:
+            name = min(never)
+            raise ConfigError(
+                f"`{keys.get(name, f'space.{name}')}` can never occur: its conditions exclude "
+                f"each other."
+            )
+        if known is not None:
+            _check_momentum(parsed)
+        return parsed
 
     def without(self, name: str) -> Space:
-        """Return the space with one hyperparameter fewer."""
-        return Space({k: v for k, v in self.dimensions.items() if k != name})
+        """Return the space with one hyperparameter fewer, on which no other depends."""
+        return Space({k: v for k, v in self.dimensions.items() if k != name}, self.when)
 
     @property
     def searched(self) -> frozenset[str]:
@@ -117,11 +138,13 @@ class Space:
         layers = self._layer_options
         for name, dimension in self.dimensions.items():
             if layers is None or not (name == "units" or _layer_of(name)):
-                yield name, dimension, {}
+                yield name, dimension, self.when.get(name, {})
             elif name == "units":
                 for i in range(1, max(layers) + 1):
-                    own = self.dimensions.get(f"units_{i}", dimension)
-                    yield f"units_{i}", own, {"layers": tuple(n for n in layers if n >= i)}
+                    key = f"units_{i}" if f"units_{i}" in self.dimensions else name
+                    given = self.when.get(key, {})
+                    deep = [n for n in given.get("layers", layers) if whole(n) >= i]
+                    yield f"units_{i}", self.dimensions[key], {**given, "layers": tuple(deep)}
 
     def complete(self, proposed: Values) -> dict[str, Value]:
         """Add the fixed values to those an oracle proposed, in the configuration's order.
@@ -177,95 +200,59 @@ class Space:
         """Count the points of the space, or return None where it is continuous."""
         if any(dimension.options is None for _, dimension in self.expanded()):
             return None
-        return sum(math.prod(map(len, rest.values())) for _, rest in self._decided())
+        return sum(math.prod(map(len, box.values())) for box in self.boxes())
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Yield every point of the space once, where it is not continuous."""
-        names = [name for name, _ in self.expanded()]
-        for decided, rest in self._decided():
-            for chosen in itertools.product(*rest.values()):
-                values = decided | dict(zip(rest, chosen, strict=True))
-                yield {name: values[name] for name in names if name in values}
+        for box in self.boxes():
+            for chosen in itertools.product(*box.values()):
+                yield dict(zip(box, chosen, strict=True))
 
-    def _decided(self) -> Iterator[tuple[dict[str, Value], dict[str, tuple[Value, ...]]]]:
-        """Yield each choice of what others depend on, with the options of all the rest."""
+    def boxes(self) -> Iterator[dict[str, tuple[Value, ...]]]:
+        """Yield parts of the space in each of which all points have the same names.
+
+        A point of a part has any of the options that the part gives for each name; of a
+        continuous range it gives none.
+        """
         conditions = self.conditions()
         options = {name: dimension.options or () for name, dimension in self.expanded()}
         parents = {parent for given in conditions.values() for parent in given}
-        choices: list[dict[str, Value]] = [{}]
+        choices: list[dict[str, tuple[Value, ...]]] = [{}]
         for name in sorted(parents, key=lambda name: depth(name, conditions)):
+            groups = alike(name, options[name], conditions)
             choices = [
                 extended
                 for choice in choices
                 for extended in (
-                    [choice | {name: option} for option in options[name]]
-                    if has(name, choice, conditions)
+                    [{**choice, name: group} for group in groups]
+                    if has(name, first_of(choice), conditions)
                     else [choice]
                 )
             ]
         for choice in choices:
-            yield (
-                choice,
-                {
-                    name: given
-                    for name, given in options.items()
-                    if name not in parents and has(name, choice, conditions)
-                },
-            )
+            values = first_of(choice)
+            yield {
+                name: choice.get(name, options[name])
+                for name in options
+                if has(name, values, conditions)
+            }
 
-    def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Declare everything that is searched to Keras Tuner, widths under their layers."""
-        import keras_tuner
+    def needed(self) -> dict[str, list[tuple[str, tuple[Value, ...]]]]:
+        """Return all that must hold for a trial to have each hyperparameter, in order.
 
-        declared = keras_tuner.HyperParameters()
-        conditions, searched = self.conditions(), self.searched
-        # A width is declared under its layer count, which must therefore come first.
-        for name, dimension in sorted(
-            self.expanded(), key=lambda item: depth(item[0], conditions)
-        ):
-            if isinstance(dimension, Fixed):
-                continue
-            with contextlib.ExitStack() as scopes:
-                for parent, allowed in conditions[name].items():
-                    if parent in searched:
-                        scopes.enter_context(declared.conditional_scope(parent, list(allowed)))
-                _declare(declared, name, dimension)
-        return declared
+        It includes the conditions of those that it depends on, and excludes what always holds.
+        """
+        conditions, dimensions = self.conditions(), dict(self.expanded())
 
+        def of(name: str) -> list[tuple[str, tuple[Value, ...]]]:
+            found: list[tuple[str, tuple[Value, ...]]] = []
+            for parent, allowed in conditions[name].items():
+                found += [condition for condition in of(parent) if condition not in found]
+                if len(allowed) < len(dimensions[parent].options or ()):
+                    found.append((parent, allowed))
+            return found
 
-def has(name: str, values: Values, conditions: Mapping[str, Conditions]) -> bool:
-    """Say whether a trial has a hyperparameter.
-
-    Args:
-        name: The hyperparameter.
-        values: The trial's other values, at least those that it depends on.
-        conditions: Those of all hyperparameters.
-    """
-    return all(
-        parent in values
-        and any(is_same(values[parent], value) for value in allowed)
-        and has(parent, values, conditions)
-        for parent, allowed in conditions[name].items()
-    )
-
-
-def depth(name: str, conditions: Mapping[str, Conditions]) -> int:
-    """Return how many others a hyperparameter depends on, one after another."""
-    return max((1 + depth(parent, conditions) for parent in conditions[name]), default=0)
-
-
-def _declare(
-    declared: keras_tuner.HyperParameters, name: str, dimension: Choice | Range
-) -> None:
-    options = dimension.options
-    # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
-    if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
-        choices = dimension.declared if isinstance(dimension, Choice) else options
-        declared.Choice(name, list(choices or ()))
-        return
-    sampling = "log" if dimension.log else "linear"
-    kind = declared.Int if dimension.is_integer else declared.Float
-    kind(name, dimension.min, dimension.max, step=dimension.step, sampling=sampling)
+        return {name: of(name) for name in conditions}
 
 
 def _flattened(space: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
@@ -308,4 +295,16 @@ def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
             raise ConfigError(
                 f"`space.{name}` must be the width of a layer from 1 to {most}, as "
                 f"`space.layers` has them: units_1 to units_{most}."
+            )
+
+
+def _check_momentum(space: Space) -> None:
+    """Refuse a momentum in trials whose optimiser takes none."""
+    for box in space.boxes():
+        wrong = [name for name in box["optimizer"] if name not in MOMENTUM]
+        if "momentum" in box and wrong:
+            raise ConfigError(
+                f"`space.momentum` is for the optimizers {' and '.join(MOMENTUM)}, but "
+                f"`space.optimizer` may be {wrong[0]}: give {{min: …, max: …, when: "
+                f"{{optimizer: [sgd]}}}}, or 0."
             )

@@ -1,7 +1,7 @@
 """The oracles that Optuna's samplers compute, behind the interface of all oracles."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import optuna
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.config.searches import SearchConfig, TpeConfig
 from tuner.config.space import Space
 from tuner.oracles.optuna_study import OptunaOracle, point_key
-from tuner.trial import Json, Objective, Proposal, Value, Values
+from tuner.trial import Json, Objective, Proposal, Values
 
 
 class TpeOracle(OptunaOracle):
@@ -178,27 +178,8 @@ class _WholeQmcSampler(QMCSampler):  # type: ignore[misc]
 
 def _groups(space: Space, names: Iterable[str]) -> list[list[str]]:
     """Return the names that trials have together, each after those that it depends on."""
-    dimensions, conditions = dict(space.expanded()), space.conditions()
-
-    def needed(name: str) -> set[str]:
-        """Return all conditions of a hyperparameter that are not always met, as text."""
-        return {
-            text
-            for parent, allowed in conditions[name].items()
-            for text in (
-                needed(parent)
-                | (
-                    {json.dumps([parent, allowed])}
-                    if not is_certain(parent, allowed)
-                    else set()
-                )
-            )
-        }
-
-    def is_certain(parent: str, allowed: Sequence[Value]) -> bool:
-        return len(allowed) == len(dimensions[parent].options or ())
-
-    groups: dict[frozenset[str], list[str]] = {}
+    needed = {name: sorted(map(json.dumps, given)) for name, given in space.needed().items()}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name in sorted(names):
-        groups.setdefault(frozenset(needed(name)), []).append(name)
-    return sorted(groups.values(), key=lambda group: len(needed(group[0])))
+        groups.setdefault(tuple(needed[name]), []).append(name)
+    return [groups[given] for given in sorted(groups, key=len)]

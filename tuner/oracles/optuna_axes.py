@@ -26,10 +26,12 @@ class Axis:
     Attributes:
         distribution: Optuna's distribution, over the range itself or over indices of options.
         options: What the indices stand for; None where the numbers are those of the range.
+        steps: The range whose nearest value a number stands for; None where it is its own.
     """
 
     distribution: FloatDistribution | IntDistribution | CategoricalDistribution
     options: Sequence[Value] | None = None
+    steps: Range | None = None
 
     @classmethod
     def of(cls, dimension: Choice | Range) -> Axis:
@@ -44,13 +46,18 @@ class Axis:
             indices = tuple(range(len(dimension.options)))
             return cls(CategoricalDistribution(indices), dimension.options)
         low, high, log = dimension.min, dimension.max, dimension.log
+        if dimension.options is not None and dimension.step is not None:
+            high = _as_number(dimension.options[-1])
+            if log:
+                # Optuna's logarithmic ranges have no steps.
+                kind = IntDistribution if dimension.is_integer else FloatDistribution
+                return cls(kind(low, high, log=True), steps=dimension)
+            if not dimension.is_integer:
+                # By their indices: Optuna would compute each anew, and round it otherwise.
+                return cls._of_ordered(dimension.options)
         if dimension.is_integer:
             step = int(dimension.step or 1)
-            last = int(low + (high - low) // step * step)
-            return cls(IntDistribution(int(low), last, step=step, log=log))
-        if dimension.options is not None:
-            # By their indices: Optuna would compute each anew, and round it otherwise.
-            return cls._of_ordered(dimension.options)
+            return cls(IntDistribution(int(low), int(high), step=step, log=log))
         return cls(FloatDistribution(float(low), float(high), log=log))
 
     @classmethod
@@ -80,6 +87,8 @@ class Axis:
         """
         if self.options is not None:
             return self.options[int(param)]
+        if self.steps is not None:
+            return self.steps.nearest(param)
         if isinstance(self.distribution, IntDistribution):
             return int(param)
         # The exponential of a logarithm may lie beyond the bound by a last bit.

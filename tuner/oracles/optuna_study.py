@@ -22,9 +22,10 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
+from tuner.config.conditions import depth, has
 from tuner.config.hyperparameters import Choice, Fixed, Range
 from tuner.config.searches import SearchConfig
-from tuner.config.space import Space, depth, has
+from tuner.config.space import Space
 from tuner.oracles.optuna_axes import Axis, Param
 from tuner.oracles.oracle import Oracle
 from tuner.trial import Json, Objective, Proposal, Values
