@@ -24,7 +24,7 @@ TPE = TpeConfig("tpe", max_trials=4, num_initial_points=1)
 
 @contextlib.contextmanager
 def oracle_in_process(folder: Path, search: SearchConfig = GRID) -> Iterator[OracleProcess]:
-    arguments = (search, SPACE, OBJECTIVE, 3, folder / "oracle.jsonl", ())
+    arguments = (search, SPACE, OBJECTIVE, 3, folder / "oracle.jsonl", (), ())
     with contextlib.closing(OracleProcess(*arguments, folder / "log")) as oracle:
         yield oracle
 
