@@ -128,6 +128,7 @@ CHECKED = {
         "trains for minutes; test_continuing.py runs smaller ones"
     ),
     "space.batch_size=64 'space.dropout=[0.0,0.2]'": "trains for minutes",
+    "'space.optimizer=[adam,sgd]'": "trains for minutes",
     "study=growing search.max_trials=20": "trains for minutes; driver/test_extend.py",
     "study=growing 'space.units=[64,128,256]'": "the same",
     "model=cnn 'space.transform=[rescale,thin]'": "trains for minutes",

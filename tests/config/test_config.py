@@ -31,10 +31,13 @@ from tuner.config.schema import ReportConfig, StudyConfig
 from tuner.config.searches import (
     SEARCHES,
     BayesianConfig,
+    CmaEsConfig,
     GridConfig,
     HyperbandConfig,
+    QmcConfig,
     RandomConfig,
     SearchConfig,
+    TpeConfig,
 )
 from tuner.errors import ConfigError
 from tuner.trial import Objective
@@ -115,6 +118,9 @@ def test_load_keeps_classic_network_of_preset() -> None:
         ("grid", GridConfig),
         ("bayesian", BayesianConfig),
         ("hyperband", HyperbandConfig),
+        ("tpe", TpeConfig),
+        ("cmaes", CmaEsConfig),
+        ("qmc", QmcConfig),
     ],
 )
 def test_load_makes_schema_of_oracle(oracle: str, schema: type[SearchConfig]) -> None:
@@ -287,6 +293,16 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["search=hyperband", "search.factor=1"], ["`search.factor`", "got 1", "at least 2"]),
     (["search=hyperband", "search.max_epochs=0"], ["`search.max_epochs`", "got 0", "above 0"]),
     (["search=hyperband", "search.iterations=0"], ["`search.iterations`", "got 0", "above 0"]),
+    (["search=tpe", "search.max_trials=null"], ["`search.max_trials`", "null", "tpe"]),
+    (
+        ["search=tpe", "search.num_initial_points=0"],
+        ["`search.num_initial_points`", "got 0", "above 0"],
+    ),
+    (
+        ["search=cmaes", "space.epochs=[1,2]", "space.units=[8,16]"],
+        ["`search=cmaes`", "range", "only choices (epochs, units_1, units_2)", "search=tpe"],
+    ),
+    (["search=cmaes", "space.epochs=1", "space.units=8"], ["nothing to search", "search=tpe"]),
     (["space.layers=0"], ["`space.layers`", "got 0", "at least 1"]),
     # Names.
     (["study=a/b"], ["`study`", "'a/b'", "letters, digits and ._=,+-"]),
@@ -325,6 +341,20 @@ def test_load_says_mistake(overrides: Sequence[str], parts: Sequence[str]) -> No
 def test_load_refuses_hyperband_without_anything_to_search() -> None:
     """Keras Tuner's Hyperband proposes no trial at all when every value is fixed."""
     assert "hyperband" in fail("+experiment=glassy", "search=hyperband").lower()
+
+
+@pytest.mark.parametrize("oracle", ["tpe", "cmaes", "qmc"])
+def test_load_refuses_another_optuna(
+    oracle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "optuna-4.8.0.dist-info").mkdir()
+    (tmp_path / "optuna-4.8.0.dist-info" / "METADATA").write_text(
+        "Name: optuna\nVersion: 4.8.0"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    message = fail(f"search={oracle}")
+    assert f"`search={oracle}` needs Optuna 5, but Optuna 4.8.0 is installed here" in message
+    assert 'pip install "optuna==5.*"' in message
 
 
 def test_compose_unknown_option_names_options() -> None:

@@ -190,7 +190,8 @@ def test_every_random_hyperparameter_of_the_built_in_models_is_known(model: str)
             continue
         other = 1 if limit.integer else 0.5
         value = limit.options[-1] if limit.options else others.get(name, other)
-        values: Values = {**configuration.values, name: value}
+        optimizer = "sgd" if name == "momentum" else configuration.values["optimizer"]
+        values: Values = {**configuration.values, "optimizer": optimizer, name: value}
         built = find_function("model", model)(values, (8, 8), 10)
         seeds = [v for v in built.variables if v.name == "seed_generator_state"]
         assert bool(seeds) == (name in RANDOM), name

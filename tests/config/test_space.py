@@ -50,6 +50,9 @@ def mlp(**space: Any) -> Space:
         ({"min": 1, "max": 3, "step": 0.5}, Range(1.0, 3.0, 0.5)),
         ({"min": 1e-4, "max": 1e-2, "log": True}, Range(1e-4, 1e-2, None, True)),
         ({"min": 1, "max": 100, "log": True}, Range(1, 100, None, True)),
+        ({"min": 8, "max": 64, "step": 8, "log": True}, Range(8, 64, 8, True)),
+        ({"choices": [1, 2]}, Choice((1, 2))),
+        ({"choices": "a"}, Fixed("a")),
         ({"min": 5, "max": 5}, Fixed(5)),
         ({"min": 1, "max": 3, "step": 3}, Fixed(1)),
         ({"min": 0, "max": 1.0, "step": 2}, Fixed(0.0)),
@@ -86,7 +89,8 @@ def test_parse_reads_dimension(given: Any, expected: Dimension) -> None:
         ),
         ({"min": 1, "max": 2, "log": 1}, "`log` of `space.size` must be true or false, .* 1"),
         ({"min": 0, "max": 2, "log": True}, "`min` of `space.size` must be above 0 .* got 0"),
-        ({"min": 1, "max": 4, "step": 1, "log": True}, "`space.size` cannot have both `step`"),
+        ({"choices": [1, 2], "min": 1}, "`space.size` with `choices` .* but got min"),
+        ({"choices": []}, "`space.size` is an empty choice: list at least one value"),
         ({"min": 1, "max": 4, "step": 0}, "`step` of `space.size` must be .* above 0, .* 0"),
         ({"min": 1, "max": 4, "step": -2}, "`step` of `space.size` .* above 0, but got -2"),
         ({"min": 1, "max": 4, "step": "x"}, "`step` of `space.size` .* above 0, but got 'x'"),
@@ -359,90 +363,24 @@ def test_complete_returns_plain_python(proposed: Any) -> None:
     assert value == proposed
 
 
-# Keras Tuner's form.
-
-
-def declared(space: Space) -> dict[str, dict[str, Any]]:
-    return {hp.name: hp.get_config() for hp in space.hyperparameters().space}
-
-
-def test_hyperparameters_leaves_fixed_out() -> None:
-    assert declared(custom(size=3, kind=["a", "b"])).keys() == {"kind"}
-
-
 @pytest.mark.parametrize(
-    ("given", "kind", "expected"),
+    ("values", "expected"),
     [
-        ([2, 1], "Choice", {"values": [2, 1]}),
-        (["a", "b"], "Choice", {"values": ["a", "b"], "ordered": False}),
-        (
-            {"min": 1, "max": 9, "step": 4},
-            "Int",
-            {"min_value": 1, "max_value": 9, "step": 4, "sampling": "linear"},
-        ),
-        (
-            {"min": 1, "max": 100, "log": True},
-            "Int",
-            {"min_value": 1, "max_value": 100, "step": None, "sampling": "log"},
-        ),
-        (
-            {"min": 0.0, "max": 1.0},
-            "Float",
-            {"min_value": 0.0, "max_value": 1.0, "step": None, "sampling": "linear"},
-        ),
-        (
-            {"min": 1e-4, "max": 1e-2, "log": True},
-            "Float",
-            {"min_value": 1e-4, "max_value": 1e-2, "step": None, "sampling": "log"},
-        ),
+        ({"layers": 1, "units_1": 8, "rate": 0.5}, True),
+        ({"layers": 2, "units_1": 8, "units_2": 16, "rate": 0.5}, True),
+        ({"layers": 2, "units_1": 8, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8, "units_2": 16, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8}, False),
+        ({"units_1": 8, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 9, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8.0, "rate": 0.5}, False),
+        ({"layers": 1, "units_1": 8, "rate": 1.5}, False),
+        ({"layers": 1, "units_1": 8, "rate": 0.5, "more": 1}, False),
     ],
 )
-def test_hyperparameters_declares_dimension(
-    given: Any, kind: str, expected: Mapping[str, Any]
-) -> None:
-    (hp,) = custom(size=given).hyperparameters().space
-    assert (hp.name, type(hp).__name__) == ("size", kind)
-    assert expected.items() <= hp.get_config().items()
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ([3, 1], [3, 1]),
-        ({"min": 1, "max": 10, "step": 4}, [1, 5, 9]),
-        ({"min": 0.0, "max": 1.0, "step": 0.5}, [0.0, 0.5, 1.0]),
-        ({"min": 0.0, "max": 1.0, "step": 0.4}, [0.0, 0.4, 0.8]),
-        ({"min": 0.0, "max": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
-    ],
-)
-def test_hyperparameters_offers_every_option(given: Any, expected: Sequence[Value]) -> None:
-    (hp,) = custom(size=given).hyperparameters().space
-    assert [type(value) for value in hp.values] == [type(value) for value in expected]
-    assert list(hp.values) == pytest.approx(expected)
-
-
-def test_hyperparameters_puts_widths_under_their_layers() -> None:
-    space = custom(units=[8, 16], layers={"min": 1, "max": 3}, units_2=[1, 2, 3])
-    hps = space.hyperparameters().space
-    conditions = {hp.name: [(c.name, c.values) for c in hp.conditions] for hp in hps}
-    assert conditions == {
-        "layers": [],
-        "units_1": [("layers", [1, 2, 3])],
-        "units_2": [("layers", [2, 3])],
-        "units_3": [("layers", [3])],
-    }
-    # Keras Tuner activates a width only after the number of layers that it depends on.
-    assert hps[0].name == "layers"
-    assert {hp.name: len(hp.values) for hp in hps[1:]} == {
-        "units_1": 2,
-        "units_2": 3,
-        "units_3": 2,
-    }
-
-
-def test_hyperparameters_of_fixed_layers_need_no_condition() -> None:
-    hps = custom(layers=2, units=[8, 16], units_1=4).hyperparameters().space
-    assert [(hp.name, hp.conditions) for hp in hps] == [("units_2", [])]
+def test_holds(values: Values, expected: bool) -> None:
+    space = custom(layers=[1, 2], units=[8, 16], rate={"min": 0.0, "max": 1.0})
+    assert space.holds({"epochs": 1, "batch_size": 32, **values}) is expected
 
 
 # Types
@@ -454,41 +392,9 @@ def typed(values: Iterable[Any]) -> list[tuple[type, Any]]:
     return [(type(value), value) for value in values]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        MIXED,
-        [None, "max"],
-        [True, False],
-        [1, True],
-        [False, 0],
-        ["(1, 3)", "(3, 3)"],
-        ["[1, 3]", "[3, 3]"],
-        ["None", "null"],
-        ["1", "1e3", " ", "größe \U0001f600"],
-        [1.0, 2.0],
-        [1, 2],
-    ],
-)
-def test_every_option_comes_back_from_keras_tuner_as_it_was(options: list[Any]) -> None:
-    space = custom(pool=options)
-    [hyperparameter] = space.hyperparameters().space
-    assert len(hyperparameter.values) == len(options)
-    found = [space.complete({"pool": value})["pool"] for value in hyperparameter.values]
-    assert typed(found) == typed(options)
-    assert space.size() == len(options)
-
-
 @pytest.mark.parametrize("value", MIXED)
 def test_fixed_value_keeps_its_type(value: Any) -> None:
     assert typed([custom(pool=value).complete({})["pool"]]) == typed([value])
-
-
-def test_layers_that_are_no_number_are_a_hyperparameter_like_others() -> None:
-    space = custom(layers=["deep", None])
-    [hyperparameter] = space.hyperparameters().space
-    found = [space.complete({"layers": value})["layers"] for value in hyperparameter.values]
-    assert found == ["deep", None]
 
 
 @pytest.mark.parametrize(

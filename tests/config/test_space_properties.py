@@ -4,11 +4,12 @@ import random
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from support.spaces import (
     Given,
+    all_names,
     continuous_ranges,
     given_of,
     is_allowed,
@@ -27,9 +28,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def check_point(point: Values, space: Given) -> None:
-    num_layers = point.get("layers", 0)
-    assert isinstance(num_layers, int)
-    assert list(point) == names_of(space, num_layers)
+    assert list(point) == names_of(space, point)
     for name, value in point.items():
         assert is_allowed(value, given_of(space, name)), name
 
@@ -37,6 +36,13 @@ def check_point(point: Values, space: Given) -> None:
 @given(spaces())
 def test_size_counts_the_points(space: Given) -> None:
     assert parsed(space).size() == len({written(point) for point in points_of(space)})
+
+
+@given(spaces().filter(lambda space: len(points_of(space)) <= 200))
+def test_points_are_all_of_them(space: Given) -> None:
+    assert sorted(map(written, parsed(space).points())) == sorted(
+        map(written, points_of(space))
+    )
 
 
 @given(spaces(), continuous_ranges())
@@ -77,9 +83,8 @@ def test_complete_gives_back_the_very_types(space: Given, seed: int) -> None:
 
 
 @given(SPACES)
-def test_expanded_names_what_the_deepest_trial_has(space: Given) -> None:
-    deepest = max(options_of(space.get("layers", 0)) or ())
-    names = names_of(space, deepest)
+def test_expanded_names_all_that_a_trial_can_have(space: Given) -> None:
+    names = all_names(space)
     made = parsed(space)
     assert [name for name, _ in made.expanded()] == names
     searched = {name for name in names if len(options_of(given_of(space, name)) or "ab") > 1}
@@ -88,6 +93,8 @@ def test_expanded_names_what_the_deepest_trial_has(space: Given) -> None:
 
 @given(spaces(), st.sampled_from(["epochs", "a", "b", "c"]))
 def test_without_leaves_the_others_as_they_are(space: Given, name: str) -> None:
+    dependent = {n: given["when"] for n, given in space.items() if "when" in str(given)}
+    assume(name not in dependent and all(name not in when for when in dependent.values()))
     made = parsed(space)
     left = made.without(name)
     assert list(left.dimensions.items()) == [

@@ -1,5 +1,6 @@
 """A study that gets a larger budget equals one that had it from the start."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,13 @@ from support.commands import command, runs
 from support.loops import StartRun
 from tuner.config.searches import (
     BayesianConfig,
+    CmaEsConfig,
     GridConfig,
     HyperbandConfig,
+    QmcConfig,
     RandomConfig,
     SearchConfig,
+    TpeConfig,
 )
 from tuner.config.space import Space
 from tuner.driver.stopping import Stopping
@@ -167,6 +171,9 @@ RANDOM = RandomConfig("random", max_trials=4)
 GRID = GridConfig("grid")
 GUIDED = BayesianConfig("bayesian", max_trials=9, num_initial_points=3)
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+TPE = TpeConfig("tpe", max_trials=9, num_initial_points=3)
+CMAES = CmaEsConfig("cmaes", max_trials=40)
+QMC = QmcConfig("qmc", max_trials=4)
 
 
 def opened(
@@ -210,6 +217,11 @@ def run_to_end(oracle: JournaledOracle) -> list[Proposal]:
         (GRID, HYPERBAND, WIDER),
         (HYPERBAND, GRID, WIDER),
         (HYPERBAND, HYPERBAND, WIDER),
+        (GRID, TPE, OTHER),
+        (TPE, GRID, WIDER),
+        (HYPERBAND, TPE, WIDER),
+        (QMC, CMAES, WIDER),
+        (CMAES, QMC, OTHER),
     ],
     ids=lambda given: getattr(given, "oracle", None),
 )
@@ -243,7 +255,9 @@ STARTS = tuple({"epochs": 2, "batch_size": 8, "width": width} for width in (3, 1
 
 
 @pytest.mark.parametrize(
-    "search", [RANDOM, GRID, GUIDED, HYPERBAND], ids=lambda search: search.oracle
+    "search",
+    [RANDOM, GRID, GUIDED, HYPERBAND, TPE, CMAES, QMC],
+    ids=lambda search: search.oracle,
 )
 @pytest.mark.parametrize("fails", [False, True])
 def test_starting_points_come_first_and_are_not_tried_again(
@@ -272,17 +286,22 @@ def test_starting_points_come_first_and_are_not_tried_again(
     assert last.ask() is None
 
 
-def test_extended_search_learns_from_earlier_results(tmp_path: Path) -> None:
-    """With three results in its space it starts with no random trials, but with its model."""
-    run_to_end(opened(tmp_path, GRID, FIRST, 0))
+@pytest.mark.parametrize("search", [GUIDED, TPE, CMAES], ids=lambda search: search.oracle)
+def test_extended_search_learns_from_earlier_results(
+    search: SearchConfig, tmp_path: Path
+) -> None:
+    """With results in its space it has no random start, and begins at what they say."""
+    first = {**FIRST, "width": [1, 2, 3, 4, 5, 6]}
+    before = run_to_end(opened(tmp_path, GRID, first, 0))
     space = {**FIRST, "width": {"min": 1, "max": 40}}
-    guided = opened(tmp_path, GUIDED, space, 1).ask()
+    search = dataclasses.replace(search, max_trials=20)
+    guided = opened(tmp_path, search, space, 1).ask()
     (tmp_path / "0.jsonl").unlink()
     (tmp_path / "1.jsonl").unlink()
-    fresh = opened(tmp_path, GUIDED, space, 0).ask()
+    fresh = opened(tmp_path, search, space, 0).ask()
     assert guided is not None
     assert fresh is not None
-    assert guided.trial_id == "0006"
+    assert guided.trial_id == f"{len(before):04d}"
     assert guided.values != fresh.values
 
 

@@ -23,6 +23,8 @@ from support.configs import loaded
             9,
             ["All trials", "starts with 9 random"],
         ),
+        (["search=tpe"], 20, []),
+        (["search=tpe", "search.max_trials=8"], 8, ["All trials", "search=tpe starts with 10"]),
     ],
 )
 def test_notices_say_what_limits_a_search(

@@ -9,7 +9,17 @@ from omegaconf import OmegaConf
 
 from support.networks import NETWORK
 from support.paths import CONF
-from tuner.models import ACTIVATIONS, OPTIMIZERS, SPACES, TRANSFORMS, Limit, cnn, mlp
+from tuner.models import (
+    ACTIVATIONS,
+    MOMENTUM,
+    NEUTRAL,
+    OPTIMIZERS,
+    SPACES,
+    TRANSFORMS,
+    Limit,
+    cnn,
+    mlp,
+)
 from tuner.runtime import tensorflow_setup
 
 # Before any test makes TensorFlow start: afterwards it cannot be set.
@@ -62,6 +72,29 @@ def test_build_for_any_image(
     assert model.count_params() == expected
     images = random_images(3, *image_shape)
     assert model(images).shape == (3, num_classes)
+
+
+@pytest.mark.parametrize("build", [mlp.build, cnn.build])
+def test_build_does_without_what_a_trial_does_not_have(build: Any) -> None:
+    convolutions = {"blocks": 1, "convolutions": 1, "filters": 4, "kernel_size": 3, "units": 8}
+    whole = {**SMALL, **convolutions, **NEUTRAL, "learning_rate_decay": 1.0}
+    configs = []
+    for values in (whole, {k: v for k, v in whole.items() if k not in NEUTRAL}):
+        keras.backend.clear_session()
+        model = build({**values, "optimizer": "sgd"}, (8, 8), 10)
+        # Keras counts the names that it has given before: `sgd_1`.
+        configs.append((model.get_config(), {**model.optimizer.get_config(), "name": ""}))
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+@pytest.mark.parametrize("optimizer", MOMENTUM)
+def test_build_gives_the_optimizer_its_momentum(optimizer: str, decay: float) -> None:
+    values = {**SMALL, "optimizer": optimizer, "momentum": 0.75, "learning_rate": 0.03}
+    model = mlp.build({**values, "learning_rate_decay": decay}, (8, 8), 10)
+    assert type(model.optimizer).__name__.lower() == optimizer
+    assert model.optimizer.momentum == 0.75
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.03)
 
 
 def test_build_reads_the_width_of_each_layer() -> None:

@@ -1,5 +1,6 @@
-"""Asking and telling Keras Tuner's oracles, and resuming from their journal."""
+"""Asking and telling the oracles, and resuming from their journal."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -12,10 +13,13 @@ import pytest
 
 from tuner.config.searches import (
     BayesianConfig,
+    CmaEsConfig,
     GridConfig,
     HyperbandConfig,
+    QmcConfig,
     RandomConfig,
     SearchConfig,
+    TpeConfig,
 )
 from tuner.config.space import Space
 from tuner.errors import StudyError
@@ -35,6 +39,12 @@ SPACE: Mapping[str, Any] = {
 }
 LISTED = {**SPACE, "rate": 1e-3}
 
+CONDITIONS: Mapping[str, Any] = {
+    "warm": {"choices": ["a", "b"], "when": {"momentum": 0.9}},
+    "momentum": {"min": 0.5, "max": 0.9, "step": 0.2, "when": {"optimizer": ["sgd"]}},
+    "optimizer": ["adam", "rmsprop", "sgd"],
+}
+
 RANDOM = RandomConfig("random", max_trials=5)
 GRID = GridConfig("grid")
 # Ends before its model guides it, which takes seconds a proposal in a space of this size.
@@ -44,6 +54,10 @@ GUIDED = BayesianConfig("bayesian", max_trials=5, num_initial_points=2)
 ONE_DIMENSION = {"epochs": 1, "batch_size": list(range(1, 41))}
 # Bracket 1 tries 3 for 1 epoch and trains the best up to 3; bracket 0 tries 2 for 3.
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+# The model proposes the last five trials.
+TPE = TpeConfig("tpe", max_trials=8, num_initial_points=3)
+CMAES = CmaEsConfig("cmaes", max_trials=8)
+QMC = QmcConfig("qmc", max_trials=8)
 
 MakeOracle = Callable[..., JournaledOracle]
 
@@ -102,7 +116,9 @@ def points(proposals: list[Proposal]) -> list[Values]:
 
 
 ALL = pytest.mark.parametrize(
-    "search", [RANDOM, GRID, BAYESIAN, HYPERBAND], ids=lambda search: search.oracle
+    "search",
+    [RANDOM, GRID, BAYESIAN, HYPERBAND, TPE, CMAES, QMC],
+    ids=lambda search: search.oracle,
 )
 
 
@@ -149,7 +165,9 @@ def test_ask_is_deterministic(search: SearchConfig, seed: int, make_oracle: Make
     assert drive(make_oracle(search, LISTED, seed, "second.jsonl")) == first
 
 
-@pytest.mark.parametrize("search", [RANDOM, BAYESIAN, HYPERBAND], ids=lambda s: s.oracle)
+@pytest.mark.parametrize(
+    "search", [RANDOM, BAYESIAN, HYPERBAND, TPE, CMAES, QMC], ids=lambda s: s.oracle
+)
 def test_ask_depends_on_seed(search: SearchConfig, make_oracle: MakeOracle) -> None:
     first = make_oracle(search, seed=0, journal="first.jsonl").ask()
     second = make_oracle(search, seed=1, journal="second.jsonl").ask()
@@ -164,6 +182,19 @@ def test_ask_counts_max_trials(search: SearchConfig, make_oracle: MakeOracle) ->
     oracle = make_oracle(limited, LISTED)
     assert oracle.num_trials == 2
     assert len(drive(oracle)) == 2
+
+
+@ALL
+def test_ask_returns_only_what_applies(search: SearchConfig, make_oracle: MakeOracle) -> None:
+    search = dataclasses.replace(search, max_trials=6 if search is BAYESIAN else 12)
+    rate = {"rate": {"min": 0.01, "max": 0.1, "step": 0.01, "log": True}}
+    given = {**LISTED, **CONDITIONS, **rate}
+    space = Space.parse(given, "my.build")
+    oracle = make_oracle(search, given)
+    for proposal in (first := drive(oracle)):
+        assert space.holds({**proposal.values, "epochs": 3})
+    assert {"momentum" in proposal.values for proposal in first} == {True, False}
+    assert make_oracle(search, given).values == {p.trial_id: p.values for p in first}
 
 
 def test_ask_keeps_type_of_booleans(make_oracle: MakeOracle) -> None:
@@ -239,6 +270,11 @@ def test_bayesian_bears_equal_scores(make_oracle: MakeOracle) -> None:
         ({"size": {"min": 1, "max": 10, "step": 4}}, 3),
         ({"size": {"min": 0.0, "max": 1.0, "step": 0.25}}, 5),
         ({"size": {"min": 0.0, "max": 0.3, "step": 0.1}}, 4),
+        ({"size": {"min": 8, "max": 64, "step": 8, "log": True}}, 8),
+        ({"size": {"min": 0.1, "max": 1.0, "step": 0.3, "log": True}}, 4),
+        # The last of three values has another of three, one of which has another of two.
+        (CONDITIONS, 2 + 2 + 2),
+        ({**CONDITIONS, "layers": [1, 2], "units": [8, 16]}, 6 * 6),
     ],
 )
 def test_grid_tries_every_point_once(
@@ -493,8 +529,11 @@ def lines_of(journal: Path) -> list[bytes]:
         (GridConfig("grid", max_trials=7), LISTED),
         (GUIDED, ONE_DIMENSION),
         (HYPERBAND, SPACE),
+        (TPE, SPACE),
+        (CmaEsConfig("cmaes", max_trials=13), {**LISTED, "rate": [1e-3, 1e-2]}),
+        (QmcConfig("qmc", max_trials=12), LISTED),
     ],
-    ids=["random", "grid", "bayesian", "hyperband"],
+    ids=["random", "grid", "bayesian", "hyperband", "tpe", "cmaes", "qmc"],
 )
 def test_resume_at_every_point_proposes_the_same(
     search: SearchConfig,
@@ -618,6 +657,9 @@ def test_resume_from_empty_journal_begins_afresh(
         (HYPERBAND, HYPERBAND, LISTED, 1),
         (HYPERBAND, HyperbandConfig("hyperband", max_epochs=9, factor=3), LISTED, 0),
         (BAYESIAN, BAYESIAN, {**LISTED, "more": [1, 2]}, 0),
+        (TPE, TPE, {**LISTED, "more": [1, 2]}, 0),
+        (CMAES, CMAES, {**LISTED, "batch_size": [64, 128]}, 0),
+        (QMC, QMC, {n: v for n, v in LISTED.items() if n != "units"}, 0),
     ],
     ids=[
         "random, seed",
@@ -627,6 +669,9 @@ def test_resume_from_empty_journal_begins_afresh(
         "hyperband, seed",
         "hyperband, epochs",
         "bayesian, space",
+        "tpe, more",
+        "cmaes, space",
+        "qmc, less",
     ],
 )
 def test_resume_refuses_journal_that_does_not_fit(
@@ -665,7 +710,7 @@ MIXED: Mapping[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("search", [GRID, RANDOM, BAYESIAN, HYPERBAND])
+@ALL
 def test_values_of_every_type_are_proposed_and_replayed(
     search: SearchConfig, make_oracle: MakeOracle
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.config.searches import GridConfig
+from tuner.config.searches import GridConfig, SearchConfig, TpeConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed, StudyError
 from tuner.oracles.journal import JournaledOracle
@@ -18,19 +18,22 @@ from tuner.trial import Objective
 
 SPACE = Space.parse({"epochs": [1, 2], "batch_size": 32, "width": [8, 16]}, "my.build")
 OBJECTIVE = Objective("val_accuracy", "max")
+GRID = GridConfig("grid")
+TPE = TpeConfig("tpe", max_trials=4, num_initial_points=1)
 
 
 @contextlib.contextmanager
-def oracle_in_process(folder: Path) -> Iterator[OracleProcess]:
-    arguments = (GridConfig("grid"), SPACE, OBJECTIVE, 3, folder / "oracle.jsonl", ())
+def oracle_in_process(folder: Path, search: SearchConfig = GRID) -> Iterator[OracleProcess]:
+    arguments = (search, SPACE, OBJECTIVE, 3, folder / "oracle.jsonl", (), ())
     with contextlib.closing(OracleProcess(*arguments, folder / "log")) as oracle:
         yield oracle
 
 
 @pytest.mark.slow
-def test_answers_as_the_oracle_itself_and_goes_on(tmp_path: Path) -> None:
-    direct = JournaledOracle(GridConfig("grid"), SPACE, OBJECTIVE, 3, tmp_path / "direct.jsonl")
-    with oracle_in_process(tmp_path) as oracle:
+@pytest.mark.parametrize("search", [GRID, TPE], ids=lambda search: search.oracle)
+def test_answers_as_the_oracle_itself_and_goes_on(search: SearchConfig, tmp_path: Path) -> None:
+    direct = JournaledOracle(search, SPACE, OBJECTIVE, 3, tmp_path / "direct.jsonl")
+    with oracle_in_process(tmp_path, search) as oracle:
         assert (oracle.num_trials, oracle.rounds, oracle.num_told) == (4, None, 0)
         for i in range(2):
             proposal = oracle.ask()
@@ -39,7 +42,7 @@ def test_answers_as_the_oracle_itself_and_goes_on(tmp_path: Path) -> None:
             for one in (oracle, direct):
                 one.tell(proposal.trial_id, i / 10)
         assert oracle.num_told == 2
-    with oracle_in_process(tmp_path) as oracle:
+    with oracle_in_process(tmp_path, search) as oracle:
         assert oracle.num_told == 2
         assert oracle.values == direct.values
         assert oracle.scores == direct.scores

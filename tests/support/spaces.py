@@ -79,6 +79,14 @@ def spaces(draw: st.DrawFn, others: st.SearchStrategy[Any] = listed) -> dict[str
         space["units"] = draw(others)
         for layer in draw(st.sets(st.integers(1, max(options_of(space["layers"]) or ())))):
             space[f"units_{layer}"] = draw(others)
+    for name, parents in (("b", ["a"]), ("c", ["a", "b", "layers"])):
+        parent = draw(st.sampled_from([None, *parents]))
+        if name in space and parent in space and options_of(space[parent]) is not None:
+            allowed = st.sampled_from(options_of(space[parent]) or ())
+            some = st.lists(allowed, min_size=1, max_size=2, unique_by=json.dumps)
+            own = space[name]
+            given = own if isinstance(own, Mapping) else {"choices": own}
+            space[name] = {**given, "when": {parent: draw(some)}}
     order = draw(st.permutations(["epochs", "batch_size", *space]))
     return {name: space.get(name, 1) for name in order}
 
@@ -89,6 +97,8 @@ def parsed(given: Given) -> Space:
 
 def options_of(given: Any) -> Sequence[Any] | None:
     """Return the values that a hyperparameter can take, or None for those of an interval."""
+    if isinstance(given, Mapping) and "choices" in given:
+        return options_of(given["choices"])
     if isinstance(given, Mapping):
         if isinstance(given["min"], int):
             return range(given["min"], given["max"] + 1, given.get("step", 1))
@@ -99,17 +109,34 @@ def options_of(given: Any) -> Sequence[Any] | None:
     return given if isinstance(given, list) else [given]
 
 
-def names_of(given: Given, num_layers: int) -> list[str]:
-    """Return the names of a trial's values in the configuration's order."""
+def all_names(given: Given) -> list[str]:
+    """Return the names of all values that a trial can have, in the configuration's order."""
     if "layers" not in given:
         return list(given)
-    widths = [f"units_{i}" for i in range(1, num_layers + 1)]
+    widths = [f"units_{i}" for i in range(1, max(options_of(given["layers"]) or ()) + 1)]
     return [
         name
         for key in given
         if not key.startswith("units_")
         for name in (widths if key == "units" else [key])
     ]
+
+
+def names_of(given: Given, values: Values) -> list[str]:
+    """Return which of all names a trial has that has these values, in the same order."""
+    return [name for name in all_names(given) if occurs(given, name, values)]
+
+
+def occurs(given: Given, name: str, values: Values) -> bool:
+    """Say whether a trial has a value, by the values that it has otherwise."""
+    if "layers" in given and name.startswith("units_"):
+        return int(name.removeprefix("units_")) <= int(str(values["layers"]))
+    own = given_of(given, name)
+    when = own.get("when", {}) if isinstance(own, Mapping) else {}
+    return all(
+        occurs(given, parent, values) and written(values[parent]) in map(written, allowed)
+        for parent, allowed in when.items()
+    )
 
 
 def given_of(given: Given, name: str) -> Any:
@@ -119,15 +146,13 @@ def given_of(given: Given, name: str) -> Any:
 
 def points_of(given: Given) -> list[Values]:
     """List every point of a space whose hyperparameters can all be listed."""
-    found = []
-    for num_layers in options_of(given.get("layers", 0)) or ():
-        names = names_of(given, num_layers)
-        options = [
-            [num_layers] if name == "layers" else options_of(given_of(given, name)) or ()
-            for name in names
-        ]
-        found += [dict(zip(names, point, strict=True)) for point in itertools.product(*options)]
-    return found
+    names = all_names(given)
+    found = {}
+    for chosen in itertools.product(*(options_of(given_of(given, n)) or () for n in names)):
+        values = dict(zip(names, chosen, strict=True))
+        point = {name: values[name] for name in names_of(given, values)}
+        found[written(point)] = point
+    return list(found.values())
 
 
 def written(value: Value | Values) -> str:

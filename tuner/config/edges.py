@@ -52,7 +52,9 @@ def find(space: Space, values: Values, model: str) -> list[Edge]:
         if isinstance(dimension, Range):
             wider = _wider_range(dimension, value)
         elif isinstance(dimension, Choice):
-            wider = _wider_choice(dimension, value)
+            # A list in place of the whole would lose its condition.
+            part = ".choices" if key in space.when else ""
+            wider = _wider_choice(dimension, value, part)
         else:
             continue
         found += [
@@ -127,7 +129,7 @@ def _written(number: float, given: Range) -> tuple[str, float]:
     return f"{number:.6g}", number
 
 
-def _wider_choice(given: Choice, value: float) -> Iterator[_Wider]:
+def _wider_choice(given: Choice, value: float, part: str) -> Iterator[_Wider]:
     """Yield the list with one number more, if it is one of numbers in an order."""
     numbers = [option for option in given.options if is_number(option)]
     if len(numbers) < len(given.options) or len(numbers) < 2:
@@ -146,4 +148,4 @@ def _wider_choice(given: Choice, value: float) -> Iterator[_Wider]:
         if beyond in ordered:
             continue
         listed = [*ordered, beyond] if is_last else [beyond, *ordered]
-        yield "", f"[{','.join(f'{number:.6g}' for number in listed)}]", beyond
+        yield part, f"[{','.join(f'{number:.6g}' for number in listed)}]", beyond

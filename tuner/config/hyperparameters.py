@@ -11,9 +11,12 @@ from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.models import Limit
-from tuner.trial import Value, is_number
+from tuner.trial import Value, is_number, number
 
 RANGE_KEYS = ("min", "max", "step", "log")
+
+CHOICES = "choices"
+"""Key of a choice that has a `when`: `{choices: [a, b], when: …}`; without it, `[a, b]`."""
 
 _SLACK = 1e-9
 """In steps: it keeps `max` when the step divides the range up to rounding."""
@@ -36,7 +39,7 @@ class Fixed:
 
     def holds(self, value: Value) -> bool:
         """Say whether that is its value."""
-        return _is_same(value, self.value)
+        return is_same(value, self.value)
 
     def declare(self, value: Value) -> Value:
         """Return the value as Keras Tuner is told of it."""
@@ -68,12 +71,12 @@ class Choice:
 
     def holds(self, value: Value) -> bool:
         """Say whether the value is one of the options."""
-        return any(_is_same(value, option) for option in self.options)
+        return any(is_same(value, option) for option in self.options)
 
     def declare(self, value: Value) -> Value:
         """Return an option as Keras Tuner is told of it."""
         pairs = zip(self.options, self.declared, strict=True)
-        return next(declared for option, declared in pairs if _is_same(value, option))
+        return next(declared for option, declared in pairs if is_same(value, option))
 
     def draw(self, drawn: random.Random) -> Value:
         """Draw an option, as `declared`; each is equally likely."""
@@ -88,7 +91,7 @@ class Range:
         min: Smallest value; an integer range has integer `min`, `max` and `step`.
         max: Largest value.
         step: Distance between neighbours, or None: 1 for integers, any value for floats.
-        log: Whether orders of magnitude are equally likely; never together with `step`.
+        log: Whether orders of magnitude are equally likely, as far as `step` allows.
     """
 
     min: int | float
@@ -127,17 +130,25 @@ class Range:
 
     def draw(self, drawn: random.Random) -> Value:
         """Draw a value; each is equally likely, or each order of magnitude if `log`."""
-        if self.log:
-            value = math.exp(drawn.uniform(math.log(self.min), math.log(self.max)))
-            return round(value) if self.is_integer else value
         options = self.options
+        if self.log:
+            last = self.max if options is None else number(options[-1])
+            return self.nearest(math.exp(drawn.uniform(math.log(self.min), math.log(last))))
         return drawn.uniform(self.min, self.max) if options is None else drawn.choice(options)
+
+    def nearest(self, value: float) -> Value:
+        """Return the value of the range that is nearest to one between its bounds."""
+        options = self.options
+        if options is None:
+            return value
+        place = (value - self.min) / (self.step or 1)
+        return options[min(max(round(place), 0), len(options) - 1)]
 
 
 Dimension = Fixed | Choice | Range
 
 
-def _is_same(one: Value, other: Value) -> bool:
+def is_same(one: Value, other: Value) -> bool:
     """Compare values with their types: 1, 1.0 and true are equal to Python."""
     return type(one) is type(other) and one == other
 
@@ -147,13 +158,21 @@ def parse_dimension(key: str, given: object) -> Dimension:
 
     Args:
         key: The configuration's key, for messages.
-        given: A scalar is fixed, a list is a choice, a mapping is a range.
+        given: A scalar is fixed, a list is a choice, a mapping is a range, or a choice whose
+            list is its `choices`; without a `when`.
 
     Raises:
         ConfigError: If it is none of these, or not allowed.
     """
     if isinstance(given, Mapping):
-        return _parse_range(key, given)
+        if CHOICES not in given:
+            return _parse_range(key, given)
+        if len(given) > 1:
+            raise ConfigError(
+                f"`{key}` with `{CHOICES}` takes no other key than `when`, but got "
+                f"{', '.join(name for name in given if name != CHOICES)}."
+            )
+        given = given[CHOICES]
     if isinstance(given, Sequence) and not isinstance(given, str):
         return _parse_choice(key, given)
     return Fixed(_scalar(key, given))
@@ -177,7 +196,7 @@ def _parse_choice(key: str, given: Sequence[object]) -> Dimension:
         options = tuple(float(option) for option in options if option is not None)
     # As JSON, since 1, 1.0 and true are equal to Python.
     if len({json.dumps(option) for option in options}) < len(options):
-        raise ConfigError(f"`{key}` lists a value twice: {_listed(options)}.")
+        raise ConfigError(f"`{key}` lists a value twice: {listed(options)}.")
     return Choice(options) if len(options) > 1 else Fixed(options[0])
 
 
@@ -185,7 +204,7 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
     if unknown := sorted(set(given) - set(RANGE_KEYS)):
         raise ConfigError(
             f"`{key}` has the unknown key `{unknown[0]}`; a range takes "
-            f"{', '.join(RANGE_KEYS)}."
+            f"{', '.join(RANGE_KEYS)} and when, a choice {CHOICES} and when."
         )
     for bound in ("min", "max"):
         if not _is_finite(given.get(bound)):
@@ -205,10 +224,6 @@ def _parse_range(key: str, given: Mapping[str, Any]) -> Dimension:
     if log and low <= 0:
         raise ConfigError(f"`min` of `{key}` must be above 0 on a log scale, but got {low}.")
     if step is not None:
-        if log:
-            raise ConfigError(
-                f"`{key}` cannot have both `step` and `log`; list its values instead."
-            )
         if not _is_finite(step) or step <= 0:
             raise ConfigError(f"`step` of `{key}` must be a number above 0, but got {step!r}.")
         if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
@@ -242,7 +257,8 @@ def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
         raise ConfigError(f"`{key}` must be {limit}, but its range holds fractions.")
 
 
-def _listed(options: Iterable[Value]) -> str:
+def listed(options: Iterable[Value]) -> str:
+    """Return options as a list in a configuration, for messages."""
     return "[" + ", ".join(map(_written, options)) + "]"
 
 

@@ -13,9 +13,13 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from tuner.config.bounds import check_above, check_at_least
+from tuner.config.hyperparameters import Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
 from tuner.wording import plural
+
+OPTUNA_MAJOR = "5"
+"""The major version of Optuna whose samplers are used, as `pyproject.toml` asks for."""
 
 
 @dataclass
@@ -116,6 +120,15 @@ class SearchConfig:
         """Say what limits the search to fewer trials than the budget."""
         return f"The space has {plural(num_trials, 'point')}"
 
+    def _only_random(self, num_trials: int | None, num_random: int) -> Iterator[str]:
+        """Yield that the model proposes none of the trials, if that is so."""
+        if num_trials is not None and num_trials <= num_random:
+            yield (
+                f"All trials of this search ({num_trials:,}) are random: search={self.oracle} "
+                f"starts with {num_random:,} random ones before its model proposes any. Give "
+                f"search.max_trials above {num_random:,}, or fewer search.num_initial_points."
+            )
+
 
 @dataclass
 class RandomConfig(SearchConfig):
@@ -175,13 +188,7 @@ class BayesianConfig(SearchConfig):
     def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
         """See `SearchConfig.notices`."""
         yield from super().notices(space, num_trials)
-        num_random = self.initial_points(len(space.searched))
-        if num_trials is not None and num_trials <= num_random:
-            yield (
-                f"All trials of this search ({num_trials:,}) are random: search=bayesian "
-                f"starts with {num_random:,} random ones before its model proposes any. Give "
-                f"search.max_trials above {num_random:,}, or fewer search.num_initial_points."
-            )
+        yield from self._only_random(num_trials, self.initial_points(len(space.searched)))
 
 
 @dataclass
@@ -243,10 +250,85 @@ class HyperbandConfig(SearchConfig):
         return f"Hyperband's brackets hold {plural(num_trials, 'trial')}"
 
 
+@dataclass
+class OptunaConfig(SearchConfig):
+    """What the searches that Optuna computes have in common."""
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        super().check(space)
+        found = _installed_version("optuna")
+        if found is None or found.partition(".")[0] != OPTUNA_MAJOR:
+            raise ConfigError(
+                f"`search={self.oracle}` needs Optuna {OPTUNA_MAJOR}, but "
+                f"{'none' if found is None else f'Optuna {found}'} is installed here: "
+                f'pip install "optuna=={OPTUNA_MAJOR}.*"'
+            )
+
+
+def _installed_version(package: str) -> str | None:
+    # The package itself is imported in the oracle's process only.
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass
+class TpeConfig(OptunaConfig):
+    """`search=tpe`."""
+
+    num_initial_points: int = 10
+
+    oracle_class: ClassVar[str] = "tuner.oracles.optuna.TpeOracle"
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        check_above("search.num_initial_points", self.num_initial_points, 0)
+        super().check(space)
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """See `SearchConfig.notices`."""
+        yield from super().notices(space, num_trials)
+        yield from self._only_random(num_trials, self.num_initial_points)
+
+
+@dataclass
+class CmaEsConfig(OptunaConfig):
+    """`search=cmaes`."""
+
+    oracle_class: ClassVar[str] = "tuner.oracles.optuna.CmaEsOracle"
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        super().check(space)
+        if not any(isinstance(dimension, Range) for _, dimension in space.expanded()):
+            searched = ", ".join(sorted(space.searched))
+            raise ConfigError(
+                f"`search=cmaes` needs a range in `space`, such as learning_rate={{min: 1e-4, "
+                f"max: 1e-2, log: true}}, but got "
+                f"{f'only choices ({searched})' if searched else 'nothing to search'}: use "
+                f"search=tpe, or search=grid for every point."
+            )
+
+
+@dataclass
+class QmcConfig(OptunaConfig):
+    """`search=qmc`."""
+
+    oracle_class: ClassVar[str] = "tuner.oracles.optuna.QmcOracle"
+    learns_from_results: ClassVar[bool] = False
+
+
 SEARCHES: Mapping[str, type[SearchConfig]] = {
     "random": RandomConfig,
     "grid": GridConfig,
     "bayesian": BayesianConfig,
     "hyperband": HyperbandConfig,
+    "tpe": TpeConfig,
+    "cmaes": CmaEsConfig,
+    "qmc": QmcConfig,
 }
 """Every oracle of Glassy's own, by its name in the configuration."""

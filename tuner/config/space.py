@@ -1,14 +1,17 @@
-"""The configured space: fixed, chosen and ranged hyperparameters, and its Keras Tuner form."""
+"""The configured space: fixed, chosen and ranged hyperparameters, and when trials have them."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
+from tuner.config import conditions
+from tuner.config.conditions import Conditions, alike, depth, first_of, has
 from tuner.config.hyperparameters import (
     Choice,
     Dimension,
@@ -18,11 +21,8 @@ from tuner.config.hyperparameters import (
     parse_dimension,
 )
 from tuner.errors import ConfigError
-from tuner.models import LIMITS, OPTIONAL, SPACES, Limit
-from tuner.trial import Value, Values
-
-if TYPE_CHECKING:
-    import keras_tuner
+from tuner.models import LIMITS, MOMENTUM, NEUTRAL, OMITTED, OPTIONAL, SPACES, Limit
+from tuner.trial import Value, Values, whole
 
 GROUP = "augment"
 """Key of a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
@@ -35,9 +35,14 @@ class Space:
     Where there are `layers`, `units` stands for one hyperparameter per layer: `units_1` to
     `units_<layers>`. A trial has only those of its own layers. A separate `units_2` in the
     configuration overrides `units` for that layer.
+
+    Attributes:
+        dimensions: The hyperparameters as they are configured.
+        when: The conditions of those that only some trials have.
     """
 
     dimensions: Mapping[str, Dimension]
+    when: Mapping[str, Conditions] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, space: Mapping[str, object], model: str) -> Space:
@@ -52,8 +57,10 @@ class Space:
             ConfigError: If a name is unknown to a built-in model, or a value out of range.
         """
         known = SPACES.get(model)
-        dimensions = {}
-        for key, name, given in _flattened(space):
+        dimensions: dict[str, Dimension] = {}
+        keys: dict[str, str] = {}
+        when: dict[str, dict[str, Any]] = {}
+        for key, name, setting in _flattened(space):
             layer = _layer_of(name)
             base = "units" if layer and "layers" in space else name
             if known is not None and base not in known:
@@ -64,13 +71,23 @@ class Space:
                     f"`space.{key}` is not a hyperparameter of {model}, which takes "
                     f"{', '.join(names)}.{hint}"
                 )
+            given, condition = conditions.split(setting)
             dimension = parse_dimension(f"space.{key}", given)
             limit = (known or LIMITS).get(base)
             if limit is not None:
                 check_limit(f"space.{key}", dimension, limit)
             # A setting that changes nothing is left out of a trial's values.
-            if not (known is not None and key != name and dimension == Fixed(0)):
-                dimensions[name] = dimension
+            if known is not None and name in OMITTED and dimension == Fixed(0):
+                continue
+            dimensions[name] = dimension
+            if condition is not None:
+                keys[name] = f"space.{key}"
+                when[name] = conditions.parse(keys[name], name, condition)
+                if known is not None and name not in NEUTRAL:
+                    raise ConfigError(
+                        f"`{keys[name]}` cannot have a `when`, since every trial of {model} "
+                        f"needs it. It can do without {', '.join(map(config_key, NEUTRAL))}."
+                    )
         _check_layers(dimensions)
         for name in known or LIMITS:
             if name not in dimensions and name not in OPTIONAL:
@@ -78,11 +95,22 @@ class Space:
                     f"`space.{name}` is missing: give a number, a list of choices or a range "
                     f"{{min: …, max: …}}."
                 )
-        return cls(dimensions)
+        expanded = dict(cls(dimensions).expanded())
+        parsed = cls(dimensions, conditions.resolve(keys, when, expanded))
+        conditions.check_no_circle(keys, parsed.conditions())
+        if never := expanded.keys() - {name for box in parsed.boxes() for name in box}:
+            name = min(never)
+            raise ConfigError(
+                f"`{keys.get(name, f'space.{name}')}` can never occur: its conditions exclude "
+                f"each other."
+            )
+        if known is not None:
+            _check_momentum(parsed)
+        return parsed
 
     def without(self, name: str) -> Space:
-        """Return the space with one hyperparameter fewer."""
-        return Space({k: v for k, v in self.dimensions.items() if k != name})
+        """Return the space with one hyperparameter fewer, on which no other depends."""
+        return Space({k: v for k, v in self.dimensions.items() if k != name}, self.when)
 
     @property
     def searched(self) -> frozenset[str]:
@@ -102,15 +130,21 @@ class Space:
         for name, dimension, _ in self._expanded():
             yield name, dimension
 
-    def _expanded(self) -> Iterator[tuple[str, Dimension, int]]:
-        """Yield every hyperparameter a trial can have, and its layer (0: none)."""
+    def conditions(self) -> dict[str, Conditions]:
+        """Return when a trial has each hyperparameter; always if there are no conditions."""
+        return {name: conditions for name, _, conditions in self._expanded()}
+
+    def _expanded(self) -> Iterator[tuple[str, Dimension, Conditions]]:
         layers = self._layer_options
         for name, dimension in self.dimensions.items():
             if layers is None or not (name == "units" or _layer_of(name)):
-                yield name, dimension, 0
+                yield name, dimension, self.when.get(name, {})
             elif name == "units":
                 for i in range(1, max(layers) + 1):
-                    yield f"units_{i}", self.dimensions.get(f"units_{i}", dimension), i
+                    key = f"units_{i}" if f"units_{i}" in self.dimensions else name
+                    given = self.when.get(key, {})
+                    deep = [n for n in given.get("layers", layers) if whole(n) >= i]
+                    yield f"units_{i}", self.dimensions[key], {**given, "layers": tuple(deep)}
 
     def complete(self, proposed: Values) -> dict[str, Value]:
         """Add the fixed values to those an oracle proposed, in the configuration's order.
@@ -120,24 +154,18 @@ class Space:
                 Tuner; others among them are dropped.
 
         Returns:
-            The values as the configuration has them, with the same types, without the widths
-            of layers that the trial does not have.
+            The values as the configuration has them, with the same types, without those that
+            the trial does not have, such as the widths of further layers.
         """
         values = {
             name: dimension.value
             if isinstance(dimension, Fixed)
             else _plain(proposed[name], dimension)
-            for name, dimension, _ in self._expanded()
+            for name, dimension in self.expanded()
             if isinstance(dimension, Fixed) or name in proposed
         }
-        # Without a layer count, or with 0 layers, there are no widths.
-        layers = values.get("layers")
-        num_layers = layers if isinstance(layers, int) else 0
-        return {
-            name: values[name]
-            for name, _, layer in self._expanded()
-            if layer <= num_layers and name in values
-        }
+        conditions = self.conditions()
+        return {name: value for name, value in values.items() if has(name, values, conditions)}
 
     def sample(self, drawn: random.Random) -> dict[str, Value]:
         """Draw a point, each hyperparameter by itself.
@@ -160,8 +188,8 @@ class Space:
             return False
         if not all(dimensions[name].holds(value) for name, value in values.items()):
             return False
-        # A point lacks only the widths of layers that it does not have.
-        return values.keys() == self.complete(self.declared(values)).keys()
+        conditions = self.conditions()
+        return all((name in values) == has(name, values, conditions) for name in dimensions)
 
     def declared(self, values: Values) -> dict[str, Value]:
         """Return the values of a point as they are declared to Keras Tuner."""
@@ -170,55 +198,61 @@ class Space:
 
     def size(self) -> int | None:
         """Count the points of the space, or return None where it is continuous."""
-        layers = self._layer_options or (0,)
-        shared = 1
-        per_layer: dict[int, int] = {}
-        for name, dimension, layer in self._expanded():
-            if name == "layers" and self._layer_options:
-                continue
-            options = dimension.options
-            if options is None:
-                return None
-            if layer:
-                per_layer[layer] = len(options)
-            else:
-                shared *= len(options)
-        return shared * sum(
-            math.prod(per_layer.get(i, 1) for i in range(1, n + 1)) for n in layers
-        )
+        if any(dimension.options is None for _, dimension in self.expanded()):
+            return None
+        return sum(math.prod(map(len, box.values())) for box in self.boxes())
 
-    def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """Declare everything that is searched to Keras Tuner, widths under their layers."""
-        import keras_tuner
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Yield every point of the space once, where it is not continuous."""
+        for box in self.boxes():
+            for chosen in itertools.product(*box.values()):
+                yield dict(zip(box, chosen, strict=True))
 
-        declared = keras_tuner.HyperParameters()
-        layers = self._layer_options or ()
-        is_searched = not isinstance(self.dimensions.get("layers"), Fixed)
-        # A width is declared under its layer count, which must therefore come first.
-        for name, dimension, layer in sorted(self._expanded(), key=lambda item: item[2] > 0):
-            if isinstance(dimension, Fixed):
-                continue
-            if layer and is_searched:
-                counts = [n for n in layers if n >= layer]
-                with declared.conditional_scope("layers", counts):
-                    _declare(declared, name, dimension)
-            else:
-                _declare(declared, name, dimension)
-        return declared
+    def boxes(self) -> Iterator[dict[str, tuple[Value, ...]]]:
+        """Yield parts of the space in each of which all points have the same names.
 
+        A point of a part has any of the options that the part gives for each name; of a
+        continuous range it gives none.
+        """
+        conditions = self.conditions()
+        options = {name: dimension.options or () for name, dimension in self.expanded()}
+        parents = {parent for given in conditions.values() for parent in given}
+        choices: list[dict[str, tuple[Value, ...]]] = [{}]
+        for name in sorted(parents, key=lambda name: depth(name, conditions)):
+            groups = alike(name, options[name], conditions)
+            choices = [
+                extended
+                for choice in choices
+                for extended in (
+                    [{**choice, name: group} for group in groups]
+                    if has(name, first_of(choice), conditions)
+                    else [choice]
+                )
+            ]
+        for choice in choices:
+            values = first_of(choice)
+            yield {
+                name: choice.get(name, options[name])
+                for name in options
+                if has(name, values, conditions)
+            }
 
-def _declare(
-    declared: keras_tuner.HyperParameters, name: str, dimension: Choice | Range
-) -> None:
-    options = dimension.options
-    # A stepped float range is declared by its values: Keras Tuner loses the last to rounding.
-    if isinstance(dimension, Choice) or (options is not None and not dimension.is_integer):
-        choices = dimension.declared if isinstance(dimension, Choice) else options
-        declared.Choice(name, list(choices or ()))
-        return
-    sampling = "log" if dimension.log else "linear"
-    kind = declared.Int if dimension.is_integer else declared.Float
-    kind(name, dimension.min, dimension.max, step=dimension.step, sampling=sampling)
+    def needed(self) -> dict[str, list[tuple[str, tuple[Value, ...]]]]:
+        """Return all that must hold for a trial to have each hyperparameter, in order.
+
+        It includes the conditions of those that it depends on, and excludes what always holds.
+        """
+        conditions, dimensions = self.conditions(), dict(self.expanded())
+
+        def of(name: str) -> list[tuple[str, tuple[Value, ...]]]:
+            found: list[tuple[str, tuple[Value, ...]]] = []
+            for parent, allowed in conditions[name].items():
+                found += [condition for condition in of(parent) if condition not in found]
+                if len(allowed) < len(dimensions[parent].options or ()):
+                    found.append((parent, allowed))
+            return found
+
+        return {name: of(name) for name in conditions}
 
 
 def _flattened(space: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
@@ -261,4 +295,16 @@ def _check_layers(dimensions: Mapping[str, Dimension]) -> None:
             raise ConfigError(
                 f"`space.{name}` must be the width of a layer from 1 to {most}, as "
                 f"`space.layers` has them: units_1 to units_{most}."
+            )
+
+
+def _check_momentum(space: Space) -> None:
+    """Refuse a momentum in trials whose optimiser takes none."""
+    for box in space.boxes():
+        wrong = [name for name in box["optimizer"] if name not in MOMENTUM]
+        if "momentum" in box and wrong:
+            raise ConfigError(
+                f"`space.momentum` is for the optimizers {' and '.join(MOMENTUM)}, but "
+                f"`space.optimizer` may be {wrong[0]}: give {{min: …, max: …, when: "
+                f"{{optimizer: [sgd]}}}}, or 0."
             )

@@ -60,8 +60,8 @@ class Forecast:
             mean_epochs = max(options) / len(options)
         points = [space.sample(drawn) for _ in range(_SAMPLES)]
         # A grid has more points with many layers than with few; an oracle draws the number of
-        # layers evenly.
-        weights = [_num_widths(space, point) if is_exhaustive else 1 for point in points]
+        # layers evenly. So it is with whatever else has conditions.
+        weights = [_num_alike(space, point) if is_exhaustive else 1 for point in points]
         features = [_features(p, mean_epochs or whole(p["epochs"])) for p in points]
         self._mean = np.average(features, axis=0, weights=weights)
         self._seen: deque[tuple[npt.NDArray[np.float64], float, float]] = deque(
@@ -167,7 +167,8 @@ def _features(values: Values, epochs: float) -> npt.NDArray[np.float64]:
     return np.array([1.0, epochs, epochs * size, epochs * num_steps])
 
 
-def _num_widths(space: Space, values: Values) -> int:
-    """Count the points that differ from this one only in the widths of its layers."""
+def _num_alike(space: Space, values: Values) -> int:
+    """Count the points that differ from this one only in what not every trial has."""
     options = {name: dimension.options or () for name, dimension in space.expanded()}
-    return math.prod(len(options[n]) or 1 for n in values if n.startswith("units"))
+    conditions = space.conditions()
+    return math.prod(len(options[n]) or 1 for n in values if conditions.get(n))

@@ -78,6 +78,9 @@ ACTIVATIONS = (
     "softplus",
 )
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
+MOMENTUM = ("sgd", "rmsprop")
+"""The optimizers that take a momentum."""
+
 TRANSFORMS = ("rescale", "standardize", "l2_columns", "thin", "deslant")
 
 _AUGMENTATION = {
@@ -96,6 +99,7 @@ _COMMON = {
     "l2": Limit(min=0),
     "learning_rate": Limit(above=0),
     "learning_rate_decay": Limit(above=0, max=1),
+    "momentum": Limit(min=0, below=1),
     "optimizer": Limit(options=OPTIMIZERS),
     "transform": Limit(options=TRANSFORMS),
     **_AUGMENTATION,
@@ -120,8 +124,20 @@ SPACES: Mapping[str, Mapping[str, Limit]] = {
 }
 """The hyperparameters of each built-in model; a user's own model may have any."""
 
-OPTIONAL = frozenset({"epochs", *_AUGMENTATION})
-"""Hyperparameters that may be missing: Hyperband sets the epochs, and 0 augments nothing."""
+OMITTED = frozenset({"momentum", *_AUGMENTATION})
+"""Hyperparameters that are no values of a trial where they are fixed at 0."""
+
+OPTIONAL = frozenset({"epochs", *OMITTED})
+"""Hyperparameters that may be missing: Hyperband sets the epochs, and 0 changes nothing."""
+
+NEUTRAL: Mapping[str, float] = {
+    "dropout": 0.0,
+    "l2": 0.0,
+    "learning_rate_decay": 1.0,
+    "momentum": 0.0,
+    **dict.fromkeys(_AUGMENTATION, 0.0),
+}
+"""What a trial without a hyperparameter is built with; it needs all the others."""
 
 RANDOM = frozenset({"dropout", *_AUGMENTATION})
 """Hyperparameters that draw random numbers in every training step, unless they are 0."""

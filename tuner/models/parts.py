@@ -2,6 +2,7 @@
 
 import keras
 
+from tuner.models import NEUTRAL
 from tuner.models.augment import augment
 from tuner.models.transforms import transform
 from tuner.trial import Value, Values
@@ -30,8 +31,9 @@ def prepared(
 
 
 def regularizer(values: Values) -> keras.regularizers.Regularizer | None:
-    """Return the penalty on large weights: `l2` times the sum of their squares; None if 0."""
-    return keras.regularizers.L2(values["l2"]) if values["l2"] else None
+    """Return the penalty on large weights: `l2` times the sum of their squares; None for 0."""
+    factor = _given(values, "l2")
+    return keras.regularizers.L2(factor) if factor else None
 
 
 def dense(values: Values, units: Value, features: keras.KerasTensor) -> keras.KerasTensor:
@@ -50,8 +52,14 @@ def activated(x: keras.KerasTensor, values: Values) -> keras.KerasTensor:
 
 
 def dropped(x: keras.KerasTensor, values: Values) -> keras.KerasTensor:
-    """Add dropout at the rate `dropout`, unless that is 0."""
-    return keras.layers.Dropout(values["dropout"])(x) if values["dropout"] else x
+    """Add dropout at the rate `dropout`, unless that is 0 or missing."""
+    rate = _given(values, "dropout")
+    return keras.layers.Dropout(rate)(x) if rate else x
+
+
+def _given(values: Values, name: str) -> Value:
+    """Return the value of a hyperparameter that not every trial has."""
+    return values.get(name, NEUTRAL[name])
 
 
 def classifier(
@@ -65,7 +73,8 @@ def classifier(
 
     Args:
         values: `optimizer`, `learning_rate`, `learning_rate_decay` (its factor per
-            `DECAY_STEPS` steps, in `(0, 1]`) and `l2`.
+            `DECAY_STEPS` steps, in `(0, 1]`; 1 if missing), `momentum` (of sgd and rmsprop, in
+            `[0, 1)`; 0 if missing) and `l2`.
         images: The model's input.
         features: Input of the last layer, `(n, features)`.
         num_classes: Width of the softmax.
@@ -82,12 +91,12 @@ def classifier(
     )(features)
     model = keras.Model(images, probabilities, name=name)
     optimizer = keras.optimizers.get(values["optimizer"])
-    optimizer.learning_rate = values["learning_rate"]
-    if values["learning_rate_decay"] != 1:
-        optimizer = type(optimizer)(
-            keras.optimizers.schedules.ExponentialDecay(
-                values["learning_rate"], DECAY_STEPS, values["learning_rate_decay"]
-            )
-        )
+    optimizer.learning_rate = rate = values["learning_rate"]
+    decay = _given(values, "learning_rate_decay")
+    if decay != 1:
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, DECAY_STEPS, decay)
+    momentum = {"momentum": values["momentum"]} if "momentum" in values else {}
+    if decay != 1 or momentum:
+        optimizer = type(optimizer)(rate, **momentum)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

@@ -16,6 +16,7 @@ from tuner.oracles.keras_tuner_patches import (
     RandomSearch,
     grid_size,
 )
+from tuner.oracles.keras_tuner_space import declare
 from tuner.oracles.oracle import Oracle
 from tuner.trial import Json, Objective, Proposal, Value, Values, whole
 
@@ -41,7 +42,7 @@ class KerasTunerOracle(Oracle):
         self.algorithm = self.make(
             {
                 "objective": keras_tuner.Objective(objective.name, objective.direction),
-                "hyperparameters": space.hyperparameters(),
+                "hyperparameters": declare(space),
                 "allow_new_entries": False,
                 "tune_new_entries": True,
                 # Keras Tuner takes seed 0 to mean no seed.

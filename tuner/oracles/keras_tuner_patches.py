@@ -103,13 +103,29 @@ class BayesianOptimization(_Driven, BayesianOptimizationOracle):  # type: ignore
 
 def grid_size(declared: keras_tuner.HyperParameters) -> int:
     """Count the points of Keras Tuner's grid, which takes 10 points per continuous range."""
-    counts = {hp.name: len(set(hp.values) | {hp.default}) for hp in declared.space}
-    layers: Any = next((hp for hp in declared.space if hp.name == "layers"), None)
-    conditional = {hp.name: hp.conditions[0].values for hp in declared.space if hp.conditions}
-    if not conditional:
-        return math.prod(counts.values())
-    shared = math.prod(n for name, n in counts.items() if name not in {"layers", *conditional})
-    return shared * sum(
-        math.prod(counts[name] for name, allowed in conditional.items() if number in allowed)
-        for number in layers.values
+    options = {hp.name: dict.fromkeys([hp.default, *hp.values]) for hp in declared.space}
+    parents = {condition.name for hp in declared.space for condition in hp.conditions}
+
+    def occurs(hp: Any, choice: Mapping[str, Any]) -> bool:
+        return all(condition.is_active(choice) for condition in hp.conditions)
+
+    choices: list[dict[str, Any]] = [{}]
+    for hp in declared.space:
+        if hp.name in parents:
+            choices = [
+                {**choice, **chosen}
+                for choice in choices
+                for chosen in (
+                    [{hp.name: option} for option in options[hp.name]]
+                    if occurs(hp, choice)
+                    else [{}]
+                )
+            ]
+    return sum(
+        math.prod(
+            len(options[hp.name])
+            for hp in declared.space
+            if hp.name not in parents and occurs(hp, choice)
+        )
+        for choice in choices
     )
