@@ -110,6 +110,8 @@ FILES = {
 """Configurations that commands on the same page use, with the text that another test runs."""
 
 CHECKED = {
+    "python -m tuner.stop study=growing": "needs a study that runs; test_stop.py has one",
+    "search.first=best:started": "test_starting_points.py has them",
     "make search\n": "ten trials; `make search` is what test_search.py runs",
     "make search      #": "the same, and the whole test suite",
     "make search ARGS=": "trains for minutes, and `make ui` does not end",
@@ -208,6 +210,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "promote": ("commands/promote", schema.PromoteConfig, checks.load_promote),
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
     "delete": ("commands/delete", schema.DeleteConfig, checks.load_delete),
+    "stop": ("commands/stop", schema.StopConfig, checks.load_stop),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
     "watch": ("commands/watch", schema.WatchConfig, checks.load_watch),
 }
