@@ -128,6 +128,7 @@ def test_runs_are_nested_and_named_as_documented(
     assert {file.path for file in kept} == {
         "config.yaml",
         "data.png",
+        "epochs.jsonl",
         "overrides.yaml",
         "report.html",
     }

@@ -60,7 +60,10 @@ def test_tutorial_runs_and_shows_what_is_kept_of_it(
 
 
 def best_of(text: str) -> list[str]:
-    return re.findall(r"Best of .*\n.*val_accuracy [\d.]+|predicted: .*", text)
+    """Return which trial is the best with which score, and what was predicted."""
+    return re.findall(
+        r"Best of \d+ trials: \d+|^  val_accuracy [\d.]+|predicted: .*", text, re.M
+    )
 
 
 def test_tutorial_keeps_small_outputs_without_traces_of_a_machine() -> None:
