@@ -14,8 +14,7 @@ import pytest
 from benchmarks import engines, grid
 from support.configs import CUSTOM, loaded
 from tuner.config import engine
-from tuner.config.checks import ENGINES
-from tuner.config.schema import TrainingConfig
+from tuner.config.training import ENGINES, TrainingConfig
 from tuner.datasets import ImageData
 from tuner.driver.assembly import settle_engine
 from tuner.errors import ConfigError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -30,6 +31,7 @@ from tuner.runtime.screen import Screen
 from tuner.tracking import json_tags
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
+from tuner.trial import TrainingOptions
 
 if TYPE_CHECKING:
     from tuner.config.engine import Engine
@@ -225,9 +227,16 @@ def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveS
         "engine": held.state.engine,
         "threads": config.executor.threads,
         "environment": ready.identity.environment,
+        **_told(config),
     }
     others = study_folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
+
+
+def _told(config: StudyConfig) -> dict[str, object]:
+    """Return what trainings are told besides their values; empty if that is nothing."""
+    options = config.training.options(config.objective)
+    return {} if options == TrainingOptions() else {"training": dataclasses.asdict(options)}
 
 
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
