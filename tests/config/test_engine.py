@@ -144,6 +144,17 @@ def test_choose_takes_nothing_from_the_budget(
     assert chosen(few_digits, *space, override) == chosen(few_digits, *space)
 
 
+def test_choose_takes_keras_for_a_callback_after_every_batch(few_digits: ImageData) -> None:
+    hook = "Spy has a hook for every batch (on_train_batch_end)"
+    size = few_digits.num_bytes
+    made = engine.choose(config_of(), size, GPU, hook)
+    assert (made.name, made.reason) == ("keras", hook)
+    assert engine.choose(config_of("training.engine=keras"), size, CPU, hook).name == "keras"
+    for asked in ("xla", "graph"):
+        with pytest.raises(ConfigError, match=r"`training\.engine=\w+` runs .* but Spy has"):
+            engine.choose(config_of(f"training.engine={asked}"), size, CPU, hook)
+
+
 def test_removed_engine_is_refused_like_any_other() -> None:
     message = r"`training\.engine` must be one of auto, xla, graph, keras, but got 'compiled'"
     with pytest.raises(ConfigError, match=message):

@@ -35,6 +35,7 @@ from tuner.trial import TrainingOptions
 
 if TYPE_CHECKING:
     from tuner.config.engine import Engine
+    from tuner.curves.identity import Identity
     from tuner.datasets import ImageData
     from tuner.driver.preflight import Ready
     from tuner.trial import Values
@@ -218,25 +219,34 @@ def start_oracle(
     )
 
 
-def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
-    common = {
+def training_facts(config: StudyConfig, identity: Identity, engine: str) -> dict[str, object]:
+    """Return what may change a training and is the same in all trials, for the curves' keys.
+
+    Args:
+        config: The study's configuration.
+        identity: What its settings stand for.
+        engine: What runs its epochs.
+    """
+    facts = {
         # These determine the split.
-        "data": [ready.identity.data, config.data.train_size, config.data.validation_split],
+        "data": [identity.data, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": {**config.model_arguments, "_target_": config.model_function},
-        "engine": held.state.engine,
+        "engine": engine,
         "threads": config.executor.threads,
-        "environment": ready.identity.environment,
-        **_told(config),
+        "environment": identity.environment,
     }
+    options = config.training.options(config.objective)
+    if options != TrainingOptions():
+        # Otherwise left out: the keys of earlier versions stay valid.
+        facts["training"] = dataclasses.asdict(options)
+    return facts
+
+
+def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
+    common = training_facts(config, ready.identity, str(held.state.engine))
     others = study_folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
-
-
-def _told(config: StudyConfig) -> dict[str, object]:
-    """Return what trainings are told besides their values; empty if that is nothing."""
-    options = config.training.options(config.objective)
-    return {} if options == TrainingOptions() else {"training": dataclasses.asdict(options)}
 
 
 def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:

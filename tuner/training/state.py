@@ -22,13 +22,7 @@ Array = npt.NDArray[np.generic]
 _NOT_OWN = ("params", "validation_data", "min_delta", "model", "_model")
 # Types whose instances hold no state of a training: constructor or `on_train_begin` find them
 # again.
-_STATELESS = (
-    types.BuiltinFunctionType,
-    types.ModuleType,
-    type,
-    np.ufunc,
-    logging.Logger,
-)
+_STATELESS = (types.ModuleType, type, np.ufunc, logging.Logger)
 _GLOBAL_SEED = "global_seed_generator"
 _CALLBACK = "callback "
 
@@ -175,6 +169,9 @@ def _is_stateless(value: object, callback: keras.callbacks.Callback) -> bool:
     if isinstance(value, types.FunctionType):
         # A closure's variables are state that no attribute holds.
         return value.__closure__ is None
+    if isinstance(value, types.BuiltinFunctionType):
+        # A method of a list is one, too.
+        return isinstance(value.__self__, types.ModuleType)
     return isinstance(value, _STATELESS)
 
 
