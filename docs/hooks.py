@@ -296,6 +296,6 @@ def worded(hint: Any) -> str:
     """Return a type hint in the words of a user: `int | None` is "whole number or null"."""
     if isinstance(hint, types.UnionType):
         return " or ".join(
-            "null" if part is type(None) else NAMES.get(part, "") for part in hint.__args__
+            "null" if part is type(None) else worded(part) for part in hint.__args__
         )
-    return NAMES.get(hint, "")
+    return "mapping" if dataclasses.is_dataclass(hint) else NAMES.get(hint, "")

@@ -41,6 +41,10 @@ way. On a study's run `true`: running trials end; `now`: they end after the epoc
 STOPPED = "tuner.stopped"
 """Of a trial: why it has fewer epochs than its values say, as in `trial.Stopped`; empty if it
 has all."""
+STOPPED_BECAUSE = "tuner.stopped_because"
+"""Of a trial that stopped early: why, in words."""
+BEST_EPOCH = "tuner.best_epoch"
+"""Of a trial whose model has the weights of an earlier epoch than its last: that epoch."""
 PROGRESS = "tuner.progress"
 """Of a study that runs: how far it is, in words."""
 BEST_SO_FAR = "tuner.best_so_far"

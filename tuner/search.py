@@ -169,7 +169,8 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
     from tuner.driver.progress import JUDGING, waiting_for
     from tuner.wording import plural
 
-    for notice in config.search.notices(config.whole_space(), parts.oracle.num_trials):
+    notices = config.search.notices(config.whole_space(), parts.oracle.num_trials)
+    for notice in (*notices, *ready.notices):
         logger.info("%s", notice)
     if parts.oracle.num_told:
         logger.info("Resuming after %s.", plural(parts.oracle.num_told, "finished trial"))

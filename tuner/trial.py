@@ -107,6 +107,36 @@ class CheckpointSetup:
 
 
 @dataclass(frozen=True)
+class TrainingOptions:
+    """What the trainings of a study are told besides their values.
+
+    Attributes:
+        early_stopping: Arguments of Keras's `EarlyStopping`, or None.
+        reduce_on_plateau: Arguments of Keras's `ReduceLROnPlateau`, or None.
+        class_weight: `balanced`, or the weight of some classes in the loss, by name; or None.
+        callbacks: Dotted names of the user's own functions and classes that make callbacks.
+    """
+
+    early_stopping: Mapping[str, Json] | None = None
+    reduce_on_plateau: Mapping[str, Json] | None = None
+    class_weight: str | Mapping[str, float] | None = None
+    callbacks: tuple[str, ...] = ()
+
+    @property
+    def monitors(self) -> dict[str, str]:
+        """The metrics that must be among those of every epoch, by their keys."""
+        told = (
+            ("early_stopping", self.early_stopping),
+            ("reduce_on_plateau", self.reduce_on_plateau),
+        )
+        return {
+            f"training.{name}.monitor": str(arguments["monitor"])
+            for name, arguments in told
+            if arguments is not None
+        }
+
+
+@dataclass(frozen=True)
 class WorkerSetup:
     """What all trials of a study share, as plain data.
 
@@ -120,6 +150,7 @@ class WorkerSetup:
         study: The study's name.
         checkpoints: When the trials' curves are checkpointed.
         custom_objects: Modules that hold classes of the user's own.
+        options: What their trainings are told besides their values.
     """
 
     model_function: str
@@ -131,6 +162,7 @@ class WorkerSetup:
     study: str = ""
     checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
     custom_objects: tuple[str, ...] = ()
+    options: TrainingOptions = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True)
@@ -147,6 +179,8 @@ class TrialRequest:
         curve_dir: Absolute path of the folder of the trial's curve, named by its key and made
             when needed; None to start at the first epoch and keep nothing.
         max_seconds: Seconds after which the trial ends with its epoch, or None.
+        num_epochs: Epochs to train, if not those of the values: a refit trains as many as its
+            trial has used.
     """
 
     trial_id: str
@@ -156,6 +190,12 @@ class TrialRequest:
     deadline: float | None = None
     curve_dir: str | None = None
     max_seconds: float | None = None
+    num_epochs: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train at most."""
+        return whole(self.values["epochs"]) if self.num_epochs is None else self.num_epochs
 
 
 @dataclass(frozen=True)
@@ -168,7 +208,7 @@ class TrialFiles:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trial trained to its last epoch, and evaluated there.
+    """A trial trained to its last epoch, and evaluated there or at its best epoch.
 
     Attributes:
         trial_id: The oracle's name for the trial.
@@ -185,6 +225,9 @@ class TrialResult:
         continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
         curve: Name of the curve: its key, followed by the epochs if they change the model.
         stopped: Why it has fewer epochs than its values say; None if it has all.
+        stopped_because: Why it stopped early, in words that follow a colon.
+        best_epoch: The epoch whose weights the model has, if a callback has restored those of
+            an earlier epoch than the last.
     """
 
     trial_id: str
@@ -200,6 +243,8 @@ class TrialResult:
     continued_from: str | None = None
     curve: str = ""
     stopped: Stopped | None = None
+    stopped_because: str = ""
+    best_epoch: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""
@@ -207,10 +252,20 @@ class TrialResult:
             raise ValueError(
                 "A TrialResult must have at least one epoch, but `epochs` is empty."
             )
+        if self.best_epoch is not None and not 0 < self.best_epoch < len(self.epochs):
+            raise ValueError(
+                f"`best_epoch` of a TrialResult must be an epoch before its last, "
+                f"{len(self.epochs)}, but got {self.best_epoch}."
+            )
+
+    @property
+    def final(self) -> Metrics:
+        """The metrics of the epoch whose weights the logged model has."""
+        return self.epochs[(self.best_epoch or len(self.epochs)) - 1]
 
     def score(self, objective: Objective) -> float:
-        """Return the objective after the last epoch, which is that of the logged model."""
-        return self.epochs[-1][objective.name]
+        """Return the objective of the logged model."""
+        return self.final[objective.name]
 
 
 FailureKind = Literal["infeasible", "error", "fatal", "storage", "stopped"]

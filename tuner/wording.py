@@ -3,9 +3,9 @@
 from collections.abc import Container, Mapping, Sequence
 
 from tuner.escapes import visible
-from tuner.trial import Stopped, Value, Values
+from tuner.trial import Value, Values
 
-STOPPED_BECAUSE: Mapping[Stopped, str] = {
+STOPPED_BECAUSE: Mapping[str, str] = {
     "user": "stopped by hand",
     "pruned": "pruned",
     "rung": "not promoted to the next rung",
@@ -67,6 +67,19 @@ def _written(value: Value) -> str:
     if value is None:
         return "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def why_fewer(stopped: str, num_epochs: int, planned: int, because: str) -> str:
+    """Say after which epoch a trial was stopped, and why.
+
+    Args:
+        stopped: Why, as in `TrialResult`.
+        num_epochs: Epochs that it has.
+        planned: Epochs that its values say.
+        because: More on the reason, in words that follow a colon; may be empty.
+    """
+    said = f"{STOPPED_BECAUSE[stopped]} after epoch {num_epochs} of {planned}"
+    return f"{said}: {because}" if because else said
 
 
 def say_changes(changed: Mapping[str, Sequence[object]]) -> str:

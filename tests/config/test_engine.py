@@ -14,8 +14,7 @@ import pytest
 from benchmarks import engines, grid
 from support.configs import CUSTOM, loaded
 from tuner.config import engine
-from tuner.config.checks import ENGINES
-from tuner.config.schema import TrainingConfig
+from tuner.config.training import ENGINES, TrainingConfig
 from tuner.datasets import ImageData
 from tuner.driver.assembly import settle_engine
 from tuner.errors import ConfigError
@@ -143,6 +142,17 @@ def test_choose_takes_nothing_from_the_budget(
     few_digits: ImageData, space: tuple[str, ...], override: str
 ) -> None:
     assert chosen(few_digits, *space, override) == chosen(few_digits, *space)
+
+
+def test_choose_takes_keras_for_a_callback_after_every_batch(few_digits: ImageData) -> None:
+    hook = "Spy has a hook for every batch (on_train_batch_end)"
+    size = few_digits.num_bytes
+    made = engine.choose(config_of(), size, GPU, hook)
+    assert (made.name, made.reason) == ("keras", hook)
+    assert engine.choose(config_of("training.engine=keras"), size, CPU, hook).name == "keras"
+    for asked in ("xla", "graph"):
+        with pytest.raises(ConfigError, match=r"`training\.engine=\w+` runs .* but Spy has"):
+            engine.choose(config_of(f"training.engine={asked}"), size, CPU, hook)
 
 
 def test_removed_engine_is_refused_like_any_other() -> None:

@@ -89,6 +89,17 @@ def test_environment_is_plain_data_and_complete() -> None:
     assert not [name for name in found["sources"] if name.startswith("tuner")]
 
 
+def test_sources_of_callbacks_count_too(
+    own_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(own_package)
+    model = "tuner.models.mlp.build"
+    assert "beside.py" not in environment(model)["sources"]
+    assert "beside.py" in environment(model, ["mine.models.build"])["sources"]
+    with pytest.raises(ConfigError, match=r"training\.callbacks=mine\.models\.buil"):
+        environment(model, ["mine.models.buil"])
+
+
 def test_environment_of_a_function_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"model\._target_=tuner\.models\.mlp\.nothing"):
         environment("tuner.models.mlp.nothing")

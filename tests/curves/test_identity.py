@@ -25,6 +25,14 @@ BEGUN = Environment(
 )
 
 
+TOLD = {
+    "training.early_stopping",
+    "training.reduce_on_plateau",
+    "training.class_weight",
+    "training.callbacks",
+}
+
+
 @pytest.fixture(autouse=True)
 def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -76,6 +84,10 @@ def test_find_takes_what_changes_no_result(changed: list[str], tmp_path: Path) -
         ("seed=4", "seed"),
         ("executor.threads=2", "executor.threads"),
         ("training.engine=keras", "training.engine"),
+        ("training.early_stopping={patience: 3}", "training.early_stopping"),
+        ("training.reduce_on_plateau={patience: 3}", "training.reduce_on_plateau"),
+        ("training.class_weight=balanced", "training.class_weight"),
+        ("training.callbacks=[my_callbacks.make]", "training.callbacks"),
         ("data.train_size=500", "data.train_size"),
         ("data.validation_split=0.3", "data.validation_split"),
         ("search.objective=val_loss", "search.objective"),
@@ -93,6 +105,15 @@ def test_find_refuses_what_changes_a_result(changed: str, key: str) -> None:
     assert "exists with other settings" in str(caught.value)
     assert f"{key}: was " in str(caught.value)
     assert "overwrite=true" in str(caught.value)
+
+
+def test_studies_of_earlier_versions_were_told_nothing() -> None:
+    before = flatten(to_dict(loaded()))
+    earlier = {key: value for key, value in before.items() if key not in TOLD}
+    assert len(before) == len(earlier) + len(TOLD)
+    assert differing(earlier, before) == ({}, {})
+    after = flatten(to_dict(loaded("training.class_weight=balanced")))
+    assert set(differing(earlier, after)[0]) == {"training.class_weight"}
 
 
 def test_gpus_may_change_in_number_but_not_from_none_to_some() -> None:

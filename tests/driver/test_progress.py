@@ -1,6 +1,9 @@
 """What a terminal shows while a study runs."""
 
+import dataclasses
 import io
+import logging
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,7 +13,7 @@ from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
 from tuner.driver.progress import STARTING, Progress, waiting_for
 from tuner.runtime.screen import ConsoleScreen
-from tuner.trial import Objective
+from tuner.trial import Objective, TrialResult
 from tuner.wording import plural
 
 SPACE = Space.parse({"epochs": 3, "batch_size": 32, "width": [1, 2, 3, 4]}, "")
@@ -41,6 +44,40 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
     assert "compiling" not in text
     progress.end_epoch("0001", 3, {"val_accuracy": 0.5}, False)
     assert "evaluating" in shown(progress, console)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ({}, ""),
+        (
+            {"stopped": "early", "stopped_because": "no gain", "best_epoch": 1},
+            "  stopped early after epoch 2 of 3: no gain",
+        ),
+        ({"stopped": "user"}, "  stopped by hand after epoch 2 of 3"),
+        ({"best_epoch": 1}, "  best at epoch 1 of 3"),
+    ],
+)
+def test_line_of_a_trial_says_how_it_ended(
+    ending: dict[str, Any], said: str, trained: TrialResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(
+        ConsoleScreen(Console(file=io.StringIO())),
+        Objective("val_accuracy", "max"),
+        SPACE.searched,
+        4,
+        Forecast(SPACE, 4, None, is_exhaustive=True, shares=True),
+        None,
+        2,
+        SetClock(),
+    )
+    progress.start_trial(trained.trial_id, VALUES)
+    outcome = dataclasses.replace(trained, **ending)
+    caplog.set_level(logging.INFO)
+    progress.end_trial(outcome)
+    score = outcome.epochs[0 if "best_epoch" in ending else 1]["val_accuracy"]
+    start = f"trial 0000 (1 of 4)  width=1 epochs=3  val_accuracy {score:.4f}{said}  "
+    assert caplog.messages[0].startswith(start)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

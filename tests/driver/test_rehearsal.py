@@ -15,7 +15,7 @@ from tuner.driver import rehearsal
 from tuner.driver.rehearsal import Rehearsal
 from tuner.errors import DataError, ModelError
 from tuner.runtime import forkserver
-from tuner.trial import Objective, WorkerSetup
+from tuner.trial import Objective, TrainingOptions, WorkerSetup
 
 DIGITS = DataConfig("tuner.datasets.digits.load", "digits", validation_split=0.15)
 VALUES = {"epochs": 1, "batch_size": 32}
@@ -117,6 +117,12 @@ def test_model_that_can_be_used_passes(few_digits: ImageData, tmp_path: Path) ->
         (setup("not_to_be_saved"), "cannot be saved (RuntimeError: no configuration)"),
         (setup("good", "val_acuracy"), "Did you mean search.objective=val_accuracy?"),
         (setup("good", "val_f1"), "val_f1 is not among"),
+        (
+            dataclasses.replace(
+                setup("good"), options=TrainingOptions(early_stopping={"monitor": "val_f1"})
+            ),
+            "`training.early_stopping.monitor` must be a metric of the model, but val_f1",
+        ),
         (setup("dictionary"), "returns a dictionary of probs"),
     ],
 )

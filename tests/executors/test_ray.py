@@ -335,11 +335,13 @@ def test_own_modules_are_glassy_and_those_of_the_current_folder(
     (tmp_path / "never_imported_for_ray.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_callbacks_for_ray.py").write_text("def make(): ...\n")
     monkeypatch.delitem(sys.modules, "my_models_for_ray", raising=False)
-    shipped = cluster.own_modules("my_models_for_ray.build")
+    shipped = cluster.own_modules("my_models_for_ray.build", "my_callbacks_for_ray.make")
     assert {Path(path) for path in shipped} == {
         Path(cluster.__file__).parents[1],
         tmp_path / "my_models_for_ray.py",
+        tmp_path / "my_callbacks_for_ray.py",
         tmp_path / "my_layers_for_ray",
     }
 

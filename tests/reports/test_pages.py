@@ -50,6 +50,38 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
     assert "workers training 1:20 min 40.0%" in said
 
 
+def test_page_says_which_trials_stopped_early() -> None:
+    study = made_up_study(20)
+    assert "What stopped early" not in text_of(
+        study_page.study_page(study, made_up_details(study), None)
+    )
+    reason = "val_loss has not improved for 3 epochs, best at epoch 4"
+    trials = [
+        dataclasses.replace(
+            trial,
+            values={**trial.values, "epochs": 20},
+            metrics={**trial.metrics, "epochs_trained": 5.0, "epochs_reused": 2.0},
+            stopped="early" if trial.trial_id in (study.best.trial_id, "0003") else None,
+            stopped_because=reason,
+            best_epoch=4,
+        )
+        for trial in study.trials
+    ]
+    told = {"training.early_stopping": {"patience": 3, "monitor": "val_loss", "mode": None}}
+    changed = dataclasses.replace(
+        study,
+        trials=trials,
+        params={**study.params, "training.engine": "auto", "training.callbacks": None, **told},
+    )
+    said = text_of(study_page.study_page(changed, made_up_details(changed), None))
+    assert f"Stopped early after epoch 7 of 20: {reason}." in said
+    assert "Its model has the weights of epoch 4." in said
+    assert "2 of 20 finished trials stopped before their last epoch, which spared 26" in said
+    assert f"0003 7 of 20 {reason}" in said
+    assert "training.early_stopping patience=3 monitor=val_loss" in said
+    assert "training.callbacks" not in said
+
+
 def searched_of(study: StudyRecord) -> dict[str, tuple[str, ...]]:
     section = overview.best_trial(study, None, made_up_details(study))
     return {str(row[0]): tuple(map(str, row[1:])) for row in section.tables[0].rows}

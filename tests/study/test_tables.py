@@ -8,6 +8,7 @@ import pytest
 
 from tuner.study import tables
 from tuner.tracking.epochs_file import Epochs
+from tuner.tracking.history import TrialRecord
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,14 @@ def test_of_curves_puts_each_metric_into_its_column() -> None:
     assert table["epoch"].tolist() == [1, 2, 1]
     np.testing.assert_array_equal(table["loss"], [1.0, 0.5, np.nan])
     np.testing.assert_array_equal(table["val_loss"], [2.0, np.nan, 3.0])
+
+
+def test_of_trials_has_the_value_where_a_metric_has_its_name() -> None:
+    values, metrics = {"epochs": 2, "learning_rate": 0.1}, {"learning_rate": 0.05, "loss": 1.0}
+    trial = TrialRecord("0000", "run", "FINISHED", values, metrics, 0.0)
+    table = tables.of_trials([trial])
+    assert list(table.columns[2:-1]) == ["epochs", "learning_rate", "loss"]
+    assert table["learning_rate"].tolist() == [0.1]
 
 
 def test_tables_of_nothing_have_their_columns() -> None:

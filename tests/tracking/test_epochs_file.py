@@ -19,7 +19,7 @@ def test_file_gives_back_what_was_appended(tmp_path: Path) -> None:
         "a": Epochs(("loss", "extra"), [[0.1, None], [1 / 3, 2.0]]),
         "b": Epochs(("loss",), [[0.5], [0.25]]),
     }
-    assert found["a"].last == {"loss": 1 / 3, "extra": 2.0}
+    assert found["a"].after(None) == {"loss": 1 / 3, "extra": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,9 @@ def test_curve_and_files_are_read(client: mlflow.MlflowClient, make_result: Make
     tracker = open_tracker(client, {})
     run_id = tracker.open_trial("0000", {"epochs": 2}, {}).run_id
     tracker.finish_trial(result := make_result("0000"))
-    assert history.curve(client, run_id, "loss") == [e["loss"] for e in result.epochs]
-    assert history.losses(client, run_id) == {
+    trial = history.read_trial(client.get_run(run_id))
+    assert history.curve(client, trial, "loss") == [e["loss"] for e in result.epochs]
+    assert history.losses(client, run_id, trial.values) == {
         epoch: metrics["loss"] for epoch, metrics in enumerate(result.epochs, 1)
     }
     assert history.read_file(client, run_id, "evaluation.json") is not None

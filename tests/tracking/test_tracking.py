@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -20,10 +21,11 @@ from support.trials import ARTIFACTS, MakeResult
 from tuner.errors import ConfigError, UnavailableError
 from tuner.tracking import runs
 from tuner.tracking.data_record import DataRecord
+from tuner.tracking.history import curve, read_trial
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect, resolve_uri
-from tuner.trial import TrialFailure
+from tuner.trial import TrialFailure, TrialResult
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
 DATA = DataRecord("digits", "abc123", json.dumps({"loader": "x"}), json.dumps({"num_test": 1}))
@@ -226,6 +228,66 @@ def test_trial_of_which_all_but_its_end_was_recorded_is_recorded_once(
     for name in ("test_loss", "test_accuracy", "train_seconds", "epochs_trained"):
         assert len(history(client, run_id, name)) == 1
     assert len(history(client, run_id, "loss")) == len(result.epochs)
+
+
+def restored(result: TrialResult, *scores: float, **changes: Any) -> TrialResult:
+    """Return a result with these scores, whose model is not that of the last epoch."""
+    epochs = tuple({"loss": 1 - score, "val_accuracy": score} for score in scores)
+    return dataclasses.replace(result, epochs=epochs, **changes)
+
+
+LONG = {**VALUES, "epochs": 20}
+
+
+def test_trial_with_restored_weights_is_told_by_its_best_epoch(
+    client: mlflow.MlflowClient, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> TrialResult:
+        why = {"stopped": "early", "stopped_because": "no gain"}
+        return restored(make_result("0000"), 0.5, 0.9, 0.7, 0.8, best_epoch=2, **why)
+
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", LONG, {}).run_id
+    # All is recorded but that it has ended.
+    monkeypatch.setattr(tracker.client, "set_terminated", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.finish_trial(made())
+    for _ in range(2):
+        tracker = open_tracker(connect(os.environ["MLFLOW_TRACKING_URI"]))
+        assert tracker.open_trial("0000", LONG, {}).num_epochs == 4
+        tracker.finish_trial(made())
+        assert tracker.run_of("0000") == run_id
+        assert tracker.metrics("0000")["val_accuracy"] == 0.9
+    trial = read_trial(client.get_run(run_id))
+    assert trial.metrics["val_accuracy"] == 0.9
+    assert (trial.best_epoch, trial.num_epochs, trial.used_epochs) == (2, 4, 2)
+    assert (trial.stopped, trial.stopped_because) == ("early", "no gain")
+    assert curve(client, trial, "val_accuracy") == [0.5, 0.9, 0.7, 0.8]
+    assert tracker.used_epochs("0000") == 2
+    assert set(history(client, run_id, "val_accuracy")) == {
+        *enumerate((0.5, 0.9, 0.7, 0.8), 1),
+        (21, 0.9),
+    }
+    again = open_tracker(connect(os.environ["MLFLOW_TRACKING_URI"]))
+    assert again.finished("0000", LONG) == trial.metrics
+
+
+def test_trial_that_was_stopped_with_restored_weights_may_be_resumed(
+    client: mlflow.MlflowClient, make_result: MakeResult
+) -> None:
+    tracker = open_tracker(client)
+    run_id = tracker.open_trial("0000", LONG, {}).run_id
+    first = restored(make_result("0000"), 0.5, 0.9, 0.7, best_epoch=2, stopped="user")
+    tracker.finish_trial(first)
+    tracker = open_tracker(client)
+    tracker.open_trial("0000", LONG, {})
+    # Its last epoch is now the best.
+    tracker.finish_trial(restored(make_result("0000"), 0.5, 0.9, 0.7, 0.95))
+    assert tracker.run_of("0000") == run_id
+    trial = read_trial(client.get_run(run_id))
+    assert trial.metrics["val_accuracy"] == 0.95
+    assert (trial.best_epoch, trial.used_epochs, trial.stopped) == (None, 4, None)
+    assert curve(client, trial, "val_accuracy") == [0.5, 0.9, 0.7, 0.95]
 
 
 def test_fail_trial_records_the_traceback(client: mlflow.MlflowClient) -> None:

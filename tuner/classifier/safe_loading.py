@@ -23,13 +23,13 @@ from mlflow.exceptions import MlflowException
 
 from tuner.classifier import lookup
 from tuner.classifier.lookup import FoundModel
-from tuner.config.schema import DIRECTIONS
 from tuner.drawings import Form, Steps
 from tuner.errors import GlassyError, ModelError, wants_memory
 from tuner.evaluation import measures
 from tuner.evaluation.measures import Probabilities
 from tuner.images import image_files
 from tuner.images.image_files import ImageFiles
+from tuner.models import DIRECTIONS
 from tuner.models.custom_objects import CustomObjects, permitted
 from tuner.runtime import cards, tensorflow_setup
 from tuner.tracking import checksums, history, plain_yaml, tracking_store, trial_card

@@ -1,8 +1,14 @@
 """What a single value of the configuration may be: one check for each kind of bound."""
 
+import re
 from collections.abc import Sequence
 
 from tuner.errors import ConfigError
+
+
+def is_dotted_name(name: object) -> bool:
+    """Say whether something is a name such as `my_package.my_function`."""
+    return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)+", name))
 
 
 def check_above(key: str, value: float, bound: float) -> None:

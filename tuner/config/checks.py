@@ -8,18 +8,24 @@ import re
 from typing import get_args
 
 from tuner.config import aliases, starting_points
-from tuner.config.bounds import check_at_least, check_between, check_one_of
+from tuner.config.bounds import (
+    check_at_least,
+    check_between,
+    check_one_of,
+    is_dotted_name,
+)
+from tuner.config.hyperparameters import Fixed
 from tuner.config.schema import (
-    DIRECTIONS,
     CurvesConfig,
     DataConfig,
     Kept,
     RegistryConfig,
     StudyConfig,
 )
+from tuner.config.space import Space
 from tuner.errors import ConfigError
+from tuner.models import DIRECTIONS
 
-ENGINES = ("auto", "xla", "graph", "keras")
 KEPT: tuple[Kept, ...] = get_args(Kept)
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
 MAX_SEED = 2**31 - 1
@@ -50,7 +56,7 @@ def check_study(config: StudyConfig) -> None:
     if config.study is not None:
         check_name(config.study)
     check_between("seed", config.seed, 0, MAX_SEED)
-    if not _is_dotted_name(config.model.get("_target_")):
+    if not is_dotted_name(config.model.get("_target_")):
         raise ConfigError(
             f"`model._target_` must be a dotted name such as my_package.my_function, but got "
             f"{config.model.get('_target_')!r}."
@@ -59,7 +65,6 @@ def check_study(config: StudyConfig) -> None:
     check_data(config.data)
     _check_objective(config)
     config.executor.check()
-    check_one_of("training.engine", config.training.engine, ENGINES)
     _check_curves(config.curves)
     check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
     if config.tracking.log_models == "none" and config.registry.name is not None:
@@ -83,6 +88,7 @@ def check_study(config: StudyConfig) -> None:
     space = config.searched_space()
     config.search.check(space)
     starting_points.check(config.search, space)
+    _check_training(config, space)
     if "epochs" not in space.dimensions and not config.search.sets_epochs:
         raise ConfigError(
             "`space.epochs` is missing: give a number, a list of choices or a range "
@@ -96,7 +102,7 @@ def check_data(data: DataConfig) -> None:
     Raises:
         ConfigError: At the first thing wrong.
     """
-    if not _is_dotted_name(data._target_):
+    if not is_dotted_name(data._target_):
         raise ConfigError(
             f"`data._target_` must be a dotted name such as my_package.load, but got "
             f"{data._target_!r}."
@@ -163,9 +169,8 @@ def _check_objective(config: StudyConfig) -> None:
         raise ConfigError(
             f"`search.direction` must be min, max or null, but got {search.direction!r}."
         )
-    is_builtin = config.model_function.startswith("tuner.models.")
     unknown = search.objective not in DIRECTIONS
-    if unknown and (is_builtin or not search.objective.startswith("val_")):
+    if unknown and (config.is_built_in or not search.objective.startswith("val_")):
         raise ConfigError(
             f"`search.objective` must be one of {', '.join(DIRECTIONS)}, or another validation "
             f"metric `val_…` that your own model compiles, but got {search.objective!r}."
@@ -178,6 +183,22 @@ def _check_objective(config: StudyConfig) -> None:
     if unknown and search.direction is None:
         raise ConfigError(
             f"`search.direction` must say min or max for the objective {search.objective}."
+        )
+
+
+def _check_training(config: StudyConfig, space: Space) -> None:
+    training, objective = config.training, config.objective
+    reported = None
+    if config.is_built_in and not training.callbacks:
+        own = objective.name.removeprefix("val_")
+        names = dict.fromkeys(("loss", "accuracy", own))
+        reported = [*names, *(f"val_{name}" for name in names)]
+    training.check(objective, reported)
+    decays = space.dimensions.get("learning_rate_decay", Fixed(1)) != Fixed(1)
+    if training.reduce_on_plateau is not None and config.is_built_in and decays:
+        raise ConfigError(
+            "`training.reduce_on_plateau` needs `space.learning_rate_decay=1`: a learning rate "
+            "that falls after every step cannot be set after an epoch."
         )
 
 
@@ -194,7 +215,3 @@ def check_custom_objects(key: str, value: object) -> None:
             f"`{key}` must be a module of your own such as my_layers, or a list of them, but "
             f"got {wrong[0]!r}."
         )
-
-
-def _is_dotted_name(name: object) -> bool:
-    return isinstance(name, str) and bool(re.fullmatch(r"\w+(\.\w+)+", name))

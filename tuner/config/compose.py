@@ -282,6 +282,11 @@ def typed(composed: DictConfig, schema: DictConfig) -> Any:
     except errors.OmegaConfBaseException as error:
         what = str(error.msg or error).splitlines()[0]
         hint = ""
+        if "is not a subclass of" in what:
+            raise ConfigError(
+                f"`{error.full_key}` must be a mapping of keys, such as {{key: value}}, but "
+                f"got {error.value!r}."
+            ) from error
         if what.startswith("Incompatible value 'None' for field of type 'str'"):
             quoted = f'{error.full_key}="null"'
             hint = f" `null` is not allowed here; for the text itself: {word(quoted)}"
@@ -331,14 +336,19 @@ def to_dict(config: Any) -> dict[str, Any]:
     }
 
 
+_WHOLE = ("space.", "training.")
+"""Groups whose mappings are settings, not groups of settings."""
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, the form in which configurations are compared.
 
-    A hyperparameter's range stays whole: it is one setting.
+    A hyperparameter's range stays whole, and so does what a training is told: each is one
+    setting.
     """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        if isinstance(value, Mapping) and value and prefix != "space.":
+        if isinstance(value, Mapping) and value and prefix not in _WHOLE:
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

@@ -53,18 +53,32 @@ class Engine:
         return f"The engine of this study is {self.name}: {self.reason}."
 
 
-def choose(config: StudyConfig, num_bytes: int, devices: Collection[str]) -> Engine:
+def choose(
+    config: StudyConfig,
+    num_bytes: int,
+    devices: Collection[str],
+    batch_hook: str | None = None,
+) -> Engine:
     """Choose the engine of a study's trials, before the first of them.
 
     Args:
         config: The study's configuration.
         num_bytes: Size of the training and validation images.
         devices: Kinds of device that TensorFlow finds in this process's children.
+        batch_hook: Which callback has a hook for every batch, in words; None if none has.
 
     Raises:
-        ConfigError: If `training.engine=xla` would be too slow to be of use.
+        ConfigError: If `training.engine=xla` would be too slow to be of use, or the engine
+            that is asked for cannot call a callback after every batch.
     """
     asked = config.training.engine
+    if batch_hook is not None and asked != "keras":
+        if asked == "auto":
+            return Engine("keras", batch_hook)
+        raise ConfigError(
+            f"`training.engine={asked}` runs each epoch as one program, but {batch_hook}. Give "
+            f"training.engine=auto or training.engine=keras."
+        )
     space = config.searched_space()
     # A trial on a Ray cluster sees the GPUs that it requests, whatever the driver sees.
     num_gpus = getattr(config.executor, "gpus", None)

@@ -9,6 +9,8 @@ from tuner.config import aliases
 from tuner.config.executors import ExecutorConfig
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
+from tuner.config.training import TrainingConfig
+from tuner.models import DIRECTIONS, OWN_METRICS, SPACES
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
 
 Kept = Literal["all", "best", "none"]
@@ -16,9 +18,6 @@ Kept = Literal["all", "best", "none"]
 
 IS_PATH = {"is_path": True}
 """Marks a key whose value may begin with `~` for the user's home."""
-
-DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
-"""The validation metrics that every built-in model reports, with their directions."""
 
 
 @dataclass
@@ -32,13 +31,6 @@ class DataConfig:
     validation_split: float = 0.1
     image_size: Any = None
     test_split: float = 0.2
-
-
-@dataclass
-class TrainingConfig:
-    """How epochs are run."""
-
-    engine: str = "auto"
 
 
 @dataclass
@@ -122,7 +114,17 @@ class StudyConfig:
     @property
     def model_arguments(self) -> dict[str, Any]:
         """The model function's arguments besides the values and the data's shape."""
-        return {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
+        given = {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
+        own = self.search.objective.removeprefix("val_")
+        if self.is_built_in and own in OWN_METRICS:
+            # Measured only where asked for: other trainings stay what they are.
+            given["metrics"] = [own]
+        return given
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its models are Glassy's own."""
+        return self.model_function in SPACES
 
     @property
     def custom_objects(self) -> tuple[str, ...]:
@@ -158,6 +160,7 @@ class StudyConfig:
             study,
             CheckpointSetup(self.curves.every_seconds, ends),
             self.custom_objects,
+            self.training.options(self.objective),
         )
 
 

@@ -6,7 +6,7 @@ The driver calls this in a child process: only there may TensorFlow be imported.
 import importlib.metadata
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -23,7 +23,8 @@ class Environment(TypedDict):
     Attributes:
         model: Dotted name of the function that builds a model.
         engine: Version of Glassy's own part in training, `ENGINE_VERSION`.
-        sources: A digest of each of the user's own modules that the model function imports.
+        sources: A digest of each of the user's own modules that the model function or a
+            callback imports.
         precision: Keras's policy for dtypes, and its float type.
         devices: The kinds of device that TensorFlow sees, such as CPU and GPU.
         versions: Versions of the libraries that compute.
@@ -37,11 +38,12 @@ class Environment(TypedDict):
     versions: dict[str, str]
 
 
-def environment(model_function: str) -> Environment:
+def environment(model_function: str, callbacks: Sequence[str] = ()) -> Environment:
     """Return the facts shared by all trials of a study that may change their training.
 
     Args:
         model_function: Dotted name of the function that builds a model.
+        callbacks: Dotted names of what makes callbacks.
 
     Raises:
         ConfigError: If there is no such function.
@@ -51,31 +53,33 @@ def environment(model_function: str) -> Environment:
     import tensorflow as tf
 
     find_function("model._target_", model_function)
+    for name in callbacks:
+        find_function("training.callbacks", name)
     devices = tf.config.list_physical_devices()
     return Environment(
         model=model_function,
         engine=ENGINE_VERSION,
-        sources=own_sources(model_function),
+        sources=own_sources(model_function, *callbacks),
         precision=[keras.config.dtype_policy().name, keras.config.floatx()],
         devices=sorted({device.device_type for device in devices}),
         versions={p: importlib.metadata.version(p) for p in LIBRARIES},
     )
 
 
-def own_sources(model_function: str) -> dict[str, str]:
+def own_sources(*functions: str) -> dict[str, str]:
     """Return a digest of each imported module that is the user's own.
 
-    Those are the modules of the model function's package, and all modules that are neither in
+    Those are the modules of the functions' packages, and all modules that are neither in
     Python's library nor in installed packages. Glassy's own are covered by `ENGINE_VERSION`.
 
     Args:
-        model_function: Dotted name of the function that builds a model; it has been imported.
+        functions: Dotted names of the functions that a training needs; they have been imported.
 
     Returns:
         32 hexadecimal digits, by the file's path relative to its import folder, such as
         `mine/parts.py`, which does not depend on where that folder lies.
     """
-    package = model_function.partition(".")[0]
+    packages = {name.partition(".")[0] for name in functions}
     found = {}
     for name, module in list(sys.modules.items()):
         path = Path(getattr(module, "__file__", None) or "")
@@ -83,7 +87,7 @@ def own_sources(model_function: str) -> dict[str, str]:
         if name in ("__main__", "__mp_main__") or not path.is_file():
             continue
         root = name.partition(".")[0]
-        if root != "tuner" and (root == package or _is_own(path)):
+        if root != "tuner" and (root in packages or _is_own(path)):
             parts = name.split(".") + (["__init__"] if hasattr(module, "__path__") else [])
             found["/".join(parts) + path.suffix] = sha256_of(path)[:32]
     return dict(sorted(found.items()))

@@ -136,6 +136,15 @@ MAY_CHANGE: Mapping[str, MayChange] = {
 """
 
 
+_ADDED: Mapping[str, object] = {
+    "training.early_stopping": None,
+    "training.reduce_on_plateau": None,
+    "training.class_weight": None,
+    "training.callbacks": None,
+}
+"""Settings that studies of earlier versions do not have, with what they stood for then."""
+
+
 def differing(
     before: Mapping[str, object], after: Mapping[str, object]
 ) -> tuple[dict[str, Change], dict[str, Change]]:
@@ -149,6 +158,7 @@ def differing(
         Changes that are refused, and changes that are allowed: values before and now, by key.
     """
     refused, allowed = {}, {}
+    before, after = {**_ADDED, **before}, {**_ADDED, **after}
     for key in sorted(before.keys() | after.keys()):
         values = (before.get(key, "not set"), after.get(key, "not set"))
         if values[0] == values[1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -30,9 +31,11 @@ from tuner.runtime.screen import Screen
 from tuner.tracking import json_tags
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
+from tuner.trial import TrainingOptions
 
 if TYPE_CHECKING:
     from tuner.config.engine import Engine
+    from tuner.curves.identity import Identity
     from tuner.datasets import ImageData
     from tuner.driver.preflight import Ready
     from tuner.trial import Values
@@ -216,16 +219,32 @@ def start_oracle(
     )
 
 
-def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
-    common = {
+def training_facts(config: StudyConfig, identity: Identity, engine: str) -> dict[str, object]:
+    """Return what may change a training and is the same in all trials, for the curves' keys.
+
+    Args:
+        config: The study's configuration.
+        identity: What its settings stand for.
+        engine: What runs its epochs.
+    """
+    facts = {
         # These determine the split.
-        "data": [ready.identity.data, config.data.train_size, config.data.validation_split],
+        "data": [identity.data, config.data.train_size, config.data.validation_split],
         "seed": config.seed,
         "arguments": {**config.model_arguments, "_target_": config.model_function},
-        "engine": held.state.engine,
+        "engine": engine,
         "threads": config.executor.threads,
-        "environment": ready.identity.environment,
+        "environment": identity.environment,
     }
+    options = config.training.options(config.objective)
+    if options != TrainingOptions():
+        # Otherwise left out: the keys of earlier versions stay valid.
+        facts["training"] = dataclasses.asdict(options)
+    return facts
+
+
+def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:
+    common = training_facts(config, ready.identity, str(held.state.engine))
     others = study_folder.all_curves() if config.curves.shared else ()
     return CurveStore(held.curves, common, config.curves, config.objective, others)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tuner.config.engine import Engine
     from tuner.config.schema import StudyConfig
+    from tuner.config.training import CallbackFacts
     from tuner.curves.identity import Identity
     from tuner.datasets import ImageData, LabelledImages
     from tuner.executors import Start
@@ -35,6 +36,7 @@ class Ready:
         experiment: Name of the MLflow experiment that new studies go to.
         start_executor: Starts the executor.
         first: The points that are tried first, whole.
+        notices: What a user should know of the callbacks before the first trial.
     """
 
     data: ImageData
@@ -44,6 +46,7 @@ class Ready:
     experiment: str
     start_executor: Start
     first: Sequence[Values] = ()
+    notices: Sequence[str] = ()
 
 
 def check(
@@ -72,6 +75,7 @@ def check(
         forkserver.begin_imports(["tuner.worker.preload"])
         from tuner import executors
         from tuner.config.engine import choose
+        from tuner.config.training import CallbackFacts
         from tuner.curves.fingerprint import environment
         from tuner.curves.identity import Identity
         from tuner.driver import starting_points
@@ -81,11 +85,14 @@ def check(
 
         tensorflow_setup.check_flags()
         data = _load(config, source)
-        start_executor = executors.prepare(config.executor, config.model_function)
+        config.training.check_classes(data.class_names)
+        model, own = config.model_function, config.training.options(config.objective).callbacks
+        start_executor = executors.prepare(config.executor, model, *own)
         # In a child process, because a model's module imports TensorFlow.
-        facts = forkserver.call(environment, config.model_function)
+        facts = forkserver.call(environment, model, own)
+        told: CallbackFacts = forkserver.call(_examine, own) if own else CallbackFacts()
         identity = Identity.of(data, facts)
-        engine = choose(config, data.num_bytes, facts["devices"])
+        engine = choose(config, data.num_bytes, facts["devices"], told.batch_hook)
         # Last, because it creates the database.
         if moved := tracking_store.bring_here(uri):
             screen.say(moved)
@@ -98,7 +105,26 @@ def check(
         first: Sequence[Values] = ()
         if is_new_search:
             first = starting_points.find(client, config, data.digest)
-    return Ready(data, identity, engine, client, experiment_name, start_executor, first)
+    return Ready(
+        data,
+        identity,
+        engine,
+        client,
+        experiment_name,
+        start_executor,
+        first,
+        list(told.notices()),
+    )
+
+
+def _examine(callbacks: Sequence[str]) -> CallbackFacts:
+    """Look at callbacks of the user's own; called in a child process, which imports Keras."""
+    from tuner.runtime import tensorflow_setup
+
+    tensorflow_setup.set_up()
+    from tuner.training.callbacks import examine
+
+    return examine(callbacks)
 
 
 def _load(config: StudyConfig, source: LabelledImages | None) -> ImageData:

@@ -21,7 +21,7 @@ from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
 from tuner.runtime.screen import Screen, View
 from tuner.trial import Metrics, Objective, Outcome, TrialFailure, TrialResult, Values, whole
-from tuner.wording import STOPPED_BECAUSE, describe, duration, searched_first
+from tuner.wording import describe, duration, searched_first, why_fewer
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Progress:
             self._objective.name,
             outcome.score(self._objective),
             "  best so far" if is_best else "",
-            _why_fewer(outcome, whole(running.values["epochs"])),
+            _ending(outcome, whole(running.values["epochs"])),
             outcome.seconds,
             self._time_left(", about {} left"),
         )
@@ -240,11 +240,14 @@ class Progress:
         return Group(Text(), head, table)
 
 
-def _why_fewer(result: TrialResult, epochs: int) -> str:
-    """Say why a trial has fewer epochs than its values say, if it has."""
-    if result.stopped is None:
-        return ""
-    return f"  {STOPPED_BECAUSE[result.stopped]} after epoch {len(result.epochs)} of {epochs}"
+def _ending(result: TrialResult, epochs: int) -> str:
+    """Say what is special about the end of a trial, if it is not that of its last epoch."""
+    if result.stopped is not None:
+        why = result.stopped_because
+        return f"  {why_fewer(result.stopped, len(result.epochs), epochs, why)}"
+    if result.best_epoch is not None:
+        return f"  best at epoch {result.best_epoch} of {epochs}"
+    return ""
 
 
 def _phase(epoch: int, epochs: int) -> str:

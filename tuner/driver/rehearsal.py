@@ -205,8 +205,10 @@ def save_model(part: Part) -> Saved | None:
     model, _ = building.build(function, part.setup, part.values, split.images, num_classes)
     reported = model.evaluate(split.images, split.labels, verbose=0, return_dict=True)
     names = [f"val_{name}" for name in reported]
-    if part.setup.objective.name not in names:
-        raise building.no_such_objective(part.setup.objective.name, names)
+    options = part.setup.options
+    if not options.callbacks:
+        # Callbacks may add metrics of their own, which the first epoch shows.
+        _check_metrics(part.setup, list(reported), names)
     answer = building.answer(model, split.images, num_classes)
     try:
         packaging.save(model, part.data, None, part.folder)
@@ -219,6 +221,17 @@ def save_model(part: Part) -> Saved | None:
             f"get_config() and keras.saving.register_keras_serializable()."
         ) from error
     return Saved(part.folder, split.images, answer)
+
+
+def _check_metrics(setup: WorkerSetup, trained: list[str], validated: list[str]) -> None:
+    """Refuse a model that does not report what the study needs."""
+    from tuner.models import building
+
+    if setup.objective.name not in validated:
+        raise building.no_such_objective(setup.objective.name, validated)
+    for key, name in setup.options.monitors.items():
+        if name not in (*trained, *validated):
+            raise building.no_such_metric(key, name, [*trained, *validated])
 
 
 def check_data(setup: WorkerSetup, config: DataConfig, seed: int, digest: str) -> None:

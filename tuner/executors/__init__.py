@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tuner.config.executors import ExecutorConfig
 from tuner.runtime.user_code import find_function
@@ -136,24 +136,25 @@ class Workplace:
 Start = Callable[[Workplace], Executor]
 """Starts an executor, once the study's folder is held."""
 
-Prepare = Callable[[Any, str], Start]
+Prepare = Callable[..., Start]
 """Checks, before anything is written, whether trials can run there.
 
-It is given the executor's entry and the dotted name of the model function, and raises the
-errors that a user must know about (`ConfigError`, `UnavailableError`).
+It is given the executor's entry and the dotted names of the user's functions that workers call:
+the model function, then those that make callbacks. It raises the errors that a user must know
+about (`ConfigError`, `UnavailableError`).
 """
 
 
-def prepare(config: ExecutorConfig, model_function: str) -> Start:
+def prepare(config: ExecutorConfig, *functions: str) -> Start:
     """Check whether trials can run where a configuration wants them to.
 
     Args:
         config: The executor's entry, with its options.
-        model_function: Dotted name of the function that builds a model.
+        functions: Dotted names of the functions that workers call; see `Prepare`.
 
     Raises:
         ConfigError: If they cannot, or the entry names no function.
         UnavailableError: If the cluster they would run on does not answer.
     """
-    start: Start = find_function("prepare", config.prepare)(config, model_function)
+    start: Start = find_function("prepare", config.prepare)(config, *functions)
     return start

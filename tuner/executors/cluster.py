@@ -45,12 +45,12 @@ _WORKERS = {
 """Environment variables of every worker."""
 
 
-def connect(config: "RayConfig", model_function: str) -> None:
+def connect(config: "RayConfig", *functions: str) -> None:
     """Connect this process to a cluster, or start one for it; `disconnect` undoes either.
 
     Args:
         config: The group `executor`.
-        model_function: Dotted name of the function that builds a model.
+        functions: Dotted names of the functions that workers call; see `Prepare`.
 
     Raises:
         ConfigError: If Ray is not installed, or no node can ever hold a trial.
@@ -74,7 +74,7 @@ def connect(config: "RayConfig", model_function: str) -> None:
         else:
             _check_answers(config)
             # In a child process, because a model's module imports TensorFlow.
-            modules = forkserver.call(own_modules, model_function)
+            modules = forkserver.call(own_modules, *functions)
             _init(
                 config,
                 address=config.address,
@@ -135,17 +135,20 @@ def trials_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
     )
 
 
-def own_modules(model_function: str) -> list[str]:
-    """Return the paths of Glassy, of the model function, and of modules in the current folder.
+def own_modules(*functions: str) -> list[str]:
+    """Return the paths of Glassy, of the functions, and of modules in the current folder.
 
     They are sent to every node, so that it runs exactly the code that is here; everything else
     must be installed there.
 
     Args:
-        model_function: Dotted name; its module is imported, to see what that imports.
+        functions: Dotted names; their modules are imported, to see what these import.
     """
     tensorflow_setup.set_up()
-    find_function("model._target_", model_function)
+    keys = ("model._target_", *["training.callbacks"] * len(functions))
+    for key, function in zip(keys, functions, strict=False):
+        find_function(key, function)
+    roots = {function.partition(".")[0] for function in functions}
     here = Path.cwd()
     paths = {Path(next(iter(tuner.__path__)))}
     for name, module in list(sys.modules.items()):
@@ -154,7 +157,7 @@ def own_modules(model_function: str) -> list[str]:
         places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
         path = Path(places[0] or "")
         # One that a study was given is not in this folder; see `tuner.driver.given`.
-        is_wanted = path.is_relative_to(here) or name == model_function.partition(".")[0]
+        is_wanted = path.is_relative_to(here) or name in roots
         # Nodes have a Python environment of their own, so one in this folder is not sent.
         if is_wanted and not path.is_relative_to(sys.prefix):
             paths.add(path)

@@ -33,7 +33,7 @@ _MAX_GROWTH = 1.15
 program it has run, and XLA 10 more; a new process is available at once, since it is forked."""
 
 
-def prepare(config: ProcessesConfig, model_function: str) -> Start:
+def prepare(config: ProcessesConfig, *functions: str) -> Start:
     """Choose the number of workers; see `Prepare`."""
     workers = config.workers or joblib.cpu_count(only_physical_cores=True)
 

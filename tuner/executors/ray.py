@@ -7,9 +7,9 @@ from tuner.config.executors import RayConfig
 from tuner.executors import Executor, Start, Workplace, cluster
 
 
-def prepare(config: RayConfig, model_function: str) -> Start:
+def prepare(config: RayConfig, *functions: str) -> Start:
     """Connect to the cluster; see `Prepare`."""
-    cluster.connect(config, model_function)
+    cluster.connect(config, *functions)
 
     def start(workplace: Workplace) -> Executor:
         from tuner.executors.ray_executor import RayExecutor

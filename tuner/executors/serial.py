@@ -18,7 +18,7 @@ from tuner.trial import (
 )
 
 
-def prepare(config: SerialConfig, model_function: str) -> Start:
+def prepare(config: SerialConfig, *functions: str) -> Start:
     """Take any study; see `Prepare`."""
 
     def start(workplace: Workplace) -> Executor:

@@ -60,6 +60,16 @@ class Limit:
         return " ".join([kind, " and ".join(bound for bound in bounds if bound)]).strip()
 
 
+OWN_METRICS = ("balanced_accuracy", "macro_f1")
+"""Metrics of the built-in models that are measured only where a study asks for them."""
+
+DIRECTIONS = {
+    "val_accuracy": "max",
+    "val_loss": "min",
+    **{f"val_{name}": "max" for name in OWN_METRICS},
+}
+"""The validation metrics that a built-in model can report, with their directions."""
+
 LIMITS: Mapping[str, Limit] = {
     "epochs": Limit(min=1, integer=True),
     "batch_size": Limit(min=1, integer=True),

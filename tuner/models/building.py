@@ -170,9 +170,20 @@ def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:
         name: The objective.
         metrics: The metrics that the model reports.
     """
+    return no_such_metric("search.objective", name, metrics)
+
+
+def no_such_metric(key: str, name: str, metrics: Sequence[str]) -> ModelError:
+    """Return the error that a metric which the configuration names is none of the model's.
+
+    Args:
+        key: The key that names it.
+        name: The metric.
+        metrics: The metrics that the model reports.
+    """
     close = difflib.get_close_matches(name, metrics, 1)
-    hint = f" Did you mean search.objective={close[0]}?" if close else ""
+    hint = f" Did you mean {key}={close[0]}?" if close else ""
     return ModelError(
-        f"`search.objective` must be a metric of the model, but {name} is not among "
+        f"`{key}` must be a metric of the model, but {name} is not among "
         f"{', '.join(metrics)}.{hint}"
     )

@@ -1,12 +1,20 @@
 """A small convolutional network."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tuner.models.parts import activated, classifier, dense, dropped, prepared, regularizer
 from tuner.trial import Values, whole
 
 
-def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+def build(
+    values: Values,
+    image_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    metrics: Sequence[str] = (),
+) -> keras.Model:
     """Build and compile a convolutional network: blocks that halve the image, a dense layer.
 
     Args:
@@ -17,6 +25,7 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> ker
             dense layer), and the values that `prepared` and `classifier` take.
         image_shape: Shape of one image, `(height, width)` or `(height, width, channels)`.
         num_classes: Width of the softmax at the end.
+        metrics: Metrics of `tuner.models.OWN_METRICS` that it reports besides its accuracy.
 
     Returns:
         A compiled `keras.Model` from uint8 images `(n, *image_shape)` to probabilities
@@ -37,4 +46,4 @@ def build(values: Values, image_shape: tuple[int, ...], num_classes: int) -> ker
     x = dropped(keras.layers.Flatten()(x), values)
     if values["units"]:
         x = dense(values, values["units"], x)
-    return classifier(values, images, x, num_classes, "cnn")
+    return classifier(values, images, x, num_classes, "cnn", metrics)

@@ -1,8 +1,11 @@
 """Parts that the built-in models share: their beginning, their hidden layers and their end."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tuner.models import NEUTRAL
+from tuner.models import metrics as own_metrics
 from tuner.models.augment import augment
 from tuner.models.transforms import transform
 from tuner.trial import Value, Values
@@ -68,6 +71,7 @@ def classifier(
     features: keras.KerasTensor,
     num_classes: int,
     name: str,
+    metrics: Sequence[str] = (),
 ) -> keras.Model:
     """End a model with class probabilities, and compile it.
 
@@ -79,6 +83,7 @@ def classifier(
         features: Input of the last layer, `(n, features)`.
         num_classes: Width of the softmax.
         name: The model's name.
+        metrics: Metrics of `tuner.models.OWN_METRICS` that it reports besides its accuracy.
 
     Returns:
         A compiled `keras.Model` from uint8 images to probabilities `(n, num_classes)`, float32.
@@ -98,5 +103,5 @@ def classifier(
     momentum = {"momentum": values["momentum"]} if "momentum" in values else {}
     if decay != 1 or momentum:
         optimizer = type(optimizer)(rate, **momentum)
-    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    own_metrics.compile_built_in(model, optimizer, num_classes, metrics)
     return model

@@ -12,7 +12,7 @@ from tuner.registry.promotion import Challenger
 from tuner.runtime import forkserver, tensorflow_setup
 from tuner.runtime.user_code import find_function
 from tuner.tracking.runs import Tracker
-from tuner.trial import Outcome, TrialFailure, TrialRequest, Values, trial_seed
+from tuner.trial import Outcome, TrialFailure, TrialRequest, trial_seed
 
 
 def refit(
@@ -20,8 +20,10 @@ def refit(
 ) -> Challenger:
     """Train a trial's values on more images for the same number of epochs, and record a run.
 
-    The validation metrics are left out, since those images are now trained on. A second call
-    finds the run of the first one, and completes it if an earlier process has not.
+    That is the number that the trial's model was trained for: if it stopped early, or has the
+    weights of an earlier epoch, no more than that. The validation metrics are left out, and
+    nothing stops the training early by them, since those images are now trained on. A second
+    call finds the run of the first one, and completes it if an earlier process has not.
 
     Args:
         tracker: Tracker of the trial's study; the study's run is open.
@@ -63,9 +65,14 @@ def _record(
 ) -> Outcome:
     """Let a child process train it, and record the outcome."""
     with tempfile.TemporaryDirectory() as folder:
-        outcome: Outcome = forkserver.call(
-            train, config, engine, challenger.study, trial_id, challenger.values, folder
+        request = TrialRequest(
+            trial_id=trial_id,
+            values=challenger.values,
+            seed=trial_seed(config.seed, challenger.values),
+            output_dir=str(Path(folder).resolve()),
+            num_epochs=tracker.used_epochs(challenger.trial_id),
         )
+        outcome: Outcome = forkserver.call(train, config, engine, challenger.study, request)
         if isinstance(outcome, TrialFailure):
             tracker.fail_trial(outcome)
         else:
@@ -73,9 +80,7 @@ def _record(
     return outcome
 
 
-def train(
-    config: StudyConfig, engine: str, study: str, trial_id: str, values: Values, folder: str
-) -> Outcome:
+def train(config: StudyConfig, engine: str, study: str, request: TrialRequest) -> Outcome:
     """Train, evaluate and draw it; called in a child process, since it imports TensorFlow."""
     # Before the user's loader, which may start TensorFlow itself.
     tensorflow_setup.set_up(config.executor.threads)
@@ -87,13 +92,10 @@ def train(
     find_function("model._target_", config.model_function)
     data = datasets.load(config.data, config.seed)
     both = dataclasses.replace(data, train=data.train.joined(data.validation))
-    request = TrialRequest(
-        trial_id=trial_id,
-        values=values,
-        seed=trial_seed(config.seed, values),
-        output_dir=str(Path(folder).resolve()),
-    )
-    outcome = Worker(config.worker_setup(study, engine), both).run(request, lambda *_: None)
+    setup = config.worker_setup(study, engine)
+    options = dataclasses.replace(setup.options, early_stopping=None)
+    setup = dataclasses.replace(setup, options=options)
+    outcome = Worker(setup, both).run(request, lambda *_: None)
     if isinstance(outcome, TrialFailure):
         return outcome
     epochs = [

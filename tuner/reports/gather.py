@@ -101,7 +101,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         confusion = Confusion(content["class_names"], content["counts"])
     return Details(
         curves={
-            trial.trial_id: history.curve(client, trial.run_id, study.objective.name)
+            trial.trial_id: history.curve(client, trial, study.objective.name)
             for trial in trials_with_curves(study)
         },
         overrides=history.overrides(client, study.run_id),

@@ -18,8 +18,14 @@ from tuner.names import NUM_PARAMETERS, SECONDS, TEST_ACCURACY, TRIAL_SECONDS, W
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
-from tuner.tracking.history import DataFacts
-from tuner.wording import describe, duration, plural, say_changes
+from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.wording import (
+    describe,
+    duration,
+    plural,
+    say_changes,
+    why_fewer,
+)
 
 NUM_IN_TABLE = 10
 """Number of trials that are listed, the best ones."""
@@ -68,6 +74,7 @@ def what_was_searched(study: StudyRecord) -> Section:
     aim = "maximise" if study.objective.direction == "max" else "minimise"
     said = f"{params['search.oracle']}{limit}: {aim} {study.objective.name}"
     rows.append(("search", said))
+    rows += _told(params)
     rows.append(("seed", str(params["seed"])))
     rows += [("extended", _extension(extension)) for extension in study.extensions]
     rows.append(("MLflow experiment", study.experiment))
@@ -84,6 +91,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         text.append(
             f"Trial {best.trial_id}: {study.objective.name} {study.score(best):.4f}, {tested}."
         )
+    if (ending := _ending(best)) is not None:
+        text.append(ending)
     if tied is not None:
         text.append(
             f"{tied} A paired test on the same images, as in the registry's gate, can detect "
@@ -171,6 +180,31 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
         "on the same kind of machine the same weights to the last bit."
     ]
     return Section("To reproduce it", text, code="\n".join(lines))
+
+
+def _ending(trial: TrialRecord) -> str | None:
+    """Say which of its epochs a trial's model has, if not all that its values say."""
+    said = []
+    if trial.stopped is not None and trial.num_epochs is not None:
+        planned = int(str(trial.values["epochs"]))
+        why = why_fewer(trial.stopped, trial.num_epochs, planned, trial.stopped_because)
+        said.append(f"{why[0].upper()}{why[1:]}.")
+    if trial.best_epoch is not None:
+        said.append(f"Its model has the weights of epoch {trial.best_epoch}.")
+    return " ".join(said) or None
+
+
+def _told(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the trainings were told besides their values."""
+    for key, value in params.items():
+        is_told = key.startswith("training.") and key != "training.engine"
+        # Studies without a tag for their settings have only MLflow's text.
+        if not is_told or value in (None, "None"):
+            continue
+        if isinstance(value, Mapping):
+            yield key, describe({name: v for name, v in value.items() if v is not None})
+        else:
+            yield key, ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _extension(extension: Mapping[str, Any]) -> str:

@@ -20,13 +20,16 @@ from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import Details, OnDrawings, StudyRecord
-from tuner.wording import duration
+from tuner.wording import duration, plural
 
 NUM_FAULTS = 5
 """Number of pairs of classes that are listed, those confused most often."""
 
 MAX_REASONS = 15
 """Number of reasons for failures that are listed, the most frequent ones."""
+
+MAX_STOPPED = 15
+"""Number of trials that are listed as stopped early, the best ones."""
 
 MAX_SLICES = 12
 """Number of hyperparameters with their own slice, the most important ones."""
@@ -64,6 +67,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
             *_coordinates(study, order),
             *_importance(study, importance, order, tied),
             *_durations(study, tied),
+            *_stopped(study),
             *failures(study),
             *_mistakes(details),
             *_time(study),
@@ -155,6 +159,29 @@ def _durations(study: StudyRecord, tied: Ties | None) -> Iterator[Section]:
     if len(figure["data"]) > 1:
         text = ["No trial is both faster and better than one on the green line."]
         yield Section("Time against accuracy", text, [Chart("durations", figure)])
+
+
+def _stopped(study: StudyRecord) -> Iterator[Section]:
+    stopped = [t for t in study.ranked if t.stopped == "early"]
+    if not stopped:
+        return
+    spared = sum(int(str(t.values["epochs"])) - (t.num_epochs or 0) for t in stopped)
+    text = [
+        f"{len(stopped):,} of {plural(len(study.finished), 'finished trial')} stopped before "
+        f"their last epoch, which spared {plural(spared, 'epoch')}."
+    ]
+    if len(stopped) > MAX_STOPPED:
+        text.append(f"The best {MAX_STOPPED} of them are listed.")
+    rows = [
+        (
+            overview.link(study, t.trial_id, t.run_id),
+            f"{t.num_epochs} of {t.values['epochs']}",
+            t.stopped_because,
+        )
+        for t in stopped[:MAX_STOPPED]
+    ]
+    table = Table(("trial", "after epoch", "because"), rows)
+    yield Section("What stopped early", text, tables=[table])
 
 
 def failures(study: StudyRecord) -> Iterator[Section]:

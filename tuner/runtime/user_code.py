@@ -63,17 +63,29 @@ def call_loader(dotted_name: str, config: Any) -> Any:
     load = find_function("data._target_", dotted_name)
     if is_ours(dotted_name):
         return load(config)
+    return call_own(f"data._target_={dotted_name}", load, DataError, config)
+
+
+def call_own(
+    setting: str, function: Callable[..., Any], kind: type[GlassyError], *arguments: object
+) -> Any:
+    """Call a function of the user's own.
+
+    Args:
+        setting: The key and its value, for the message.
+        function: The function.
+        kind: The error that is raised if it fails; the message says where.
+        arguments: What it is given.
+    """
     try:
         with _contained():
-            return load(config)
+            return function(*arguments)
     except GlassyError:
         raise
     except (Exception, SystemExit) as error:
         if wants_memory(error) or interrupt.is_cause_of(error):
             raise
-        raise DataError(
-            f"`data._target_={dotted_name}` fails in {_place(error)}:\n{_worded(error)}"
-        ) from error
+        raise kind(f"`{setting}` fails in {_place(error)}:\n{_worded(error)}") from error
 
 
 def import_module(setting: str, name: str) -> ModuleType:

@@ -50,7 +50,7 @@ class Trial:
     Attributes:
         trial_id: Its name in the study, such as `0003`.
         values: One point of the space, such as `{"epochs": 6, "units_1": 128}`.
-        score: The objective after its last epoch.
+        score: The objective of its model.
         metrics: The last value of every metric that was recorded.
         run_id: Id of its run in MLflow.
     """
@@ -303,5 +303,7 @@ def state_of(facts: StudyFacts) -> str:
 
 
 def _is_known(trial: TrialRecord, epochs: Epochs | None) -> bool:
-    """Say whether the epochs of a trial end as MLflow has it."""
-    return epochs is not None and epochs.last.items() <= trial.metrics.items()
+    """Say whether the metrics of a trial's model are those that MLflow has."""
+    if epochs is None or len(epochs.values) < (trial.best_epoch or 0):
+        return False
+    return epochs.after(trial.best_epoch).items() <= trial.metrics.items()

@@ -24,7 +24,11 @@ def of_trials(trials: Sequence[TrialRecord]) -> pandas.DataFrame:
         if name not in columns:
             columns[name] = plain([trial.values.get(name) for trial in trials])
     for name in _names(trial.metrics for trial in trials):
-        columns[name] = np.array([trial.metrics.get(name, np.nan) for trial in trials], float)
+        # Callbacks may report the learning rate, which is a hyperparameter too.
+        if name not in columns:
+            columns[name] = np.array(
+                [trial.metrics.get(name, np.nan) for trial in trials], float
+            )
     columns["run_id"] = text(trial.run_id for trial in trials)
     return pandas.DataFrame(columns)
 

@@ -40,10 +40,11 @@ class Epochs:
         place = self.metrics.index(name)
         return [math.nan if (value := row[place]) is None else value for row in self.values]
 
-    @property
-    def last(self) -> Metrics:
-        """What was measured after the last epoch."""
-        row = zip(self.metrics, self.values[-1], strict=True) if self.values else ()
+    def after(self, epoch: int | None) -> Metrics:
+        """Return what was measured after an epoch, from 1; after the last one if None."""
+        if not self.values:
+            return {}
+        row = zip(self.metrics, self.values[(epoch or 0) - 1], strict=True)
         return {name: value for name, value in row if value is not None}
 
 

@@ -139,7 +139,7 @@ class Following:
             self._seen[trial.run_id] = (each, now)
         elif known is not None and trial.run_id in self._whole:
             return known
-        return history.curve(self.client, trial.run_id, self.facts.objective.name)
+        return history.curve(self.client, trial, self.facts.objective.name)
 
 
 def _marks(trials: Mapping[str, TrialRecord]) -> dict[str, tuple[str, str, float]]:

@@ -17,7 +17,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import names
-from tuner.config.schema import DIRECTIONS
+from tuner.models import DIRECTIONS
 from tuner.runtime import gc_pauses
 from tuner.tracking import json_tags, plain_yaml
 from tuner.tracking.epochs_file import Epochs
@@ -46,7 +46,7 @@ class TrialRecord:
         run_id: Id of its run in MLflow.
         status: Status of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
         values: One point of the space, each value with the type that it was trained with.
-        metrics: The last value of each metric.
+        metrics: The last value of each metric, which is that of its model.
         ended: Time (seconds since 1970) at which it ended, or started if it still runs.
         error: What went wrong, in one line; None if nothing did.
         failure: Kind of the failure, as in `TrialFailure`.
@@ -58,6 +58,8 @@ class TrialRecord:
         parent: Id of the run that it is shown under.
         manifest: The files it has logged, if known.
         is_bare: Whether nothing at all was logged to the run.
+        stopped_because: Why it stopped early, in words that follow a colon.
+        best_epoch: The epoch whose weights its model has, if that is not the last.
     """
 
     trial_id: str
@@ -76,6 +78,21 @@ class TrialRecord:
     parent: str | None = None
     manifest: Manifest | None = None
     is_bare: bool = False
+    stopped_because: str = ""
+    best_epoch: int | None = None
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Number of epochs that it has; None if that was not recorded."""
+        if names.EPOCHS_TRAINED not in self.metrics:
+            return None
+        reused = self.metrics.get(names.EPOCHS_REUSED, 0)
+        return round(self.metrics[names.EPOCHS_TRAINED] + reused)
+
+    @property
+    def used_epochs(self) -> int | None:
+        """Number of epochs that its model was trained for; None if that was not recorded."""
+        return self.best_epoch or self.num_epochs
 
 
 @dataclass(frozen=True)
@@ -214,6 +231,8 @@ def read_trial(run: Run) -> TrialRecord:
         parent=tags.get(names.PARENT),
         manifest=Manifest.decode(tags.get(names.FILES)),
         is_bare=not (metrics or params or has_more),
+        stopped_because=tags.get(names.STOPPED_BECAUSE, ""),
+        best_epoch=int(tags.get(names.BEST_EPOCH) or 0) or None,
     )
 
 
@@ -400,10 +419,23 @@ def experiments(client: mlflow.MlflowClient) -> dict[str, str]:
     return {str(experiment.experiment_id): experiment.name for experiment in found}
 
 
-def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
+def step_of_model(values: Values) -> int:
+    """Return the step at which a trial records the metrics of its model once more.
+
+    A trial does so if its model has the weights of an earlier epoch than its last, since MLflow
+    shows a metric's last step. The step comes after all epochs that the trial may have, so it
+    is no epoch, whether the trial has stopped before them or is resumed.
+
+    Args:
+        values: The trial's values.
+    """
+    # As text if the study was recorded without their types.
+    return int(str(values["epochs"])) + 1
+
+
+def curve(client: mlflow.MlflowClient, trial: TrialRecord, metric: str) -> list[float]:
     """Return a metric after each epoch of a trial."""
-    points = client.get_metric_history(run_id, metric)
-    return [point.value for point in sorted(points, key=lambda point: point.step)]
+    return list(_by_epoch(client, trial.run_id, trial.values, metric).values())
 
 
 def epochs(
@@ -418,7 +450,7 @@ def epochs(
     """
     found = epoch_metrics(trial.metrics)
     wanted = found if metrics is None else [name for name in metrics if name in found]
-    curves = [curve(client, trial.run_id, name) for name in wanted]
+    curves = [curve(client, trial, name) for name in wanted]
     return Epochs(tuple(wanted), list(itertools.zip_longest(*curves)))
 
 
@@ -427,10 +459,15 @@ def epoch_metrics(metrics: Iterable[str]) -> list[str]:
     return sorted(set(metrics) - names.OF_WHOLE_TRIAL)
 
 
-def losses(client: mlflow.MlflowClient, run_id: str) -> dict[int, float]:
-    """Return the training loss of each logged epoch of a trial."""
-    points = client.get_metric_history(run_id, names.LOSS)
-    return {point.step: point.value for point in points}
+def losses(client: mlflow.MlflowClient, run_id: str, values: Values) -> dict[int, float]:
+    """Return the training loss of each logged epoch of a trial, by epoch.
+
+    Args:
+        client: Client of the store that holds it.
+        run_id: Id of its run.
+        values: The values that it is trained with.
+    """
+    return _by_epoch(client, run_id, values, names.LOSS)
 
 
 def decision(
@@ -526,6 +563,14 @@ def _runs(
         run_view_type=view,
         max_results=PAGE,
     )
+
+
+def _by_epoch(
+    client: mlflow.MlflowClient, run_id: str, values: Values, metric: str
+) -> dict[int, float]:
+    points = client.get_metric_history(run_id, metric)
+    end = step_of_model(values)
+    return {p.step: p.value for p in sorted(points, key=lambda p: p.step) if p.step < end}
 
 
 def _request(tags: Mapping[str, str], known: Iterable[str]) -> str | None:

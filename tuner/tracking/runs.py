@@ -210,7 +210,7 @@ class Tracker:
         else:
             self._runs.describe(trial.run_id, values, trial.params)
             # The epochs that an interrupted process has logged should come again unchanged.
-            trial.losses = history.losses(self.client, trial.run_id)
+            trial.losses = history.losses(self.client, trial.run_id, values)
             trial.num_epochs = max(trial.losses, default=0)
             self.client.update_run(trial.run_id, status="RUNNING")
             trial.model_id = self._models.whole_of(trial.run_id)
@@ -218,6 +218,7 @@ class Tracker:
                 # What it has logged is that of fewer epochs; a registered model stays as it is.
                 self._models.drop({trial.run_id})
                 trial.model_id, trial.finished = None, None
+        trial.step_of_model = history.step_of_model(values)
         return trial
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
@@ -275,6 +276,13 @@ class Tracker:
         tags = {names.CURVE: result.curve, names.STOPPED: result.stopped or ""}
         if result.continued_from is not None:
             tags[names.CONTINUED_FROM] = result.continued_from
+        if result.stopped_because:
+            tags[names.STOPPED_BECAUSE] = result.stopped_because
+        # The trial may also have been stopped before with the weights of another epoch.
+        if result.best_epoch is not None or trial.was_restored:
+            tags[names.BEST_EPOCH] = str(result.best_epoch or "")
+            trial.pending += metrics_at(trial.step_of_model, result.final)
+            trial.was_restored = True
         model_dir = Path(result.files.model_dir) if with_model else None
         manifest, model_id = self._files.store(trial, result.files.artifacts, model_dir)
         tags[names.FILES] = manifest.encode()
@@ -282,7 +290,7 @@ class Tracker:
         trial.add_final(final, model_id)
         trial.write_pending(self.client, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
-        trial.finished = {**result.epochs[-1], **final}
+        trial.finished = {**result.final, **final}
         trial.cut = is_cut(result.stopped)
 
     def fail_trial(self, failure: TrialFailure) -> None:
@@ -377,6 +385,13 @@ class Tracker:
         if finished is None:
             raise KeyError(trial_id)
         return finished
+
+    def used_epochs(self, trial_id: str) -> int | None:
+        """Return for how many epochs the model of a finished trial was trained, if known."""
+        found = history.trials(
+            self.client, self._experiment_id, self._study_id, trial_id=trial_id
+        )
+        return next((t.used_epochs for t in found if t.status == "FINISHED"), None)
 
     def run_of(self, trial_id: str) -> str:
         """Return the id of a trial's run."""

@@ -40,6 +40,9 @@ class TrialRun:
         losses: The loss after each of these epochs, by epoch.
         came: The metrics that this process has received, by epoch.
         model_id: Id of the model that it has logged, if any.
+        was_restored: Whether the metrics of its model were recorded once more; see
+            `history.step_of_model`.
+        step_of_model: The step at which they are.
         pending: Metrics not written yet: one call for several epochs costs no more than a call
             for one.
         written: Monotonic time of the last call.
@@ -58,6 +61,8 @@ class TrialRun:
     losses: dict[int, float] = field(default_factory=dict)
     came: dict[int, Metrics] = field(default_factory=dict)
     model_id: str | None = None
+    was_restored: bool = False
+    step_of_model: int = 0
     pending: list[Metric] = field(default_factory=list)
     written: float = field(default_factory=time.monotonic)
 
@@ -75,6 +80,7 @@ class TrialRun:
             cut=is_cut(record.stopped),
             finished=record.metrics if record.status == "FINISHED" else None,
             manifest=record.manifest,
+            was_restored=record.best_epoch is not None,
         )
 
     def has_values(self, values: Values) -> bool:
@@ -84,7 +90,7 @@ class TrialRun:
     def start_over(self, run_id: str, artifact_uri: str) -> None:
         """Move to another run, which holds no metrics and no model."""
         self.run_id, self.artifact_uri = run_id, artifact_uri
-        self.recorded, self.model_id = frozenset(), None
+        self.recorded, self.model_id, self.was_restored = frozenset(), None, False
         self.pending, self.num_epochs, self.losses = [], 0, {}
 
     def repeats(self, epoch: int, metrics: Metrics) -> bool:

@@ -76,6 +76,7 @@ class Program:
             else tf.constant(list(class_weight.values()), tf.float32)
         )
         self._num_full = len(train) // batch_size
+        self.num_steps = -(-len(train) // batch_size)
         # The batch size is unknown to a graph, as in Keras's loop: if TensorFlow knew that it
         # divides by 6, it would multiply by 1/6, which changes last bits. XLA always knows all
         # sizes.
@@ -266,7 +267,12 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a model as `tuner.training.fit` does, and return Keras's `History`."""
     hooks = keras.callbacks.CallbackList(
-        callbacks, add_history=True, model=model, epochs=epochs, verbose=0
+        callbacks,
+        add_history=True,
+        model=model,
+        epochs=epochs,
+        steps=program.num_steps,
+        verbose=0,
     )
     model.stop_training = False
     hooks.on_train_begin()

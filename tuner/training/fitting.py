@@ -112,7 +112,7 @@ def fit(
         restore(model, state)
     hooks = [*callbacks, _Continued(callbacks, epochs, state, on_state, ends)]
     if is_over:
-        return _finish(model, hooks)
+        return _finish(model, hooks, epochs, -(-len(train) // batch_size))
     arguments: dict[str, Any] = {
         "epochs": epochs,
         "seed": seed,
@@ -211,10 +211,15 @@ class _Continued(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _finish(
-    model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    epochs: int,
+    num_steps: int,
 ) -> keras.callbacks.History:
     """Do the final steps of a training whose epochs have all been trained before."""
-    hooks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, verbose=0)
+    hooks = keras.callbacks.CallbackList(
+        callbacks, add_history=True, model=model, epochs=epochs, steps=num_steps, verbose=0
+    )
     hooks.on_train_begin()
     model.optimizer.finalize_variable_values(model.trainable_weights)
     hooks.on_train_end()
@@ -254,10 +259,8 @@ def find_obstacle(
     model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
 ) -> str | None:
     """Say what only Keras's loop would call, or return None if there is nothing."""
-    for callback in callbacks:
-        for hook in _BATCH_HOOKS:
-            if _is_own(callback, hook, keras.callbacks.Callback):
-                return f"{type(callback).__name__} has a hook for every batch ({hook})"
+    if (found := batch_hook(callbacks)) is not None:
+        return found
     kind = type(model).__name__
     for name in _PARTS_OF_LOOP:
         if _is_own(model, name, keras.Model):
@@ -270,6 +273,15 @@ def find_obstacle(
             return f"the model ({kind}) has its own {name}"
     if model.run_eagerly:
         return f"the model ({kind}) was compiled with run_eagerly=True"
+    return None
+
+
+def batch_hook(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
+    """Say which callback has a hook for every batch, or return None if none has."""
+    for callback in callbacks:
+        for hook in _BATCH_HOOKS:
+            if _is_own(callback, hook, keras.callbacks.Callback):
+                return f"{type(callback).__name__} has a hook for every batch ({hook})"
     return None
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tuner.models import metrics
+
 # Attributes that an optimiser's `exclude_from_weight_decay` sets.
 _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 # Class names in a functional model's configuration that stand for no object: the tensors
@@ -17,9 +19,9 @@ def program_key(model: keras.Model) -> str | None:
     """Describe everything in a model that its program depends on; None if that is unknown.
 
     Two models whose layers are Keras's own and whose configurations are equal run the same
-    program. That is unknown for classes and functions that are not Keras's: they may hold state
-    that their configuration does not mention. So may layers that adapt to data, and an
-    optimiser that excludes some variables from weight decay.
+    program. That is unknown for classes and functions that are neither Keras's nor Glassy's
+    metrics: they may hold state that their configuration does not mention. So may layers that
+    adapt to data, and an optimiser that excludes some variables from weight decay.
     """
     layers = list(model._flatten_layers(include_self=False, recursive=True))
     parts = [model, model.optimizer, *layers]
@@ -32,10 +34,14 @@ def program_key(model: keras.Model) -> str | None:
     if any(hasattr(layer, "adapt") for layer in layers):
         return None
     configs = [model.get_config(), _without_rate(model.get_compile_config())]
-    if not all(module.split(".")[0] == "keras" for module in _modules(configs)):
+    if not all(_is_known(module) for module in _modules(configs)):
         return None
     text = json.dumps(configs, sort_keys=True, default=repr)
     return f"{text}{keras.config.dtype_policy().name}"
+
+
+def _is_known(module: str) -> bool:
+    return module.split(".")[0] == "keras" or module == metrics.__name__
 
 
 def _without_rate(compiled: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,5 +1,8 @@
 """The whole state of a training after an epoch, copied from Keras and restored bit for bit."""
 
+import logging
+import pathlib
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,10 @@ from tuner.trial import Json
 Array = npt.NDArray[np.generic]
 
 # Attributes that Keras gives a callback; and `min_delta`, whose sign Keras flips at the start.
-_NOT_OWN = ("params", "validation_data", "min_delta")
+_NOT_OWN = ("params", "validation_data", "min_delta", "model", "_model")
+# Types whose instances hold no state of a training: constructor or `on_train_begin` find them
+# again.
+_STATELESS = (types.ModuleType, type, np.ufunc, logging.Logger)
 _GLOBAL_SEED = "global_seed_generator"
 _CALLBACK = "callback "
 
@@ -125,16 +131,48 @@ def _taken(
 ) -> dict[str, Json]:
     kept = {}
     for name, value in vars(callback).items():
-        if name in _NOT_OWN or name.endswith("model"):
+        if name in _NOT_OWN:
             continue
         found: dict[str, Array] = {}
         try:
             kept[name] = _encoded(value, f"{prefix}{name}", found)
         except TypeError:
-            # Functions and the like, which the constructor or `on_train_begin` makes again.
+            # Functions and the like, which the constructor or `on_train_begin` makes again;
+            # see `unkept_state` for what they do not.
             continue
         arrays |= found
     return kept
+
+
+def unkept_state(callback: keras.callbacks.Callback) -> str | None:
+    """Say which part of a callback's state `capture` could not keep; None if it keeps all.
+
+    Args:
+        callback: A callback, before its training or between two epochs.
+    """
+    for name, value in vars(callback).items():
+        if name in _NOT_OWN or _is_stateless(value, callback):
+            continue
+        try:
+            _encoded(value, name, {})
+        except TypeError:
+            return (
+                f"{type(callback).__name__} has an attribute {name} of type "
+                f"{type(value).__name__}, which no checkpoint can hold"
+            )
+    return None
+
+
+def _is_stateless(value: object, callback: keras.callbacks.Callback) -> bool:
+    if isinstance(value, types.MethodType):
+        return value.__self__ is callback
+    if isinstance(value, types.FunctionType):
+        # A closure's variables are state that no attribute holds.
+        return value.__closure__ is None
+    if isinstance(value, types.BuiltinFunctionType):
+        # A method of a list is one, too.
+        return isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, _STATELESS)
 
 
 def _encoded(value: object, name: str, arrays: dict[str, Array]) -> Json:
@@ -146,15 +184,20 @@ def _encoded(value: object, name: str, arrays: dict[str, Array]) -> Json:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
-        plain: Json = value.item()
-        return plain
-    if isinstance(value, np.ndarray):
+        arrays[name] = np.array(value)
+        return {"scalar": name}
+    if isinstance(value, np.ndarray) and value.dtype != object:
         arrays[name] = value.copy()
         return {"array": name}
-    if isinstance(value, list | tuple):
+    if isinstance(value, pathlib.PurePath):
+        return {"path": str(value)}
+    # Not their subclasses, which hold more.
+    if isinstance(value, list | tuple | set) and type(value) in (list, tuple, set):
         items = [_encoded(item, f"{name} {i}", arrays) for i, item in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return items if isinstance(value, list) else {type(value).__name__: items}
+    if isinstance(value, dict) and type(value) is dict:
+        if not all(isinstance(key, str) for key in value):
+            return {"items": _encoded(list(value.items()), name, arrays)}
         return {"dict": {k: _encoded(v, f"{name} {k}", arrays) for k, v in value.items()}}
     raise TypeError(f"{name} is {type(value).__name__}.")
 
@@ -167,6 +210,14 @@ def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
     ((kind, content),) = value.items()
     if kind == "array":
         return arrays[content].copy()
+    if kind == "scalar":
+        return arrays[content][()]
+    if kind == "path":
+        return pathlib.Path(content)
     if kind == "tuple":
         return tuple(_decoded(item, arrays) for item in content)
+    if kind == "set":
+        return {_decoded(item, arrays) for item in content}
+    if kind == "items":
+        return dict(_decoded(content, arrays))
     return {key: _decoded(item, arrays) for key, item in content.items()}

@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -19,9 +20,12 @@ from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_w
 from tuner.evaluation import measures
 from tuner.models import custom_objects
 from tuner.models.building import build, no_such_objective
+from tuner.models.metrics import leave_out_own
 from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
 from tuner.runtime.user_code import find_function, is_ours
+from tuner.training.callbacks import Told, class_weights
 from tuner.training.keras_loop import Logs
+from tuner.training.state import TrainingState
 from tuner.trial import (
     FailureKind,
     Metrics,
@@ -47,7 +51,7 @@ class Worker:
         data: The images.
 
     Raises:
-        ConfigError: If there is no such model function.
+        ConfigError: If there is no such model function, or a callback's.
     """
 
     def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
@@ -59,6 +63,8 @@ class Worker:
             tensorflow_setup.use_keras_as_it_comes()
         custom_objects.permitted(setup.custom_objects)
         self._build = find_function("model._target_", setup.model_function)
+        for name in setup.options.callbacks:
+            find_function("training.callbacks", name)
         # After every trial, Keras requests a full collection to free the model.
         gc_pauses.keep_all()
 
@@ -92,8 +98,10 @@ class Worker:
         output_dir = Path(request.output_dir)
         _empty(output_dir)
         training.seed_everything(request.seed)
-        epochs = whole(request.values["epochs"])
+        epochs = request.epochs
+        told = Told(self._setup.options)
         model, curve = self._model(request)
+        told.check(model)
         found = None if curve is None else curve.find(epochs)
         trial = f"{self._setup.study}/{request.trial_id}"
         writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
@@ -108,16 +116,23 @@ class Worker:
             epochs=epochs,
             batch_size=whole(request.values["batch_size"]),
             seed=request.seed,
-            callbacks=[watch],
+            callbacks=[*told.callbacks, watch],
             initial_epoch=len(writer.epochs),
+            class_weight=class_weights(
+                self._setup.options.class_weight,
+                self._data.train.labels,
+                self._data.class_names,
+            ),
             engine=self._setup.engine,
             falls_back=self._setup.falls_back,
             check=interrupt.check,
             ends=lambda: ending.why is not None,
             state=None if found is None else found.state,
-            on_state=writer.offer,
+            on_state=functools.partial(_offer, writer, told),
         )
         trained = time.perf_counter()
+        stopped = (ending.why or "early") if len(writer.epochs) < epochs else None
+        leave_out_own(model)
         test, files = self._evaluate(model, output_dir)
         end = time.perf_counter()
         reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
@@ -134,7 +149,9 @@ class Worker:
             epochs_reused=len(reused),
             continued_from=reused[-1].trial if reused else None,
             curve=_name(request, curve),
-            stopped=ending.why if len(writer.epochs) < epochs else None,
+            stopped=stopped,
+            stopped_because=told.why_stopped if stopped == "early" else "",
+            best_epoch=told.best_epoch(len(writer.epochs)),
         )
 
     def _model(self, request: TrialRequest) -> tuple[keras.Model, Curve | None]:
@@ -233,6 +250,14 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             )
         self._writer.end_epoch(metrics)
         self._ending.note(epoch + 1, metrics)
+
+
+def _offer(
+    writer: CurveWriter, told: Told, is_last: bool, capture: Callable[[], TrainingState]
+) -> None:
+    """Write a checkpoint if it is due, unless it would lack a part of a callback's state."""
+    if told.can_be_kept():
+        writer.offer(is_last, capture)
 
 
 def _empty(folder: Path) -> None:

@@ -28,8 +28,8 @@ class AloneConfig(ExecutorConfig):
     prepare: ClassVar[str] = "my_executor.prepare"
 
 
-def prepare(config: AloneConfig, model_function: str) -> Start:
-    print(f"{config.greeting} from an executor for {model_function}")
+def prepare(config: AloneConfig, *functions: str) -> Start:
+    print(f"{config.greeting} from an executor for {functions[0]}")
     return AloneExecutor
 
 
