@@ -391,7 +391,7 @@ def test_models_in_use_are_kept(
     run.loop.run()
     tracker = run.parts.tracker
     registered = Registry(client, "digits-classifier").register(tracker.run_of("0000"))
-    tracker.open_trial("0001-refit", {"width": 2}, {"tuner.kind": "refit"})
+    tracker.open_trial("0001-refit", {"epochs": 2, "width": 2}, {"tuner.kind": "refit"})
     tracker.finish_trial(make_result("0001-refit"))
     run.loop.finish()
     kept = {m.source_run_id for m in _models(client)}
