@@ -2,9 +2,14 @@
 
 They are counted inside the training's program, batch by batch: three counts for each class give
 the exact metric of all images of an epoch, not a mean over its batches.
+
+The classes are not registered with Keras: MLflow saves all that is registered with every model,
+which could then not be loaded where Glassy is not installed. `scope` lets Keras
+find them.
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -65,7 +70,6 @@ class _OfClasses(keras.metrics.Metric):  # type: ignore[misc]
         return keras.ops.divide_no_nan(keras.ops.sum(shares * counted), keras.ops.sum(counted))
 
 
-@keras.saving.register_keras_serializable("tuner")
 class BalancedAccuracy(_OfClasses):
     """Mean recall of the classes that occur, like scikit-learn's `balanced_accuracy_score`."""
 
@@ -79,7 +83,6 @@ class BalancedAccuracy(_OfClasses):
         return self._mean(keras.ops.divide_no_nan(self.right, self.true), self.true)
 
 
-@keras.saving.register_keras_serializable("tuner")
 class MacroF1(_OfClasses):
     """Mean F1 of the classes that occur or are predicted, like scikit-learn's `f1_score`.
 
@@ -96,6 +99,13 @@ class MacroF1(_OfClasses):
         """Return the metric of all that was counted, in `[0, 1]`."""
         both = self.true + self.predicted
         return self._mean(keras.ops.divide_no_nan(2 * self.right, both), both)
+
+
+def scope() -> AbstractContextManager[None]:
+    """Let Keras make these metrics from a model's configuration."""
+    classes = {kind.__name__: kind for kind in _BY_NAME.values()}
+    found: AbstractContextManager[None] = keras.saving.custom_object_scope(classes)
+    return found
 
 
 _BY_NAME = {"balanced_accuracy": BalancedAccuracy, "macro_f1": MacroF1}

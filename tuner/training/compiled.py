@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from tuner.datasets import Split
+from tuner.models import metrics
 from tuner.training import state
 from tuner.training.keras_loop import EVALUATION_BATCH, order
 from tuner.training.program_key import program_key
@@ -245,7 +246,8 @@ def program_for(
     if key is not None:
         # A kept program needs a model of its own: it must not train somebody else's variables.
         bound = type(model).from_config(model.get_config())
-        bound.compile_from_config(model.get_compile_config())
+        with metrics.scope():
+            bound.compile_from_config(model.get_compile_config())
     program = Program(bound, train, validation, batch_size, class_weight, use_xla)
     program.compile(may_be_slow)
     if key is not None:
