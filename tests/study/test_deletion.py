@@ -468,6 +468,27 @@ def test_curves_that_another_study_continues_are_its_own(
     assert Curve(ours.begin("0001", {**values, "units": 8})).epochs() == []
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("epochs.jsonl", True),
+        ("study_model.py", True),
+        ("data.npz", True),
+        ("__pycache__/study_model.cpython-311.pyc", True),
+        ("__pycache__/mine.cpython-311.pyc", False),
+        ("notes.txt", False),
+        ("data.npz/mine.txt", False),
+    ],
+)
+def test_what_is_in_a_folder_is_glassys_or_not(
+    path: str, expected: bool, tmp_path: Path
+) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text("something")
+    [entry] = tmp_path.iterdir()
+    assert remains.is_ours(entry) is expected
+
+
 @pytest.mark.slow
 def test_real_study_is_deleted_whole(finished_study: FinishedStudy, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_study.folder, tmp_path / "copy")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.config.overrides import key_of
 from tuner.config.schema import StudyConfig
+from tuner.driver.remains import GIVEN_DATA, GIVEN_MODEL
 from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder
 from tuner.errors import StudyError
 from tuner.runtime import files
@@ -25,19 +26,13 @@ from tuner.runtime import files
 if TYPE_CHECKING:
     from tuner.datasets import LabelledImages
 
-MODULE = "study_model"
-"""Name of the module in a study's folder that holds the model function it was given."""
-
-DATA = "data.npz"
-"""File in a study's folder that holds the arrays it was given."""
-
 
 @dataclass(frozen=True)
 class Given:
     """What a study is given besides its configuration; see `tuner.run_study`.
 
     Attributes:
-        source: Text of the module `MODULE`, which holds the model function; None if the
+        source: Text of the module `GIVEN_MODEL`, which holds the model function; None if the
             configuration names one that can be imported.
         data: The images; None if the configuration names a loader.
     """
@@ -50,7 +45,7 @@ class Given:
         if self.data is None:
             return list(overrides)
         others = (override for override in overrides if key_of(override) != "data.path")
-        return [*others, f"data.path={EXPERIMENTS_DIR / name / DATA}"]
+        return [*others, f"data.path={EXPERIMENTS_DIR / name / GIVEN_DATA}"]
 
     def placed(self, config: StudyConfig, name: str) -> StudyConfig:
         """Return the configuration of a study that keeps its data in its folder.
@@ -61,7 +56,7 @@ class Given:
         """
         if self.data is None:
             return config
-        path = str(EXPERIMENTS_DIR / name / DATA)
+        path = str(EXPERIMENTS_DIR / name / GIVEN_DATA)
         return dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
 
     def check_same_data(self, existing: StudyFolder) -> None:
@@ -92,7 +87,7 @@ class Given:
                 yield
             return
         with tempfile.TemporaryDirectory(prefix="glassy-") as temporary:
-            files.write_scratch(Path(temporary, f"{MODULE}.py"), self.source)
+            files.write_scratch(Path(temporary, f"{GIVEN_MODEL}.py"), self.source)
             with _found_in(temporary):
                 yield
 
@@ -103,13 +98,13 @@ class Given:
             held: The study's folder, once its identity has been compared.
         """
         if self.source is not None:
-            path, content = held.path / f"{MODULE}.py", self.source.encode()
+            path, content = held.path / f"{GIVEN_MODEL}.py", self.source.encode()
             if not path.exists() or path.read_bytes() != content:
                 files.write(path, content)
             # From now on, a traceback names a file that stays.
             sys.path.insert(0, str(held.path.resolve()))
         if self.data is not None:
-            path = held.path / DATA
+            path = held.path / GIVEN_DATA
             if not path.exists() or not path.stat().st_size:
                 with files.replacing(path) as part:
                     _write(self.data, part)
@@ -122,7 +117,7 @@ def importable_from(study: Path | None) -> Iterator[None]:
     Args:
         study: The study's folder; None if it is not here.
     """
-    if study is None or not (study / f"{MODULE}.py").is_file():
+    if study is None or not (study / f"{GIVEN_MODEL}.py").is_file():
         yield
         return
     with _found_in(str(study.resolve())):
@@ -139,7 +134,7 @@ def _found_in(folder: str) -> Iterator[None]:
     finally:
         sys.path[:] = before
         # Of several studies in one process (`-m`), the next one may have its own.
-        sys.modules.pop(MODULE, None)
+        sys.modules.pop(GIVEN_MODEL, None)
 
 
 def _write(data: LabelledImages, path: Path) -> None:

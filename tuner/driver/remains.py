@@ -25,7 +25,21 @@ _NEED_THE_LOCK = {names.CONFIG, names.OVERRIDES, STATE, DELETING}
 """Names that other programs use too: Glassy writes them only under the lock."""
 
 _PARTS = ".*.part"
-_RESULTS = (names.REPORT, names.DATA_PICTURE, "oracle.jsonl", "oracle-*.jsonl")
+GIVEN_MODEL = "study_model"
+"""Name of the module in a study's folder that holds the model function it was given."""
+
+GIVEN_DATA = "data.npz"
+"""File in a study's folder that holds the arrays it was given."""
+
+_RESULTS = (
+    names.REPORT,
+    names.DATA_PICTURE,
+    names.EPOCHS,
+    "oracle.jsonl",
+    "oracle-*.jsonl",
+    f"{GIVEN_MODEL}.py",
+    GIVEN_DATA,
+)
 """What else Glassy writes into a study's folder; none of it is worthless."""
 _TRIAL = re.compile(r"\d{4,}(-\w+)?")
 
@@ -79,6 +93,8 @@ def _is_worthless(entry: Path) -> bool:
     files = [path for path in entry.rglob("*") if not path.is_dir()]
     patterns = {
         IMAGES: ("*.npy",),
+        # Of the model function, which workers import.
+        "__pycache__": (f"{GIVEN_MODEL}.*.pyc", f"{GIVEN_MODEL}.*.pyc.*"),
         CURVES: ("epoch-*.checkpoint", "epoch-*.damaged", _PARTS, "epoch-*.part"),
     }.get(entry.name)
     return patterns is not None and all(

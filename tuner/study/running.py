@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from tuner.config.overrides import key_of
 from tuner.datasets import LabelledImages
-from tuner.driver.given import MODULE, Given
+from tuner.driver.given import Given
+from tuner.driver.remains import GIVEN_MODEL
 from tuner.errors import ChildDied, ConfigError
 from tuner.runtime.forkserver import how_it_ended
 from tuner.runtime.screen import Screen, own_screen
@@ -139,7 +140,7 @@ def _given(
         target = model_source.importable_name(model)
         if target is None:
             source = model_source.module_text(model)
-            target = f"{MODULE}.{model.__name__}"
+            target = f"{GIVEN_MODEL}.{model.__name__}"
         overrides += ["model=custom", f"model._target_={target}"]
     if data is not None:
         # The path follows once the study has a name.
