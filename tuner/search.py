@@ -27,7 +27,7 @@ from tuner.runtime.screen import RelayedScreen, Screen, own_screen
 
 if TYPE_CHECKING:
     from tuner.driver.given import Given
-    from tuner.driver.loop import Parts
+    from tuner.driver.parts import Parts
     from tuner.driver.preflight import Ready
     from tuner.driver.study_folder import StudyFolder
 

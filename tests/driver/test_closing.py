@@ -11,7 +11,7 @@ from support.configs import loaded
 from tuner.config import printed_commands
 from tuner.config.schema import StudyConfig
 from tuner.driver import closing
-from tuner.driver.loop import Best
+from tuner.driver.parts import Best
 from tuner.registry.promotion import Promotion
 
 BEST = Best("0003", {"epochs": 2, "units_1": 8}, 0.9, {"test_accuracy": 0.8}, "run1")

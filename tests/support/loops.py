@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
-from tuner.driver.loop import Parts, TrialLoop
+from tuner.driver.loop import TrialLoop
+from tuner.driver.parts import Parts
 from tuner.oracles.journal import JournaledOracle
 from tuner.trial import Objective, RunTrial, TrialFailure
 

@@ -18,7 +18,8 @@ from tuner.datasets import exploration
 from tuner.driver import study_folder
 from tuner.driver.clock import Clock, SystemClock
 from tuner.driver.forecast import Forecast
-from tuner.driver.loop import Parts, TrialLoop, TrialSource
+from tuner.driver.loop import TrialLoop
+from tuner.driver.parts import Parts, TrialSource
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.stopping import Stopping

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.config.schema import StudyConfig
-    from tuner.driver.loop import Best
+    from tuner.driver.parts import Best
     from tuner.evaluation.ties import Ties
     from tuner.registry.promotion import Promotion
 

@@ -15,7 +15,8 @@ from tuner.registry import promotion, refit
 
 if TYPE_CHECKING:
     from tuner.config.schema import StudyConfig
-    from tuner.driver.loop import Best, Parts, TrialLoop
+    from tuner.driver.loop import TrialLoop
+    from tuner.driver.parts import Best, Parts
     from tuner.driver.preflight import Ready
     from tuner.driver.study_folder import StudyFolder
     from tuner.registry.promotion import Promotion

@@ -4,25 +4,17 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from tuner import names
 from tuner.config.schema import Kept
-from tuner.curves.store import NUM_BEST, CurveStore
-from tuner.driver.clock import Clock
-from tuner.driver.progress import Progress
-from tuner.driver.rehearsal import Rehearsal
+from tuner.curves.store import NUM_BEST
+from tuner.driver.parts import Best, Parts
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
-from tuner.driver.study_folder import StudyFolder
 from tuner.errors import ModelError, NoRoom, SearchFailed
-from tuner.executors import Executor
 from tuner.runtime import interrupt
 from tuner.tracking import epochs_file
-from tuner.tracking.runs import Tracker
 from tuner.trial import (
     Metrics,
     Objective,
@@ -32,6 +24,7 @@ from tuner.trial import (
     TrialRequest,
     TrialResult,
     Values,
+    is_cut,
     trial_seed,
 )
 from tuner.wording import plural
@@ -43,94 +36,6 @@ MAX_FAILURES = 3
 
 SAVE_SECONDS = 5.0
 """Seconds of a study's counted time that a kill may lose."""
-
-
-class TrialSource(Protocol):
-    """The source of the loop's trials; see `tuner.oracles.journal.JournaledOracle`."""
-
-    @property
-    def values(self) -> Mapping[str, Values]:
-        """The values of every trial proposed before the search started."""
-        ...
-
-    @property
-    def tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Tags that are recorded for each of these trials besides its values."""
-        ...
-
-    @property
-    def scores(self) -> Mapping[str, float]:
-        """The objective of every trial completed before the search started."""
-        ...
-
-    @property
-    def num_told(self) -> int:
-        """Number of trials that have ended, successfully or not."""
-        ...
-
-    @property
-    def num_trials(self) -> int | None:
-        """Trials of the whole search, or None if that is unknown."""
-        ...
-
-    @property
-    def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
-        ...
-
-    def ask(self) -> Proposal | None:
-        """Return the next trial; None if the search is over or waits for open trials."""
-        ...
-
-    def tell(self, trial_id: str, score: float | None) -> None:
-        """Say how a trial ended; None when it failed."""
-        ...
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best completed trial of a study.
-
-    Attributes:
-        trial_id: The oracle's name for it.
-        values: One point of the space.
-        score: The objective after its last epoch.
-        metrics: All metrics recorded for it.
-        run_id: Id of its run in MLflow.
-    """
-
-    trial_id: str
-    values: Values
-    score: float
-    metrics: Metrics
-    run_id: str
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts that the loop drives; each can be replaced, as in a simulation.
-
-    Attributes:
-        folder: The study's folder, held by this process.
-        oracle: Proposes the trials.
-        executor: Runs them.
-        tracker: Records them; the study's run is open.
-        curves: Keeps their checkpoints.
-        progress: Shows them.
-        clock: Tells the time.
-        deadline: Time (seconds since 1970) at which the search stops, or None.
-        rehearsal: Checks during the first trial that the study can end well.
-    """
-
-    folder: StudyFolder
-    oracle: TrialSource
-    executor: Executor
-    tracker: Tracker
-    curves: CurveStore
-    progress: Progress
-    clock: Clock
-    deadline: float | None
-    rehearsal: Rehearsal | None = None
 
 
 class TrialLoop:
@@ -468,7 +373,7 @@ class TrialLoop:
         The oracle is not told of it: if the study is given more time, the trial is resumed, as
         if it had never been cut.
         """
-        if result.stopped not in ("user", "time") or result.trial_id in self._steering.stopped:
+        if not is_cut(result.stopped) or result.trial_id in self._steering.stopped:
             return False
         return self._steering.is_cutting or self._clock.now() >= self._deadline
 
