@@ -6,7 +6,6 @@ others use. A block that is in no table fails a test.
 """
 
 import dataclasses
-import importlib.util
 import itertools
 import os
 import re
@@ -29,6 +28,7 @@ from omegaconf import DictConfig
 import tuner
 from support.commands import command, runs
 from support.extending import ALONE, EXTENSIONS, LOCAL
+from support.modules import module_at
 from support.paths import ROOT
 from tuner.config import compose as checks
 from tuner.config import schema
@@ -505,12 +505,7 @@ def test_folder_of_images_is_searched_with_a_cnn_that_thins_and_augments(
 def hooks() -> ModuleType:
     """`docs/hooks.py`, which is in no package."""
     pytest.importorskip("mkdocs", reason="needs mkdocs, which the extra `docs` has")
-    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs" / "hooks.py")
 
 
 CONFIGURATION = """\

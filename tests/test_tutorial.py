@@ -1,6 +1,5 @@
 """The notebook of the documentation does what it shows."""
 
-import importlib.util
 import os
 import re
 import socket
@@ -10,6 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from support.modules import module_at
 from support.paths import ROOT
 
 PATH = ROOT / "docs" / "tutorial.ipynb"
@@ -18,12 +18,7 @@ MAX_BYTES = 100_000
 
 @pytest.fixture(scope="module")
 def rerun_tutorial() -> Any:
-    spec = importlib.util.spec_from_file_location("rerun", ROOT / "docs" / "rerun_tutorial.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs" / "rerun_tutorial.py")
 
 
 def shown(notebook: Any) -> dict[str, str]:
