@@ -61,9 +61,8 @@ def main(composed: DictConfig) -> None:
 
 def _path(config: ReportConfig, run: Run | None) -> Path:
     """Return the report's path; somebody else's study must not replace a report of ours."""
-    from tuner.driver.study_folder import EXPERIMENTS_DIR
+    from tuner.driver.study_folder import EXPERIMENTS_DIR, id_of_folder
     from tuner.reports import REPORT
-    from tuner.study import records
     from tuner.tracking import history
 
     if config.output is not None:
@@ -71,7 +70,7 @@ def _path(config: ReportConfig, run: Run | None) -> Path:
     if run is None:
         return EXPERIMENTS_DIR / REPORT
     facts = history.read_study(run)
-    here = records.id_of_folder(facts.name)
+    here = id_of_folder(facts.name)
     if here == facts.study_id:
         return EXPERIMENTS_DIR / facts.name / REPORT
     # A folder made for it would look like a broken study.

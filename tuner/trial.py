@@ -1,9 +1,10 @@
 """The types that pass between oracle, driver and workers: frozen, and plain data."""
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeGuard
 
@@ -49,9 +50,6 @@ class ReportEpoch(Protocol):
         ...
 
 
-NOT_BEGUN = "The study ended before the trial began."
-
-
 @dataclass(frozen=True)
 class Objective:
     """What the search minimises or maximises.
@@ -67,6 +65,10 @@ class Objective:
     def is_better(self, score: float, than: float) -> bool:
         """Say whether `score` beats `than`; a tie does not."""
         return score > than if self.direction == "max" else score < than
+
+    def best_so_far(self, scores: Iterable[float]) -> list[float]:
+        """Return the best score after each of some scores, in their order."""
+        return list(itertools.accumulate(scores, max if self.direction == "max" else min))
 
     def rank(self, score: float, trial_id: str) -> tuple[float, int]:
         """Return the key that sorts trials, best first.
@@ -268,6 +270,11 @@ class TrialResult:
         return self.final[objective.name]
 
 
+def is_cut(stopped: str | None) -> bool:
+    """Say whether a trial was stopped by a person or by the time; see `Stopped`."""
+    return stopped in ("user", "time")
+
+
 FailureKind = Literal["infeasible", "error", "fatal", "storage", "stopped"]
 
 
@@ -288,6 +295,12 @@ class TrialFailure:
     error: str
     traceback: str
     kind: FailureKind
+
+    @classmethod
+    def not_begun(cls, trial_id: str) -> "TrialFailure":
+        """Return what becomes of a trial that the study's end kept from beginning."""
+        why = "The study ended before the trial began."
+        return cls(trial_id, why, why, "stopped")
 
 
 Outcome = TrialResult | TrialFailure

@@ -1,6 +1,7 @@
 """Parts of sentences that messages in many places share."""
 
-from collections.abc import Container, Mapping, Sequence
+import difflib
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tuner.escapes import visible
 from tuner.trial import Value, Values
@@ -31,6 +32,21 @@ def shortened(name: str, length: int = 14) -> str:
 def beginning(text: str, length: int) -> str:
     """Return the beginning of a sentence, at most `length` characters long."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def did_you_mean(name: str, known: Iterable[str], form: str = "{}") -> str:
+    """Return a sentence that suggests the name that was probably meant, after a space.
+
+    Args:
+        name: A name that is not known.
+        known: Names that are.
+        form: How the suggestion is written, with `{}` for the name.
+
+    Returns:
+        Text that is empty where no known name is close.
+    """
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {form.replace('{}', close[0])}?" if close else ""
 
 
 def plural(count: int, noun: str) -> str:

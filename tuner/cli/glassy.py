@@ -3,10 +3,11 @@
 `glassy search study=first` is `python -m tuner.search study=first`.
 """
 
-import difflib
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
+
+from tuner.wording import did_you_mean
 
 COMMANDS: Mapping[str, str] = {
     "search": "search hyperparameters, record every trial, promote the best",
@@ -39,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     name, *rest = given
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f" Did you mean `glassy {close[0]}`?" if close else ""
+        hint = did_you_mean(name, COMMANDS, "`glassy {}`")
         sys.stderr.write(
             f"Error: `glassy` must be followed by one of {', '.join(COMMANDS)}, but got "
             f"{name!r}.{hint}\n"

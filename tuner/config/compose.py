@@ -6,7 +6,6 @@ composing rather than stored in Hydra's ConfigStore, because `search` and `execu
 schema per alternative, and the alternative is known only then.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from tuner.config.schema import (
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
 from tuner.runtime.user_code import find_function
+from tuner.wording import did_you_mean
 
 
 def load(composed: DictConfig) -> StudyConfig:
@@ -322,8 +322,7 @@ def unknown_key(key: str, name: str, known: Iterable[str]) -> str:
         known: Names that could take the last part's place.
     """
     known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean `{key[: len(key) - len(name)]}{close[0]}`?" if close else ""
+    hint = did_you_mean(name, known, f"`{key[: len(key) - len(name)]}{{}}`")
     return f"`{key}` is not a key of the configuration. Known here: {', '.join(known)}.{hint}"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from tuner.config.hyperparameters import Dimension, is_same, listed
 from tuner.errors import ConfigError
 from tuner.trial import Value, Values, is_number
+from tuner.wording import did_you_mean
 
 Conditions = Mapping[str, tuple[Value, ...]]
 """The values of other hyperparameters with one of which, each, a trial has this one."""
@@ -114,8 +114,7 @@ def _allowed(
     key: str, parent: str, allowed: object, dimensions: Mapping[str, Dimension]
 ) -> tuple[Value, ...]:
     if parent not in dimensions:
-        close = difflib.get_close_matches(parent, dimensions, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(parent, dimensions)
         raise ConfigError(
             f"`when` of `{key}` names `{parent}`, which is not in the space; it has "
             f"{', '.join(dimensions)}.{hint}"

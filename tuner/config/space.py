@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import random
@@ -23,6 +22,7 @@ from tuner.config.hyperparameters import (
 from tuner.errors import ConfigError
 from tuner.models import LIMITS, MOMENTUM, NEUTRAL, OMITTED, OPTIONAL, SPACES, Limit
 from tuner.trial import Value, Values, whole
+from tuner.wording import did_you_mean
 
 GROUP = "augment"
 """Key of a group of hyperparameters: `augment: {shift: 0.1}` is `augment_shift`."""
@@ -65,8 +65,7 @@ class Space:
             base = "units" if layer and "layers" in space else name
             if known is not None and base not in known:
                 names = [config_key(n) for n in known]
-                close = difflib.get_close_matches(key, names, 1)
-                hint = f" Did you mean `space.{close[0]}`?" if close else ""
+                hint = did_you_mean(key, names, "`space.{}`")
                 raise ConfigError(
                     f"`space.{key}` is not a hyperparameter of {model}, which takes "
                     f"{', '.join(names)}.{hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from tuner.config.hyperparameters import Choice, Dimension, Fixed, Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
 from tuner.trial import Value, Values, is_number
+from tuner.wording import did_you_mean
 
 if TYPE_CHECKING:
     from tuner.config.searches import SearchConfig
@@ -125,8 +125,7 @@ def _completed(
 def _value(key: str, name: str, value: object, dimensions: Mapping[str, Dimension]) -> Value:
     """Check a value, and return it with the type that the space gives it."""
     if name not in dimensions:
-        close = difflib.get_close_matches(name, dimensions, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(name, dimensions)
         raise ConfigError(
             f"`{key}` is not a hyperparameter of the space, which has "
             f"{', '.join(dimensions)}.{hint}"

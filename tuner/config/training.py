@@ -1,6 +1,5 @@
 """How epochs are run, and what a training is told besides its values: group `training`."""
 
-import difflib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tuner.config.bounds import (
 from tuner.errors import ConfigError
 from tuner.models import DIRECTIONS
 from tuner.trial import Json, Objective, TrainingOptions, is_number
+from tuner.wording import did_you_mean
 
 ENGINES = ("auto", "xla", "graph", "keras")
 MODES = ("min", "max")
@@ -157,8 +157,7 @@ class TrainingConfig:
             return
         for name in map(str, self.class_weight):
             if name not in class_names:
-                close = difflib.get_close_matches(name, class_names, 1)
-                hint = f" Did you mean {close[0]}?" if close else ""
+                hint = did_you_mean(name, class_names)
                 raise ConfigError(
                     f"`training.class_weight` must have names of classes as keys, but the data "
                     f"have no class {name!r}; they have {_listed(class_names)}.{hint}"

@@ -7,8 +7,8 @@ import mlflow
 from tuner.config import starting_points
 from tuner.config.schema import StudyConfig
 from tuner.config.starting_points import BEST_OF, NUM_BEST, study_named
-from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder
-from tuner.errors import ConfigError, StudyError
+from tuner.driver.study_folder import id_of_folder
+from tuner.errors import ConfigError
 from tuner.tracking import history
 from tuner.tracking.history import StudyFacts
 from tuner.trial import Values
@@ -66,10 +66,7 @@ def _find_study(client: mlflow.MlflowClient, name: str) -> StudyFacts:
     """Return the study of that name: the one whose folder is here, or the only one."""
     runs = history.studies(client, history.experiments(client))
     named = [facts for facts in map(history.read_study, runs) if facts.name == name]
-    try:
-        here = StudyFolder(EXPERIMENTS_DIR / name).state.study_id
-    except StudyError:
-        here = None
+    here = id_of_folder(name)
     found = [facts for facts in named if facts.study_id == here] or named
     if len(found) == 1:
         return found[0]

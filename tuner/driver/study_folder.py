@@ -176,6 +176,14 @@ def all_curves() -> list[Path]:
     return [curves_dir(study) for study in sorted(EXPERIMENTS_DIR.iterdir())]
 
 
+def id_of_folder(name: str) -> str | None:
+    """Return the id of the study of that name whose folder is here, if there is one."""
+    try:
+        return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
+    except StudyError:
+        return None
+
+
 def is_running(study: Path) -> bool:
     """Say whether a process holds a study's folder now.
 

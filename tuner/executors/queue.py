@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tuner.trial import NOT_BEGUN, Outcome, Stopped, TrialFailure, TrialRequest, Values, whole
+from tuner.trial import Outcome, Stopped, TrialFailure, TrialRequest, Values, whole
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class TrialQueue:
             if request.deadline is not None and time.time() > request.deadline:
                 self._drop(request)
         dropped, self._dropped = self._dropped, []
-        return [TrialFailure(r.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped") for r in dropped]
+        return [TrialFailure.not_begun(r.trial_id) for r in dropped]
 
     def clear(self) -> None:
         """Forget all trials."""

@@ -7,7 +7,6 @@ from tuner.config.executors import SerialConfig
 from tuner.errors import TrialStopped
 from tuner.executors import Beside, Executor, Start, Workplace
 from tuner.trial import (
-    NOT_BEGUN,
     Metrics,
     OnEpoch,
     Outcome,
@@ -67,7 +66,7 @@ class SerialExecutor(Executor):
         """Run the trial that was submitted first, and return how it ended."""
         request = self._requests.popleft()
         if request.trial_id in self._stops:
-            return [TrialFailure(request.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped")]
+            return [TrialFailure.not_begun(request.trial_id)]
         if self._run_trial is None:
             self._run_trial = self._make_worker()
 

@@ -5,7 +5,6 @@ in, one row of class probabilities must come out for each. How Keras treats a mi
 channel axis, or a fixed batch size, is left to Keras.
 """
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from tuner.evaluation import measures
 from tuner.evaluation.measures import Probabilities
 from tuner.models.watched_values import WatchedValues
 from tuner.trial import Values, WorkerSetup
+from tuner.wording import did_you_mean
 
 Output = npt.NDArray[np.floating]
 
@@ -181,8 +181,7 @@ def no_such_metric(key: str, name: str, metrics: Sequence[str]) -> ModelError:
         name: The metric.
         metrics: The metrics that the model reports.
     """
-    close = difflib.get_close_matches(name, metrics, 1)
-    hint = f" Did you mean {key}={close[0]}?" if close else ""
+    hint = did_you_mean(name, metrics, key + "={}")
     return ModelError(
         f"`{key}` must be a metric of the model, but {name} is not among "
         f"{', '.join(metrics)}.{hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -80,8 +79,7 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
 
 def best_so_far(study: StudyRecord) -> list[float]:
     """Return the best score after each finished trial, in the order in which they ended."""
-    pick = max if study.objective.direction == "max" else min
-    return list(itertools.accumulate((study.score(t) for t in study.finished), pick))
+    return study.objective.best_so_far(study.score(t) for t in study.finished)
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:

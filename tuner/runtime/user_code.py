@@ -1,7 +1,6 @@
 """Imports and calls the functions that the configuration names: loaders and models."""
 
 import contextlib
-import difflib
 import importlib
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 from tuner.errors import ConfigError, DataError, GlassyError, wants_memory
 from tuner.runtime import interrupt
+from tuner.wording import did_you_mean
 
 OURS = "tuner."
 """Beginning of the dotted names of Glassy's own models and loaders."""
@@ -40,8 +40,7 @@ def find_function(key: str, dotted_name: str) -> Callable[..., Any]:
     function: Any = getattr(module, name, None)
     if not callable(function):
         names = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
-        close = difflib.get_close_matches(name, names, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(name, names)
         raise ConfigError(
             f"`{key}={dotted_name}` must be a function, but {module_name} has none named "
             f"{name}; it has {', '.join(names[:20]) or 'none at all'}.{hint}"

@@ -16,7 +16,7 @@ from tuner import names
 from tuner.config.checks import NAME_PATTERN
 from tuner.curves.identity import plain_store
 from tuner.driver import remains
-from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder
+from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder, id_of_folder
 from tuner.errors import StudyError
 from tuner.study import records
 from tuner.tracking import history, project_folder, tracking_store
@@ -134,7 +134,7 @@ def locate(client: mlflow.MlflowClient, uri: str | None, wanted: str) -> Place:
             another store.
     """
     folder = EXPERIMENTS_DIR / wanted
-    here = records.id_of_folder(wanted)
+    here = id_of_folder(wanted)
     if here is None and remains.is_half_deleted(folder):
         return Place(wanted, "", None, folder)
     experiments = history.experiments(client)
@@ -181,7 +181,7 @@ def _place_of(run: Run) -> Place:
     # The name comes from the store: it must not lead to another folder.
     is_here = (
         NAME_PATTERN.fullmatch(facts.name) is not None
-        and records.id_of_folder(facts.name) == facts.study_id
+        and id_of_folder(facts.name) == facts.study_id
     )
     folder = EXPERIMENTS_DIR / facts.name if is_here else None
     return Place(facts.name, facts.study_id, run, folder)

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names, passwords
 from tuner.config.schema import StudyConfig
-from tuner.driver.study_folder import EXPERIMENTS_DIR, StudyFolder
+from tuner.driver.study_folder import id_of_folder
 from tuner.errors import ConfigError, StudyError
 from tuner.study import trust
 from tuner.tracking import history
@@ -141,14 +141,6 @@ def choose(client: mlflow.MlflowClient, experiment: str | None, wanted: str) -> 
             f"{listed(named)}"
         )
     return named[0] if named else find_studies(client, experiment, wanted)[0]
-
-
-def id_of_folder(name: str) -> str | None:
-    """Return the id of the study of that name whose folder is here, if there is one."""
-    try:
-        return StudyFolder(EXPERIMENTS_DIR / name).state.study_id
-    except StudyError:
-        return None
 
 
 def listed(runs: Sequence[Run]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import pandas
 from mlflow.entities import Run
 
 from tuner import names
-from tuner.driver.study_folder import EXPERIMENTS_DIR, is_running
+from tuner.driver.study_folder import EXPERIMENTS_DIR, id_of_folder, is_running
 from tuner.runtime import cards
 from tuner.runtime.cards import Series
 from tuner.study import records, tables
@@ -162,13 +161,7 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """The best finished trial, the earlier of two that tie; None without any."""
-        ranked = history.ranked(self._trials(), self.objective)
-        if not ranked:
-            return None
-        best, name = ranked[0], self.objective.name
-        return Trial(
-            best.trial_id, best.values, best.metrics[name], best.metrics, best.run_id, self
-        )
+        return self._best_of(self._trials())
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the study's report, and return where it lies.
@@ -193,7 +186,8 @@ class Study:
         return f"Study({self.name!r}, {self.state})"
 
     def _repr_html_(self) -> str:
-        trials, best, objective = self._trials(), self.best, self.objective
+        trials, objective = self._trials(), self.objective
+        best = self._best_of(trials)
         counts = Counter(trial.status.lower() for trial in trials)
         said = ", ".join(f"{count} {status}" for status, count in counts.items())
         rows: trial_card.Rows = [("state", self.state), ("trials", said or "none")]
@@ -203,12 +197,20 @@ class Study:
             rows += trial_card.test_accuracy(best.metrics)
             rows += trial_card.values(best.values)
         scores = [t.metrics[objective.name] for t in history.finished(trials, objective)]
-        better = max if objective.direction == "max" else min
-        best_so_far = list(itertools.accumulate(scores, better))
+        best_so_far = objective.best_so_far(scores)
         picture = cards.chart(
             [Series("best so far", best_so_far), Series(objective.name, scores, False)], "trial"
         )
         return cards.card(f"Study {self.name}", rows, picture)
+
+    def _best_of(self, trials: Sequence[TrialRecord]) -> Trial | None:
+        ranked = history.ranked(trials, self.objective)
+        if not ranked:
+            return None
+        best, name = ranked[0], self.objective.name
+        return Trial(
+            best.trial_id, best.values, best.metrics[name], best.metrics, best.run_id, self
+        )
 
     @property
     def _num_validation(self) -> int | None:
@@ -232,7 +234,7 @@ class Study:
     def _epochs_file(self) -> dict[str, Epochs]:
         """Return the epochs of the trials that have ended, by run."""
         facts = self._facts
-        if records.id_of_folder(facts.name) == facts.study_id:
+        if id_of_folder(facts.name) == facts.study_id:
             path = EXPERIMENTS_DIR / facts.name / names.EPOCHS
             content = path.read_bytes() if path.exists() else None
         else:
@@ -296,7 +298,7 @@ def list_studies(*, tracking_uri: str | None = None) -> pandas.DataFrame:
 def state_of(facts: StudyFacts) -> str:
     """Return the state of a study as its run and, where it is here, its folder tell it."""
     state = STATES[facts.status]
-    is_here = state == "running" and records.id_of_folder(facts.name) == facts.study_id
+    is_here = state == "running" and id_of_folder(facts.name) == facts.study_id
     if is_here and not is_running(EXPERIMENTS_DIR / facts.name):
         return "interrupted"
     return state

@@ -315,18 +315,9 @@ def stop_requests(
         study_id: The study's id.
     """
     study, asked = None, set()
-    query = [
-        "attributes.status = 'RUNNING'",
-        f"tags.`{names.STUDY_ID}` = '{study_id}'",
-        # MLflow has no other way to ask for any value.
-        f"tags.`{names.STOP}` LIKE '%'",
-    ]
-    for run in pages(
-        client.search_runs,
-        experiment_ids=[experiment_id],
-        filter_string=" and ".join(query),
-        max_results=PAGE,
-    ):
+    # MLflow has no other way to ask for any value.
+    where = ["attributes.status = 'RUNNING'", f"tags.`{names.STOP}` LIKE '%'"]
+    for run in _runs(client, [experiment_id], {names.STUDY_ID: study_id}, where=where):
         tags = run.data.tags
         if tags[names.KIND] == names.KIND_STUDY:
             study = _request(tags, ("true", "now"))

@@ -26,8 +26,8 @@ from tuner.tracking.history import TrialRecord
 from tuner.tracking.logged_models import LoggedModels
 from tuner.tracking.run_maker import RunMaker
 from tuner.tracking.stored_files import StoredFiles
-from tuner.tracking.trial_runs import TrialRun, final_metrics, is_cut, metrics_at
-from tuner.trial import Metrics, TrialFailure, TrialResult, Values
+from tuner.tracking.trial_runs import TrialRun, final_metrics, metrics_at
+from tuner.trial import Metrics, TrialFailure, TrialResult, Values, is_cut
 
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may lag behind its training."""

@@ -15,7 +15,7 @@ from tuner import names
 from tuner.tracking.history import TrialRecord
 from tuner.tracking.manifest import Manifest
 from tuner.tracking.run_maker import param_text
-from tuner.trial import Metrics, TrialResult, Values
+from tuner.trial import Metrics, TrialResult, Values, is_cut
 
 _BATCH_METRICS = 1000
 
@@ -131,11 +131,6 @@ class TrialRun:
             client.log_batch(self.run_id, batch, tags=run_tags if i == 0 else ())
         self.pending = []
         self.written = time.monotonic()
-
-
-def is_cut(stopped: str | None) -> bool:
-    """Say whether a trial was stopped by a person or by the time; see `names.STOPPED`."""
-    return stopped in ("user", "time")
 
 
 def final_metrics(result: TrialResult) -> Metrics:

@@ -212,7 +212,7 @@ class _Ending:
         self._begin = time.monotonic()
 
     def note(self, epoch: int, metrics: Metrics) -> None:
-        """ReportEpoch an epoch that has been trained."""
+        """Report an epoch that has been trained."""
         asked = self._report(self._request.trial_id, epoch, metrics, False)
         self.why = asked or ("time" if self._is_late else None)
 

@@ -9,7 +9,6 @@ from tuner.config.executors import ExecutorConfig
 from tuner.executors import Beside, Executor, Start, Workplace
 from tuner.runtime import forkserver
 from tuner.trial import (
-    NOT_BEGUN,
     Metrics,
     OnEpoch,
     Outcome,
@@ -62,7 +61,7 @@ class AloneExecutor(Executor):
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         request = self._waiting.popleft()
         if request.trial_id in self._stops:
-            return [TrialFailure(request.trial_id, NOT_BEGUN, NOT_BEGUN, "stopped")]
+            return [TrialFailure.not_begun(request.trial_id)]
         outcome, epochs = forkserver.call(run_alone, self._workplace, request)
         for epoch in epochs:
             on_epoch(*epoch)
