@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import mlflow
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from support.servers import mlflow_serves
 from support.studies import FinishedStudy
@@ -70,6 +70,12 @@ def page() -> Iterator[Page]:
     assert [error for error in errors if not any(known in error for known in HARMLESS)] == []
 
 
+def follow(link: Locator) -> None:
+    """Go where a link leads. MLflow redraws its tables while they load, and on a busy machine
+    a click may meet a row that is being replaced, and do nothing."""
+    link.page.goto(link.evaluate("link => link.href"))
+
+
 def test_experiment_lists_the_study_and_its_trials(address: str, page: Page) -> None:
     page.goto(f"{address}/experiments/1?{TRAINING}")
     study = page.get_by_role("row").filter(
@@ -94,7 +100,7 @@ def test_two_trials_compared_show_their_values_and_curves(
     for name, first, second in (("epochs", "2", "2"), ("units_1", "8", "16")):
         row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
         assert row.inner_text().split() == [name, first, second]
-    page.get_by_role("link", name="val_loss", exact=True).click()
+    follow(page.get_by_role("link", name="val_loss", exact=True))
     for name in names:
         page.get_by_text(f"{name} (val_loss)").wait_for()
     # From the one epoch to the other. A curve is drawn twice: once to be seen, once to be hit.
@@ -119,11 +125,11 @@ def test_model_shows_its_champion_and_what_it_takes(address: str, page: Page) ->
     page.goto(f"{address}/models/digits-classifier?{TRAINING}")
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="Version 1"))
     expect(row).to_contain_text("champion")
-    row.get_by_role("link", name="Version 1").click()
+    follow(row.get_by_role("link", name="Version 1"))
     page.get_by_text("Inputs (1)").click()
     page.get_by_text("Tensor (dtype: uint8, shape: [-1,8,8])").wait_for()
-    page.get_by_role("link", name="model", exact=True).click()
+    follow(page.get_by_role("link", name="model", exact=True))
     expect(page.get_by_role("link", name="digits-classifier")).to_contain_text("v1")
-    page.get_by_role("link", name="Artifacts").click()
+    follow(page.get_by_role("link", name="Artifacts"))
     page.get_by_text("serving_input_example.json").click()
     page.get_by_text('"inputs":').first.wait_for()
