@@ -135,6 +135,7 @@ CHECKED = {
     "study=growing search.max_trials=20": "trains for minutes; driver/test_extend.py",
     "study=growing 'space.units=[64,128,256]'": "the same",
     "model=cnn 'space.transform=[rescale,thin]'": "trains for minutes",
+    "search=asha search.max_trials=40": "trains for a minute; driver/test_rungs.py",
     "--config-dir my_conf +experiment=mine": "trains for minutes; test_wheel.py runs a preset",
     "--config-dir my_conf search=local study=mine": "trains for minutes; test_extension.py",
     "--config-dir my_conf executor=alone": "trains for minutes; test_extension.py",

@@ -324,23 +324,24 @@ def test_finished_study_gets_the_files_back_that_it_names(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_hyperband_goes_on_where_the_round_before_ended(tmp_path: Path) -> None:
+def test_hyperband_resumes_where_the_round_before_ended(tmp_path: Path) -> None:
     done = command(
-        tmp_path, "search", "search=hyperband", "search.max_epochs=4", "search.factor=2",
-        "space.units=[8,16,24,32]", "space.layers=1", "executor.workers=2",
+        tmp_path, "search", "search=hyperband", "search.max_epochs=4",
+        "search.reduction_factor=2", "space.units=[8,16,24,32]", "space.layers=1",
+        "executor.workers=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     trials = {run.data.tags["tuner.trial"]: run.data for run in runs(tmp_path, "trial")}
     [study] = runs(tmp_path, "study")
     # The recorded values are those that the trials were trained with.
     assert study.data.params["space.epochs"] == "[1, 2, 4]"
-    assert {data.params["epochs"] for data in trials.values()} == {"1", "2", "4"}
-    promoted = [data for data in trials.values() if "tuner.continues" in data.tags]
-    assert promoted
-    for data in promoted:
-        before = trials[data.tags["tuner.continues"]]
-        # At least those: another bracket may have trained the same values for longer.
-        assert data.metrics["epochs_reused"] >= int(before.params["epochs"])
+    assert {data.params["epochs"] for data in trials.values()} == {"4"}
+    trained = {data.metrics["epochs_trained"] for data in trials.values()}
+    assert trained == {1, 2, 4}
+    for data in trials.values():
+        is_whole = data.metrics["epochs_trained"] == 4
+        assert data.tags["tuner.stopped"] == ("" if is_whole else "rung")
+        assert data.tags["tuner.rung"] == f"{data.metrics['epochs_trained']:.0f}"
 
 
 def test_champion_is_the_best_trial_by_validation(

@@ -30,9 +30,10 @@ FIRST = "tuner.first"
 """Of a trial: that it is one of the starting points that the user gave."""
 CURVE = "tuner.curve"
 CONTINUED_FROM = "tuner.continued_from"
-CONTINUES = "tuner.continues"
 BRACKET = "tuner.bracket"
-ROUND = "tuner.round"
+"""Of a trial that is paused at rungs: the bracket of rungs that it climbs, as a number."""
+RUNG = "tuner.rung"
+"""Of such a trial: the rung that it has reached, or trains for, as a number of epochs."""
 ERROR = "tuner.error"
 FAILURE = "tuner.failure"
 STOP = "tuner.stop"
@@ -54,6 +55,11 @@ DELETED = "tuner.deleted"
 PARENT = "mlflow.parentRunId"
 USER = "mlflow.user"
 DATASET_CONTEXT = "mlflow.data.context"
+
+# Values of MLflow's own status of a run
+
+PAUSED = "SCHEDULED"
+"""Of a trial that waits at a rung for others."""
 
 # Values of `tuner.kind`
 

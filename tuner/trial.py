@@ -80,17 +80,20 @@ class Objective:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial that the oracle wants run.
+    """A trial that the oracle wants run, or resumed where it is paused.
 
     Attributes:
         trial_id: Its name, unique in the study.
         values: One point of the space, complete, `epochs` included.
-        tags: Further facts about it, such as Hyperband's bracket and round.
+        tags: Further facts about it, such as its bracket and rung.
+        rung: Epochs after which it is paused, fewer than its values say; None if it trains all
+            of them.
     """
 
     trial_id: str
     values: Values
     tags: Mapping[str, str]
+    rung: int | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ class TrialRequest:
             when needed; None to start at the first epoch and keep nothing.
         max_seconds: Seconds after which the trial ends with its epoch, or None.
         num_epochs: Epochs to train, if not those of the values: a refit trains as many as its
-            trial has used.
+            trial has used, and a trial that is to be paused those up to its rung.
+        pauses: Whether the trial is paused after these: only its checkpoint is written.
     """
 
     trial_id: str
@@ -193,6 +197,7 @@ class TrialRequest:
     curve_dir: str | None = None
     max_seconds: float | None = None
     num_epochs: int | None = None
+    pauses: bool = False
 
     @property
     def epochs(self) -> int:
@@ -270,9 +275,40 @@ class TrialResult:
         return self.final[objective.name]
 
 
+@dataclass(frozen=True)
+class TrialPause:
+    """A trial trained up to a rung: its checkpoint is on disk, and nothing else was made.
+
+    Attributes:
+        trial_id: The oracle's name for the trial.
+        epochs: Metrics after each epoch; `epochs[0]` is epoch 1.
+        num_parameters: Weights of the model, trainable or not.
+        train_seconds: Wall time of the epochs that the trial has trained itself, all together.
+        seconds: Wall time in the worker since the trial was last resumed.
+        compile_seconds: As in `TrialResult`.
+        epochs_reused: As in `TrialResult`.
+        curve: As in `TrialResult`.
+        best_epoch: As in `TrialResult`.
+    """
+
+    trial_id: str
+    epochs: tuple[Metrics, ...]
+    num_parameters: int
+    train_seconds: float
+    seconds: float
+    compile_seconds: float = 0.0
+    epochs_reused: int = 0
+    curve: str = ""
+    best_epoch: int | None = None
+
+    def score(self, objective: Objective) -> float:
+        """Return the objective of the model that would be logged now."""
+        return self.epochs[(self.best_epoch or len(self.epochs)) - 1][objective.name]
+
+
 def is_cut(stopped: str | None) -> bool:
-    """Say whether a trial was stopped by a person or by the time; see `Stopped`."""
-    return stopped in ("user", "time")
+    """Say whether a trial can be resumed, since a person, the time or a rung has stopped it."""
+    return stopped in ("user", "time", "rung")
 
 
 FailureKind = Literal["infeasible", "error", "fatal", "storage", "stopped"]
@@ -303,7 +339,7 @@ class TrialFailure:
         return cls(trial_id, why, why, "stopped")
 
 
-Outcome = TrialResult | TrialFailure
+Outcome = TrialResult | TrialPause | TrialFailure
 
 RunTrial = Callable[[TrialRequest, ReportEpoch], Outcome]
 """The function with which a worker runs a trial."""

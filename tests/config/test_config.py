@@ -30,6 +30,7 @@ from tuner.config.overrides import quoted, text_keys
 from tuner.config.schema import ReportConfig, StudyConfig
 from tuner.config.searches import (
     SEARCHES,
+    AshaConfig,
     BayesianConfig,
     CmaEsConfig,
     GridConfig,
@@ -118,6 +119,7 @@ def test_load_keeps_classic_network_of_preset() -> None:
         ("grid", GridConfig),
         ("bayesian", BayesianConfig),
         ("hyperband", HyperbandConfig),
+        ("asha", AshaConfig),
         ("tpe", TpeConfig),
         ("cmaes", CmaEsConfig),
         ("qmc", QmcConfig),
@@ -290,7 +292,24 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     ),
     (["search=bayesian", "search.alpha=-1"], ["`search.alpha`", "got -1.0", "at least 0"]),
     (["search=bayesian", "search.beta=-0.5"], ["`search.beta`", "got -0.5", "at least 0"]),
-    (["search=hyperband", "search.factor=1"], ["`search.factor`", "got 1", "at least 2"]),
+    (["search=asha", "search.reduction_factor=1"], ["got 1", "at least 2"]),
+    (["search=asha", "search.min_epochs=0"], ["`search.min_epochs`", "got 0", "above 0"]),
+    (
+        ["search=asha", "search.max_epochs=2", "search.min_epochs=4"],
+        ["`search.max_epochs`", "min_epochs x reduction_factor (4 x 3)", "got 2"],
+    ),
+    (
+        ["search=asha", "~space.epochs"],
+        ["`search.max_epochs` must be the most epochs", "`space.epochs`", "neither"],
+    ),
+    (
+        ["search=asha", "search.sampler=grid"],
+        ["`search.sampler` must be one of random, tpe, qmc", "'grid'"],
+    ),
+    (
+        ["search=hyperband", "search.reduction_factor=1"],
+        ["`search.reduction_factor`", "got 1", "at least 2"],
+    ),
     (["search=hyperband", "search.max_epochs=0"], ["`search.max_epochs`", "got 0", "above 0"]),
     (["search=hyperband", "search.iterations=0"], ["`search.iterations`", "got 0", "above 0"]),
     (["search=tpe", "search.max_trials=null"], ["`search.max_trials`", "null", "tpe"]),
@@ -442,6 +461,22 @@ def test_load_predict_turns_steps_off() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "rungs"),
+    [
+        (["space.epochs=27"], [1, 3, 9, 27]),
+        (["space.epochs=10"], [1, 3, 10]),
+        (["space.epochs={min: 2, max: 8}"], [2, 8]),
+        (["space.epochs=[4,16]", "search.reduction_factor=2"], [4, 8, 16]),
+        (["~space.epochs", "search.max_epochs=9"], [1, 3, 9]),
+        (["space.epochs={min: 2, max: 8}", "search.max_epochs=9"], [2, 9]),
+        (["space.epochs=27", "search.min_epochs=5", "search.reduction_factor=4"], [5, 27]),
+    ],
+)
+def test_rungs_of_asha(given: list[str], rungs: list[int]) -> None:
+    assert loaded("search=asha", *given).search.epochs == rungs
+
+
+@pytest.mark.parametrize(
     ("max_epochs", "factor"), [(1, 3), (2, 3), (9, 3), (10, 3), (27, 3), (4, 2), (100, 4)]
 )
 def test_hyperband_epochs_are_those_of_keras_tuner(max_epochs: int, factor: int) -> None:
@@ -453,7 +488,7 @@ def test_hyperband_epochs_are_those_of_keras_tuner(max_epochs: int, factor: int)
         for bracket in range(oracle._get_num_brackets())
         for number in range(oracle._get_num_rounds(bracket))
     }
-    search = HyperbandConfig("hyperband", max_epochs=max_epochs, factor=factor)
+    search = HyperbandConfig("hyperband", max_epochs=max_epochs, reduction_factor=factor)
     assert search.epochs == sorted(trained)
 
 

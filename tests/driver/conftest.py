@@ -11,7 +11,7 @@ from rich.console import Console
 from support.loops import OBJECTIVE, SCORES, Run, StartRun
 from support.trials import MakeResult
 from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
-from tuner.config.searches import GridConfig
+from tuner.config.searches import GridConfig, SearchConfig
 from tuner.curves.store import CurveStore
 from tuner.driver.assembly import make_loop, make_parts
 from tuner.driver.clock import Clock
@@ -41,6 +41,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         curves_config: CurvesConfig | None = None,
         log_models: str = "all",
         clock: Clock | None = None,
+        search: SearchConfig | None = None,
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
@@ -50,7 +51,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
             study="first",
             space={"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
             model={"_target_": "my.build"},
-            search=GridConfig(
+            search=search
+            or GridConfig(
                 "grid",
                 max_minutes=max_minutes,
                 max_trials=max_trials,

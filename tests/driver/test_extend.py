@@ -170,7 +170,7 @@ OTHER = {"epochs": [2, 3], "batch_size": 8, "width": [3, 4, 5]}
 RANDOM = RandomConfig("random", max_trials=4)
 GRID = GridConfig("grid")
 GUIDED = BayesianConfig("bayesian", max_trials=9, num_initial_points=3)
-HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, reduction_factor=3)
 TPE = TpeConfig("tpe", max_trials=9, num_initial_points=3)
 CMAES = CmaEsConfig("cmaes", max_trials=40)
 QMC = QmcConfig("qmc", max_trials=4)
@@ -310,10 +310,12 @@ def test_hyperband_continues_the_trial_that_it_means(tmp_path: Path) -> None:
     oracle = opened(
         tmp_path, HYPERBAND, {"epochs": 1, "batch_size": 8, "width": [1, 2, 3, 4]}, 1
     )
-    for proposal in run_to_end(oracle):
-        if (past := proposal.tags.get("tuner.continues")) is not None:
-            assert oracle.values[past]["width"] == proposal.values["width"]
-            assert whole(oracle.values[past]["epochs"]) < whole(proposal.values["epochs"])
+    proposals = run_to_end(oracle)
+    resumed = [p for p in proposals if p.rung is None and p.tags["tuner.bracket"] == "1"]
+    assert resumed
+    for proposal in resumed:
+        before = next(p for p in proposals if p.trial_id == proposal.trial_id)
+        assert (before.values, before.rung) == (proposal.values, 1)
 
 
 @pytest.mark.slow

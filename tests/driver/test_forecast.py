@@ -205,19 +205,21 @@ def test_seconds_to_come_of_grid_with_layers() -> None:
     assert forecast.seconds_to_come() == pytest.approx(expected, 0.05)
 
 
-@pytest.mark.parametrize("shares", [False, True])
-def test_seconds_to_come_of_hyperband_has_its_rounds(tmp_path: Path, shares: bool) -> None:
-    search = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+def test_seconds_to_come_of_hyperband_has_its_rounds(tmp_path: Path) -> None:
+    search = HyperbandConfig("hyperband", max_epochs=3, reduction_factor=3)
     space = parse(width=[1, 2, 3, 4, 5, 6]).without("epochs")
     oracle = JournaledOracle(
         search, space, Objective("val_loss", "min"), 0, tmp_path / "oracle.jsonl"
     )
-    # 3 x 1 + 1 x 3 + 2 x 3 epochs in 6 trials; of those of the second round, 1 is there.
-    mean = (3 * 1 + 1 * (3 - shares) + 2 * 3) / 6
-    forecast = Forecast(space, oracle.num_trials, oracle.rounds, False, shares)
-    for epochs in (1, 3):
-        forecast.start({"epochs": epochs, "batch_size": 32})
-        forecast.learn({"batch_size": 32}, epochs, 4.0 * epochs, 1.0)
+    # 3 x 1 + 1 x (3 - 1) + 2 x 3 epochs in 5 trials.
+    mean = (3 * 1 + 1 * 2 + 2 * 3) / 5
+    forecast = Forecast(space, oracle.num_trials, oracle.rounds, False, False)
+    values = {"epochs": 3, "batch_size": 32}
+    assert forecast.start(values, 1) == 1
+    forecast.learn(values, 1, 4.0, 1.0)
+    # Resumed, it is no other trial, and trains what is new.
+    assert forecast.start(values, is_resumed=True) == 2
+    forecast.learn(values, 2, 8.0, 1.0)
     assert forecast.seconds_to_come() == pytest.approx(4 * (1 + 4 * mean), 1e-6)
 
 

@@ -33,7 +33,7 @@ def test_live_view_counts_ended_trials_and_says_what_runs() -> None:
     progress = Progress(
         ConsoleScreen(console), objective, SPACE.searched, 4, forecast, None, 2, SetClock()
     )
-    progress.pass_over([{**VALUES, "width": 4}])
+    progress.pass_over({"0000": {**VALUES, "width": 4}})
     progress.start_trial("0001", VALUES)
     text = shown(progress, console)
     assert "1 of 4 trials   1 running" in text

@@ -5,13 +5,14 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tuner.config.searches import (
+    AshaConfig,
     BayesianConfig,
     CmaEsConfig,
     GridConfig,
@@ -53,11 +54,13 @@ BAYESIAN = BayesianConfig("bayesian", max_trials=4, num_initial_points=4)
 GUIDED = BayesianConfig("bayesian", max_trials=5, num_initial_points=2)
 ONE_DIMENSION = {"epochs": 1, "batch_size": list(range(1, 41))}
 # Bracket 1 tries 3 for 1 epoch and trains the best up to 3; bracket 0 tries 2 for 3.
-HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, factor=3)
+HYPERBAND = HyperbandConfig("hyperband", max_epochs=3, reduction_factor=3)
 # The model proposes the last five trials.
 TPE = TpeConfig("tpe", max_trials=8, num_initial_points=3)
 CMAES = CmaEsConfig("cmaes", max_trials=8)
 QMC = QmcConfig("qmc", max_trials=8)
+# The model proposes the last two trials, from the results after one epoch.
+ASHA = AshaConfig("asha", max_trials=12, min_epochs=1, max_epochs=4, reduction_factor=2)
 
 MakeOracle = Callable[..., JournaledOracle]
 
@@ -74,7 +77,7 @@ def make_oracle(tmp_path: Path) -> MakeOracle:
         objective: Objective = OBJECTIVE,
     ) -> JournaledOracle:
         parsed = Space.parse(space, "my_package.my_function")
-        if isinstance(search, HyperbandConfig):
+        if search.sets_epochs:
             parsed = parsed.without("epochs")
         return JournaledOracle(search, parsed, objective, seed, tmp_path / journal)
 
@@ -82,8 +85,8 @@ def make_oracle(tmp_path: Path) -> MakeOracle:
 
 
 def score(proposal: Proposal) -> float:
-    """Score values as a trial would: the same values always get the same score."""
-    text = json.dumps(dict(proposal.values), sort_keys=True)
+    """Score values as a trial would: the same values always get the same score at a rung."""
+    text = json.dumps(dict(proposal.values), sort_keys=True) + str(proposal.rung or "")
     return hashlib.sha256(text.encode()).digest()[0] / 256
 
 
@@ -117,7 +120,7 @@ def points(proposals: list[Proposal]) -> list[Values]:
 
 ALL = pytest.mark.parametrize(
     "search",
-    [RANDOM, GRID, BAYESIAN, HYPERBAND, TPE, CMAES, QMC],
+    [RANDOM, GRID, BAYESIAN, HYPERBAND, TPE, CMAES, QMC, ASHA],
     ids=lambda search: search.oracle,
 )
 
@@ -141,8 +144,8 @@ def test_ask_returns_complete_values(search: SearchConfig, make_oracle: MakeOrac
 @ALL
 def test_ask_names_every_trial_anew(search: SearchConfig, make_oracle: MakeOracle) -> None:
     proposals = drive(make_oracle(search, LISTED))
-    names = [proposal.trial_id for proposal in proposals]
-    assert names == [f"{i:04d}" for i in range(len(proposals))]
+    names = list(dict.fromkeys(proposal.trial_id for proposal in proposals))
+    assert names == [f"{i:04d}" for i in range(len(names))]
     assert len(names) >= 4
 
 
@@ -153,9 +156,10 @@ def test_ask_returns_none_at_the_end(
 ) -> None:
     oracle = make_oracle(search, LISTED)
     proposals = drive(oracle, num_workers)
-    assert len(proposals) == oracle.num_trials == oracle.num_asked == oracle.num_told
+    num_trials = len({proposal.trial_id for proposal in proposals})
+    assert num_trials == oracle.num_trials == oracle.num_asked == oracle.num_told
     assert oracle.ask() is None
-    assert oracle.num_asked == len(proposals)
+    assert oracle.num_asked == num_trials
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -181,7 +185,7 @@ def test_ask_counts_max_trials(search: SearchConfig, make_oracle: MakeOracle) ->
     limited = type(search)(**{**vars(search), "max_trials": 2})
     oracle = make_oracle(limited, LISTED)
     assert oracle.num_trials == 2
-    assert len(drive(oracle)) == 2
+    assert {proposal.trial_id for proposal in drive(oracle)} == {"0000", "0001"}
 
 
 @ALL
@@ -332,12 +336,13 @@ def test_grid_goes_through_space_in_order(make_oracle: MakeOracle) -> None:
         (BayesianConfig("bayesian", max_trials=50), LISTED, 12),
         (GridConfig("grid", max_trials=7), LISTED, 7),
         (GridConfig("grid", max_trials=70), LISTED, 12),
-        # 12 + 4 + 2, 6 + 2 and 4 trials in its three brackets.
-        (HyperbandConfig("hyperband", max_epochs=10, factor=3), SPACE, 30),
-        (HyperbandConfig("hyperband", max_epochs=10, factor=3, iterations=2), SPACE, 60),
-        (HyperbandConfig("hyperband", max_epochs=10, factor=3, max_trials=9), SPACE, 9),
-        (HyperbandConfig("hyperband", max_epochs=1, factor=3), SPACE, 1),
-        (HYPERBAND, SPACE, 6),
+        # 12, 6 and 4 trials in its three brackets.
+        (HyperbandConfig("hyperband", max_epochs=10), SPACE, 22),
+        (HyperbandConfig("hyperband", max_epochs=10, iterations=2), SPACE, 44),
+        (HyperbandConfig("hyperband", max_epochs=10, max_trials=9), SPACE, 9),
+        (HyperbandConfig("hyperband", max_epochs=1), SPACE, 1),
+        (HYPERBAND, SPACE, 5),
+        (ASHA, SPACE, 12),
     ],
 )
 def test_num_trials(
@@ -348,7 +353,7 @@ def test_num_trials(
 
 def test_num_trials_of_hyperband_knows_small_space(make_oracle: MakeOracle) -> None:
     """A space of 2 points cannot fill a first round of 12 trials."""
-    search = HyperbandConfig("hyperband", max_epochs=10, factor=3)
+    search = HyperbandConfig("hyperband", max_epochs=10, reduction_factor=3)
     oracle = make_oracle(search, {"epochs": 1, "batch_size": [8, 16]})
     announced = oracle.num_trials
     assert announced is None or announced == len(drive(oracle))
@@ -378,13 +383,14 @@ def test_num_trials_of_small_space_is_upper_bound(
         (BAYESIAN, None),
         (HYPERBAND, [(2, 3), (3, 1), (1, 3)]),
         (
-            HyperbandConfig("hyperband", max_epochs=10, factor=3),
+            HyperbandConfig("hyperband", max_epochs=10, reduction_factor=3),
             [(4, 10), (6, 4), (2, 10), (12, 2), (4, 4), (2, 10)],
         ),
         (
-            HyperbandConfig("hyperband", max_epochs=3, factor=3, iterations=2),
+            HyperbandConfig("hyperband", max_epochs=3, reduction_factor=3, iterations=2),
             [(2, 3), (3, 1), (1, 3)] * 2,
         ),
+        (ASHA, [(4, 1), (2, 2), (1, 4)]),
     ],
 )
 def test_rounds(
@@ -398,36 +404,36 @@ def test_rounds(
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_hyperband_keeps_its_schedule(num_workers: int, make_oracle: MakeOracle) -> None:
-    search = HyperbandConfig("hyperband", max_epochs=10, factor=3)
+    search = HyperbandConfig("hyperband", max_epochs=10, reduction_factor=3)
     proposals = drive(make_oracle(search), num_workers)
-    rounds = Counter(
-        (p.tags["tuner.bracket"], p.tags["tuner.round"], p.values["epochs"]) for p in proposals
-    )
-    assert rounds == {
-        ("2", "0", 2): 12,
-        ("2", "1", 4): 4,
-        ("2", "2", 10): 2,
-        ("1", "0", 4): 6,
-        ("1", "1", 10): 2,
-        ("0", "0", 10): 4,
+    rungs = Counter((p.tags["tuner.bracket"], p.tags["tuner.rung"], p.rung) for p in proposals)
+    assert rungs == {
+        ("2", "2", 2): 12,
+        ("2", "4", 4): 4,
+        ("2", "10", None): 2,
+        ("1", "4", 4): 6,
+        ("1", "10", None): 2,
+        ("0", "10", None): 4,
     }
+    assert {proposal.values["epochs"] for proposal in proposals} == {10}
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_hyperband_goes_on_with_values_of_past_trial(
+def test_hyperband_resumes_trials_of_the_round_before(
     num_workers: int, make_oracle: MakeOracle
 ) -> None:
-    search = HyperbandConfig("hyperband", max_epochs=10, factor=3)
+    search = HyperbandConfig("hyperband", max_epochs=10, reduction_factor=3)
     proposals = drive(make_oracle(search), num_workers)
-    past = {proposal.trial_id: proposal for proposal in proposals}
-    promoted = [proposal for proposal in proposals if "tuner.continues" in proposal.tags]
-    assert len(promoted) == 4 + 2 + 2
-    for proposal in promoted:
-        before = past[proposal.tags["tuner.continues"]]
-        assert proposal.values == {**before.values, "epochs": proposal.values["epochs"]}
-        assert int(proposal.values["epochs"]) > int(before.values["epochs"])
-        assert int(proposal.tags["tuner.round"]) == int(before.tags["tuner.round"]) + 1
-        assert proposal.tags["tuner.bracket"] == before.tags["tuner.bracket"]
+    past: dict[str, Proposal] = {}
+    num_resumed = 0
+    for proposal in proposals:
+        if (before := past.get(proposal.trial_id)) is not None:
+            num_resumed += 1
+            assert proposal.values == before.values
+            assert int(proposal.tags["tuner.rung"]) > int(before.tags["tuner.rung"])
+            assert proposal.tags["tuner.bracket"] == before.tags["tuner.bracket"]
+        past[proposal.trial_id] = proposal
+    assert num_resumed == 4 + 2 + 2
 
 
 @pytest.mark.parametrize(
@@ -445,15 +451,15 @@ def test_hyperband_goes_on_with_best(
     for given in scores:
         proposal = oracle.ask()
         assert proposal is not None
-        assert (proposal.values["epochs"], dict(proposal.tags)) == (
+        assert (proposal.rung, dict(proposal.tags)) == (
             1,
-            {"tuner.bracket": "1", "tuner.round": "0"},
+            {"tuner.bracket": "1", "tuner.rung": "1"},
         )
         oracle.tell(proposal.trial_id, given)
     following = oracle.ask()
     assert following is not None
-    assert following.tags.get("tuner.continues") == best
-    assert following.values["epochs"] == 3
+    assert following.trial_id == (best or "0003")
+    assert (following.values["epochs"], following.rung) == (3, None)
 
 
 def test_hyperband_ends_when_trials_fail(make_oracle: MakeOracle) -> None:
@@ -472,15 +478,17 @@ def test_ask_gives_every_worker_a_trial(search: SearchConfig, make_oracle: MakeO
 
 def test_ask_waits_for_trial_in_flight(make_oracle: MakeOracle) -> None:
     """None is also returned while the last round has no trial to resume yet."""
-    oracle = make_oracle(HyperbandConfig("hyperband", max_epochs=2, factor=2), LISTED)
+    search = HyperbandConfig("hyperband", max_epochs=2, reduction_factor=2)
+    oracle = make_oracle(search, LISTED)
     proposals = [proposal for _ in range(10) if (proposal := oracle.ask()) is not None]
     # Both brackets' first rounds, 2 trials each: nothing else is known before one ends.
-    assert [proposal.tags["tuner.round"] for proposal in proposals] == ["0"] * 4
+    assert [proposal.trial_id for proposal in proposals] == ["0000", "0001", "0002", "0003"]
     for proposal in proposals:
         oracle.tell(proposal.trial_id, score(proposal))
     following = oracle.ask()
     assert following is not None
-    assert following.tags["tuner.round"] == "1"
+    assert (following.trial_id in oracle.values, following.rung) == (True, None)
+    assert following.trial_id in {p.trial_id for p in proposals if p.rung == 1}
 
 
 # Telling.
@@ -510,8 +518,8 @@ def test_tell_failure_lets_search_go_on(search: SearchConfig, make_oracle: MakeO
 @ALL
 def test_tell_failure_does_not_ask_again(search: SearchConfig, make_oracle: MakeOracle) -> None:
     proposals = drive(make_oracle(search, LISTED), fail=2)
-    fresh = [p for p in proposals if "tuner.continues" not in p.tags]
-    assert len({tuple(p.values.items()) for p in fresh}) == len(fresh) >= 4
+    fresh = {p.trial_id: p.values for p in proposals}
+    assert len({tuple(values.items()) for values in fresh.values()}) == len(fresh) >= 4
 
 
 # The journal.
@@ -519,6 +527,20 @@ def test_tell_failure_does_not_ask_again(search: SearchConfig, make_oracle: Make
 
 def lines_of(journal: Path) -> list[bytes]:
     return journal.read_bytes().splitlines(keepends=True)
+
+
+def told_in(lines: Sequence[bytes]) -> tuple[set[str], set[tuple[str, int | None]]]:
+    """Return the trials that do not run, and every trial with each rung that was told of."""
+    rungs: dict[str, int | None] = {}
+    ended, told = set(), set()
+    for event in map(json.loads, lines):
+        if (trial_id := event.get("tell")) is not None:
+            ended.add(trial_id)
+            told.add((trial_id, rungs[trial_id]))
+        elif (trial_id := event.get("ask", event.get("resume"))) is not None:
+            ended.discard(trial_id)
+            rungs[trial_id] = event.get("rung")
+    return ended, told
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -532,8 +554,14 @@ def lines_of(journal: Path) -> list[bytes]:
         (TPE, SPACE),
         (CmaEsConfig("cmaes", max_trials=13), {**LISTED, "rate": [1e-3, 1e-2]}),
         (QmcConfig("qmc", max_trials=12), LISTED),
+        (ASHA, LISTED),
+        (dataclasses.replace(ASHA, sampler="random"), SPACE),
+        (dataclasses.replace(ASHA, sampler="qmc"), SPACE),
     ],
-    ids=["random", "grid", "bayesian", "hyperband", "tpe", "cmaes", "qmc"],
+    ids=[
+        *("random", "grid", "bayesian", "hyperband", "tpe", "cmaes", "qmc"),
+        *("asha", "asha, random", "asha, qmc"),
+    ],
 )
 def test_resume_at_every_point_proposes_the_same(
     search: SearchConfig,
@@ -547,10 +575,10 @@ def test_resume_at_every_point_proposes_the_same(
     for kept in range(len(lines) + 1):
         name = f"resumed_{kept}.jsonl"
         (tmp_path / name).write_bytes(b"".join(lines[:kept]))
-        told = [json.loads(line)["tell"] for line in lines[:kept] if b'"tell"' in line]
+        ended, told = told_in(lines[:kept])
         resumed = make_oracle(search, space, journal=name)
-        assert resumed.num_told == len(told)
-        expected = [p for p in undisturbed if p.trial_id not in told]
+        assert resumed.num_told == len(ended)
+        expected = [p for p in undisturbed if (p.trial_id, p.rung) not in told]
         assert drive(resumed, num_workers) == expected, f"after {kept} lines"
         assert resumed.scores == {p.trial_id: score(p) for p in undisturbed}
 
@@ -559,7 +587,7 @@ def test_resume_at_every_point_proposes_the_same(
     ("search", "num_points"),
     [
         (RandomConfig("random", max_trials=100), 60),
-        (HyperbandConfig("hyperband", max_epochs=9, factor=3), 9),
+        (HyperbandConfig("hyperband", max_epochs=9, reduction_factor=3), 9),
     ],
     ids=["random", "hyperband"],
 )
@@ -570,7 +598,7 @@ def test_resume_after_oracle_had_nothing_to_ask(
     space = {"epochs": 1, "batch_size": list(range(1, num_points + 1))}
     undisturbed = drive(make_oracle(search, space), num_workers=4)
     resumed = make_oracle(search, space)
-    assert resumed.num_told == len(undisturbed)
+    assert resumed.num_told == len({p.trial_id for p in undisturbed})
     assert resumed.values == {p.trial_id: p.values for p in undisturbed}
 
 
@@ -596,7 +624,7 @@ def test_resume_finished_search_has_nothing_to_ask(
     proposals = drive(make_oracle(search, LISTED))
     resumed = make_oracle(search, LISTED)
     assert resumed.ask() is None
-    assert resumed.num_told == len(proposals)
+    assert resumed.num_told == len({proposal.trial_id for proposal in proposals})
 
 
 @ALL
@@ -604,9 +632,10 @@ def test_resume_keeps_failures(search: SearchConfig, make_oracle: MakeOracle) ->
     before = make_oracle(search, LISTED)
     proposals = drive(before, fail=2)
     resumed = make_oracle(search, LISTED)
-    assert resumed.num_told == len(proposals)
+    assert resumed.num_told == len({proposal.trial_id for proposal in proposals})
     assert list(resumed.scores.items()) == list(before.scores.items())
-    assert list(resumed.scores) == [p.trial_id for p in proposals if int(p.trial_id) % 2]
+    last = {p.trial_id: i for i, p in enumerate(proposals) if int(p.trial_id) % 2}
+    assert list(resumed.scores) == sorted(last, key=last.__getitem__)
 
 
 @pytest.mark.parametrize("torn", [b'{"ask": "00', b'{"tell": "0001", "score": 0.5}'])
@@ -655,11 +684,13 @@ def test_resume_from_empty_journal_begins_afresh(
         (GRID, GRID, {**LISTED, "units": [16, 8]}, 0),
         (GRID, HYPERBAND, LISTED, 0),
         (HYPERBAND, HYPERBAND, LISTED, 1),
-        (HYPERBAND, HyperbandConfig("hyperband", max_epochs=9, factor=3), LISTED, 0),
+        (HYPERBAND, HyperbandConfig("hyperband", max_epochs=9, reduction_factor=3), LISTED, 0),
         (BAYESIAN, BAYESIAN, {**LISTED, "more": [1, 2]}, 0),
         (TPE, TPE, {**LISTED, "more": [1, 2]}, 0),
         (CMAES, CMAES, {**LISTED, "batch_size": [64, 128]}, 0),
         (QMC, QMC, {n: v for n, v in LISTED.items() if n != "units"}, 0),
+        (ASHA, ASHA, {**LISTED, "more": [1, 2]}, 0),
+        (ASHA, dataclasses.replace(ASHA, max_epochs=8), LISTED, 0),
     ],
     ids=[
         "random, seed",
@@ -672,6 +703,8 @@ def test_resume_from_empty_journal_begins_afresh(
         "tpe, more",
         "cmaes, space",
         "qmc, less",
+        "asha, more",
+        "asha, epochs",
     ],
 )
 def test_resume_refuses_journal_that_does_not_fit(

@@ -9,7 +9,7 @@ import pytest
 
 from support.reports import SPACE, made_up_details, made_up_study, replaced, text_of
 from tuner.config.space import Space
-from tuner.reports import charts, comparison_page, gather, overview, page, study_page
+from tuner.reports import charts, comparison_page, gather, overview, page, rungs, study_page
 from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import parallel_coordinates
 from tuner.reports.importance import Importance, find_importance
@@ -80,6 +80,31 @@ def test_page_says_which_trials_stopped_early() -> None:
     assert f"0003 7 of 20 {reason}" in said
     assert "training.early_stopping patience=3 monitor=val_loss" in said
     assert "training.callbacks" not in said
+
+
+def test_page_shows_how_trials_climbed() -> None:
+    study = made_up_study(20)
+    assert "How trials climbed" not in text_of(
+        study_page.study_page(study, made_up_details(study), None)
+    )
+    trials = [
+        dataclasses.replace(
+            trial,
+            values={**trial.values, "epochs": 9},
+            metrics={**trial.metrics, "epochs_trained": float(epochs), "epochs_reused": 0.0},
+            stopped="rung" if epochs < 9 else None,
+            stopped_because="number 7 of 20 there" if epochs < 9 else "",
+        )
+        for trial, epochs in zip(study.trials, [9, 9, *[3] * 6, *[1] * 12], strict=True)
+    ]
+    changed = dataclasses.replace(study, trials=trials)
+    details = made_up_details(changed)
+    said = text_of(study_page.study_page(changed, details, None))
+    assert "20 trials trained 48 epochs, 27% of what all would have trained" in said
+    assert "1 epoch 20 8 3 epochs 8 2 9 epochs 2" in said
+    drawn = rungs.chart(changed, details, [1, 3, 9])["data"]
+    assert [trace["name"] for trace in drawn] == ["paused", "reached the last rung", "the best"]
+    assert {x for trace in drawn for x in trace["x"]} <= {1, 3, 9, None}
 
 
 def searched_of(study: StudyRecord) -> dict[str, tuple[str, ...]]:

@@ -29,6 +29,7 @@ from tuner.trial import (
     Outcome,
     Stopped,
     TrialFailure,
+    TrialPause,
     TrialRequest,
     TrialResult,
     WorkerSetup,
@@ -489,6 +490,47 @@ def test_run_ends_with_its_epoch_and_is_resumed(
     assert whole.epochs == alone.epochs
     assert whole.test == alone.test
     assert whole.stopped is None
+
+
+@pytest.mark.parametrize("engine", ["graph", "xla", "keras"])
+def test_run_that_was_paused_at_rungs_ends_as_one_that_was_not(
+    few_digits: ImageData, tmp_path: Path, engine: str
+) -> None:
+    worker = make_worker(few_digits, engine=engine)
+    whole = make_request(tmp_path, curve="key", epochs=4)
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=4), ignore))
+    for rung in (1, 3):
+        paused = worker.run(dataclasses.replace(whole, num_epochs=rung, pauses=True), ignore)
+        assert isinstance(paused, TrialPause)
+        assert paused.epochs == alone.epochs[:rung]
+        assert paused.num_parameters == alone.num_parameters
+        # A checkpoint, and no model or picture.
+        assert list(Path(whole.output_dir).iterdir()) == []
+    resumed = succeeded(worker.run(whole, ignore))
+    assert (resumed.epochs, resumed.test) == (alone.epochs, alone.test)
+    assert (resumed.epochs_reused, resumed.continued_from) == (0, None)
+
+
+def test_run_that_is_stopped_before_its_rung_has_a_result(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    stop: Stopped = "user"
+    request = make_request(tmp_path, curve="key", epochs=4)
+    request = dataclasses.replace(request, num_epochs=3, pauses=True)
+    result = succeeded(make_worker(few_digits).run(request, lambda *_: stop))
+    assert (len(result.epochs), result.stopped) == (1, "user")
+
+
+def test_model_that_depends_on_epochs_is_not_paused(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    worker = make_worker(few_digits, "support.models.falling_rate")
+    request = make_request(tmp_path, curve="key", epochs=4)
+    failure = failed(
+        worker.run(dataclasses.replace(request, num_epochs=1, pauses=True), ignore), "fatal"
+    )
+    assert "`search=asha`" in failure.error
+    assert "depends on `epochs`" in failure.error
 
 
 def test_run_that_is_asked_to_end_with_its_last_epoch_was_not_stopped(

@@ -85,6 +85,7 @@ def check_study(config: StudyConfig) -> None:
             f"`tracking.experiment` must be a name, or null for MLFLOW_EXPERIMENT_NAME or the "
             f"data's name, but got {experiment!r}."
         )
+    config.search.settle(config.whole_space())
     space = config.searched_space()
     config.search.check(space)
     starting_points.check(config.search, space)

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from tuner.config.bounds import check_above, check_at_least
+from tuner.config.bounds import check_above, check_at_least, check_one_of
 from tuner.config.hyperparameters import Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
+from tuner.trial import whole
 from tuner.wording import plural
 
 OPTUNA_MAJOR = "5"
@@ -54,6 +55,7 @@ class SearchConfig:
             workers are given trials ahead of time.
         ends_by_itself: Whether it has a last trial; otherwise `max_trials` must be given.
         sets_epochs: Whether it decides how long a trial trains; otherwise the space does.
+        is_sampler: Whether it can propose the points of `search=asha`.
     """
 
     oracle: str = MISSING
@@ -70,11 +72,22 @@ class SearchConfig:
     learns_from_results: ClassVar[bool] = True
     ends_by_itself: ClassVar[bool] = False
     sets_epochs: ClassVar[bool] = False
+    is_sampler: ClassVar[bool] = False
 
     @property
     def epochs(self) -> list[int]:
-        """The numbers of epochs that trials train for, where the oracle sets them; checked."""
+        """The rungs, where the oracle sets the epochs, in ascending order; checked.
+
+        The last one is the most epochs that a trial trains.
+        """
         return []
+
+    def settle(self, space: Space) -> None:
+        """Fill in what follows from the space, before it is checked.
+
+        Args:
+            space: The space as configured, `epochs` included.
+        """
 
     @property
     def tries_every_point(self) -> bool:
@@ -136,6 +149,7 @@ class RandomConfig(SearchConfig):
 
     oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.RandomOracle"
     learns_from_results: ClassVar[bool] = False
+    is_sampler: ClassVar[bool] = True
 
 
 @dataclass
@@ -196,7 +210,7 @@ class HyperbandConfig(SearchConfig):
     """`search=hyperband`."""
 
     max_epochs: int = 10
-    factor: int = 3
+    reduction_factor: int = 3
     iterations: int = 1
 
     oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.HyperbandOracle"
@@ -207,12 +221,12 @@ class HyperbandConfig(SearchConfig):
     def epochs(self) -> list[int]:
         """The numbers of epochs that its rounds train for, in ascending order.
 
-        Keras Tuner's rule: `max_epochs=10` and `factor=3` give `[2, 4, 10]`.
+        Keras Tuner's rule: `max_epochs=10` and `reduction_factor=3` give `[2, 4, 10]`.
         """
         epochs, divisor = [], 1
         while self.max_epochs >= divisor:
             epochs.append(math.ceil(self.max_epochs / divisor))
-            divisor *= self.factor
+            divisor *= self.reduction_factor
         return sorted(set(epochs))
 
     def check(self, space: Space) -> None:
@@ -220,21 +234,22 @@ class HyperbandConfig(SearchConfig):
         check_above("search.max_epochs", self.max_epochs, 0)
         check_above("search.iterations", self.iterations, 0)
         super().check(space)
-        check_at_least("search.factor", self.factor, 2)
+        check_at_least("search.reduction_factor", self.reduction_factor, 2)
         self._check_first_round(space)
 
     def _check_first_round(self, space: Space) -> None:
         """Refuse a space too small for the first round: no trial could be promoted then."""
-        num_brackets = 1 + math.floor(math.log(self.max_epochs, self.factor) + 1e-9)
-        end_size = math.ceil(1 + math.log(self.max_epochs, self.factor)) / num_brackets
-        needed = math.ceil(end_size * self.factor ** (num_brackets - 1))
+        factor = self.reduction_factor
+        num_brackets = 1 + math.floor(math.log(self.max_epochs, factor) + 1e-9)
+        end_size = math.ceil(1 + math.log(self.max_epochs, factor)) / num_brackets
+        needed = math.ceil(end_size * factor ** (num_brackets - 1))
         size = space.size()
         if size is not None and size < needed:
             raise ConfigError(
                 f"`search=hyperband` needs a `space` of at least {needed} points, not counting "
                 f"`epochs`, for its first round with max_epochs={self.max_epochs} and "
-                f"factor={self.factor}, but got {size}: search more hyperparameters, or use "
-                f"search=grid."
+                f"reduction_factor={factor}, but got {size}: search more hyperparameters, or "
+                f"use search=grid."
             )
 
     def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
@@ -283,6 +298,7 @@ class TpeConfig(OptunaConfig):
     num_initial_points: int = 10
 
     oracle_class: ClassVar[str] = "tuner.oracles.optuna.TpeOracle"
+    is_sampler: ClassVar[bool] = True
 
     def check(self, space: Space) -> None:
         """See `SearchConfig.check`."""
@@ -320,6 +336,78 @@ class QmcConfig(OptunaConfig):
 
     oracle_class: ClassVar[str] = "tuner.oracles.optuna.QmcOracle"
     learns_from_results: ClassVar[bool] = False
+    is_sampler: ClassVar[bool] = True
+
+
+@dataclass
+class AshaConfig(SearchConfig):
+    """`search=asha`."""
+
+    sampler: str = "tpe"
+    min_epochs: int | None = None
+    max_epochs: int | None = None
+    reduction_factor: int = 3
+
+    oracle_class: ClassVar[str] = "tuner.oracles.asha.AshaOracle"
+    sets_epochs: ClassVar[bool] = True
+
+    @property
+    def epochs(self) -> list[int]:
+        """The rungs: each at least `reduction_factor` times the one before it.
+
+        `min_epochs=1`, `max_epochs=10` and `reduction_factor=3` give `[1, 3, 10]`.
+        """
+        rungs, rung = [], self.min_epochs or 1
+        while rung * self.reduction_factor <= (self.max_epochs or 0):
+            rungs.append(rung)
+            rung *= self.reduction_factor
+        return [*rungs, self.max_epochs or 1]
+
+    @property
+    def sampler_entry(self) -> "SearchConfig":
+        """The entry of what proposes the points."""
+        entry = SEARCHES[self.sampler]
+        return entry(self.sampler, self.objective, self.direction, self.max_trials)
+
+    def settle(self, space: Space) -> None:
+        """Take the rungs that are not given from the epochs of the space, if it has any."""
+        if (dimension := space.dimensions.get("epochs")) is None:
+            return
+        options = [whole(option) for option in dimension.options or ()]
+        if self.max_epochs is None:
+            self.max_epochs = max(options)
+        if self.min_epochs is None:
+            self.min_epochs = min(options) if len(options) > 1 else 1
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        check_at_least("search.reduction_factor", self.reduction_factor, 2)
+        if self.max_epochs is None:
+            raise ConfigError(
+                "`search.max_epochs` must be the most epochs that a trial trains, such as 27, "
+                "or be left to `space.epochs`; neither is given."
+            )
+        least = 1 if self.min_epochs is None else self.min_epochs
+        check_above("search.min_epochs", least, 0)
+        if least * self.reduction_factor > self.max_epochs:
+            raise ConfigError(
+                f"`search=asha` needs at least two rungs, so `search.max_epochs` must be at "
+                f"least min_epochs x reduction_factor ({least} x {self.reduction_factor}), but "
+                f"got {self.max_epochs}: give more epochs, or use search={self.sampler}."
+            )
+        samplers = [name for name, entry in SEARCHES.items() if entry.is_sampler]
+        check_one_of("search.sampler", self.sampler, samplers)
+        super().check(space)
+        self.sampler_entry.check(space)
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """See `SearchConfig.notices`."""
+        rungs = ", ".join(map(str, self.epochs[:-1]))
+        yield (
+            f"Trials are compared after {rungs} epochs, where one in "
+            f"{self.reduction_factor} is resumed, to {self.max_epochs} epochs at most."
+        )
+        yield from super().notices(space, num_trials)
 
 
 SEARCHES: Mapping[str, type[SearchConfig]] = {
@@ -330,5 +418,6 @@ SEARCHES: Mapping[str, type[SearchConfig]] = {
     "tpe": TpeConfig,
     "cmaes": CmaEsConfig,
     "qmc": QmcConfig,
+    "asha": AshaConfig,
 }
 """Every oracle of Glassy's own, by its name in the configuration."""

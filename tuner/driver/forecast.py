@@ -32,7 +32,7 @@ class Forecast:
     Args:
         space: The space that is searched.
         num_trials: Trials of the whole search, or None if that is unknown.
-        rounds: Trials and epochs of each round if the oracle sets the epochs, otherwise None.
+        rounds: The rungs if the oracle sets the epochs, see `Oracle.rounds`; otherwise None.
         is_exhaustive: Whether every point of the space will be tried, so that a point once
             tried will not come again.
         shares: Whether a trial resumes where another one, whose values differ only in their
@@ -50,10 +50,11 @@ class Forecast:
         self._num_trials = num_trials
         self._is_exhaustive = is_exhaustive
         self._shares = shares
+        self._has_rungs = rounds is not None
         drawn = random.Random(0)
         mean_epochs = None
         if rounds is not None:
-            mean_epochs = _mean_of_rounds(rounds, shares)
+            mean_epochs = _mean_of_rounds(rounds)
         elif is_exhaustive and shares:
             # The longest trial trains all epochs that the shorter ones reuse.
             options = [whole(option) for option in space.dimensions["epochs"].options or ()]
@@ -72,23 +73,25 @@ class Forecast:
         self._num_started = 0
         self._longest: dict[Hashable, int] = {}
 
-    def start(self, values: Values) -> int:
+    def start(self, values: Values, rung: int | None = None, is_resumed: bool = False) -> int:
         """Take note of a trial that starts, and return how many epochs it will train.
 
         Args:
             values: The trial's values.
+            rung: Epochs after which it is paused; None if it trains all that its values say.
+            is_resumed: Whether it was paused before.
 
         Returns:
-            Its epochs, without those that it reuses from another trial.
+            Its epochs, without those that it or another trial has trained before.
         """
-        epochs = new = whole(values.get("epochs", 1))
-        if self._shares:
+        epochs = new = rung or whole(values.get("epochs", 1))
+        if self._shares or self._has_rungs:
             curve = frozenset((k, str(v)) for k, v in values.items() if k != "epochs")
             longest = self._longest.get(curve, 0)
             new = max(epochs - longest, 0)
             self._longest[curve] = max(epochs, longest)
         self._started += _features(values, new)
-        self._num_started += 1
+        self._num_started += not is_resumed
         return new
 
     def learn(
@@ -146,16 +149,17 @@ class Forecast:
         return coefficients
 
 
-def _mean_of_rounds(rounds: Sequence[tuple[int, int]], shares: bool) -> float:
-    """Return the epochs that an average trial of Hyperband trains.
+def _mean_of_rounds(rounds: Sequence[tuple[int, int]]) -> float:
+    """Return the epochs that an average trial trains where trials are paused at rungs.
 
-    A round with more epochs than the one before resumes the best trials of that round: a
-    bracket ends with its largest number of epochs.
+    A rung with more epochs than the one before holds the best trials of that one: a bracket
+    ends with its largest number of epochs.
     """
     total = num_trials = before = 0
     for size, epochs in rounds:
-        total += size * (epochs - before if shares and epochs > before else epochs)
-        num_trials += size
+        is_resumed = epochs > before
+        total += size * (epochs - before if is_resumed else epochs)
+        num_trials += 0 if is_resumed and before else size
         before = epochs
     return total / num_trials
 

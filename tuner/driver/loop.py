@@ -1,14 +1,17 @@
 """The driver's loop: ask, run, record, tell; and resume where an earlier process left off."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from tuner import names
 from tuner.config.schema import Kept
 from tuner.curves.store import NUM_BEST
 from tuner.driver.parts import Best, Parts
+from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
@@ -21,6 +24,7 @@ from tuner.trial import (
     Outcome,
     Proposal,
     TrialFailure,
+    TrialPause,
     TrialRequest,
     TrialResult,
     Values,
@@ -88,9 +92,12 @@ class TrialLoop:
         )
         self._repairs: deque[Proposal] = deque()
         self._failures_in_a_row = 0
-        self._best: tuple[str, Values, float] | None = None
+        self._best: str | None = None
         self._scores: dict[str, float] = {}
-        self._told: frozenset[str] = frozenset()
+        self._values: dict[str, Values] = {}
+        self._rungs = Rungs(objective, parts.oracle.paused, parts.oracle.standings)
+        self._repairing: set[str] = set()
+        self._evaluating: set[str] = set()
         self._counted = self._saved = parts.clock.monotonic()
         self._stopwatch = Stopwatch(parts.folder.state.spent, parts.clock)
 
@@ -113,15 +120,9 @@ class TrialLoop:
         try:
             self._fill()
             while self._in_flight:
-                interrupt.check()
-                with self._stopwatch.counting("waiting"):
-                    outcomes = self._executor.wait(self._record_epoch, self._steering)
-                if self._rehearsal is not None:
-                    self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
-                for outcome in outcomes:
-                    with self._stopwatch.counting("recording"):
-                        self._record(outcome)
+                self._wait()
                 self._fill()
+            self._end_paused()
             if self._rehearsal is not None:
                 self._rehearsal.finish()
             self._note_cut()
@@ -131,6 +132,17 @@ class TrialLoop:
             raise
         finally:
             self._count_time(is_last=True)
+
+    def _wait(self) -> None:
+        """Wait until trials end, or the executor's capacity changes, and record it."""
+        interrupt.check()
+        with self._stopwatch.counting("waiting"):
+            outcomes = self._executor.wait(self._record_epoch, self._steering)
+        if self._rehearsal is not None:
+            self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
+        for outcome in outcomes:
+            with self._stopwatch.counting("recording"):
+                self._record(outcome)
 
     @property
     def num_ended(self) -> int:
@@ -146,11 +158,11 @@ class TrialLoop:
         """Return the best completed trial, the earlier one in a tie; None if there is none."""
         if self._best is None:
             return None
-        trial_id, values, score = self._best
+        trial_id = self._best
         return Best(
             trial_id=trial_id,
-            values=values,
-            score=score,
+            values=self._values[trial_id],
+            score=self._scores[trial_id],
             metrics=self._tracker.metrics(trial_id),
             run_id=self._tracker.run_of(trial_id),
         )
@@ -161,23 +173,26 @@ class TrialLoop:
         self._log_state()
         self._curves.finish()
         if self._log_models == "best":
-            rank = self._objective.rank
-            ranked = sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
-            self._tracker.drop_models(ranked[NUM_BEST:])
+            self._tracker.drop_models(self._ranked()[NUM_BEST:])
+
+    def _ranked(self) -> list[str]:
+        """Return all trials that have a score, best first."""
+        rank = self._objective.rank
+        return sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
 
     def _resume(self) -> None:
         """Resume from what earlier processes have recorded of the study."""
         oracle = self._oracle
-        self._told = frozenset(oracle.scores)
         recorded = self._tracker.finished_trials()
         for trial_id, score in oracle.scores.items():
-            if trial_id in recorded:
+            if trial_id in recorded or self._tracker.is_paused(trial_id):
                 self._note_score(trial_id, oracle.values[trial_id], score)
         self._repairs = self._find_lost()
         repaired = {proposal.trial_id for proposal in self._repairs}
         self._progress.pass_over(
-            [oracle.values[trial_id] for trial_id in self._told - repaired],
-            num_failed=oracle.num_told - len(oracle.scores),
+            {i: oracle.values[i] for i in oracle.scores if i not in repaired},
+            oracle.num_told - len(oracle.scores),
+            oracle.paused,
         )
 
     def _note_cut(self) -> None:
@@ -194,7 +209,8 @@ class TrialLoop:
         They are trained again, from their checkpoints where these are left. Runs that somebody
         has deleted in MLflow are left alone.
         """
-        lost = self._told - self._tracker.finished_trials().keys()
+        lost = self._oracle.scores.keys() - self._tracker.finished_trials().keys()
+        lost -= {i for i in self._rungs.paused if self._tracker.is_paused(i)}
         deleted = sorted(self._tracker.presence(lost).deleted) if lost else []
         if deleted:
             logger.warning(
@@ -202,14 +218,17 @@ class TrialLoop:
                 "be the best: %s. To bring one back: mlflow runs restore --run-id <id>.",
                 ", ".join(deleted),
             )
-        if lost := lost.difference(deleted):
+        if lost := lost - set(deleted):
             logger.info(
                 "MLflow has no complete record of %s that the study had finished: training "
                 "again.",
                 plural(len(lost), "trial"),
             )
         oracle = self._oracle
-        return deque(Proposal(i, oracle.values[i], oracle.tags[i]) for i in sorted(lost))
+        return deque(
+            Proposal(i, oracle.values[i], oracle.tags[i], oracle.paused.get(i))
+            for i in sorted(lost)
+        )
 
     def _keeps_model(self, score: float) -> bool:
         """Say whether to log the model of a trial with this score."""
@@ -220,16 +239,16 @@ class TrialLoop:
 
     def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
         """Remember a trial's score, and the trial if it is the best; say whether it is."""
-        self._scores[trial_id] = score
+        self._scores[trial_id], self._values[trial_id] = score, values
         self._curves.note_score(trial_id, values, score)
-        self._stopping.note(score)
-        if self._best is not None:
-            best_id, _, best_score = self._best
-            rank = self._objective.rank
-            if rank(best_score, best_id) < rank(score, trial_id):
-                return False
-        self._best = (trial_id, values, score)
-        self._progress.show_best(trial_id, score)
+        self._stopping.note(trial_id, score)
+        before, scores = self._best, self._scores
+        # A trial that is resumed may become worse, and then another is the best.
+        rivals = scores.keys() if before in (None, trial_id) else (before, trial_id)
+        self._best = min(rivals, key=lambda i: self._objective.rank(scores[i], i))
+        if trial_id not in (before, self._best):
+            return False
+        self._progress.show_best(self._best, scores[self._best])
         return True
 
     def _log_state(self) -> None:
@@ -242,9 +261,8 @@ class TrialLoop:
         metrics |= {names.seconds_spent(name): seconds for name, seconds in state.spent.items()}
         tags = {}
         if self._best is not None:
-            trial_id, _, score = self._best
-            metrics[names.best_metric(self._objective.name)] = score
-            tags[names.BEST_TRIAL] = trial_id
+            metrics[names.best_metric(self._objective.name)] = self._scores[self._best]
+            tags[names.BEST_TRIAL] = self._best
         self._tracker.log_study(metrics, tags)
 
     def _fill(self) -> None:
@@ -253,7 +271,9 @@ class TrialLoop:
         while self._executor.has_room:
             # Repairs ignore the deadline: a study whose time is up must be complete too.
             if self._repairs:
-                self._submit(self._repairs.popleft(), math.inf)
+                lost = self._repairs.popleft()
+                self._repairing.add(lost.trial_id)
+                self._submit(lost, math.inf)
                 continue
             if self._is_over or self._has_enough():
                 break
@@ -261,7 +281,11 @@ class TrialLoop:
                 proposal = self._oracle.ask()
             if proposal is None:
                 break
+            self._repairing.discard(proposal.trial_id)
             self._submit(proposal, self._deadline)
+        self._begin_running()
+
+    def _begin_running(self) -> None:
         with self._stopwatch.counting("recording"):
             for trial_id in self._executor.running:
                 self._begin(trial_id)
@@ -287,12 +311,21 @@ class TrialLoop:
             score = finished[self._objective.name]
             self._tell(trial_id, score)
             self._note_score(trial_id, proposal.values, score)
-            self._progress.pass_over([proposal.values])
+            self._progress.pass_over({trial_id: proposal.values})
             return
+        self._rungs.leave(trial_id)
+        self._start(proposal, deadline, pauses=proposal.rung is not None)
+
+    def _start(self, proposal: Proposal, deadline: float, pauses: bool) -> None:
+        """Hand a trial to the executor, up to its rung or its last epoch."""
+        trial_id = proposal.trial_id
         self._in_flight[trial_id] = proposal
         seed = trial_seed(self._seed, proposal.values)
         if self._rehearsal is not None:
             self._rehearsal.offer(proposal.values, seed)
+        max_seconds = self._max_seconds
+        if max_seconds is not None:
+            max_seconds = max(max_seconds - self._tracker.seconds_before(trial_id), 0.0)
         self._executor.submit(
             TrialRequest(
                 trial_id=trial_id,
@@ -300,10 +333,31 @@ class TrialLoop:
                 seed=seed,
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(deadline) else deadline,
-                max_seconds=self._max_seconds,
+                max_seconds=max_seconds,
                 curve_dir=str(self._curves.begin(trial_id, proposal.values)),
+                num_epochs=proposal.rung,
+                pauses=pauses,
             )
         )
+
+    def _end_paused(self) -> None:
+        """Evaluate the best of the trials that are paused, and end the runs of all of them."""
+        wanted = [i for i in self._ranked()[:NUM_BEST] if self._tracker.is_paused(i)]
+        wanted = [i for i in wanted if i in self._rungs.paused]
+        while wanted or self._in_flight:
+            while wanted and self._executor.has_room:
+                trial_id = wanted.pop(0)
+                self._evaluating.add(trial_id)
+                rung = self._rungs.paused[trial_id]
+                proposal = Proposal(trial_id, self._values[trial_id], {}, rung)
+                # Whatever the time: a study whose time is up must have its best model too.
+                self._start(proposal, math.inf, pauses=False)
+            self._begin_running()
+            self._wait()
+        with self._stopwatch.counting("recording"):
+            for trial_id in sorted(self._rungs.paused):
+                if self._tracker.is_paused(trial_id):
+                    self._tracker.end_paused(trial_id, self._rungs.why_paused(trial_id))
 
     def _begin(self, trial_id: str) -> None:
         """Open the run of a trial that a worker has taken, unless it is open."""
@@ -312,7 +366,7 @@ class TrialLoop:
         proposal = self._in_flight[trial_id]
         self._running.add(trial_id)
         self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
-        self._progress.start_trial(trial_id, proposal.values)
+        self._progress.start_trial(trial_id, proposal.values, proposal.rung)
 
     def _record_epoch(
         self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
@@ -334,6 +388,8 @@ class TrialLoop:
         self._begin(trial_id)
         if isinstance(outcome, TrialResult):
             self._record_result(outcome)
+        elif isinstance(outcome, TrialPause):
+            self._record_pause(outcome)
         elif outcome.kind == "storage":
             # Nothing is wrong with the trial: it is resumed once there is room.
             raise NoRoom(outcome.error)
@@ -352,20 +408,37 @@ class TrialLoop:
         self._curves.end(trial_id)
         self._folder.drop_trial_dir(trial_id)
 
+    def _record_pause(self, pause: TrialPause) -> None:
+        trial_id, score = pause.trial_id, pause.score(self._objective)
+        proposal = self._in_flight[trial_id]
+        self._tracker.pause_trial(pause)
+        self._keep_epochs(trial_id, pause.epochs)
+        self._tell(trial_id, score)
+        self._rungs.pause(trial_id, proposal.rung or len(pause.epochs), score)
+        self._failures_in_a_row = 0
+        if self._note_score(trial_id, proposal.values, score):
+            self._log_state()
+
     def _record_result(self, result: TrialResult) -> None:
         score = result.score(self._objective)
-        values = self._in_flight[result.trial_id].values
+        proposal = self._in_flight[result.trial_id]
+        if result.trial_id in self._evaluating:
+            why = self._rungs.why_paused(result.trial_id)
+            result = dataclasses.replace(result, stopped="rung", stopped_because=why)
         # Everything is on disk before the oracle's journal says that the trial has ended.
         self._tracker.finish_trial(result, self._keeps_model(score))
-        epochs = self._folder.path / names.EPOCHS
-        epochs_file.append(epochs, self._tracker.run_of(result.trial_id), result.epochs)
+        self._keep_epochs(result.trial_id, result.epochs)
         if self._was_cut(result):
             self._num_cut += 1
         else:
-            self._tell(result.trial_id, score)
+            self._tell(result.trial_id, score, is_over=proposal.rung is not None)
         self._failures_in_a_row = 0
-        if self._note_score(result.trial_id, values, score):
+        if self._note_score(result.trial_id, proposal.values, score):
             self._log_state()
+
+    def _keep_epochs(self, trial_id: str, epochs: Sequence[Metrics]) -> None:
+        path = self._folder.path / names.EPOCHS
+        epochs_file.append(path, self._tracker.run_of(trial_id), epochs)
 
     def _was_cut(self, result: TrialResult) -> bool:
         """Say whether a trial has ended early only because the study ends.
@@ -373,14 +446,15 @@ class TrialLoop:
         The oracle is not told of it: if the study is given more time, the trial is resumed, as
         if it had never been cut.
         """
-        if not is_cut(result.stopped) or result.trial_id in self._steering.stopped:
+        spared = self._steering.stopped | self._evaluating
+        if not is_cut(result.stopped) or result.trial_id in spared:
             return False
         return self._steering.is_cutting or self._clock.now() >= self._deadline
 
-    def _tell(self, trial_id: str, score: float | None) -> None:
+    def _tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
         """Tell the oracle, unless it was told of the trial before."""
-        if trial_id not in self._told:
-            self._oracle.tell(trial_id, score)
+        if trial_id not in self._repairing | self._evaluating:
+            self._oracle.tell(trial_id, score, is_over)
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":

@@ -29,12 +29,22 @@ class TrialSource(Protocol):
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The objective of every trial completed before the search started."""
+        """The objective of every trial that completed or paused before the search started."""
+        ...
+
+    @property
+    def paused(self) -> Mapping[str, int]:
+        """The epochs of every trial that was paused at a rung before the search started."""
+        ...
+
+    @property
+    def standings(self) -> Mapping[int, Mapping[str, float]]:
+        """The scores of the trials that had reached a rung before the search, by rung."""
         ...
 
     @property
     def num_told(self) -> int:
-        """Number of trials that have ended, successfully or not."""
+        """Number of trials that have ended or paused, successfully or not."""
         ...
 
     @property
@@ -44,15 +54,15 @@ class TrialSource(Protocol):
 
     @property
     def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
+        """The rungs if the oracle sets the epochs; see `Oracle.rounds`."""
         ...
 
     def ask(self) -> Proposal | None:
         """Return the next trial; None if the search is over or waits for open trials."""
         ...
 
-    def tell(self, trial_id: str, score: float | None) -> None:
-        """Say how a trial ended; None when it failed."""
+    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+        """Say how a trial ended, or stands at its rung; see `JournaledOracle.tell`."""
         ...
 
 

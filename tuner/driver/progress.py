@@ -6,7 +6,7 @@ drawn on terminals only.
 
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -20,7 +20,16 @@ from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
 from tuner.runtime.screen import Screen, View
-from tuner.trial import Metrics, Objective, Outcome, TrialFailure, TrialResult, Values, whole
+from tuner.trial import (
+    Metrics,
+    Objective,
+    Outcome,
+    TrialFailure,
+    TrialPause,
+    TrialResult,
+    Values,
+    whole,
+)
 from tuner.wording import describe, duration, searched_first, why_fewer
 
 logger = logging.getLogger(__name__)
@@ -43,6 +52,7 @@ def waiting_for(what: str) -> View:
 @dataclass
 class _Running:
     values: Values
+    epochs: int
     new_epochs: int
     started: float
     epoch: int = 0
@@ -83,6 +93,7 @@ class Progress:
         self._deadline = deadline
         self._started = clock.now()
         self._num_ended = 0
+        self._paused: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._best: tuple[str, float] | None = None
         self._screen = screen
@@ -96,28 +107,38 @@ class Progress:
         """Stop the display."""
         self._screen.show(None)
 
-    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+    def pass_over(
+        self,
+        completed: Mapping[str, Values],
+        num_failed: int = 0,
+        paused: Mapping[str, int] | None = None,
+    ) -> None:
         """Count trials that earlier runs of the study have ended.
 
         Args:
             completed: The values of the successful ones.
             num_failed: Number of failed ones.
+            paused: The epochs of those of them that are paused at a rung.
         """
-        for values in completed:
-            self._forecast.start(values)
+        rungs = paused or {}
+        for trial_id, values in completed.items():
+            self._forecast.start(values, rungs.get(trial_id))
+        self._paused |= rungs.keys() & completed.keys()
         self._num_ended += len(completed) + num_failed
 
     def show_best(self, trial_id: str, score: float) -> None:
         """Show this trial as the best so far from now on."""
         self._best = (trial_id, score)
 
-    def start_trial(self, trial_id: str, values: Values) -> None:
-        """Show a trial as running."""
-        self._running[trial_id] = _Running(
-            values, self._forecast.start(values), self._clock.now()
-        )
+    def start_trial(self, trial_id: str, values: Values, rung: int | None = None) -> None:
+        """Show a trial as running, up to a rung or to its last epoch."""
+        is_resumed = trial_id in self._paused
+        new = self._forecast.start(values, rung, is_resumed)
+        epochs = rung or whole(values["epochs"])
+        self._running[trial_id] = _Running(values, epochs, new, self._clock.now())
         shown = describe(searched_first(values, self._searched))
-        logger.debug("trial %s starts: %s", trial_id, shown)
+        verb = "is resumed" if is_resumed else "starts"
+        logger.debug("trial %s %s: %s", trial_id, verb, shown)
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
@@ -135,7 +156,7 @@ class Progress:
             "trial %s epoch %d/%s %s%s",
             trial_id,
             epoch,
-            running.values["epochs"],
+            running.epochs,
             shown,
             " (trained before)" if is_reused else "",
         )
@@ -143,7 +164,10 @@ class Progress:
     def end_trial(self, outcome: Outcome) -> None:
         """Say how a trial ended, in one line."""
         running = self._running.pop(outcome.trial_id)
-        self._num_ended += 1
+        # Each trial counts once, however often it is paused.
+        self._num_ended += outcome.trial_id not in self._paused
+        if isinstance(outcome, TrialPause):
+            self._paused.add(outcome.trial_id)
         head = f"trial {outcome.trial_id} ({self._num_ended} of {self._num_trials or '?'})"
         if isinstance(outcome, TrialFailure):
             verb = "was stopped" if outcome.kind == "stopped" else "failed"
@@ -156,12 +180,11 @@ class Progress:
             )
             return
         # The worker's own time, not that since submission: a worker may first have to start.
-        self._forecast.learn(
-            running.values,
-            len(outcome.epochs) - outcome.epochs_reused,
-            outcome.train_seconds,
-            outcome.seconds - outcome.train_seconds,
-        )
+        own = len(outcome.epochs) - outcome.epochs_reused
+        # A trial that was resumed has trained the others before.
+        new = min(own, running.new_epochs)
+        seconds = outcome.train_seconds * new / own if own else 0.0
+        self._forecast.learn(running.values, new, seconds, outcome.seconds - seconds)
         is_best = self._best is not None and self._best[0] == outcome.trial_id
         logger.info(
             "%s  %s  %s %.4f%s%s  %.1f s%s",
@@ -200,7 +223,7 @@ class Progress:
     def as_tags(self) -> dict[str, str]:
         """Say in tags of the study's run how far it is; see `tuner.names`."""
         phases = [
-            f"{trial_id} {_phase(running.epoch, whole(running.values['epochs']))}"
+            f"{trial_id} {_phase(running.epoch, running.epochs)}"
             for trial_id, running in self._running.items()
         ]
         ended = f"{self._num_ended} of {self._num_trials or '?'} trials"
@@ -226,7 +249,7 @@ class Progress:
             head.append(f", about {duration(left)} left, until {end:%H:%M}", style="dim")
         table = Table.grid(padding=(0, 2))
         for trial_id, running in self._running.items():
-            epochs = whole(running.values["epochs"])
+            epochs = running.epochs
             score = (
                 "" if running.score is None else f"{self._objective.name} {running.score:.4f}"
             )
@@ -240,8 +263,10 @@ class Progress:
         return Group(Text(), head, table)
 
 
-def _ending(result: TrialResult, epochs: int) -> str:
+def _ending(result: TrialResult | TrialPause, epochs: int) -> str:
     """Say what is special about the end of a trial, if it is not that of its last epoch."""
+    if isinstance(result, TrialPause):
+        return f"  after epoch {len(result.epochs)} of {epochs}"
     if result.stopped is not None:
         why = result.stopped_because
         return f"  {why_fewer(result.stopped, len(result.epochs), epochs, why)}"

@@ -21,13 +21,18 @@ class Stopping:
         self._target = target
         self._best: float | None = None
         self._without_gain = 0
+        self._seen: set[str] = set()
 
-    def note(self, score: float) -> None:
-        """Take note of a completed trial's score; trials that fail do not count."""
+    def note(self, trial_id: str, score: float) -> None:
+        """Take note of a completed trial's score; trials that fail do not count.
+
+        A trial that is paused counts when it is paused first.
+        """
         if self._best is None or self._objective.is_better(score, self._best):
             self._best, self._without_gain = score, 0
-        else:
+        elif trial_id not in self._seen:
             self._without_gain += 1
+        self._seen.add(trial_id)
 
     @property
     def _has_reached_target(self) -> bool:

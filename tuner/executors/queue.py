@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tuner.trial import Outcome, Stopped, TrialFailure, TrialRequest, Values, whole
+from tuner.trial import Outcome, Stopped, TrialFailure, TrialRequest, Values
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class TrialQueue:
                 continue
             curve = request.curve_dir or request.trial_id
             first = by_curve.setdefault(curve, request)
-            if whole(request.values["epochs"]) < whole(first.values["epochs"]):
+            if request.epochs < first.epochs:
                 by_curve[curve] = request
         return list(by_curve.values())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuner.curves.checkpoints import Curve, curves_in
 from tuner.runtime import files
-from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult, whole
+from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult
 
 
 def moved(request: TrialRequest, folder: Path) -> TrialRequest:
@@ -78,7 +78,7 @@ class CheckpointParcel:
         """Pack the checkpoint to resume from, for each curve that may be the trial's."""
         latest: dict[_Name, bytes] = {}
         for name, path in _checkpoints(request).items():
-            if name[1] <= whole(request.values["epochs"]):
+            if name[1] <= request.epochs:
                 latest = {other: c for other, c in latest.items() if other[0] != name[0]}
                 latest[name] = path.read_bytes()
         return cls(latest)

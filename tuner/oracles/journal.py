@@ -3,6 +3,9 @@
 Starting points that the user gives are tried first, whatever the oracle, which learns from them
 as from the trials of an earlier search.
 
+A trial that the oracle pauses at a rung is told of at each rung, and may be resumed; the epochs
+that it is to have then are written down before it is.
+
 A study whose search is extended has a journal for each search, one after another. The trials of
 the earlier ones stay the study's, and the oracle of the last one learns from those that lie in
 its space. A point that has been tried is not trained again: the oracle is told what came of it.
@@ -13,6 +16,7 @@ ends in the same state. Only the last line can be torn by a kill, and it is drop
 unwritten question is asked again, and an unwritten score is found in the tracking store.
 """
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -50,6 +54,8 @@ class JournaledOracle:
     Attributes:
         values: The values of every trial proposed so far.
         tags: Tags that are recorded for each besides its values.
+        paused: The epochs of every trial that is paused at a rung, by trial id.
+        standings: The scores of all trials that have reached a rung, by rung.
 
     Raises:
         ConfigError: If the search's `oracle_class` is not an `Oracle`.
@@ -74,18 +80,22 @@ class JournaledOracle:
         self.values: dict[str, Values] = {}
         self.tags: dict[str, Mapping[str, str]] = {}
         self._unasked: list[Proposal] = []
+        self.paused: dict[str, int] = {}
+        self.standings: dict[int, dict[str, float]] = {}
         self._scores: dict[str, float] = {}
         self._num_failed = 0
         self._names: dict[str, str] = {}
         self._trial_ids: dict[str, str] = {}
+        self._partial: set[str] = set()
         for path in earlier:
             self._take_over(path)
-        self._known = {_key(self.values[trial_id]): trial_id for trial_id in self._scores}
+        whole = [trial_id for trial_id in self._scores if trial_id not in self._partial]
+        self._known = {_key(self.values[trial_id]): trial_id for trial_id in whole}
         held = {i for i in self.values if space.holds(_configured(self.values[i], search))}
         self._num_outside = len(self.values) - len(held)
-        for trial_id, score in self._scores.items():
+        for trial_id in whole:
             if trial_id in held:
-                self._oracle.adopt(self.values[trial_id], score)
+                self._oracle.adopt(self.values[trial_id], self._scores[trial_id])
         self._first: list[Values] = []
         self._replay()
         if first and not journal.exists():
@@ -99,12 +109,12 @@ class JournaledOracle:
 
     @property
     def num_told(self) -> int:
-        """Number of trials that have ended, successfully or not."""
+        """Number of trials that have ended or paused, successfully or not."""
         return len(self._scores) + self._num_failed
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The objective of every completed trial, in the order they ended."""
+        """The objective of every trial that has completed or paused, in the order they did."""
         return self._scores
 
     @property
@@ -117,7 +127,7 @@ class JournaledOracle:
 
     @property
     def rounds(self) -> list[tuple[int, int]] | None:
-        """(Trials, epochs per trial) of every round if the oracle sets the epochs."""
+        """The rungs if the oracle sets the epochs; see `Oracle.rounds`."""
         return self._oracle.rounds()
 
     def ask(self) -> Proposal | None:
@@ -128,8 +138,10 @@ class JournaledOracle:
         """
         if self._unasked and self._is_within_budget(int(self._unasked[0].trial_id)):
             return self._unasked.pop(0)
-        if self._unasked or not self._is_within_budget(len(self.values)):
+        if self._unasked:
             return None
+        if not self._is_within_budget(len(self.values)):
+            return self._resume()
         while self._first:
             values = self._first.pop(0)
             if _key(values) not in self._known:
@@ -140,12 +152,14 @@ class JournaledOracle:
                 # Even so the oracle may have moved on, to its next bracket for one.
                 self._write(ask=None)
                 return None
+            if proposal.trial_id in self.paused:
+                return self._take_resumed(proposal)
             name = self._names[proposal.trial_id]
             memo = self._oracle.memo(name)
             kept = {} if memo is None else {"memo": memo}
             if proposal.trial_id in self._scores:
                 self._write(known=proposal.trial_id, **kept)
-                self._oracle.observe(name, self._scores[proposal.trial_id])
+                self._oracle.observe_known(name, self._scores[proposal.trial_id])
                 continue
             if proposal.trial_id in self._open:
                 # A starting point that is being tried: the oracle hears of it when it ends.
@@ -156,20 +170,42 @@ class JournaledOracle:
                 ask=proposal.trial_id,
                 values=dict(proposal.values),
                 tags=dict(proposal.tags),
+                **_rung(proposal),
                 **kept,
             )
             return proposal
         return None
 
-    def tell(self, trial_id: str, score: float | None) -> None:
-        """Say how a trial ended.
+    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+        """Say how a trial ended, or stands at its rung.
 
         Args:
             trial_id: A trial that `ask` returned.
             score: The objective after its last epoch, finite; None when it failed.
+            is_over: Whether it was ended before its rung and is not to be resumed.
         """
-        self._end(trial_id, score)
-        self._write(tell=trial_id, score=score)
+        self._end(trial_id, score, is_over)
+        self._write(tell=trial_id, score=score, **({"over": True} if is_over else {}))
+
+    def _resume(self) -> Proposal | None:
+        """Return a paused trial, now that no new one may begin; None if none is to go on."""
+        proposal = self._oracle.resume()
+        return None if proposal is None else self._take_resumed(self._named(proposal))
+
+    def _take_resumed(self, proposal: Proposal) -> Proposal:
+        """Return a paused trial that is resumed, written down."""
+        self._take(proposal)
+        self._write(
+            resume=proposal.trial_id,
+            tags=dict(proposal.tags),
+            **_rung(proposal),
+            memo=self._oracle.memo(self._names[proposal.trial_id]),
+        )
+        return proposal
+
+    def _named(self, proposal: Proposal) -> Proposal:
+        """Return a trial that is resumed under the study's name for it."""
+        return dataclasses.replace(proposal, trial_id=self._trial_ids[proposal.trial_id])
 
     def _is_within_budget(self, number: int) -> bool:
         """Say whether there may be a trial of that number: a budget may be made smaller."""
@@ -189,13 +225,12 @@ class JournaledOracle:
         )
         if proposal is None:
             return None
+        if proposal.trial_id in self._trial_ids:
+            return self._named(proposal)
         trial_id = self._known.get(_key(proposal.values), f"{len(self.values):04d}")
         self._names[trial_id] = name
-        tags = dict(proposal.tags)
-        if (past := tags.get(names.CONTINUES)) is not None:
-            tags[names.CONTINUES] = self._trial_ids[past]
         self._trial_ids[name] = trial_id
-        return Proposal(trial_id, proposal.values, tags)
+        return dataclasses.replace(proposal, trial_id=trial_id)
 
     def _start(self, values: Values) -> Proposal:
         """Return a starting point as a trial, written down."""
@@ -214,32 +249,48 @@ class JournaledOracle:
 
     def _take(self, proposal: Proposal) -> None:
         self._open[proposal.trial_id] = proposal
+        # Resumed, it has no result until it is told of again.
+        self.paused.pop(proposal.trial_id, None)
+        self._scores.pop(proposal.trial_id, None)
         self.values[proposal.trial_id] = proposal.values
         self.tags[proposal.trial_id] = proposal.tags
 
-    def _end(self, trial_id: str, score: float | None) -> None:
+    def _end(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
         ended = self._open.pop(trial_id)
-        if trial_id in self._names:
-            self._oracle.observe(self._names[trial_id], score)
+        if (name := self._names.get(trial_id)) is not None:
+            self._oracle.observe(name, score)
+            if is_over:
+                self._oracle.retire(name)
         elif score is not None:
             self._oracle.adopt(ended.values, score)
         if score is None:
             # The oracle may propose it again, and it is tried again.
             self._known.pop(_key(ended.values), None)
             self._num_failed += 1
-        else:
-            self._scores[trial_id] = score
+            return
+        self._scores[trial_id] = score
+        if ended.rung is not None and not is_over:
+            self.paused[trial_id] = ended.rung
+            self.standings.setdefault(ended.rung, {})[trial_id] = score
 
     def _take_over(self, journal: Path) -> None:
         """Take the trials of an earlier search; those that it left open stay so."""
+        rungs: dict[str, int | None] = {}
         for event in map(json.loads, _whole_lines(journal)):
-            if "tell" in event and event["score"] is None:
-                self._num_failed += 1
-            elif "tell" in event:
-                self._scores[event["tell"]] = event["score"]
-            elif event.get("ask") is not None:
-                self.values[event["ask"]] = event["values"]
-                self.tags[event["ask"]] = event["tags"]
+            if (trial_id := event.get("tell")) is not None:
+                if event["score"] is None:
+                    self._num_failed += 1
+                    continue
+                self._scores[trial_id] = event["score"]
+                # With fewer epochs than its values say, it is no result of theirs.
+                is_partial = event.get("over", False) or rungs[trial_id] is not None
+                (self._partial.add if is_partial else self._partial.discard)(trial_id)
+            elif (trial_id := event.get("ask", event.get("resume"))) is not None:
+                rungs[trial_id] = event.get("rung")
+                self._scores.pop(trial_id, None)
+                self.tags[trial_id] = event["tags"]
+                if "values" in event:
+                    self.values[trial_id] = event["values"]
 
     def _replay(self) -> None:
         """Bring the oracle to where the journal ends."""
@@ -260,7 +311,15 @@ class JournaledOracle:
 
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
-            self._end(event["tell"], event["score"])
+            self._end(event["tell"], event["score"], event.get("over", False))
+        elif "resume" in event:
+            trial_id = event["resume"]
+            resumed = Proposal(
+                trial_id, self.values[trial_id], event["tags"], event.get("rung")
+            )
+            if self._propose(event) != resumed:
+                raise self._misfit(trial_id)
+            self._take(resumed)
         elif "first" in event:
             self._first = event["first"]
         elif names.FIRST in event.get("tags", ()):
@@ -272,13 +331,13 @@ class JournaledOracle:
             if proposal is None or proposal.trial_id != event["known"]:
                 raise self._misfit(event["known"])
             if proposal.trial_id in self._scores:
-                self._oracle.observe(
+                self._oracle.observe_known(
                     self._names[proposal.trial_id], self._scores[proposal.trial_id]
                 )
         elif event["ask"] is None:
             self._propose()
         else:
-            recorded = Proposal(event["ask"], event["values"], event["tags"])
+            recorded = Proposal(event["ask"], event["values"], event["tags"], event.get("rung"))
             if self._propose(event) != recorded:
                 raise self._misfit(recorded.trial_id)
             self._take(recorded)
@@ -300,6 +359,11 @@ def _whole_lines(journal: Path) -> list[bytes]:
         return []
     text = journal.read_bytes()
     return text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
+def _rung(proposal: Proposal) -> dict[str, Json]:
+    """Return what the journal keeps of where a trial is paused, if it is."""
+    return {} if proposal.rung is None else {"rung": proposal.rung}
 
 
 def _key(values: Values) -> str:

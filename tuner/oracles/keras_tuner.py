@@ -57,7 +57,7 @@ class KerasTunerOracle(Oracle):
 
     def propose(self, trial_id: str) -> Proposal | None:
         """See `Oracle.propose`."""
-        trial = self.algorithm.create_trial(_TUNER_ID.format(trial_id))
+        trial = self.algorithm.create_trial(_TUNER_ID.format(len(self.algorithm.trials)))
         if trial.status != TrialStatus.RUNNING:
             return None
         self.trials[trial_id] = trial
@@ -150,7 +150,7 @@ class BayesianOracle(KerasTunerOracle):
 
 
 class HyperbandOracle(KerasTunerOracle):
-    """Many points for few epochs; the best train longer."""
+    """Many points for few epochs; the best of them are resumed."""
 
     search: HyperbandConfig
 
@@ -158,31 +158,44 @@ class HyperbandOracle(KerasTunerOracle):
         self, search: SearchConfig, space: Space, objective: Objective, seed: int
     ) -> None:
         super().__init__(search, space, objective, seed)
+        self._names: dict[str, str] = {}
         self._brackets: dict[str, str] = {}
 
     def make(self, common: Mapping[str, object]) -> keras_tuner.Oracle:
         """See `KerasTunerOracle.make`."""
         return Hyperband(
             max_epochs=self.search.max_epochs,
-            factor=self.search.factor,
+            factor=self.search.reduction_factor,
             hyperband_iterations=self.search.iterations,
             **common,
         )
 
+    def propose(self, trial_id: str) -> Proposal | None:
+        """See `Oracle.propose`.
+
+        Where Keras Tuner makes a trial for each round, ours is resumed.
+        """
+        trial = self.algorithm.create_trial(_TUNER_ID.format(len(self.algorithm.trials)))
+        if trial.status != TrialStatus.RUNNING:
+            return None
+        proposed = trial.hyperparameters.values
+        if (past := proposed.get("tuner/trial_id")) is None:
+            # Keras Tuner gives the bracket that it is filling now, which is only then the
+            # trial's.
+            self._brackets[trial_id] = str(proposed["tuner/bracket"])
+        else:
+            trial_id = self._names[past]
+        self._names[trial.trial_id] = trial_id
+        self.trials[trial_id] = trial
+        return self.proposal(trial_id, proposed)
+
     def proposal(self, trial_id: str, proposed: Mapping[str, Value]) -> Proposal:
-        """Return a trial with the epochs of its round, and with tags for bracket and round."""
-        values = {"epochs": whole(proposed["tuner/epochs"])} | self.space.complete(proposed)
-        tags = {
-            names.BRACKET: str(proposed["tuner/bracket"]),
-            names.ROUND: str(proposed["tuner/round"]),
-        }
-        if "tuner/trial_id" in proposed:
-            past = str(proposed["tuner/trial_id"])
-            tags[names.CONTINUES] = past
-            # Keras Tuner gives the bracket that it is filling now, not that of the trial.
-            tags[names.BRACKET] = self._brackets[past]
-        self._brackets[trial_id] = tags[names.BRACKET]
-        return Proposal(trial_id, values, tags)
+        """Return a trial that is paused after the epochs of its round."""
+        most = self.search.max_epochs
+        values = {"epochs": most} | self.space.complete(proposed)
+        rung = whole(proposed["tuner/epochs"])
+        tags = {names.BRACKET: self._brackets[trial_id], names.RUNG: str(rung)}
+        return Proposal(trial_id, values, tags, rung if rung < most else None)
 
     def num_trials(self) -> int | None:
         """See `Oracle.num_trials`.
@@ -195,12 +208,10 @@ class HyperbandOracle(KerasTunerOracle):
             self.algorithm._get_size(bracket, 0) for bracket in brackets
         )
         size = self.space.size()
-        if size is not None and size < num_points:
-            return None
-        return sum(size for size, _ in self.rounds())
+        return None if size is not None and size < num_points else int(num_points)
 
     def rounds(self) -> list[tuple[int, int]]:
-        """Return (trials, epochs per trial) for every round of every bracket and iteration."""
+        """See `Oracle.rounds`: of every bracket and iteration."""
         algorithm = self.algorithm
         rounds = [
             (int(algorithm._get_size(bracket, i)), int(algorithm._get_epochs(bracket, i)))

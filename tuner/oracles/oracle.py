@@ -14,7 +14,8 @@ class Oracle(abc.ABC):
 
     1. Return a trial from `propose`, or None. Its values are a whole point of the space, as
        `Space.complete` and `Space.sample` return it, with `epochs` if the oracle sets them.
-    2. Take note of a trial's end in `observe`.
+       It may pause the trial at a `rung`, and propose it again later, to resume it there.
+    2. Take note of a trial's end, or of its rung's, in `observe`.
     3. Decide by nothing but the arguments of `__init__` and the calls so far. A study that is
        resumed puts the same calls to a new oracle, which must answer as this one did: no clock,
        no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
@@ -46,20 +47,40 @@ class Oracle(abc.ABC):
         """Propose the next trial.
 
         Args:
-            trial_id: Name for the trial, if one is proposed: `0000`, `0001`, … in order.
+            trial_id: Name for the trial, if a new one is proposed: `0000`, `0001`, … in order.
 
         Returns:
-            None if the search is over or, while trials run, if it must wait for one of them.
+            A new trial, or one that is paused, under its own name. None if the search is over
+            or, while trials run, if it must wait for one of them.
         """
+
+    def resume(self) -> Proposal | None:
+        """Propose a paused trial, now that the budget allows no new one.
+
+        Nothing may follow from an answer of None: it is not recorded.
+        """
+        return None
 
     @abc.abstractmethod
     def observe(self, trial_id: str, score: float | None) -> None:
-        """Take note of how a trial ended.
+        """Take note of how a trial ended, or stands at its rung.
 
         Args:
-            trial_id: A trial that was proposed, and not observed before.
+            trial_id: A trial that was proposed, and not observed since.
             score: The objective after its last epoch, finite; None when it failed.
         """
+
+    def retire(self, trial_id: str) -> None:  # noqa: B027
+        """Take note that a trial which was observed is not to be resumed: somebody ended it."""
+
+    def observe_known(self, trial_id: str, score: float) -> None:
+        """Take note of a proposal that was tried before, to its last epoch.
+
+        Args:
+            trial_id: A trial that was proposed, and not observed since.
+            score: What came of it.
+        """
+        self.observe(trial_id, score)
 
     def adopt(self, values: Values, score: float) -> None:  # noqa: B027
         """Learn from a trial that this oracle did not propose.
@@ -90,7 +111,10 @@ class Oracle(abc.ABC):
         return self.space.size()
 
     def rounds(self) -> list[tuple[int, int]] | None:
-        """Return (trials, epochs per trial) of every round if the oracle sets the epochs."""
+        """Return (trials, epochs they have then) of every rung if the oracle sets the epochs.
+
+        A rung with more epochs than the one before it holds the best of that one's trials.
+        """
         return None
 
     @property

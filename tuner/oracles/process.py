@@ -35,10 +35,13 @@ class OracleProcess:
     Attributes:
         num_trials: See `JournaledOracle.num_trials`.
         rounds: See `JournaledOracle.rounds`.
-        num_told: Number of trials that have ended, successfully or not.
+        num_told: Number of trials that have ended or paused, successfully or not.
         values: Values of every trial proposed before the process started.
         tags: Tags that are recorded for each besides its values.
-        scores: The objective of every trial completed before, in the order they ended.
+        scores: The objective of every trial that completed or paused before, in the order in
+            which they did.
+        paused: The epochs of every trial that was paused at a rung before.
+        standings: The scores of all trials that had reached a rung before, by rung.
 
     Raises:
         StudyError: If the journal was written by an oracle that answers differently.
@@ -73,6 +76,9 @@ class OracleProcess:
         self.values: dict[str, Values] = begun["values"]
         self.tags: dict[str, Mapping[str, str]] = begun["tags"]
         self.scores: dict[str, float] = begun["scores"]
+        self.paused: dict[str, int] = begun["paused"]
+        self.standings: dict[int, dict[str, float]] = begun["standings"]
+        self._counted = set(self.scores)
 
     @property
     def pid(self) -> int | None:
@@ -84,10 +90,11 @@ class OracleProcess:
         proposal: Proposal | None = self._call("ask")
         return proposal
 
-    def tell(self, trial_id: str, score: float | None) -> None:
+    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
         """Say how a trial ended, once it is written down: see `JournaledOracle.tell`."""
-        self._call("tell", trial_id, score)
-        self.num_told += 1
+        self._call("tell", trial_id, score, is_over)
+        self.num_told += trial_id not in self._counted
+        self._counted.add(trial_id)
 
     def close(self) -> None:
         """End the process."""
@@ -141,6 +148,8 @@ def _serve(
             "values": oracle.values,
             "tags": oracle.tags,
             "scores": dict(oracle.scores),
+            "paused": dict(oracle.paused),
+            "standings": oracle.standings,
         }
         while True:
             connection.send(("answer", answer))

@@ -12,7 +12,7 @@ from tuner.registry.promotion import Challenger
 from tuner.runtime import forkserver, tensorflow_setup
 from tuner.runtime.user_code import find_function
 from tuner.tracking.runs import Tracker
-from tuner.trial import Outcome, TrialFailure, TrialRequest, trial_seed
+from tuner.trial import Outcome, TrialFailure, TrialRequest, TrialResult, trial_seed
 
 
 def refit(
@@ -73,10 +73,10 @@ def _record(
             num_epochs=tracker.used_epochs(challenger.trial_id),
         )
         outcome: Outcome = forkserver.call(train, config, engine, challenger.study, request)
-        if isinstance(outcome, TrialFailure):
-            tracker.fail_trial(outcome)
-        else:
+        if isinstance(outcome, TrialResult):
             tracker.finish_trial(outcome)
+        elif isinstance(outcome, TrialFailure):
+            tracker.fail_trial(outcome)
     return outcome
 
 
@@ -96,7 +96,7 @@ def train(config: StudyConfig, engine: str, study: str, request: TrialRequest) -
     options = dataclasses.replace(setup.options, early_stopping=None)
     setup = dataclasses.replace(setup, options=options)
     outcome = Worker(setup, both).run(request, lambda *_: None)
-    if isinstance(outcome, TrialFailure):
+    if not isinstance(outcome, TrialResult):
         return outcome
     epochs = [
         {name: value for name, value in epoch.items() if not name.startswith("val_")}

@@ -14,7 +14,7 @@ from tuner.names import (
     WORKER_SECONDS,
     seconds_spent,
 )
-from tuner.reports import charts, overview, summaries
+from tuner.reports import charts, overview, rungs, summaries
 from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
 from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
@@ -64,6 +64,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
             overview.best_trials(study, tied),
             history(study, tied),
             curves(study, details),
+            *rungs.section(study, details),
             *_coordinates(study, order),
             *_importance(study, importance, order, tied),
             *_durations(study, tied),

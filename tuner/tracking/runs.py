@@ -27,7 +27,7 @@ from tuner.tracking.logged_models import LoggedModels
 from tuner.tracking.run_maker import RunMaker
 from tuner.tracking.stored_files import StoredFiles
 from tuner.tracking.trial_runs import TrialRun, final_metrics, metrics_at
-from tuner.trial import Metrics, TrialFailure, TrialResult, Values, is_cut
+from tuner.trial import Metrics, TrialFailure, TrialPause, TrialResult, Values, is_cut
 
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may lag behind its training."""
@@ -172,7 +172,7 @@ class Tracker:
         return trial.finished
 
     def was_cut(self, trial_id: str) -> bool:
-        """Say whether a finished trial was stopped early by a person or by the time."""
+        """Say whether a trial that is recorded can be resumed; see `trial.is_cut`."""
         return self._trials[trial_id].cut
 
     def open_trial(
@@ -207,8 +207,12 @@ class Tracker:
             )
             trial = TrialRun(run.info.run_id, run.info.artifact_uri, kind)
             self._trials[trial_id] = trial
+        elif self.is_paused(trial_id) and trial.is_ours:
+            self.client.update_run(trial.run_id, status="RUNNING")
+            self._tag(trial, tags)
         else:
             self._runs.describe(trial.run_id, values, trial.params)
+            self._tag(trial, tags)
             # The epochs that an interrupted process has logged should come again unchanged.
             trial.losses = history.losses(self.client, trial.run_id, values)
             trial.num_epochs = max(trial.losses, default=0)
@@ -219,7 +223,13 @@ class Tracker:
                 self._models.drop({trial.run_id})
                 trial.model_id, trial.finished = None, None
         trial.step_of_model = history.step_of_model(values)
+        trial.is_ours = True
         return trial
+
+    def _tag(self, trial: TrialRun, tags: Mapping[str, str]) -> None:
+        if not tags:
+            return
+        self.client.log_batch(trial.run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
         """Record one epoch's metrics, unless an interrupted process has done so before.
@@ -259,6 +269,53 @@ class Tracker:
         for epoch, metrics in sorted(trial.came.items()):
             self.log_epoch(trial_id, epoch, metrics)
 
+    def pause_trial(self, pause: TrialPause) -> None:
+        """Record a trial as far as it has got, and end its run for now, as SCHEDULED.
+
+        Args:
+            pause: A trial that is open.
+        """
+        trial = self._log_epochs(pause.trial_id, pause.epochs)
+        metrics = final_metrics(pause, trial.seconds)
+        trial.add_final(metrics, None)
+        trial.seconds = metrics[names.TRIAL_SECONDS]
+        trial.write_pending(self.client, {names.CURVE: pause.curve})
+        self.client.update_run(trial.run_id, status=names.PAUSED)
+        trial.cut = True
+
+    def end_paused(self, trial_id: str, because: str) -> None:
+        """End the run of a paused trial as FINISHED, with what it has.
+
+        Args:
+            trial_id: The trial.
+            because: Why it was not resumed, in words that follow a colon.
+        """
+        trial = self._trials[trial_id]
+        tags = {names.STOPPED: "rung", names.STOPPED_BECAUSE: because}
+        self._tag(trial, tags)
+        self.client.set_terminated(trial.run_id, "FINISHED")
+        trial.finished = dict(self.client.get_run(trial.run_id).data.metrics)
+
+    def seconds_before(self, trial_id: str) -> float:
+        """Return how long a trial has run in workers before it was paused, if it was."""
+        trial = self._trials.get(trial_id)
+        return 0.0 if trial is None else trial.seconds
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Say whether a trial's run is there and the trial is paused in it."""
+        trial = self._trials.get(trial_id)
+        return trial is not None and trial.cut and trial.finished is None
+
+    def _log_epochs(self, trial_id: str, epochs: Sequence[Metrics]) -> TrialRun:
+        """Record all epochs of a trial that are not recorded yet."""
+        trial = self._trials[trial_id]
+        for epoch, metrics in enumerate(epochs, 1):
+            self.log_epoch(trial_id, epoch, metrics)
+        if trial.num_epochs > len(epochs):
+            trial.came = dict(enumerate(epochs, 1))
+            self._start_over(trial_id)
+        return trial
+
     def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
         """Record a trial's result and its files, and end its run as FINISHED.
 
@@ -266,17 +323,12 @@ class Tracker:
             result: Result of a trial that is open.
             with_model: Whether to log its model.
         """
-        trial = self._trials[result.trial_id]
-        for epoch, metrics in enumerate(result.epochs, 1):
-            self.log_epoch(result.trial_id, epoch, metrics)
-        if trial.num_epochs > len(result.epochs):
-            trial.came = dict(enumerate(result.epochs, 1))
-            self._start_over(result.trial_id)
+        trial = self._log_epochs(result.trial_id, result.epochs)
         # Empty, not left out: the trial may have been stopped before, and resumed.
         tags = {names.CURVE: result.curve, names.STOPPED: result.stopped or ""}
         if result.continued_from is not None:
             tags[names.CONTINUED_FROM] = result.continued_from
-        if result.stopped_because:
+        if result.stopped_because or trial.cut:
             tags[names.STOPPED_BECAUSE] = result.stopped_because
         # The trial may also have been stopped before with the weights of another epoch.
         if result.best_epoch is not None or trial.was_restored:
@@ -286,12 +338,13 @@ class Tracker:
         model_dir = Path(result.files.model_dir) if with_model else None
         manifest, model_id = self._files.store(trial, result.files.artifacts, model_dir)
         tags[names.FILES] = manifest.encode()
-        final = final_metrics(result)
+        final = final_metrics(result, trial.seconds)
         trial.add_final(final, model_id)
         trial.write_pending(self.client, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
         trial.finished = {**result.final, **final}
         trial.cut = is_cut(result.stopped)
+        trial.seconds = final[names.TRIAL_SECONDS] if trial.cut else 0.0
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""

@@ -15,9 +15,11 @@ from tuner import names
 from tuner.tracking.history import TrialRecord
 from tuner.tracking.manifest import Manifest
 from tuner.tracking.run_maker import param_text
-from tuner.trial import Metrics, TrialResult, Values, is_cut
+from tuner.trial import Metrics, TrialPause, TrialResult, Values, is_cut
 
 _BATCH_METRICS = 1000
+
+_EPOCHS = (names.EPOCHS_TRAINED, names.EPOCHS_REUSED)
 
 
 @dataclass
@@ -30,9 +32,11 @@ class TrialRun:
         kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
         values: The values it was recorded with, if an earlier process has made it.
         params: Names of the params that it has.
-        recorded: Names of the metrics that an earlier process has recorded.
-        cut: Whether it was recorded to its end with fewer epochs than its values say, and is
-            not yet recorded with more.
+        recorded: The metrics of the whole trial that an earlier process has recorded.
+        cut: Whether it was recorded with fewer epochs than its values say, to its end or where
+            it is paused, and is not yet recorded with more.
+        seconds: Wall time of the trial in workers until it was paused.
+        is_ours: Whether this process has opened it, and so knows all that it holds.
         finished: The metrics last logged, if the trial has been recorded to its end and its
             files are intact.
         manifest: The files it has logged, if known.
@@ -53,8 +57,10 @@ class TrialRun:
     kind: str = names.KIND_TRIAL
     values: Values | None = None
     params: frozenset[str] = frozenset()
-    recorded: frozenset[str] = frozenset()
+    recorded: Metrics = field(default_factory=dict)
     cut: bool = False
+    seconds: float = 0.0
+    is_ours: bool = False
     finished: Metrics | None = None
     manifest: Manifest | None = None
     num_epochs: int = 0
@@ -69,6 +75,7 @@ class TrialRun:
     @classmethod
     def of(cls, record: TrialRecord) -> TrialRun:
         """Return the run that an earlier process has made, as its record says."""
+        cut = is_cut(record.stopped) or record.status == names.PAUSED
         return cls(
             record.run_id,
             record.artifact_uri,
@@ -76,8 +83,9 @@ class TrialRun:
             values=record.values,
             params=record.params,
             # A trial that is resumed after it was cut records them again, at a later step.
-            recorded=frozenset() if is_cut(record.stopped) else frozenset(record.metrics),
-            cut=is_cut(record.stopped),
+            recorded={} if cut else record.metrics,
+            cut=cut,
+            seconds=record.metrics.get(names.TRIAL_SECONDS, 0.0) if cut else 0.0,
             finished=record.metrics if record.status == "FINISHED" else None,
             manifest=record.manifest,
             was_restored=record.best_epoch is not None,
@@ -90,7 +98,7 @@ class TrialRun:
     def start_over(self, run_id: str, artifact_uri: str) -> None:
         """Move to another run, which holds no metrics and no model."""
         self.run_id, self.artifact_uri = run_id, artifact_uri
-        self.recorded, self.model_id, self.was_restored = frozenset(), None, False
+        self.recorded, self.model_id, self.was_restored = {}, None, False
         self.pending, self.num_epochs, self.losses = [], 0, {}
 
     def repeats(self, epoch: int, metrics: Metrics) -> bool:
@@ -116,8 +124,11 @@ class TrialRun:
             metrics: What `final_metrics` returns.
             model_id: Id of the model that they were measured on, if it is logged.
         """
-        # A process killed just before it ended the run may already have recorded them.
-        new = {name: value for name, value in metrics.items() if name not in self.recorded}
+        # A process killed just before it ended the run may already have recorded them; but they
+        # may also be those of a rung from which the trial was resumed.
+        is_known = all(metrics[name] == self.recorded.get(name) for name in _EPOCHS)
+        known = self.recorded if is_known else {}
+        new = {name: value for name, value in metrics.items() if name not in known}
         self.pending += metrics_at(self.num_epochs, new, model_id)
 
     def write_pending(
@@ -133,14 +144,21 @@ class TrialRun:
         self.written = time.monotonic()
 
 
-def final_metrics(result: TrialResult) -> Metrics:
-    """Return the metrics that a trial has once, after its last epoch."""
+def final_metrics(result: TrialResult | TrialPause, seconds: float = 0.0) -> Metrics:
+    """Return the metrics that a trial has once, after its last epoch or the last so far.
+
+    Args:
+        result: The trial.
+        seconds: Wall time that it took before it was paused.
+    """
+    tested = {}
+    if isinstance(result, TrialResult):
+        tested = {**result.test, names.EVALUATE_SECONDS: result.evaluate_seconds}
     return {
-        **result.test,
+        **tested,
         names.TRAIN_SECONDS: result.train_seconds,
         names.COMPILE_SECONDS: result.compile_seconds,
-        names.EVALUATE_SECONDS: result.evaluate_seconds,
-        names.TRIAL_SECONDS: result.seconds,
+        names.TRIAL_SECONDS: seconds + result.seconds,
         names.NUM_PARAMETERS: result.num_parameters,
         names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
         names.EPOCHS_REUSED: result.epochs_reused,

@@ -5,7 +5,8 @@ import re
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tuner import drawings, names, training
-from tuner.curves.checkpoints import Curve, CurveWriter, curve_of
+from tuner.curves.checkpoints import Curve, CurveWriter, TrainedEpoch, curve_of
 from tuner.datasets import ImageData
 from tuner.drawings import Form
 from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
@@ -34,6 +35,7 @@ from tuner.trial import (
     Stopped,
     TrialFailure,
     TrialFiles,
+    TrialPause,
     TrialRequest,
     TrialResult,
     WorkerSetup,
@@ -92,17 +94,56 @@ class Worker:
         finally:
             training.forget_models()
 
-    def _run(self, request: TrialRequest, report: ReportEpoch) -> TrialResult:
+    def _run(self, request: TrialRequest, report: ReportEpoch) -> TrialResult | TrialPause:
         begin = time.perf_counter()
-        ending = _Ending(request, report)
         output_dir = Path(request.output_dir)
         _empty(output_dir)
+        trained = self._train(request, report)
+        if request.pauses and trained.ended_because is None:
+            return TrialPause(
+                trial_id=request.trial_id,
+                epochs=trained.metrics,
+                num_parameters=int(trained.model.count_params()),
+                train_seconds=trained.own_seconds,
+                seconds=time.perf_counter() - begin,
+                compile_seconds=trained.compile_seconds,
+                epochs_reused=len(trained.reused),
+                curve=trained.curve,
+                best_epoch=trained.best_epoch,
+            )
+        evaluating = time.perf_counter()
+        leave_out_own(trained.model)
+        test, files = self._evaluate(trained.model, output_dir)
+        end = time.perf_counter()
+        stopped: Stopped | None = None
+        if len(trained.metrics) < request.epochs:
+            stopped = trained.ended_because or "early"
+        return TrialResult(
+            trial_id=request.trial_id,
+            epochs=trained.metrics,
+            test=test,
+            files=files,
+            num_parameters=int(trained.model.count_params()),
+            train_seconds=trained.own_seconds,
+            seconds=end - begin,
+            compile_seconds=trained.compile_seconds,
+            evaluate_seconds=end - evaluating,
+            epochs_reused=len(trained.reused),
+            continued_from=trained.reused[-1].trial if trained.reused else None,
+            curve=trained.curve,
+            stopped=stopped,
+            stopped_because=trained.why_early if stopped == "early" else "",
+            best_epoch=trained.best_epoch,
+        )
+
+    def _train(self, request: TrialRequest, report: ReportEpoch) -> "_Trained":
+        """Train a trial from where its curve has got to."""
+        ending = _Ending(request, report)
         training.seed_everything(request.seed)
-        epochs = request.epochs
         told = Told(self._setup.options)
         model, curve = self._model(request)
         told.check(model)
-        found = None if curve is None else curve.find(epochs)
+        found = None if curve is None else curve.find(request.epochs)
         trial = f"{self._setup.study}/{request.trial_id}"
         writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
         for number, epoch in enumerate(writer.epochs, 1):
@@ -113,7 +154,7 @@ class Worker:
             model,
             self._data.train,
             self._data.validation,
-            epochs=epochs,
+            epochs=request.epochs,
             batch_size=whole(request.values["batch_size"]),
             seed=request.seed,
             callbacks=[*told.callbacks, watch],
@@ -130,27 +171,14 @@ class Worker:
             state=None if found is None else found.state,
             on_state=functools.partial(_offer, writer, told),
         )
-        trained = time.perf_counter()
-        stopped = (ending.why or "early") if len(writer.epochs) < epochs else None
-        leave_out_own(model)
-        test, files = self._evaluate(model, output_dir)
-        end = time.perf_counter()
-        reused = [epoch for epoch in writer.epochs if epoch.trial != trial]
-        return TrialResult(
-            trial_id=request.trial_id,
-            epochs=tuple(epoch.metrics for epoch in writer.epochs),
-            test=test,
-            files=files,
-            num_parameters=int(model.count_params()),
-            train_seconds=sum(e.seconds for e in writer.epochs if e.trial == trial),
-            seconds=end - begin,
+        return _Trained(
+            model,
+            epochs=writer.epochs,
+            trial=trial,
             compile_seconds=0.0 if writer.began is None else writer.began - built,
-            evaluate_seconds=end - trained,
-            epochs_reused=len(reused),
-            continued_from=reused[-1].trial if reused else None,
             curve=_name(request, curve),
-            stopped=stopped,
-            stopped_because=told.why_stopped if stopped == "early" else "",
+            ended_because=ending.why,
+            why_early=told.why_stopped,
             best_epoch=told.best_epoch(len(writer.epochs)),
         )
 
@@ -163,6 +191,14 @@ class Worker:
             self._data.train.images[:2],
             len(self._data.class_names),
         )
+        if knows_epochs and request.pauses:
+            raise ModelError(
+                "`search=asha` and `search=hyperband` train a few epochs of many trials and "
+                "resume the best, but this model depends on `epochs`, the number that the "
+                "trial will have in the end, as by a learning rate that falls towards the "
+                "last one: after a few epochs such models cannot be compared. Take `epochs` "
+                "out of the model function, or use another search."
+            )
         if request.curve_dir is None:
             return model, None
         epochs = whole(request.values["epochs"]) if knows_epochs else None
@@ -196,6 +232,46 @@ class Worker:
         }
         files = TrialFiles(tuple(map(str, written)), str(output_dir / "model"))
         return metrics, files
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A training that has ended, or is paused.
+
+    Attributes:
+        model: With the weights that are to be logged.
+        epochs: All epochs of its curve so far.
+        trial: Its trial, as `<study>/<trial id>`.
+        compile_seconds: As in `TrialResult`.
+        curve: As in `TrialResult`.
+        ended_because: Why it was ended from outside, if it was.
+        why_early: Why it has ended early by itself, in words; empty if it has not.
+        best_epoch: As in `TrialResult`.
+    """
+
+    model: keras.Model
+    epochs: Sequence[TrainedEpoch]
+    trial: str
+    compile_seconds: float
+    curve: str
+    ended_because: Stopped | None
+    why_early: str
+    best_epoch: int | None
+
+    @property
+    def metrics(self) -> tuple[Metrics, ...]:
+        """The metrics after each epoch."""
+        return tuple(epoch.metrics for epoch in self.epochs)
+
+    @property
+    def reused(self) -> list[TrainedEpoch]:
+        """The epochs that other trials had trained before."""
+        return [epoch for epoch in self.epochs if epoch.trial != self.trial]
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall time of the epochs that the trial has trained itself."""
+        return sum(epoch.seconds for epoch in self.epochs if epoch.trial == self.trial)
 
 
 class _Ending:
