@@ -134,6 +134,7 @@ def test_runs_are_nested_and_named_as_documented(
     }
     assert (parent.info.run_name, parent.info.status) == ("first", "FINISHED")
     assert parent.data.params["space.units"] == "[8, 16]"
+    assert parent.data.tags["tuner.num_trials"] == "4"
     trials = runs(finished_study.folder, "trial")
     assert [run.data.tags["tuner.trial"] for run in trials] == ["0000", "0001", "0002", "0003"]
     for run in trials:

@@ -5,19 +5,13 @@ from typing import Any
 
 import mlflow
 import pytest
-from rich.console import Console
 
 from support.live import LiveStudy
 from tuner import names
-from tuner.config.space import Space
-from tuner.driver.clock import SystemClock
-from tuner.driver.forecast import Forecast
-from tuner.driver.progress import Progress
 from tuner.reports import live_page
 from tuner.reports.live_page import LivePage
 from tuner.reports.page import Part
 from tuner.tracking.following import Following
-from tuner.trial import Objective
 
 NASTY = "<script>alert(1)</script> & 'quotes\""
 
@@ -66,7 +60,7 @@ def test_page_of_a_study_under_way(live: LiveStudy) -> None:
     live.train("0002")
     live.fail("0002", "ValueError: units must be even")
     live.train("0003", 0.1, 0.25)
-    live.tell(PROGRESS="2 of 16 trials; 0003 epoch 2/4", TIME_LEFT="about 3:05 min")
+    live.tell(NUM_TRIALS="16", TIME_LEFT="about 3:05 min")
     shown = Shown(live)
     parts = shown.parts()
     assert list(parts) == [
@@ -95,22 +89,16 @@ def test_page_of_a_study_under_way(live: LiveStudy) -> None:
     assert "ValueError: units must be even" in said
 
 
-def test_number_of_trials_is_read_as_the_driver_writes_it(live: LiveStudy) -> None:
-    space = Space.parse({"epochs": 2, "batch_size": 32}, "")
-    progress = Progress(
-        Console(quiet=True),
-        Objective("val_accuracy", "max"),
-        frozenset(),
-        1600,
-        Forecast(space, 1600, None, is_exhaustive=False, shares=True),
-        None,
-        1,
-        SystemClock(),
-    )
-    live.tracker.log_study({}, progress.as_tags())
+@pytest.mark.parametrize(
+    ("tag", "expected"), [("1600", "0 of 1,600"), ("", "0")], ids=["known", "unknown"]
+)
+def test_page_says_of_how_many_trials_if_that_is_known(
+    live: LiveStudy, tag: str, expected: str
+) -> None:
+    live.tell(NUM_TRIALS=tag)
     shown = Shown(live)
     shown.parts()
-    assert shown.page.progress == "0 of 1600"
+    assert shown.page.progress == expected
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class LiveStudy:
         """Begin or resume the study."""
         data = DataRecord("digits", "d1", "{}", json.dumps(PROFILE))
         self.tracker.open_study({**PARAMS, "search.max_trials": 20}, data, [])
+        self.tell(NUM_TRIALS="20")
 
     @property
     def run(self) -> Run:

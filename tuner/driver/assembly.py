@@ -164,6 +164,7 @@ def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
         {},
         {
             names.ENGINE: str(held.state.engine),
+            names.NUM_TRIALS: str(parts.oracle.num_trials or ""),
             **json_tags.as_tags(names.EXTENSIONS, held.state.extensions),
         },
     )

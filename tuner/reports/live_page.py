@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ NUM_CURVES = gather.NUM_BEST_CURVES
 
 QUIET_SECONDS = 60.0
 """Seconds without any change after which the page says since when nothing has come."""
-
-_NUM_TRIALS = re.compile(r"[\d,]+ of ([\d,]+) trials")
 
 
 @dataclass(frozen=True)
@@ -140,11 +137,9 @@ class LivePage:
     @property
     def progress(self) -> str:
         """How many trials have ended, and of how many if that is known: `7 of 20`."""
-        facts = self._followed.facts
-        found = _NUM_TRIALS.match(facts.progress)
-        most = found[1] if found else facts.settings.get("search.max_trials")
+        most = self._followed.facts.num_trials
         ended = f"{len(self._followed.ended):,}"
-        return ended if most is None else f"{ended} of {most}"
+        return ended if most is None else f"{ended} of {most:,}"
 
     def _cards(self, study: StudyRecord, state: str) -> Iterator[Card]:
         followed = self._followed

@@ -115,8 +115,8 @@ class StudyFacts:
         best_trial: The best trial when it was last written down.
         extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
         stop: What somebody has asked of it, if anything; see `names.STOP`.
-        progress: How far it was when its driver last said so, in words.
-        time_left: How long it would still take by then, in words.
+        num_trials: Trials of its whole search; None if that is unknown.
+        time_left: How long it would still take when its driver last said so, in words.
     """
 
     name: str
@@ -134,7 +134,7 @@ class StudyFacts:
     best_trial: str | None
     extensions: Sequence[Mapping[str, Any]] = ()
     stop: str | None = None
-    progress: str = ""
+    num_trials: int | None = None
     time_left: str = ""
 
     @property
@@ -202,7 +202,7 @@ def read_study(run: Run) -> StudyFacts:
         best_trial=tags.get(names.BEST_TRIAL),
         extensions=json_tags.from_tags(tags, names.EXTENSIONS) or [],
         stop=_request(tags, ("true", "now")),
-        progress=tags.get(names.PROGRESS, ""),
+        num_trials=int(tags.get(names.NUM_TRIALS) or 0) or None,
         time_left=tags.get(names.TIME_LEFT, ""),
     )
 
