@@ -245,6 +245,15 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
         ["`search.objective`", "'loss'", "`val_…`"],
     ),
     ([*CUSTOM, "search.objective=val_f1"], ["`search.direction`", "min or max", "val_f1"]),
+    (["search.target=99"], ["`search.target`", "at most 1 for val_accuracy", "0.99", "got 99"]),
+    (
+        ["search.objective=val_loss", "search.target=-0.1"],
+        ["`search.target`", "at least 0 for val_loss", "got -0.1"],
+    ),
+    (["search.target=nan"], ["`search.target`", "finite", "got nan"]),
+    # What cannot be extended.
+    (["extend=true"], ["`extend=true`", "study=<name>"]),
+    (["extend=true", "overwrite=true", "study=a"], ["`extend=true`", "`overwrite=true`"]),
     # Out of range.
     (["seed=-1"], ["`seed`", "-1", "0 and 2147483647"]),
     (["seed=2147483648"], ["`seed`", "got 2147483648", "0 and 2147483647"]),

@@ -67,7 +67,7 @@ def identity(data: str = "d1", split: str = "s1", **environment: Any) -> Identit
         ["tracking.uri='sqlite:///./mlflow.db'"],
         ["tracking.uri='sqlite:///{here}/mlflow.db'"],
         ["data.path=elsewhere"],
-        ["extend=true"],
+        ["extend=true", "study=first"],
     ],
     ids=str,
 )
@@ -219,7 +219,9 @@ def test_hold_refuses_a_study_of_something_else(
         before = {path: path.read_bytes() for path in held.path.iterdir()}
     with (
         pytest.raises(StudyError) as caught,
-        study_folder.hold("first", loaded(consent, "curves.keep=all"), ["x"], identity(**now)),
+        study_folder.hold(
+            "first", loaded(consent, "study=first", "curves.keep=all"), ["x"], identity(**now)
+        ),
     ):
         pass
     for words in (*said, "study=first", "Undo that", "overwrite=true"):
@@ -248,7 +250,9 @@ def test_other_versions_need_consent_once(now: dict[str, Any], said: str) -> Non
         pass
     for words in (said, "extend=true", "install"):
         assert words in str(caught.value)
-    with study_folder.hold("first", loaded("extend=true"), [], identity(**now)) as held:
+    with study_folder.hold(
+        "first", loaded("extend=true", "study=first"), [], identity(**now)
+    ) as held:
         assert Identity(**held.state.identity or {}) == identity()
     # The user has agreed to these versions, and to those that it was started with.
     for agreed in (identity(**now), identity()):

@@ -59,6 +59,27 @@ def test_other_settings_are_refused_with_the_difference() -> None:
     assert "overwrite=true" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("frist", " Did you mean study=first?"), ("other", "")]
+)
+def test_extend_needs_a_study_to_extend(name: str, hint: str) -> None:
+    extending = loaded("extend=true", f"study={name}")
+    with study_folder.hold("first", loaded("study=first"), []):
+        pass
+    message = (
+        f"`extend=true` extends an earlier study, but there is no study={name} in "
+        f"experiments/.{hint} To begin a new one, leave extend out."
+    )
+    with pytest.raises(StudyError) as caught:
+        study_folder.find(name, extending)
+    assert str(caught.value) == message
+    with pytest.raises(StudyError), study_folder.hold(name, extending, []):
+        pass
+    assert [path.name for path in Path("experiments").iterdir()] == ["first"]
+    # Whoever repeats the command of an extension resumes it.
+    assert study_folder.find("first", loaded("extend=true", "study=first")) is not None
+
+
 def test_overwrite_begins_afresh() -> None:
     with study_folder.hold("first", loaded("seed=3"), []) as old:
         old.journal.write_text("{}\n")

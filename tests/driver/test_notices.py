@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.configs import loaded
+from support.configs import CUSTOM, loaded
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,17 @@ from support.configs import loaded
             ["All trials", "starts with 9 random"],
         ),
         (["search=tpe"], 20, []),
+        (["search.target=0.9"], 10, []),
+        (
+            ["search.objective=val_loss", "search.target=0.9"],
+            10,
+            ["val_loss is minimised", "at or below search.target=0.9"],
+        ),
+        (
+            [*CUSTOM, "search.objective=val_error", "search.direction=min", "search.target=0"],
+            10,
+            ["val_error is minimised", "at or below search.target=0."],
+        ),
         (["search=tpe", "search.max_trials=8"], 8, ["All trials", "search=tpe starts with 10"]),
     ],
 )

@@ -24,7 +24,7 @@ from tuner.config.schema import (
 )
 from tuner.config.space import Space
 from tuner.errors import ConfigError
-from tuner.models import DIRECTIONS
+from tuner.models import BEST_SCORES, DIRECTIONS
 
 KEPT: tuple[Kept, ...] = get_args(Kept)
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
@@ -64,6 +64,8 @@ def check_study(config: StudyConfig) -> None:
     check_custom_objects("model.custom_objects", config.model.get("custom_objects"))
     check_data(config.data)
     _check_objective(config)
+    _check_target(config)
+    _check_extend(config)
     config.executor.check()
     _check_curves(config.curves)
     check_one_of("tracking.log_models", config.tracking.log_models, KEPT)
@@ -184,6 +186,32 @@ def _check_objective(config: StudyConfig) -> None:
     if unknown and search.direction is None:
         raise ConfigError(
             f"`search.direction` must say min or max for the objective {search.objective}."
+        )
+
+
+def _check_target(config: StudyConfig) -> None:
+    """Refuse a target that no trial can reach: such a search would never end by it."""
+    target, objective = config.search.target, config.objective
+    best = BEST_SCORES.get(objective.name)
+    if target is None or best is None or not objective.is_better(target, best):
+        return
+    least = "most" if objective.direction == "max" else "least"
+    hint = " (0.99 for 99 %)" if objective.direction == "max" else ""
+    raise ConfigError(
+        f"`search.target` must be at {least} {best:g} for {objective.name}{hint}, or no trial "
+        f"can reach it, but got {target:g}."
+    )
+
+
+def _check_extend(config: StudyConfig) -> None:
+    if config.extend and config.study is None:
+        raise ConfigError(
+            "`extend=true` extends an earlier study, so it needs its name: give study=<name>."
+        )
+    if config.extend and config.overwrite:
+        raise ConfigError(
+            "`extend=true` keeps the trials of the earlier study, but `overwrite=true` deletes "
+            "its folder: give only one of them."
         )
 
 

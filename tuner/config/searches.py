@@ -16,6 +16,7 @@ from tuner.config.bounds import check_above, check_at_least, check_one_of
 from tuner.config.hyperparameters import Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
+from tuner.models import DIRECTIONS
 from tuner.trial import whole
 from tuner.wording import plural
 
@@ -128,6 +129,15 @@ class SearchConfig:
                 f"{self._holds(num_trials or 0)}, so the search ends before "
                 f"search.max_trials={self.max_trials}."
             )
+        if self.target is not None and self._direction == "min":
+            yield (
+                f"{self.objective} is minimised, so the search ends when a trial is at or "
+                f"below search.target={self.target:g}."
+            )
+
+    @property
+    def _direction(self) -> str | None:
+        return self.direction or DIRECTIONS.get(self.objective)
 
     def _holds(self, num_trials: int) -> str:
         """Say what limits the search to fewer trials than the budget."""

@@ -24,7 +24,7 @@ from tuner.driver.study_state import StudyState
 from tuner.errors import FolderGone, StudyError
 from tuner.names import CONFIG, OVERRIDES, REPORT
 from tuner.runtime import files, locks
-from tuner.wording import REPORT_AT, say_changes
+from tuner.wording import REPORT_AT, did_you_mean, say_changes
 
 logger = logging.getLogger(__name__)
 
@@ -215,8 +215,21 @@ def find(name: str, config: StudyConfig) -> StudyFolder | None:
         None if there is none, or if `overwrite` asks to delete it.
 
     Raises:
-        StudyError: If there is one with other settings, or a folder that is not a study's.
+        StudyError: If there is one with other settings, or a folder that is not a study's; or
+            if there is none, but `extend` asks to extend it.
     """
+    found = _find(name, config)
+    if found is None and config.extend:
+        others = [path.parent.name for path in EXPERIMENTS_DIR.glob(f"*/{STATE}")]
+        raise StudyError(
+            f"`extend=true` extends an earlier study, but there is no study={name} in "
+            f"{EXPERIMENTS_DIR}/.{did_you_mean(name, others, 'study={}')} To begin a new one, "
+            f"leave extend out."
+        )
+    return found
+
+
+def _find(name: str, config: StudyConfig) -> StudyFolder | None:
     path = EXPERIMENTS_DIR / name
     for part in (EXPERIMENTS_DIR, path):
         if not part.is_dir() and os.path.lexists(part):

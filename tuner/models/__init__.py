@@ -70,6 +70,9 @@ DIRECTIONS = {
 }
 """The validation metrics that a built-in model can report, with their directions."""
 
+BEST_SCORES = {name: 0.0 if name == "val_loss" else 1.0 for name in DIRECTIONS}
+"""The best that each of them can be."""
+
 LIMITS: Mapping[str, Limit] = {
     "epochs": Limit(min=1, integer=True),
     "batch_size": Limit(min=1, integer=True),
