@@ -122,3 +122,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def rough_duration(seconds: float) -> str:
+    """Write a time that is only estimated: `8 s`, `3 min`, `2.2 h`."""
+    if seconds < 59.5:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 59.5 * 60 else f"{seconds / 3600:.1f} h"

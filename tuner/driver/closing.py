@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuner.driver.parts import Best
     from tuner.evaluation.ties import Ties
     from tuner.registry.promotion import Promotion
+    from tuner.reports.outlook import Outlook
 
 FILES = "FILE_OR_FOLDER"
 """Stands for a user's drawings: unlike `<file>`, a shell takes it as a word."""
@@ -34,6 +35,7 @@ def lines(
     tied: Ties | None,
     report: Path | None,
     overrides: Sequence[str] = (),
+    outlook: Outlook | None = None,
 ) -> list[str]:
     """Word what a user wants to know at the end, each line fit for a terminal.
 
@@ -45,6 +47,7 @@ def lines(
         tied: Trials that are statistically indistinguishable from the best, if known.
         report: Where the report lies, if it could be made.
         overrides: What the study was asked for on the command line.
+        outlook: What more trials would likely bring, if that can be estimated.
     """
     from tuner.evaluation.ties import accuracy_on_test
     from tuner.wording import describe, searched_first
@@ -66,6 +69,8 @@ def lines(
         study, budget = str(config.study), config.search.max_trials
         at, command = edges.say(found, best.values, overrides, study, budget)
         said += [f"  {at} To search beyond it:", f"    {command}"]
+    if outlook is not None:
+        said.append(f"  {outlook}")
     if report is not None:
         said.append(f"{REPORT_AT}{report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")

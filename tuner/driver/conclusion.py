@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tuner.driver.preflight import Ready
     from tuner.driver.study_folder import StudyFolder
     from tuner.registry.promotion import Promotion
+    from tuner.reports.outlook import Outlook
     from tuner.tracking.runs import Tracker
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,20 @@ def closing_lines(
     )
     named = dataclasses.replace(config, study=parts.folder.path.name)
     num_trials, overrides = loop.num_ended, parts.folder.overrides
-    return closing.lines(named, best, promoted, num_trials, tied, report, overrides)
+    outlook = _outlook(parts.tracker)
+    return closing.lines(named, best, promoted, num_trials, tied, report, overrides, outlook)
+
+
+def _outlook(tracker: Tracker) -> Outlook | None:
+    """Return what more trials would likely bring; like the report, it may be missing."""
+    from tuner.reports import gather, outlook
+
+    try:
+        study = gather.read_study(tracker.client, tracker.client.get_run(tracker.run_id))
+        return outlook.find(study)
+    except Exception:
+        logger.debug("What more trials would bring is not known.", exc_info=True)
+        return None
 
 
 def make_report(tracker: Tracker, held: StudyFolder, uri: str | None) -> Path | None:

@@ -15,6 +15,7 @@ from tuner.evaluation import ties
 from tuner.evaluation.measures import accuracy_interval
 from tuner.evaluation.ties import Ties
 from tuner.names import NUM_PARAMETERS, SECONDS, TEST_ACCURACY, TRIAL_SECONDS, WORKER_SECONDS
+from tuner.reports import outlook
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
@@ -125,6 +126,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         at, command = edges.say(found, best.values, kept, study.name, budget, "python")
         text.append(f"{at} The command below searches beyond it.")
         code = passwords.hide(command)
+    if (more := outlook.find(study)) is not None:
+        text.append(str(more))
     return Section(f"The best trial, {best.trial_id}", text, tables=tables, code=code)
 
 
