@@ -202,7 +202,9 @@ def test_progress_stands_in_tags_of_the_study(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["processes", "serial"])
+@pytest.mark.parametrize(
+    "executor", ["processes", "serial", pytest.param("ray", marks=pytest.mark.long)]
+)
 def test_stop_command_ends_a_trial_and_then_the_study(executor: str, tmp_path: Path) -> None:
     given = [
         "study=first", "data=digits", f"executor={executor}", "search.max_trials=4",

@@ -193,6 +193,22 @@ def test_files_travel_and_images_are_not_copied(
     assert seen == [("0000", 1, {"is_copy": 0.0})]
 
 
+def test_stop_ends_a_trial_after_its_epoch_and_no_other(
+    few_digits: ImageData, nodes: Nodes, tmp_path: Path
+) -> None:
+    with executor(workers.stoppable, few_digits, nodes, workers=1) as made:
+        made.submit(request("0000", tmp_path, epochs=100_000))
+        [stopped] = made.wait(lambda trial_id, *_: made.stop(trial_id, "user"))
+        # A request that comes too late, and the next trial of the same worker.
+        made.stop("0000", "user")
+        [whole] = run_all(made, [request("0001", tmp_path, epochs=3)]).values()
+    assert isinstance(stopped, TrialResult)
+    assert isinstance(whole, TrialResult)
+    assert stopped.stopped == "user"
+    assert (whole.stopped, len(whole.epochs)) == (None, 3)
+    assert stopped.num_parameters == whole.num_parameters
+
+
 def test_close_leaves_no_worker(few_digits: ImageData, nodes: Nodes, tmp_path: Path) -> None:
     """Epochs arrive while the trial runs, and closing does not wait for it."""
     seen: Epochs = []

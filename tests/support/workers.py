@@ -62,6 +62,21 @@ def sleeping(data: ImageData) -> RunTrial:
     return run
 
 
+def stoppable(data: ImageData) -> RunTrial:
+    """Train all epochs, a moment each, unless the trial is stopped."""
+
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
+        epochs, why = [], None
+        while why is None and len(epochs) < request.epochs:
+            time.sleep(0.02)
+            epochs.append({"val_accuracy": 0.5})
+            why = on_epoch(request.trial_id, len(epochs), epochs[-1])
+        made = result(request, 0.5)
+        return dataclasses.replace(made, epochs=tuple(epochs), stopped=why)
+
+    return run
+
+
 def writing(data: ImageData) -> RunTrial:
     """Write files, and say where; and whether the images are a copy of the worker's own."""
 

@@ -1,0 +1,108 @@
+"""How long `tuner.stop trial=…` takes to end a trial, in every executor.
+
+    python -m benchmarks.stop_latency [trials]
+
+Starts a study of endless trials for each executor, Ray's on a cluster of this machine, and
+stops one trial after another with the command. Prints the median and the longest of the seconds
+from the command's return until the driver passed the request on, and until the trial had ended:
+evaluated, recorded in MLflow and told to the oracle.
+"""
+
+import datetime
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+EXECUTORS = ("serial", "processes", "ray")
+
+COMMON = (
+    "study=stopped", "data=digits", "executor.workers=1", "registry.name=null",
+    "tracking.log_models=none", "space.epochs=1000000", "space.layers=1",
+    "space.units={min: 8, max: 64}",
+)  # fmt: skip
+
+LIMIT_SECONDS = 300
+"""Seconds after which something that must come is given up."""
+
+
+def main(num_trials: int) -> None:
+    """Measure all executors, and print a table."""
+    print(f"Seconds, median (longest) of {num_trials} trials")
+    print(f"{'executor':10} {'passed on':>18} {'ended':>18}")
+    for executor in EXECUTORS:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = measure(executor, num_trials, Path(folder))
+        passed_on, ended = zip(*measured, strict=True)
+        print(f"{executor:10} {_shown(passed_on):>18} {_shown(ended):>18}", flush=True)
+
+
+def measure(executor: str, num_trials: int, folder: Path) -> list[tuple[float, float]]:
+    """Stop the trials of a study one after another.
+
+    Args:
+        executor: Where its trials run.
+        num_trials: Their number.
+        folder: An empty folder for it.
+
+    Returns:
+        For every trial, the seconds until its request was passed on, and until it had ended;
+        below 0 if that was before the command had returned.
+    """
+    log = folder / "experiments" / "stopped" / "tune.log"
+    given = [option for option in COMMON if executor != "serial" or "workers" not in option]
+    study = _start(folder, "search", *given, f"executor={executor}",
+                   f"search.max_trials={num_trials}")  # fmt: skip
+    try:
+        measured = [_stop(log, folder, f"{number:04d}") for number in range(num_trials)]
+        study.wait(LIMIT_SECONDS)
+    finally:
+        study.terminate()
+        study.wait()
+    return measured
+
+
+def _stop(log: Path, folder: Path, trial: str) -> tuple[float, float]:
+    """Stop a trial of a study in a folder once it trains."""
+    _time_of(log, rf"trial {trial} epoch \d\d")
+    command = _start(folder, "stop", "study=stopped", f"trial={trial}")
+    if command.wait(LIMIT_SECONDS) != 0:
+        raise RuntimeError(f"tuner.stop ended with exit status {command.returncode}.")
+    returned = time.time()
+    passed_on = _time_of(log, rf"trial {trial} ends after this epoch")
+    ended = _time_of(log, rf"trial {trial} \(.*stopped by hand")
+    return passed_on - returned, ended - returned
+
+
+def _start(folder: Path, name: str, *given: str) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tuner.{name}", *given], cwd=folder,
+        stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+
+
+def _time_of(log: Path, pattern: str) -> float:
+    """Wait until a line of a study's log matches, and return its time (since 1970)."""
+    line = re.compile(rf"^(\S+ \S+),(\d+) .*{pattern}", re.M)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        if found := line.search(text):
+            second = datetime.datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").timestamp()
+            return second + int(found[2]) / 1000
+        time.sleep(0.05)
+    raise TimeoutError(f"{log} never said {pattern!r}.")
+
+
+def _shown(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.1f} ({max(seconds):.1f})"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
