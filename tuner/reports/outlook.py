@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.config.searches import SEARCHES, SearchConfig
@@ -65,25 +66,50 @@ def find(study: StudyRecord) -> Outlook | None:
     num_more = _num_to_come(study, friendly(num_ended))
     if num_more < 1:
         return None
-    objective, best = study.objective, study.score(study.best)
-    is_max = objective.direction == "max"
-    in_points = is_max and all(0 <= score <= 1 for score in scores)
-    gain = POINTS / 100 if in_points else abs(best) * PERCENT / 100
-    if in_points and best + gain >= 1:
+    chance = estimate(study.objective, scores, num_more, _entry(study).learns_from_results)
+    if chance == 0:
         return None
-    chance = chance_of_gain(
-        [score if is_max else -score for score in scores],
-        num_more,
-        gain,
-        _entry(study).learns_from_results,
-    )
     return Outlook(
-        objective,
+        study.objective,
         num_more,
         seconds=study.metrics[SECONDS] / num_ended * num_more,
         chance=chance,
-        gain=f"{POINTS} points" if in_points else f"{PERCENT} %",
+        gain=f"{POINTS} points" if _in_points(study.objective, scores) else f"{PERCENT} %",
     )
+
+
+def estimate(
+    objective: Objective, scores: Sequence[float], num_more: int, learns: bool
+) -> float:
+    """Estimate how likely more trials beat the best by more than the gain that is asked for.
+
+    Args:
+        objective: What the scores are of.
+        scores: At least five, in the order in which the trials ended.
+        num_more: Number of trials to come.
+        learns: Whether their oracle learns from results.
+
+    Returns:
+        A probability in `[0, 1]`.
+    """
+    sign = 1 if objective.direction == "max" else -1
+    upwards = [sign * score for score in scores]
+    gain = least_gain(objective, scores)
+    if _in_points(objective, scores) and max(upwards) + gain >= 1:
+        return 0.0
+    return chance_of_gain(upwards, num_more, gain, learns)
+
+
+def least_gain(objective: Objective, scores: Sequence[float]) -> float:
+    """Return how much better than the best of some scores another one must be to count."""
+    if _in_points(objective, scores):
+        return POINTS / 100
+    return abs(objective.best_so_far(scores)[-1]) * PERCENT / 100
+
+
+def _in_points(objective: Objective, scores: Sequence[float]) -> bool:
+    """Say whether scores are shares, such as accuracies, whose differences are points."""
+    return objective.direction == "max" and all(0 <= score <= 1 for score in scores)
 
 
 def friendly(number: int) -> int:
