@@ -33,7 +33,7 @@ MAY_DIFFER = {
 
 def main(folders: list[Path]) -> int:
     """Print the differences between two folders' studies, and return their number."""
-    first, second = (_records(folder) for folder in folders)
+    first, second = (records(folder) for folder in folders)
     differing = [
         f"{kind} {key}: {first.get(key, {}).get(kind)!r} and {second.get(key, {}).get(kind)!r}"
         for key in sorted(first.keys() | second.keys())
@@ -48,7 +48,8 @@ def main(folders: list[Path]) -> int:
     return len(differing)
 
 
-def _records(folder: Path) -> dict[tuple[str, ...], Mapping[str, Any]]:
+def records(folder: Path) -> dict[tuple[str, ...], Mapping[str, Any]]:
+    """Return what the runs in a project's folder have recorded, by study, kind and trial."""
     client = tracking_store.connect_to_existing(f"sqlite:///{folder.resolve()}/mlflow.db")
     runs = history.pages(
         client.search_runs, experiment_ids=history.experiments(client), max_results=1000

@@ -205,6 +205,24 @@ def run_to_end(oracle: JournaledOracle) -> list[Proposal]:
 
 
 @pytest.mark.parametrize(
+    "search",
+    [RANDOM, GRID, GUIDED, TPE, CMAES, QMC, dataclasses.replace(HYPERBAND, max_epochs=9)],
+    ids=lambda search: search.oracle,
+)
+def test_proposals_do_not_depend_on_the_budget(search: SearchConfig, tmp_path: Path) -> None:
+    space = {**FIRST, "width": {"min": 1, "max": 9}}
+    small, large = (dataclasses.replace(search, max_trials=n) for n in (5, 10))
+    for name in ("extended", "at once"):
+        (tmp_path / name).mkdir()
+    first = run_to_end(opened(tmp_path / "extended", small, space, 0))
+    extended = [*first, *run_to_end(opened(tmp_path / "extended", large, space, 0))]
+    assert extended == run_to_end(opened(tmp_path / "at once", large, space, 0))
+    assert (len(first), len(extended)) == (5, 10)
+    journals = [tmp_path / name / "0.jsonl" for name in ("extended", "at once")]
+    assert journals[0].read_text() == journals[1].read_text()
+
+
+@pytest.mark.parametrize(
     ("first", "second", "space"),
     [
         (RANDOM, GRID, FIRST),
