@@ -53,15 +53,13 @@ def search(folder: Path, oracle: str, budget: int) -> None:
 
 def main(folder: Path) -> int:
     """Run the studies that are missing, print a row for each, and return the differences."""
-    for way, budgets in WAYS.items():
-        for oracle in STUDIES:
-            for budget in budgets:
-                search(folder / way, oracle, budget)
-    extended, at_once = (records(folder / way) for way in WAYS)
     total = 0
     print(f"{'search':10} {'trials':>6} {'metrics':>8} {'weights':>8} {'differences':>12}")
     for oracle in STUDIES:
-        first, second = (_trials_of(oracle, found) for found in (extended, at_once))
+        for way, budgets in WAYS.items():
+            for budget in budgets:
+                search(folder / way, oracle, budget)
+        first, second = (_trials_of(oracle, records(folder / way)) for way in WAYS)
         differing = sum(
             first.get(trial, {}).get(kind) != second.get(trial, {}).get(kind)
             for trial in first.keys() | second.keys()
@@ -69,7 +67,10 @@ def main(folder: Path) -> int:
         )
         num_metrics = sum(len(v) for t in first.values() for v in t["metrics"].values())
         num_weights = sum(t["weights"] is not None for t in first.values())
-        print(f"{oracle:10} {len(first):6} {num_metrics:8,} {num_weights:8} {differing:12}")
+        print(
+            f"{oracle:10} {len(first):6} {num_metrics:8,} {num_weights:8} {differing:12}",
+            flush=True,
+        )
         total += differing
     return total
 
