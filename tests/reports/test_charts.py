@@ -12,7 +12,7 @@ from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
 from tuner.reports.importance import MIN_TRIALS
 from tuner.reports.records import Confusion, Details
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.trial import Objective
 
 

@@ -9,7 +9,7 @@ from support.reports import made_up_details, made_up_study, replaced, text_of
 from tuner.config.space import Space
 from tuner.reports import outlook, study_page
 from tuner.reports.records import StudyRecord
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.trial import Objective
 
 FINITE = {"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5, 6, 7, 8]}

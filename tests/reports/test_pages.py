@@ -14,7 +14,7 @@ from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import parallel_coordinates
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.records import Confusion, OnDrawings, StudyRecord
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.tracking.standing import Standing
 
 NASTY = "<script>alert(1)</script> & 'quotes\""

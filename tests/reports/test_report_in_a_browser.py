@@ -10,7 +10,7 @@ from support.reports import made_up_details, made_up_study, replaced
 from support.studies import FinishedStudy
 from tuner.reports import comparison_page, page, study_page
 from tuner.reports.comparison_page import Compared
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 
 
 class Seen:

@@ -8,7 +8,7 @@ import pytest
 
 from tuner.study import tables
 from tuner.tracking.epochs_file import Epochs
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from tuner.config.space import Space
 from tuner.reports import gather, page
 from tuner.reports.records import Confusion, Details, StudyRecord
-from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.tracking.facts import DataFacts, TrialRecord
 from tuner.trial import Objective
 
 SPACE = {

@@ -10,7 +10,7 @@ import pytest
 
 from support.trials import MakeResult
 from tuner.errors import StudyError
-from tuner.tracking import history, json_tags
+from tuner.tracking import history, json_tags, trial_epochs
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
 
@@ -114,8 +114,8 @@ def test_curve_and_files_are_read(client: mlflow.MlflowClient, make_result: Make
     run_id = tracker.open_trial("0000", {"epochs": 2}, {}).run_id
     tracker.finish_trial(result := make_result("0000"))
     trial = history.read_trial(client.get_run(run_id))
-    assert history.curve(client, trial, "loss") == [e["loss"] for e in result.epochs]
-    assert history.losses(client, run_id, trial.values) == {
+    assert trial_epochs.curve(client, trial, "loss") == [e["loss"] for e in result.epochs]
+    assert trial_epochs.losses(client, run_id, trial.values) == {
         epoch: metrics["loss"] for epoch, metrics in enumerate(result.epochs, 1)
     }
     assert history.read_file(client, run_id, "evaluation.json") is not None

@@ -21,10 +21,11 @@ from support.trials import ARTIFACTS, MakeResult
 from tuner.errors import ConfigError, UnavailableError
 from tuner.tracking import runs
 from tuner.tracking.data_record import DataRecord
-from tuner.tracking.history import curve, read_trial
+from tuner.tracking.history import read_trial
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect, resolve_uri
+from tuner.tracking.trial_epochs import curve
 from tuner.trial import TrialFailure, TrialResult
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}

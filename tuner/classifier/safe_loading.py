@@ -32,7 +32,14 @@ from tuner.images.image_files import ImageFiles
 from tuner.models import DIRECTIONS
 from tuner.models.custom_objects import CustomObjects, permitted
 from tuner.runtime import cards, tensorflow_setup
-from tuner.tracking import checksums, history, plain_yaml, tracking_store, trial_card
+from tuner.tracking import (
+    checksums,
+    history,
+    plain_yaml,
+    tracking_store,
+    trial_card,
+    trial_epochs,
+)
 from tuner.wording import first_line
 
 if TYPE_CHECKING:
@@ -187,7 +194,7 @@ def _recorded(uri: str, run_id: str | None) -> tuple[trial_card.Rows, str]:
         client = tracking_store.connect_to_existing(uri)
         trial = history.read_trial(client.get_run(run_id))
         objective = next((name for name in DIRECTIONS if name in trial.metrics), "")
-        epochs = history.epochs(client, trial, (objective, objective.removeprefix("val_")))
+        epochs = trial_epochs.epochs(client, trial, (objective, objective.removeprefix("val_")))
     # The store may be gone, and the run may have been logged by somebody else.
     except (GlassyError, MlflowException, KeyError):
         return [], ""

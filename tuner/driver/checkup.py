@@ -9,7 +9,7 @@ from tuner.errors import ModelError, StudyError
 from tuner.registry.versions import Registry
 from tuner.tracking import history
 from tuner.tracking.checksums import TAG
-from tuner.tracking.history import StudyFacts, TrialRecord
+from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.tracking.logged_models import LoggedModels
 from tuner.tracking.model_check import digest_of_model
 from tuner.tracking.stored_files import StoredFiles

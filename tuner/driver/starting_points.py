@@ -10,7 +10,7 @@ from tuner.config.starting_points import BEST_OF, NUM_BEST, study_named
 from tuner.driver.study_folder import id_of_folder
 from tuner.errors import ConfigError
 from tuner.tracking import history
-from tuner.tracking.history import StudyFacts
+from tuner.tracking.facts import StudyFacts
 from tuner.trial import Values
 from tuner.wording import plural
 

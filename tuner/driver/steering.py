@@ -16,7 +16,7 @@ from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.executors import Executor
-from tuner.tracking.history import StopRequests
+from tuner.tracking.facts import StopRequests
 from tuner.tracking.runs import Tracker
 
 logger = logging.getLogger(__name__)

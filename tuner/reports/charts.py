@@ -22,7 +22,7 @@ from tuner.reports.plotting import (
 )
 from tuner.reports.records import Details, StudyRecord
 from tuner.reports.scales import categories, key_of, numbers_of
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.trial import Value, number
 
 MAX_SVG_POINTS = 1000

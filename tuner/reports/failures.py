@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 
 TOLD = {
     "infeasible": "values that cannot work",

@@ -16,8 +16,8 @@ from mlflow.entities import Run
 from tuner import names
 from tuner.config.space import Space
 from tuner.reports.records import Confusion, Details, StudyRecord
-from tuner.tracking import history, standing
-from tuner.tracking.history import StudyFacts, TrialRecord
+from tuner.tracking import history, standing, trial_epochs
+from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.tracking.standing import Standing
 
 NUM_BEST_CURVES = 50
@@ -101,7 +101,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         confusion = Confusion(content["class_names"], content["counts"])
     return Details(
         curves={
-            trial.trial_id: history.curve(client, trial, study.objective.name)
+            trial.trial_id: trial_epochs.curve(client, trial, study.objective.name)
             for trial in trials_with_curves(study)
         },
         overrides=history.overrides(client, study.run_id),

@@ -11,8 +11,8 @@ from tuner.evaluation.ties import interval_on_validation
 from tuner.reports import gather, overview, study_page
 from tuner.reports.page import Card, Part, Section, part, part_of
 from tuner.reports.records import Details, StudyRecord
+from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.tracking.following import Following
-from tuner.tracking.history import StudyFacts, TrialRecord
 from tuner.trial import whole
 from tuner.wording import describe
 

@@ -19,7 +19,7 @@ from tuner.reports import outlook
 from tuner.reports.page import Card, Link, Section, Table
 from tuner.reports.plotting import shown
 from tuner.reports.records import Details, OnDrawings, StudyRecord
-from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.tracking.facts import DataFacts, TrialRecord
 from tuner.wording import (
     describe,
     duration,

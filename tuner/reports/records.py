@@ -11,7 +11,7 @@ from typing import Any
 from tuner.config.hyperparameters import Dimension, Range
 from tuner.config.space import Space
 from tuner.tracking import history
-from tuner.tracking.history import DataFacts, TrialRecord
+from tuner.tracking.facts import DataFacts, TrialRecord
 from tuner.tracking.standing import Standing
 from tuner.trial import Metrics, Objective
 

@@ -14,7 +14,7 @@ from tuner.errors import StudyError
 from tuner.study import records
 from tuner.study.study import state_of
 from tuner.tracking import history
-from tuner.tracking.history import StudyFacts
+from tuner.tracking.facts import StudyFacts
 
 
 def find_running(client: mlflow.MlflowClient, wanted: str) -> StudyFacts:

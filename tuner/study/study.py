@@ -20,9 +20,9 @@ from tuner.driver.study_folder import EXPERIMENTS_DIR, id_of_folder, is_running
 from tuner.runtime import cards
 from tuner.runtime.cards import Series
 from tuner.study import records, tables
-from tuner.tracking import epochs_file, history, tracking_store, trial_card
+from tuner.tracking import epochs_file, history, tracking_store, trial_card, trial_epochs
 from tuner.tracking.epochs_file import Epochs
-from tuner.tracking.history import StudyFacts, TrialRecord
+from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.trial import Metrics, Objective, Values
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Study:
         asked = [t for t in trials if not _is_known(t, known.get(t.run_id))]
         # In parallel, since most of the time is spent waiting for the store's answers.
         with ThreadPoolExecutor(_NUM_SIDE_BY_SIDE) as threads:
-            answers = threads.map(functools.partial(history.epochs, self._client), asked)
+            answers = threads.map(functools.partial(trial_epochs.epochs, self._client), asked)
             known |= zip([t.run_id for t in asked], answers, strict=True)
         return [(t.trial_id, known[t.run_id]) for t in trials]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from tuner.tracking.epochs_file import Epochs
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 
 TEXT = pandas.StringDtype(na_value=np.nan)
 

@@ -15,8 +15,8 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from tuner.tracking import history, tracking_store
-from tuner.tracking.history import StudyFacts, TrialRecord
+from tuner.tracking import history, tracking_store, trial_epochs
+from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.trial import Metrics
 
 SLACK = 10.0
@@ -132,14 +132,15 @@ class Following:
         known = self.curves.get(trial.trial_id)
         now = time.monotonic()
         if trial.status == "RUNNING":
-            each = {name: trial.metrics[name] for name in history.epoch_metrics(trial.metrics)}
+            names = trial_epochs.epoch_metrics(trial.metrics)
+            each = {name: trial.metrics[name] for name in names}
             metrics, when = self._seen.get(trial.run_id, ({}, -CURVE_SECONDS))
             if known is not None and metrics == each and now - when < CURVE_SECONDS:
                 return known
             self._seen[trial.run_id] = (each, now)
         elif known is not None and trial.run_id in self._whole:
             return known
-        return history.curve(self.client, trial, self.facts.objective.name)
+        return trial_epochs.curve(self.client, trial, self.facts.objective.name)
 
 
 def _marks(trials: Mapping[str, TrialRecord]) -> dict[str, tuple[str, str, float]]:

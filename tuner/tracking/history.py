@@ -1,14 +1,13 @@
 """The one reader of a recorded study: its run, its trials, their values, metrics and files.
 
-Resume, report and promotion all read MLflow's records through this module. It writes nothing.
+Resume, report and promotion all read MLflow's records through this module, as the types of
+`facts`; `trial_epochs` reads a trial's epochs. It writes nothing.
 """
 
 import contextlib
-import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,169 +16,14 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import names
-from tuner.models import DIRECTIONS
 from tuner.runtime import gc_pauses
 from tuner.tracking import json_tags, plain_yaml
-from tuner.tracking.epochs_file import Epochs
+from tuner.tracking.facts import DataFacts, Presence, StopRequests, StudyFacts, TrialRecord
 from tuner.tracking.manifest import Manifest
-from tuner.trial import Metrics, Objective, Values
+from tuner.trial import Objective
 
 PAGE = 1000
 """Number of runs per request."""
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """The data of a study: its name, its digest, and counts and shape as recorded."""
-
-    name: str
-    digest: str
-    profile: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial, as MLflow has it.
-
-    Attributes:
-        trial_id: The oracle's name for it; for a refit, `names.refit_name` of that.
-        run_id: Id of its run in MLflow.
-        status: Status of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
-        values: One point of the space, each value with the type that it was trained with.
-        metrics: The last value of each metric, which is that of its model.
-        ended: Time (seconds since 1970) at which it ended, or started if it still runs.
-        error: What went wrong, in one line; None if nothing did.
-        failure: Kind of the failure, as in `TrialFailure`.
-        stopped: Why it has fewer epochs than its values say; None if it has all.
-        stop: Whether somebody has asked it to end; see `names.STOP`.
-        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
-        artifact_uri: Where its files are.
-        params: Names of the params that its run has.
-        parent: Id of the run that it is shown under.
-        manifest: The files it has logged, if known.
-        is_bare: Whether nothing at all was logged to the run.
-        stopped_because: Why it stopped early, in words that follow a colon.
-        best_epoch: The epoch whose weights its model has, if that is not the last.
-    """
-
-    trial_id: str
-    run_id: str
-    status: str
-    values: Values
-    metrics: Metrics
-    ended: float
-    error: str | None = None
-    failure: str | None = None
-    stopped: str | None = None
-    stop: bool = False
-    kind: str = names.KIND_TRIAL
-    artifact_uri: str = ""
-    params: frozenset[str] = frozenset()
-    parent: str | None = None
-    manifest: Manifest | None = None
-    is_bare: bool = False
-    stopped_because: str = ""
-    best_epoch: int | None = None
-
-    @property
-    def num_epochs(self) -> int | None:
-        """Number of epochs that it has; None if that was not recorded."""
-        if names.EPOCHS_TRAINED not in self.metrics:
-            return None
-        reused = self.metrics.get(names.EPOCHS_REUSED, 0)
-        return round(self.metrics[names.EPOCHS_TRAINED] + reused)
-
-    @property
-    def used_epochs(self) -> int | None:
-        """Number of epochs that its model was trained for; None if that was not recorded."""
-        return self.best_epoch or self.num_epochs
-
-
-@dataclass(frozen=True)
-class StudyFacts:
-    """One study, as recorded in its own run.
-
-    Attributes:
-        name: The study's name.
-        study_id: The study's id, which distinguishes studies of one name.
-        run_id: Id of its run in MLflow.
-        experiment_id: Id of its experiment in MLflow.
-        status: Status of its run.
-        began: Time (seconds since 1970) at which it was started.
-        owner: The user who started it; empty if unknown.
-        folder: `<host>:<folder>` it was searched in; empty if unknown.
-        settings: Its configuration, flat.
-        metrics: Of its run.
-        versions: Of the libraries it was made with.
-        data: What it is searched on; None if that was not recorded.
-        best_trial: The best trial when it was last written down.
-        extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
-        stop: What somebody has asked of it, if anything; see `names.STOP`.
-        num_trials: Trials of its whole search; None if that is unknown.
-        time_left: How long it would still take when its driver last said so, in words.
-    """
-
-    name: str
-    study_id: str
-    run_id: str
-    experiment_id: str
-    status: str
-    began: float
-    owner: str
-    folder: str
-    settings: Mapping[str, Any]
-    metrics: Metrics
-    versions: Mapping[str, str]
-    data: DataFacts | None
-    best_trial: str | None
-    extensions: Sequence[Mapping[str, Any]] = ()
-    stop: str | None = None
-    num_trials: int | None = None
-    time_left: str = ""
-
-    @property
-    def objective(self) -> Objective:
-        """What it improves."""
-        name, direction = (
-            self.settings["search.objective"],
-            self.settings.get("search.direction"),
-        )
-        if direction not in ("min", "max"):
-            direction = DIRECTIONS[name]
-        return Objective(name, "max" if direction == "max" else "min")
-
-    @property
-    def best_score(self) -> float | None:
-        """The best score when it was last written down."""
-        return self.metrics.get(names.best_metric(self.objective.name))
-
-
-@dataclass(frozen=True)
-class Presence:
-    """What has become of the records of trials that have finished.
-
-    Attributes:
-        present: Trials whose finished runs MLflow has.
-        deleted: Trials whose runs were deleted and can be restored: `mlflow runs restore`.
-        gone: Trials of which MLflow has no finished run at all.
-    """
-
-    present: frozenset[str]
-    deleted: frozenset[str]
-    gone: frozenset[str]
-
-
-@dataclass(frozen=True)
-class StopRequests:
-    """What people have asked of a study that runs; see `names.STOP`.
-
-    Attributes:
-        study: `true` or `now` if the study is to end, otherwise None.
-        trials: The trials that are to end.
-    """
-
-    study: str | None
-    trials: frozenset[str]
 
 
 def read_study(run: Run) -> StudyFacts:
@@ -410,57 +254,6 @@ def experiments(client: mlflow.MlflowClient) -> dict[str, str]:
     return {str(experiment.experiment_id): experiment.name for experiment in found}
 
 
-def step_of_model(values: Values) -> int:
-    """Return the step at which a trial records the metrics of its model once more.
-
-    A trial does so if its model has the weights of an earlier epoch than its last, since MLflow
-    shows a metric's last step. The step comes after all epochs that the trial may have, so it
-    is no epoch, whether the trial has stopped before them or is resumed.
-
-    Args:
-        values: The trial's values.
-    """
-    # As text if the study was recorded without their types.
-    return int(str(values["epochs"])) + 1
-
-
-def curve(client: mlflow.MlflowClient, trial: TrialRecord, metric: str) -> list[float]:
-    """Return a metric after each epoch of a trial."""
-    return list(_by_epoch(client, trial.run_id, trial.values, metric).values())
-
-
-def epochs(
-    client: mlflow.MlflowClient, trial: TrialRecord, metrics: Iterable[str] | None = None
-) -> Epochs:
-    """Return a trial's metrics after each epoch: a request for each of them.
-
-    Args:
-        client: Client of the store that holds it.
-        trial: The trial.
-        metrics: Names of metrics, of which those are taken that it has; None for all.
-    """
-    found = epoch_metrics(trial.metrics)
-    wanted = found if metrics is None else [name for name in metrics if name in found]
-    curves = [curve(client, trial, name) for name in wanted]
-    return Epochs(tuple(wanted), list(itertools.zip_longest(*curves)))
-
-
-def epoch_metrics(metrics: Iterable[str]) -> list[str]:
-    """Return those of a trial's metrics that are measured after every epoch."""
-    return sorted(set(metrics) - names.OF_WHOLE_TRIAL)
-
-
-def losses(client: mlflow.MlflowClient, run_id: str, values: Values) -> dict[int, float]:
-    """Return the training loss of each logged epoch of a trial, by epoch.
-
-    Args:
-        client: Client of the store that holds it.
-        run_id: Id of its run.
-        values: The values that it is trained with.
-    """
-    return _by_epoch(client, run_id, values, names.LOSS)
-
-
 def decision(
     client: mlflow.MlflowClient, study: StudyFacts, trial_id: str
 ) -> Mapping[str, Any] | None:
@@ -554,14 +347,6 @@ def _runs(
         run_view_type=view,
         max_results=PAGE,
     )
-
-
-def _by_epoch(
-    client: mlflow.MlflowClient, run_id: str, values: Values, metric: str
-) -> dict[int, float]:
-    points = client.get_metric_history(run_id, metric)
-    end = step_of_model(values)
-    return {p.step: p.value for p in sorted(points, key=lambda p: p.step) if p.step < end}
 
 
 def _request(tags: Mapping[str, str], known: Iterable[str]) -> str | None:

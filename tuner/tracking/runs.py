@@ -20,9 +20,9 @@ from tuner import names
 from tuner.errors import StudyError
 from tuner.runtime import files
 from tuner.runtime.versions import versions
-from tuner.tracking import experiment, history, json_tags, project_folder
+from tuner.tracking import experiment, history, json_tags, project_folder, trial_epochs
 from tuner.tracking.data_record import DataRecord
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import Presence, StopRequests, TrialRecord
 from tuner.tracking.logged_models import LoggedModels
 from tuner.tracking.run_maker import RunMaker
 from tuner.tracking.stored_files import StoredFiles
@@ -150,7 +150,7 @@ class Tracker:
         ]
         return sorted(found, key=lambda r: (r.status == "FINISHED", len(r.metrics)))
 
-    def presence(self, trial_ids: Iterable[str]) -> history.Presence:
+    def presence(self, trial_ids: Iterable[str]) -> Presence:
         """Return what has become of the records of trials that have finished."""
         return history.presence(self.client, self._experiment_id, self._study_id, trial_ids)
 
@@ -214,7 +214,7 @@ class Tracker:
             self._runs.describe(trial.run_id, values, trial.params)
             self._tag(trial, tags)
             # The epochs that an interrupted process has logged should come again unchanged.
-            trial.losses = history.losses(self.client, trial.run_id, values)
+            trial.losses = trial_epochs.losses(self.client, trial.run_id, values)
             trial.num_epochs = max(trial.losses, default=0)
             self.client.update_run(trial.run_id, status="RUNNING")
             trial.model_id = self._models.whole_of(trial.run_id)
@@ -222,7 +222,7 @@ class Tracker:
                 # What it has logged is that of fewer epochs; a registered model stays as it is.
                 self._models.drop({trial.run_id})
                 trial.model_id, trial.finished = None, None
-        trial.step_of_model = history.step_of_model(values)
+        trial.step_of_model = trial_epochs.step_of_model(values)
         trial.is_ours = True
         return trial
 
@@ -379,7 +379,7 @@ class Tracker:
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
 
-    def stop_requests(self) -> history.StopRequests:
+    def stop_requests(self) -> StopRequests:
         """Return what people have asked of the study and its trials."""
         return history.stop_requests(self.client, self._experiment_id, self._study_id)
 

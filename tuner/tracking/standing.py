@@ -17,7 +17,8 @@ from tuner import names
 from tuner.config.printed_commands import of_module
 from tuner.errors import UnavailableError, UserError
 from tuner.tracking import history, tracking_store
-from tuner.tracking.history import StudyFacts, restore
+from tuner.tracking.facts import StudyFacts
+from tuner.tracking.history import restore
 
 
 @dataclass(frozen=True)

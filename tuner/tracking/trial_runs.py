@@ -12,7 +12,7 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 
 from tuner import names
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.tracking.manifest import Manifest
 from tuner.tracking.run_maker import param_text
 from tuner.trial import Metrics, TrialPause, TrialResult, Values, is_cut

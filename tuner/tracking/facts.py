@@ -1,0 +1,164 @@
+"""What is read of a recorded study: its facts, its trials, and what people ask of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner import names
+from tuner.models import DIRECTIONS
+from tuner.tracking.manifest import Manifest
+from tuner.trial import Metrics, Objective, Values
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data of a study: its name, its digest, and counts and shape as recorded."""
+
+    name: str
+    digest: str
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as MLflow has it.
+
+    Attributes:
+        trial_id: The oracle's name for it; for a refit, `names.refit_name` of that.
+        run_id: Id of its run in MLflow.
+        status: Status of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
+        values: One point of the space, each value with the type that it was trained with.
+        metrics: The last value of each metric, which is that of its model.
+        ended: Time (seconds since 1970) at which it ended, or started if it still runs.
+        error: What went wrong, in one line; None if nothing did.
+        failure: Kind of the failure, as in `TrialFailure`.
+        stopped: Why it has fewer epochs than its values say; None if it has all.
+        stop: Whether somebody has asked it to end; see `names.STOP`.
+        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        artifact_uri: Where its files are.
+        params: Names of the params that its run has.
+        parent: Id of the run that it is shown under.
+        manifest: The files it has logged, if known.
+        is_bare: Whether nothing at all was logged to the run.
+        stopped_because: Why it stopped early, in words that follow a colon.
+        best_epoch: The epoch whose weights its model has, if that is not the last.
+    """
+
+    trial_id: str
+    run_id: str
+    status: str
+    values: Values
+    metrics: Metrics
+    ended: float
+    error: str | None = None
+    failure: str | None = None
+    stopped: str | None = None
+    stop: bool = False
+    kind: str = names.KIND_TRIAL
+    artifact_uri: str = ""
+    params: frozenset[str] = frozenset()
+    parent: str | None = None
+    manifest: Manifest | None = None
+    is_bare: bool = False
+    stopped_because: str = ""
+    best_epoch: int | None = None
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Number of epochs that it has; None if that was not recorded."""
+        if names.EPOCHS_TRAINED not in self.metrics:
+            return None
+        reused = self.metrics.get(names.EPOCHS_REUSED, 0)
+        return round(self.metrics[names.EPOCHS_TRAINED] + reused)
+
+    @property
+    def used_epochs(self) -> int | None:
+        """Number of epochs that its model was trained for; None if that was not recorded."""
+        return self.best_epoch or self.num_epochs
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """One study, as recorded in its own run.
+
+    Attributes:
+        name: The study's name.
+        study_id: The study's id, which distinguishes studies of one name.
+        run_id: Id of its run in MLflow.
+        experiment_id: Id of its experiment in MLflow.
+        status: Status of its run.
+        began: Time (seconds since 1970) at which it was started.
+        owner: The user who started it; empty if unknown.
+        folder: `<host>:<folder>` it was searched in; empty if unknown.
+        settings: Its configuration, flat.
+        metrics: Of its run.
+        versions: Of the libraries it was made with.
+        data: What it is searched on; None if that was not recorded.
+        best_trial: The best trial when it was last written down.
+        extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
+        stop: What somebody has asked of it, if anything; see `names.STOP`.
+        num_trials: Trials of its whole search; None if that is unknown.
+        time_left: How long it would still take when its driver last said so, in words.
+    """
+
+    name: str
+    study_id: str
+    run_id: str
+    experiment_id: str
+    status: str
+    began: float
+    owner: str
+    folder: str
+    settings: Mapping[str, Any]
+    metrics: Metrics
+    versions: Mapping[str, str]
+    data: DataFacts | None
+    best_trial: str | None
+    extensions: Sequence[Mapping[str, Any]] = ()
+    stop: str | None = None
+    num_trials: int | None = None
+    time_left: str = ""
+
+    @property
+    def objective(self) -> Objective:
+        """What it improves."""
+        name, direction = (
+            self.settings["search.objective"],
+            self.settings.get("search.direction"),
+        )
+        if direction not in ("min", "max"):
+            direction = DIRECTIONS[name]
+        return Objective(name, "max" if direction == "max" else "min")
+
+    @property
+    def best_score(self) -> float | None:
+        """The best score when it was last written down."""
+        return self.metrics.get(names.best_metric(self.objective.name))
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What has become of the records of trials that have finished.
+
+    Attributes:
+        present: Trials whose finished runs MLflow has.
+        deleted: Trials whose runs were deleted and can be restored: `mlflow runs restore`.
+        gone: Trials of which MLflow has no finished run at all.
+    """
+
+    present: frozenset[str]
+    deleted: frozenset[str]
+    gone: frozenset[str]
+
+
+@dataclass(frozen=True)
+class StopRequests:
+    """What people have asked of a study that runs; see `names.STOP`.
+
+    Attributes:
+        study: `true` or `now` if the study is to end, otherwise None.
+        trials: The trials that are to end.
+    """
+
+    study: str | None
+    trials: frozenset[str]
