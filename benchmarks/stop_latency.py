@@ -4,8 +4,8 @@
 
 Starts a study of endless trials for each executor, Ray's on a cluster of this machine, and
 stops one trial after another with the command. Prints the median and the longest of the seconds
-from the command's return until the driver passed the request on, and until the trial had ended:
-evaluated, recorded in MLflow and told to the oracle.
+from the command's return until the driver passed the request on, until the trial's last epoch
+was reported, and until the trial had ended: evaluated and recorded in MLflow.
 """
 
 import datetime
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 EXECUTORS = ("serial", "processes", "ray")
 
@@ -34,25 +35,35 @@ LIMIT_SECONDS = 300
 def main(num_trials: int) -> None:
     """Measure all executors, and print a table."""
     print(f"Seconds, median (longest) of {num_trials} trials")
-    print(f"{'executor':10} {'passed on':>18} {'ended':>18}")
+    print(f"{'executor':10} {'passed on':>16} {'last epoch':>16} {'ended':>16}")
     for executor in EXECUTORS:
         with tempfile.TemporaryDirectory() as folder:
             measured = measure(executor, num_trials, Path(folder))
-        passed_on, ended = zip(*measured, strict=True)
-        print(f"{executor:10} {_shown(passed_on):>18} {_shown(ended):>18}", flush=True)
+        columns = [f"{_shown(column):>16}" for column in zip(*measured, strict=True)]
+        print(f"{executor:10} {' '.join(columns)}", flush=True)
 
 
-def measure(executor: str, num_trials: int, folder: Path) -> list[tuple[float, float]]:
+class Latency(NamedTuple):
+    """How a trial was stopped, in seconds after the command's return, or below 0 before it.
+
+    Attributes:
+        passed_on: When the driver passed the request on.
+        last_epoch: When the trial's last epoch was reported.
+        ended: When the trial had ended.
+    """
+
+    passed_on: float
+    last_epoch: float
+    ended: float
+
+
+def measure(executor: str, num_trials: int, folder: Path) -> list[Latency]:
     """Stop the trials of a study one after another.
 
     Args:
         executor: Where its trials run.
         num_trials: Their number.
         folder: An empty folder for it.
-
-    Returns:
-        For every trial, the seconds until its request was passed on, and until it had ended;
-        below 0 if that was before the command had returned.
     """
     log = folder / "experiments" / "stopped" / "tune.log"
     given = [option for option in COMMON if executor != "serial" or "workers" not in option]
@@ -67,7 +78,7 @@ def measure(executor: str, num_trials: int, folder: Path) -> list[tuple[float, f
     return measured
 
 
-def _stop(log: Path, folder: Path, trial: str) -> tuple[float, float]:
+def _stop(log: Path, folder: Path, trial: str) -> Latency:
     """Stop a trial of a study in a folder once it trains."""
     _time_of(log, rf"trial {trial} epoch \d\d")
     command = _start(folder, "stop", "study=stopped", f"trial={trial}")
@@ -76,7 +87,8 @@ def _stop(log: Path, folder: Path, trial: str) -> tuple[float, float]:
     returned = time.time()
     passed_on = _time_of(log, rf"trial {trial} ends after this epoch")
     ended = _time_of(log, rf"trial {trial} \(.*stopped by hand")
-    return passed_on - returned, ended - returned
+    last_epoch = _time_of(log, rf"trial {trial} epoch")
+    return Latency(passed_on - returned, last_epoch - returned, ended - returned)
 
 
 def _start(folder: Path, name: str, *given: str) -> subprocess.Popen[bytes]:
@@ -88,14 +100,15 @@ def _start(folder: Path, name: str, *given: str) -> subprocess.Popen[bytes]:
 
 
 def _time_of(log: Path, pattern: str) -> float:
-    """Wait until a line of a study's log matches, and return its time (since 1970)."""
+    """Wait until lines of a study's log match, and return the last one's time (since 1970)."""
     line = re.compile(rf"^(\S+ \S+),(\d+) .*{pattern}", re.M)
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
         text = log.read_text(encoding="utf-8") if log.exists() else ""
-        if found := line.search(text):
-            second = datetime.datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").timestamp()
-            return second + int(found[2]) / 1000
+        if found := line.findall(text):
+            second, thousandths = found[-1]
+            read = datetime.datetime.strptime(second, "%Y-%m-%d %H:%M:%S")
+            return read.timestamp() + int(thousandths) / 1000
         time.sleep(0.05)
     raise TimeoutError(f"{log} never said {pattern!r}.")
 
