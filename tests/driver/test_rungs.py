@@ -10,7 +10,7 @@ import pytest
 from support.loops import Run, StartRun
 from support.trials import MakeResult
 from tuner.config.searches import AshaConfig, HyperbandConfig, SearchConfig
-from tuner.tracking import history
+from tuner.tracking import history, trial_epochs
 from tuner.trial import (
     Metrics,
     Outcome,
@@ -80,7 +80,7 @@ def records(client: mlflow.MlflowClient) -> Records:
                 "status": trial.status,
                 "values": trial.values,
                 "epochs": trial.num_epochs,
-                "curve": history.curve(client, trial, "val_accuracy"),
+                "curve": trial_epochs.curve(client, trial, "val_accuracy"),
                 "tested": "test_accuracy" in trial.metrics,
                 "stopped": trial.stopped,
                 "because": trial.stopped_because,

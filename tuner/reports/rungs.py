@@ -8,7 +8,7 @@ from tuner.reports.charts import MAX_SVG_POINTS
 from tuner.reports.page import Chart, Section, Table
 from tuner.reports.plotting import BEST, OTHER, TIED, Figure, figure, round_all
 from tuner.reports.records import Details, StudyRecord
-from tuner.tracking.history import TrialRecord
+from tuner.tracking.facts import TrialRecord
 from tuner.wording import plural
 
 
