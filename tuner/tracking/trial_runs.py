@@ -45,7 +45,7 @@ class TrialRun:
         came: The metrics that this process has received, by epoch.
         model_id: Id of the model that it has logged, if any.
         was_restored: Whether the metrics of its model were recorded once more; see
-            `history.step_of_model`.
+            `trial_epochs.step_of_model`.
         step_of_model: The step at which they are.
         pending: Metrics not written yet: one call for several epochs costs no more than a call
             for one.
