@@ -120,6 +120,7 @@ CHECKED = {
         "trains for minutes; test_folder_of_images_is_searched… runs a smaller one"
     ),
     "search=bayesian search.max_trials=30 search.max_minutes=20": "trains for minutes",
+    "search.max_trials=21 'search.finalists={": "trains for minutes; test_finalist_study.py",
     "+experiment=quick_mnist\n": "downloads MNIST, and trains for minutes",
     "data=npz data.path=numerals.npz": "trains for minutes; the archive itself is read",
     "data=custom data._target_=my_data.load data.name=stripes": (

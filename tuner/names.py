@@ -3,6 +3,8 @@
 Other programs rely on these names; `docs/design.md` lists them.
 """
 
+import re
+
 # Tags of runs
 
 KIND = "tuner.kind"
@@ -30,6 +32,12 @@ FIRST = "tuner.first"
 """Of a trial: that it is one of the starting points that the user gave."""
 CURVE = "tuner.curve"
 CONTINUED_FROM = "tuner.continued_from"
+FINALIST_OF = "tuner.finalist_of"
+"""Of a finalist: the trial whose values it trains again."""
+SEED = "tuner.seed"
+"""Of a finalist: its seed."""
+FINALISTS = "tuner.finalists"
+"""Of a study: its finalists' seeds and scores, as JSON (see `evaluation.racing.Race`)."""
 BRACKET = "tuner.bracket"
 """Of a trial that is paused at rungs: the bracket of rungs that it climbs, as a number."""
 RUNG = "tuner.rung"
@@ -69,6 +77,11 @@ KIND_STUDY = "study"
 KIND_TRIAL = "trial"
 KIND_REFIT = "refit"
 """The run of a refit: a trial's values trained again on more images. It is not a trial."""
+KIND_FINALIST = "finalist"
+"""The run of a finalist: a trial's values trained again with a new seed. It is not a trial."""
+
+MAY_STOP = (KIND_TRIAL, KIND_FINALIST)
+"""The trainings that a person may ask to stop."""
 
 # Tags of a registered version
 
@@ -144,6 +157,21 @@ def objective_tag(objective: str) -> str:
 def moved_tag(time: str) -> str:
     """Return a version's tag for a move of an alias at that time."""
     return f"tuner.moved.{time}"
+
+
+def finalist_name(trial_id: str, number: int) -> str:
+    """Return the name of a trial's training with a new seed, used where a trial has its id.
+
+    Args:
+        trial_id: The trial.
+        number: Number of the seed, from 1.
+    """
+    return f"{trial_id}-seed{number}"
+
+
+def may_be_stopped(name: str) -> bool:
+    """Say whether a text may name a trial or a finalist, for requests to stop one."""
+    return re.fullmatch(r"[0-9]+(-seed[0-9]+)?", name) is not None
 
 
 def refit_name(trial_id: str) -> str:

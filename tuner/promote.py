@@ -81,6 +81,7 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
             f"give registry.name=<name>."
         )
     objective, recorded = settings.objective.name, history.read_trial(trial)
+    facts = history.read_study(study.run)
     challenger = promotion.Challenger(
         run_id=trial.info.run_id,
         study=study.name,
@@ -88,6 +89,8 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
         values=recorded.values,
         data_digest=DataRecord.of(trial).digest,
         validation={k: v for k, v in recorded.metrics.items() if k == objective},
+        seed=recorded.seed,
+        race=facts.race if recorded.trial_id == facts.best_model else None,
     )
     if settings.registry.refit and recorded.kind != names.KIND_REFIT:
         with given.importable_from(trust.own_folder(study.name, study_id)):

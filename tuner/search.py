@@ -165,7 +165,7 @@ def _run_held(config: StudyConfig, ready: Ready, held: StudyFolder, screen: Scre
 
 def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> list[str]:
     """Search, promote, and return the closing lines."""
-    from tuner.driver import assembly, conclusion
+    from tuner.driver import assembly, conclusion, finalists
     from tuner.driver.progress import JUDGING, waiting_for
     from tuner.wording import plural
 
@@ -179,8 +179,11 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
     try:
         loop = assembly.make_loop(config, parts)
         loop.run()
+        parts.folder.state.was_stopped = loop.was_stopped
+        searched = conclusion.best_of(loop)
+        best = finalists.train(config, parts, loop, screen, len(ready.data.validation))
+        best = best or searched
         screen.show(waiting_for(JUDGING))
-        best = conclusion.best_of(loop)
         promoted = conclusion.judge(config, ready, parts, best)
         loop.finish()
         epochs = parts.folder.path / names.EPOCHS
@@ -194,7 +197,6 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
     finally:
         parts.tracker.close_study(status)
     lines = conclusion.closing_lines(config, ready, parts, loop, best, promoted)
-    parts.folder.state.was_stopped = loop.was_stopped
     screen.show(None)
     return lines
 

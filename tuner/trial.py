@@ -88,12 +88,14 @@ class Proposal:
         tags: Further facts about it, such as its bracket and rung.
         rung: Epochs after which it is paused, fewer than its values say; None if it trains all
             of them.
+        seed: Seed of its training; None for the one that follows from its values.
     """
 
     trial_id: str
     values: Values
     tags: Mapping[str, str]
     rung: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class TrialRequest:
     Attributes:
         trial_id: The oracle's name for the trial.
         values: One point of the space; `epochs` and `batch_size` are always among them.
-        seed: Seed of everything random in the trial, from `trial_seed`.
+        seed: Seed of everything random in the trial, from `trial_seed` or `finalist_seed`.
         output_dir: Absolute path of an existing folder for the files the worker makes; files
             left there by a worker that died are removed.
         deadline: Time (seconds since 1970) after which the trial ends with its epoch, or None.
@@ -358,7 +360,26 @@ def trial_seed(seed: int, values: Values) -> int:
     Returns:
         An integer in `[0, 2**31)`.
     """
-    text = json.dumps([seed, without_epochs(values)], sort_keys=True)
+    return _derived([seed, without_epochs(values)])
+
+
+def finalist_seed(seed: int, number: int) -> int:
+    """Derive a seed that takes no part in the search from the study's seed.
+
+    It is the same for all finalists: a round trains them under equal conditions.
+
+    Args:
+        seed: The study's seed.
+        number: Number of the new seed, from 1.
+
+    Returns:
+        An integer in `[0, 2**31)`.
+    """
+    return _derived([seed, "finalist", number])
+
+
+def _derived(content: Json) -> int:
+    text = json.dumps(content, sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -42,6 +43,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         log_models: str = "all",
         clock: Clock | None = None,
         search: SearchConfig | None = None,
+        finalists: Any = None,
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
@@ -58,6 +60,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
                 max_trials=max_trials,
                 patience=patience,
                 target=target,
+                finalists=finalists,
             ),
             curves=curves_config or CurvesConfig(),
             tracking=TrackingConfig(log_models=log_models),
@@ -65,7 +68,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         space = config.searched_space()
         oracle = JournaledOracle(config.search, space, OBJECTIVE, 0, held.journal)
         tracker = Tracker(client, "digits", "first", held.state.study_id)
-        tracker.open_study({}, DataRecord("digits", "d1", "{}", "{}"), [])
+        settings = {"search.objective": OBJECTIVE.name}
+        tracker.open_study(settings, DataRecord("digits", "d1", "{}", "{}"), [])
         trained: list[int] = []
 
         def succeed(request: TrialRequest, on_epoch: OnEpoch) -> Outcome:
@@ -89,6 +93,6 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
             ConsoleScreen(Console()),
             clock=clock,
         )
-        return Run(make_loop(config, parts), parts, oracle, succeed, trained)
+        return Run(config, make_loop(config, parts), parts, oracle, succeed, trained)
 
     return start

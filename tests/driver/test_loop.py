@@ -364,8 +364,8 @@ def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
     run = start_run(make_executor=BackwardExecutor, log_models="best")
     begin = run.parts.curves.begin
 
-    def begin_and_train(trial_id: str, values: Values) -> Path:
-        directories[trial_id] = begin(trial_id, values)
+    def begin_and_train(trial_id: str, values: Values, seed: int | None = None) -> Path:
+        directories[trial_id] = begin(trial_id, values, seed)
         directories[trial_id].mkdir(parents=True)
         return directories[trial_id]
 

@@ -237,6 +237,7 @@ def test_stop_command_ends_a_trial_and_then_the_study(executor: str, tmp_path: P
     [
         (["study=other"], "There is no study 'other'"),
         (["study=first", "trial=x"], "must be a trial's number such as 0007"),
+        (["study=first", "trial=0007-seed"], "or a finalist's name such as 0007-seed1"),
         (["study=first", "trial=1", "now=true"], "give either trial= or now=true"),
         (["trial=1"], "`study` is missing"),
     ],

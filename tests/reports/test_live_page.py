@@ -6,7 +6,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from support.live import LiveStudy
+from support.live import VALUES, LiveStudy
 from tuner import names
 from tuner.reports import live_page
 from tuner.reports.live_page import LivePage
@@ -124,6 +124,21 @@ def test_running_trial_says_what_it_does(
     assert f'<div class="phase">{phase}</div>' in html
     assert f'<progress max="4" value="{len(scores)}" aria-label="Trial 0000, epochs">' in html
     assert ('aria-label="Stop trial 0000"' in html) == has_button
+
+
+def test_finalists_that_run_are_shown_and_are_no_trials(live: LiveStudy) -> None:
+    live.finish("0000", 0.5, 0.6)
+    live.tracker.open_trial("0000-seed1", VALUES, {names.SEED: "7"}, names.KIND_FINALIST)
+    live.tell(PROGRESS="0 of 9 finalists; 0000-seed1 compiling")
+    shown = Shown(live)
+    said = shown.text()
+    assert "Trials 1 of 20 0 running, 1 finalist running" in said
+    assert 'aria-label="Stop trial 0000-seed1"' in shown.parts()["running"].html
+    live.client.set_tag(live.tracker.run_of("0000-seed1"), names.STOP, "true")
+    assert live.tracker.stop_requests().trials == {"0000-seed1"}
+    live.client.set_terminated(live.tracker.run_of("0000-seed1"), "FINISHED")
+    assert "Trials 1 of 20 0 running" in shown.text()
+    assert list(shown.followed.ended) == ["0000"]
 
 
 @pytest.mark.parametrize(

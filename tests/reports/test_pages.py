@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from support.reports import SPACE, made_up_details, made_up_study, replaced, text_of
+from support.reports import (
+    SPACE,
+    made_up_details,
+    made_up_study,
+    replaced,
+    text_of,
+    with_finalists,
+)
 from tuner.config.space import Space
 from tuner.reports import charts, comparison_page, gather, overview, page, rungs, study_page
 from tuner.reports.comparison_page import Compared
@@ -48,6 +55,37 @@ def test_page_says_what_was_searched_and_what_came_of_it() -> None:
     assert "statistically indistinguishable from it" in said
     assert "python -m tuner.search seed=1 study=made-up\n# keras 3.15.1" in said
     assert "workers training 1:20 min 40.0%" in said
+
+
+def test_page_is_headed_by_what_finalists_scored_with_new_seeds() -> None:
+    study = with_finalists(made_up_study(40))
+    first, second, third = study.ranked[:3]
+    assert (study.best, study.model.trial_id) == (second, f"{second.trial_id}-seed1")
+    said = text_of(study_page.study_page(study, made_up_details(study), None))
+    # Variances 2e-4 (1 degree) and 4e-4 (2 degrees) make 3.333e-4; t 3.1824 / sqrt(3).
+    mean = "val_accuracy 0.9500, the mean of 3 new seeds (95 % interval 0.9165 to 0.9835)"
+    assert f"Trial {second.trial_id} has won: {mean}. It beats the second of 3 fin" in said
+    assert f"trial {first.trial_id} (mean 0.9300), with 2 of 2 seeds." in said
+    searched = f"{study.score(second):.4f}"
+    assert f"Trial {second.trial_id}: {mean}; {searched} in the search." in said
+    card = f"val_accuracy 0.9500 best: trial {second.trial_id}, mean of 3 new seeds, 0.9165 to"
+    assert card in said
+    assert "Test accuracy 0.9400" in said
+    row = f"{second.trial_id} 0.9500 0.9165 to 0.9835 0.9500 0.9300 0.9700 {searched} winner"
+    assert row in said
+    assert "left after 2 seeds" in said
+    assert f"{third.trial_id}      {study.score(third):.4f} failed" in said
+    assert "best in the search" in said
+    compared = Compared(study, None, None)
+    assert "0.9500" in text_of(comparison_page.comparison_page([compared], "Studies"))
+
+
+def test_page_without_finalists_has_no_word_of_them() -> None:
+    study = made_up_study(40)
+    assert (study.best, study.model) == (study.ranked[0], study.ranked[0])
+    said = text_of(study_page.study_page(study, made_up_details(study), None))
+    assert "finalist" not in said
+    assert "seed1" not in said
 
 
 def test_page_says_which_trials_stopped_early() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.reports import made_up_details, made_up_study, replaced
+from support.reports import made_up_details, made_up_study, replaced, with_finalists
 from support.studies import FinishedStudy
 from tuner.reports import comparison_page, page, study_page
 from tuner.reports.comparison_page import Compared
@@ -74,7 +74,8 @@ def large_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(30)
     ]
     path = tmp_path_factory.mktemp("large") / "report.html"
-    made = study_page.study_page(replaced(study, *failed), made_up_details(study), None)
+    whole = with_finalists(replaced(study, *failed))
+    made = study_page.study_page(whole, made_up_details(study), None)
     path.write_text(page.render(made), encoding="utf-8")
     return path
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from tuner.config.schema import StudyConfig
 from tuner.driver.loop import TrialLoop
 from tuner.driver.parts import Parts
 from tuner.oracles.journal import JournaledOracle
@@ -19,6 +20,7 @@ class Run:
     """One process's part of a study.
 
     Attributes:
+        config: The study's configuration.
         loop: Not run yet.
         parts: What it drives.
         oracle: What proposes its trials.
@@ -26,6 +28,7 @@ class Run:
         trained: The `width` of each trial that `succeed` has run.
     """
 
+    config: StudyConfig
     loop: TrialLoop
     parts: Parts
     oracle: JournaledOracle

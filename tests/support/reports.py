@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tuner import names
 from tuner.config.space import Space
+from tuner.evaluation.racing import Race
 from tuner.reports import gather, page
 from tuner.reports.records import Confusion, Details, StudyRecord
 from tuner.tracking.facts import DataFacts, TrialRecord
@@ -89,6 +91,29 @@ def made_up_study(num_trials: int, name: str = "made-up", seed: int = 0) -> Stud
         data=DataFacts("digits", "d1", PROFILE),
         trials=trials,
     )
+
+
+def with_finalists(study: StudyRecord) -> StudyRecord:
+    """Return a study whose second-best trial has won against two others; one of them failed."""
+    first, second, third = study.ranked[:3]
+    scores: dict[str, tuple[float, ...]]
+    scores = {first.trial_id: (0.94, 0.92), second.trial_id: (0.95, 0.93, 0.97)}
+    scores[third.trial_id] = ()
+    finalists = [
+        dataclasses.replace(
+            trial,
+            trial_id=names.finalist_name(trial.trial_id, number),
+            run_id=f"run-of-{trial.trial_id}-{number}",
+            kind=names.KIND_FINALIST,
+            metrics={**trial.metrics, "val_accuracy": score, "test_accuracy": score - 0.01},
+            finalist_of=trial.trial_id,
+            seed=number,
+        )
+        for trial in (first, second)
+        for number, score in enumerate(scores[trial.trial_id], 1)
+    ]
+    race = Race(study.objective, (1, 2, 3), scores)
+    return dataclasses.replace(study, race=race, finalists=finalists)
 
 
 def made_up_details(study: StudyRecord, num_epochs: int = 10) -> Details:

@@ -39,6 +39,7 @@ from tuner.config.schema import (
 )
 from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
+from tuner.names import may_be_stopped
 from tuner.runtime.user_code import find_function
 from tuner.wording import did_you_mean
 
@@ -170,9 +171,10 @@ def load_stop(composed: DictConfig) -> StopConfig:
     """
     config: StopConfig = typed(composed, OmegaConf.structured(StopConfig))
     check_name(config.study)
-    if config.trial is not None and not config.trial.isdecimal():
+    if config.trial is not None and not may_be_stopped(config.trial):
         raise ConfigError(
-            f"`trial` must be a trial's number such as 0007, but got {config.trial!r}."
+            f"`trial` must be a trial's number such as 0007, or a finalist's name such as "
+            f"0007-seed1, but got {config.trial!r}."
         )
     if config.trial is not None and config.now:
         raise ConfigError(
@@ -335,15 +337,15 @@ def to_dict(config: Any) -> dict[str, Any]:
     }
 
 
-_WHOLE = ("space.", "training.")
+_WHOLE = ("space.", "training.", "search.")
 """Groups whose mappings are settings, not groups of settings."""
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, the form in which configurations are compared.
 
-    A hyperparameter's range stays whole, and so does what a training is told: each is one
-    setting.
+    A hyperparameter's range stays whole, and so does what a training or a search is told: each
+    is one setting.
     """
     flat: dict[str, Any] = {}
     for key, value in nested.items():

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from tuner.config import finalists
 from tuner.config.bounds import check_above, check_at_least, check_one_of
+from tuner.config.finalists import Finalists
 from tuner.config.hyperparameters import Range
 from tuner.config.space import Space
 from tuner.errors import ConfigError
@@ -51,6 +53,8 @@ class SearchConfig:
         target: Score of the objective at which the search ends, or None.
         first: Starting points, partly or wholly given; `best:<study>` for the ten best of
             another study; None for none. See `tuner.config.starting_points`.
+        finalists: `auto`, None, or how many of the best trials are trained again with how many
+            new seeds; see `tuner.config.finalists`.
         oracle_class: Dotted name of what proposes the trials.
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
             workers are given trials ahead of time.
@@ -68,6 +72,7 @@ class SearchConfig:
     patience: int | None = None
     target: float | None = None
     first: Any = None
+    finalists: Any = None
 
     oracle_class: ClassVar[str]
     learns_from_results: ClassVar[bool] = True
@@ -95,6 +100,11 @@ class SearchConfig:
         """Whether every point of the space is tried once."""
         return False
 
+    @property
+    def wanted_finalists(self) -> Finalists | None:
+        """How many trials are trained again, and with how many seeds; None for none."""
+        return finalists.parse(self.finalists)
+
     def check(self, space: Space) -> None:
         """Refuse options that cannot work.
 
@@ -107,6 +117,7 @@ class SearchConfig:
         for key in ("max_trials", "max_minutes", "max_trial_minutes", "patience"):
             if (value := getattr(self, key)) is not None:
                 check_above(f"search.{key}", value, 0)
+        finalists.parse(self.finalists)
         if self.target is not None and not math.isfinite(self.target):
             raise ConfigError(
                 f"`search.target` must be a finite number, but got {self.target}."
@@ -133,6 +144,12 @@ class SearchConfig:
             yield (
                 f"{self.objective} is minimised, so the search ends when a trial is at or "
                 f"below search.target={self.target:g}."
+            )
+        asked = self.wanted_finalists
+        if num_trials == 1 and asked is not None and asked.is_asked:
+            yield (
+                f"The study has one trial, so there is nothing to compare it with: "
+                f"{finalists.KEY} trains none again."
             )
 
     @property

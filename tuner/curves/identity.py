@@ -103,6 +103,9 @@ MAY_CHANGE: Mapping[str, MayChange] = {
     "search.max_trial_minutes": MayChange("it ends later trials, and no earlier one"),
     "search.patience": _BUDGET,
     "search.target": _BUDGET,
+    "search.finalists": MayChange(
+        "they come after the search, and change no trial", reopens=True
+    ),
     "model.custom_objects": MayChange("a permission to load changes no training"),
     "data.path": MayChange(
         "a folder may be named in many ways; the digest of the images decides"
@@ -141,6 +144,7 @@ _ADDED: Mapping[str, object] = {
     "training.reduce_on_plateau": None,
     "training.class_weight": None,
     "training.callbacks": None,
+    "search.finalists": None,
 }
 """Settings that studies of earlier versions do not have, with what they stood for then."""
 

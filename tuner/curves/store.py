@@ -56,9 +56,15 @@ class CurveStore:
         rank = self._objective.rank(score, trial_id)
         self._ranks[key] = min(rank, self._ranks.get(key, rank))
 
-    def begin(self, trial_id: str, values: Values) -> Path:
-        """Return the folder of a trial's curve, which is kept until `end`."""
-        key = self._key(trial_id, values)
+    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
+        """Return the folder of a trial's curve, which is kept until `end`.
+
+        Args:
+            trial_id: The trial.
+            values: Its values.
+            seed: Its seed; None for the one that follows from its values.
+        """
+        key = self._key(trial_id, values, seed)
         self._in_flight[trial_id] = key
         if self._config.reuse:
             for other in self._others:
@@ -80,14 +86,16 @@ class CurveStore:
         if not self._sizes:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _key(self, trial_id: str, values: Values) -> str:
+    def _key(self, trial_id: str, values: Values, seed: int | None = None) -> str:
         """Name a curve by a digest of everything that can change it.
 
         Whether a model depends on `epochs` is only known once it is built: then each number of
         epochs gets its own folder in that of the key; see `tuner.worker.worker`.
         """
         own = None if self._config.reuse else trial_id
-        text = json.dumps([self._common, without_epochs(values), own], sort_keys=True)
+        # Left out where it follows from the rest: the keys of the search's curves stay valid.
+        seeds = () if seed is None else (seed,)
+        text = json.dumps([self._common, without_epochs(values), own, *seeds], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _ranked(self) -> list[str]:

@@ -30,21 +30,21 @@ def find_missing(client: mlflow.MlflowClient, config: StudyConfig, study_id: str
     if not found:
         return "MLflow no longer has a record of it"
     facts = history.read_study(found[0])
-    if _is_deleted(found[0]) or facts.best_trial is None:
+    if _is_deleted(found[0]) or facts.best_model is None:
         return None
-    best = facts.best_trial
+    best = facts.best_model
     presence = history.presence(client, facts.experiment_id, study_id, [best])
     if presence.gone:
         return f"the record of its best trial ({best}) is gone from MLflow"
     if presence.deleted:
         return None
-    record = _record(client, facts, best, names.KIND_TRIAL)
+    record = _record(client, facts, best)
     if record is not None and _is_damaged(client, facts, record):
         return f"files of its best trial ({best}) are missing or damaged"
     if config.registry.name is None:
         return None
     if config.registry.refit:
-        record = _record(client, facts, names.refit_name(best), names.KIND_REFIT)
+        record = _record(client, facts, names.refit_name(best))
     registry = Registry(client, config.registry.name, config.registry.alias)
     version = None if record is None else registry.find(record.run_id)
     if record is None or version is None:
@@ -61,9 +61,9 @@ def _is_deleted(run: Run) -> bool:
 
 
 def _record(
-    client: mlflow.MlflowClient, facts: StudyFacts, trial_id: str, kind: str
+    client: mlflow.MlflowClient, facts: StudyFacts, trial_id: str
 ) -> TrialRecord | None:
-    found = history.trials(client, facts.experiment_id, facts.study_id, kind, trial_id=trial_id)
+    found = history.trials(client, facts.experiment_id, facts.study_id, None, trial_id)
     finished = [record for record in found if record.status == "FINISHED"]
     return finished[-1] if finished else None
 

@@ -49,7 +49,6 @@ def lines(
         overrides: What the study was asked for on the command line.
         outlook: What more trials would likely bring, if that can be estimated.
     """
-    from tuner.evaluation.ties import accuracy_on_test
     from tuner.wording import describe, searched_first
 
     searched = config.searched_space().searched
@@ -58,7 +57,7 @@ def lines(
     said = [
         "",
         f"Best of {plural(num_trials, 'trial')}: {best.trial_id}  {describe(values)}",
-        f"  {config.objective.name} {best.score:.4f}, {accuracy_on_test(best.metrics)}",
+        *_scores(best, config.objective.name),
     ]
     if tied is not None:
         said.append(f"  {tied}")
@@ -79,6 +78,19 @@ def lines(
     if any(passwords.STARS in line for line in shown):
         shown.append(f"  (with the password in place of {passwords.STARS})")
     return shown
+
+
+def _scores(best: Best, objective: str) -> list[str]:
+    """Say how good the best trial is: by new seeds alone, where it was trained with any."""
+    from tuner.evaluation.ties import accuracy_on_test
+
+    tested = f"{objective} {best.score:.4f}, {accuracy_on_test(best.metrics)}"
+    if best.race is None:
+        return [f"  {tested}"]
+    said = [f"  {best.race}; {best.searched:.4f} in the search"]
+    if best.race.lead is not None:
+        said.append(f"  {best.race.lead}")
+    return [*said, f"  Its model is {best.name}, of the median seed: {tested}"]
 
 
 def look_at(uri: str | None) -> list[str]:

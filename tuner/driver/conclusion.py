@@ -49,7 +49,7 @@ def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promot
         config: The study's configuration.
         ready: The preflight's findings.
         parts: The parts of the search.
-        best: Its best trial.
+        best: Its best trial, and the model to judge.
 
     Raises:
         SearchFailed: If the refit fails.
@@ -59,10 +59,12 @@ def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promot
     challenger = promotion.Challenger(
         run_id=best.run_id,
         study=parts.folder.path.name,
-        trial_id=best.trial_id,
+        trial_id=best.name,
         values=best.values,
         data_digest=ready.data.digest,
         validation={config.objective.name: best.score},
+        seed=best.seed,
+        race=best.race,
     )
     if config.registry.refit:
         engine = str(parts.folder.state.engine)
@@ -89,12 +91,11 @@ def closing_lines(
         promoted: The registry's answer, if the best trial was registered.
     """
     report = make_report(parts.tracker, parts.folder, config.tracking.uri)
-    tied = find_ties(
-        best.trial_id,
-        parts.tracker.finished_trials(),
-        config.objective,
-        len(ready.data.validation),
-    )
+    tied = None
+    if best.race is None:
+        # Otherwise new seeds have told more than one training of each can.
+        finished, num_images = parts.tracker.finished_trials(), len(ready.data.validation)
+        tied = find_ties(best.trial_id, finished, config.objective, num_images)
     named = dataclasses.replace(config, study=parts.folder.path.name)
     num_trials, overrides = loop.num_ended, parts.folder.overrides
     outlook = _outlook(parts.tracker)

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from typing import ClassVar
 
 from tuner import names
 from tuner.config.schema import Kept
@@ -43,7 +44,7 @@ SAVE_SECONDS = 5.0
 
 
 class TrialLoop:
-    """One search, from its first trial to its last.
+    """One search, from its first trial to its last; also the base of the loop over finalists.
 
     Args:
         parts: The parts that it drives.
@@ -52,7 +53,12 @@ class TrialLoop:
         log_models: The trials whose models are logged.
         stopping: What ends it earlier.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
+
+    Attributes:
+        kind: What its trainings are in MLflow; see `names.KIND`.
     """
+
+    kind: ClassVar[str] = names.KIND_TRIAL
 
     def __init__(
         self,
@@ -320,7 +326,8 @@ class TrialLoop:
         """Hand a trial to the executor, up to its rung or its last epoch."""
         trial_id = proposal.trial_id
         self._in_flight[trial_id] = proposal
-        seed = trial_seed(self._seed, proposal.values)
+        own = proposal.seed
+        seed = trial_seed(self._seed, proposal.values) if own is None else own
         if self._rehearsal is not None:
             self._rehearsal.offer(proposal.values, seed)
         max_seconds = self._max_seconds
@@ -334,7 +341,7 @@ class TrialLoop:
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(deadline) else deadline,
                 max_seconds=max_seconds,
-                curve_dir=str(self._curves.begin(trial_id, proposal.values)),
+                curve_dir=str(self._curves.begin(trial_id, proposal.values, own)),
                 num_epochs=proposal.rung,
                 pauses=pauses,
             )
@@ -365,7 +372,7 @@ class TrialLoop:
             return
         proposal = self._in_flight[trial_id]
         self._running.add(trial_id)
-        self._tracker.open_trial(trial_id, proposal.values, proposal.tags)
+        self._tracker.open_trial(trial_id, proposal.values, proposal.tags, self.kind)
         self._progress.start_trial(trial_id, proposal.values, proposal.rung)
 
     def _record_epoch(

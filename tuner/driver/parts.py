@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tuner import names
 from tuner.curves.store import CurveStore
 from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.study_folder import StudyFolder
+from tuner.evaluation.racing import Race
 from tuner.executors import Executor
 from tuner.tracking.runs import Tracker
 from tuner.trial import Metrics, Proposal, Values
@@ -68,14 +70,17 @@ class TrialSource(Protocol):
 
 @dataclass(frozen=True)
 class Best:
-    """The best completed trial of a study.
+    """The best completed trial of a study, and its model.
 
     Attributes:
         trial_id: The oracle's name for it.
         values: One point of the space.
-        score: The objective after its last epoch.
-        metrics: All metrics recorded for it.
-        run_id: Id of its run in MLflow.
+        score: The objective of its model.
+        metrics: All metrics recorded for its model.
+        run_id: Id of the run in MLflow that has its model.
+        race: The finalists that it has won against; then its model is that of its median seed.
+            None if it is the best by the search alone.
+        searched: The score of its trial in the search.
     """
 
     trial_id: str
@@ -83,6 +88,20 @@ class Best:
     score: float
     metrics: Metrics
     run_id: str
+    race: Race | None = None
+    searched: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the trial, or of the finalist, whose model it has."""
+        if self.race is None:
+            return self.trial_id
+        return names.finalist_name(self.trial_id, self.race.median)
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of its model's training; None for the one that follows from its values."""
+        return None if self.race is None else self.race.seeds[self.race.median - 1]
 
 
 @dataclass(frozen=True)

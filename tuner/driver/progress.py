@@ -71,6 +71,7 @@ class Progress:
         deadline: Time (seconds since 1970) at which the study stops, or None.
         capacity: Number of trials that run at a time; an attribute, since it may change.
         clock: Tells the time.
+        noun: What a training is called: `trial` or `finalist`.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Progress:
         deadline: float | None,
         capacity: int,
         clock: Clock,
+        noun: str = "trial",
     ) -> None:
         self.capacity = capacity
+        self._noun = noun
         self._clock = clock
         self._objective = objective
         self._searched = searched
@@ -138,7 +141,7 @@ class Progress:
         self._running[trial_id] = _Running(values, epochs, new, self._clock.now())
         shown = describe(searched_first(values, self._searched))
         verb = "is resumed" if is_resumed else "starts"
-        logger.debug("trial %s %s: %s", trial_id, verb, shown)
+        logger.debug("%s %s %s: %s", self._noun, trial_id, verb, shown)
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
@@ -153,7 +156,8 @@ class Progress:
         running.epoch, running.score = epoch, metrics.get(self._objective.name)
         shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
         logger.debug(
-            "trial %s epoch %d/%s %s%s",
+            "%s %s epoch %d/%s %s%s",
+            self._noun,
             trial_id,
             epoch,
             running.epochs,
@@ -168,7 +172,8 @@ class Progress:
         self._num_ended += outcome.trial_id not in self._paused
         if isinstance(outcome, TrialPause):
             self._paused.add(outcome.trial_id)
-        head = f"trial {outcome.trial_id} ({self._num_ended} of {self._num_trials or '?'})"
+        count = f"{self._num_ended} of {self._num_trials or '?'}"
+        head = f"{self._noun} {outcome.trial_id} ({count})"
         if isinstance(outcome, TrialFailure):
             verb = "was stopped" if outcome.kind == "stopped" else "failed"
             logger.warning(
@@ -226,7 +231,7 @@ class Progress:
             f"{trial_id} {_phase(running.epoch, running.epochs)}"
             for trial_id, running in self._running.items()
         ]
-        ended = f"{self._num_ended} of {self._num_trials or '?'} trials"
+        ended = f"{self._num_ended} of {self._num_trials or '?'} {self._noun}s"
         tags = {names.PROGRESS: "; ".join([ended, *([", ".join(phases)] if phases else [])])}
         if self._best is not None:
             trial_id, score = self._best
@@ -237,7 +242,8 @@ class Progress:
 
     def render(self) -> RenderableType:
         """Return what is drawn on a terminal at this moment."""
-        head = Text(f"{self._num_ended} of {self._num_trials or '?'} trials", style="bold")
+        count = f"{self._num_ended} of {self._num_trials or '?'} {self._noun}s"
+        head = Text(count, style="bold")
         head.append(f"   {len(self._running)} running", style="dim")
         if self._best is not None:
             head.append(f"   best {self._objective.name} {self._best[1]:.4f}", style="green")

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.escapes import markdown_cell
 from tuner.evaluation.measures import accuracy_interval
+from tuner.evaluation.racing import Race
 from tuner.registry.judging import Judgement
 from tuner.trial import Values
 
@@ -23,6 +24,7 @@ def write(
     digest: str,
     values: Values,
     judgement: Judgement,
+    race: Race | None = None,
 ) -> str:
     """Return a version's description.
 
@@ -34,6 +36,7 @@ def write(
         digest: Digest of the data.
         values: The values it was trained with.
         judgement: Its results on the test split.
+        race: The finalists that its trial has won against; None if it was not trained again.
     """
     measured, profile = judgement.decision.challenger, judgement.profile
     num_right, num_test = int(measured.hits.sum()), len(measured.hits)
@@ -46,6 +49,7 @@ def write(
         "Data": f"{data}: {profile['num_train']:,} training, {profile['num_validation']:,} "
         f"validation and {num_test:,} test images; digest {digest}",
         "Values": ", ".join(f"{key}={value}" for key, value in values.items()),
+        **_validation(race),
         "Test accuracy": f"{measured.accuracy:.2%} ({num_right:,} of {num_test:,}); "
         f"with 95 % confidence between {low:.2%} and {high:.2%}",
         "Worst classes": _worst(judgement),
@@ -61,6 +65,14 @@ def write(
         f"model = tuner.load({json.dumps(f'models:/{name}/{version}', ensure_ascii=False)})\n"
         f"labels = model.predict(images)\n```\n"
     )
+
+
+def _validation(race: Race | None) -> dict[str, str]:
+    if race is None:
+        return {}
+    said = str(race).removeprefix(f"{race.objective.name} ")
+    lead = f". {race.lead}" if race.lead is not None else ""
+    return {f"{race.objective.name} of these values": f"{said}{lead}"}
 
 
 def _worst(judgement: Judgement) -> str:

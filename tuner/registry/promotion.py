@@ -13,6 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from tuner import names
 from tuner.config.schema import StudyConfig
 from tuner.errors import ModelError
+from tuner.evaluation.racing import Race
 from tuner.registry import gate, model_card
 from tuner.registry.judging import Candidate, Case, Judgement, judge
 from tuner.registry.versions import Registry
@@ -32,11 +33,13 @@ class Challenger:
     Attributes:
         run_id: The run that logged the model.
         study: Name of its study.
-        trial_id: The oracle's name for it.
+        trial_id: The oracle's name for it, or the name of its finalist or refit.
         values: One point of the space.
         data_digest: Digest of the data it was trained and tested on.
         validation: Its score, by the objective's name; empty if unknown, as for a run that was
             trained on the validation images too.
+        seed: Seed of its training; None for the one that follows from its values.
+        race: The finalists that its trial has won against, if it is the winner's model.
     """
 
     run_id: str
@@ -45,6 +48,8 @@ class Challenger:
     values: Values
     data_digest: str
     validation: Metrics
+    seed: int | None = None
+    race: Race | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,7 @@ def _record(
         challenger.data_digest,
         searched_first(challenger.values, config.whole_space().searched),
         judgement,
+        challenger.race,
     )
     registry.describe(version, card, tags)
     table = next(path for path in judgement.files if path.suffix == ".json")

@@ -21,9 +21,10 @@ def refit(
     """Train a trial's values on more images for the same number of epochs, and record a run.
 
     That is the number that the trial's model was trained for: if it stopped early, or has the
-    weights of an earlier epoch, no more than that. The validation metrics are left out, and
-    nothing stops the training early by them, since those images are now trained on. A second
-    call finds the run of the first one, and completes it if an earlier process has not.
+    weights of an earlier epoch, no more than that. The seed is that of its model, too. The
+    validation metrics are left out, and nothing stops the training early by them, since those
+    images are now trained on. A second call finds the run of the first one, and completes it if
+    an earlier process has not.
 
     Args:
         tracker: Tracker of the trial's study; the study's run is open.
@@ -68,7 +69,7 @@ def _record(
         request = TrialRequest(
             trial_id=trial_id,
             values=challenger.values,
-            seed=trial_seed(config.seed, challenger.values),
+            seed=_seed(config, challenger),
             output_dir=str(Path(folder).resolve()),
             num_epochs=tracker.used_epochs(challenger.trial_id),
         )
@@ -78,6 +79,12 @@ def _record(
         elif isinstance(outcome, TrialFailure):
             tracker.fail_trial(outcome)
     return outcome
+
+
+def _seed(config: StudyConfig, challenger: Challenger) -> int:
+    if challenger.seed is not None:
+        return challenger.seed
+    return trial_seed(config.seed, challenger.values)
 
 
 def train(config: StudyConfig, engine: str, study: str, request: TrialRequest) -> Outcome:

@@ -2,8 +2,8 @@
 
 `gather` reads MLflow's records into the plain data of `records`; `charts`, `coordinates` and
 `summaries` draw them, and `progress` several searches; `verdicts` compares their models;
-`study_page`, with `overview`, and `comparison_page` lay out the content; `page` writes it as
-HTML.
+`study_page`, with `overview` and `finalists`, and `comparison_page` lay out the content; `page`
+writes it as HTML.
 """
 
 from __future__ import annotations
@@ -115,4 +115,4 @@ def _on_drawings(
         return None
     from tuner.reports.on_drawings import measure
 
-    return measure(drawings, study.best.run_id, client.tracking_uri)
+    return measure(drawings, study.model.run_id, client.tracking_uri)

@@ -264,8 +264,9 @@ def _groups(
     study: StudyRecord, ties: Ties | None
 ) -> list[tuple[str, list[TrialRecord], str, int, str]]:
     """Return name, trials, colour, size and symbol: others first, the best on top."""
-    tied = set(ties.trial_ids if ties else ())
     best = study.best
+    # Where finalists have decided, the search's best is another one of those tied with it.
+    tied = {study.ranked[0].trial_id, *(ties.trial_ids if ties else ())} - {best.trial_id}
     alike = [t for t in study.finished if t.trial_id in tied]
     size = 6 if len(study.finished) <= MAX_SVG_POINTS else 4
     others = [t for t in study.finished if t is not best and t.trial_id not in tied]

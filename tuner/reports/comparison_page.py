@@ -80,7 +80,7 @@ def verdicts(studies: Sequence[Compared]) -> list[Verdict]:
         data, wrong = compared.study.data, compared.wrong
         if data is None or wrong is None:
             continue
-        metrics = compared.study.best.metrics
+        metrics = compared.study.model.metrics
         num_images = round(metrics[TEST_RIGHT] + metrics[TEST_WRONG])
         contenders.append(
             Contender(compared.study.name, data.name, data.digest, num_images, wrong)
@@ -185,7 +185,7 @@ def _with_owner(study: StudyRecord) -> StudyRecord:
 def by_accuracy(studies: Sequence[Compared]) -> list[Compared]:
     """Return the studies whose best trial has a test accuracy, the highest first."""
     tested = [c for c in studies if c.study.finished]
-    tested = [c for c in tested if TEST_ACCURACY in c.study.best.metrics]
+    tested = [c for c in tested if TEST_ACCURACY in c.study.model.metrics]
     return sorted(tested, key=lambda c: -_accuracy(c.study))
 
 
@@ -235,8 +235,8 @@ def _row(compared: Compared) -> tuple[str | Link, ...]:
     return (
         *common,
         overview.link(study, best.trial_id, best.run_id),
-        f"{study.score(best):.4f}",
-        f"{_accuracy(study):.4f}" if TEST_ACCURACY in best.metrics else "",
+        f"{study.best_score:.4f}",
+        f"{_accuracy(study):.4f}" if TEST_ACCURACY in study.model.metrics else "",
         "" if tied is None else str(len(tied.trial_ids)),
         registry,
         describe({name: best.values[name] for name in study.varied if name in best.values}),
@@ -250,11 +250,11 @@ def _name(study: StudyRecord) -> str:
 
 
 def _accuracy(study: StudyRecord) -> float:
-    return study.best.metrics[TEST_ACCURACY]
+    return study.model.metrics[TEST_ACCURACY]
 
 
 def _interval(study: StudyRecord) -> tuple[float, float] | None:
-    tested = ties.accuracy_on_test(study.best.metrics)
+    tested = ties.accuracy_on_test(study.model.metrics)
     return None if tested is None else tested.interval
 
 

@@ -34,12 +34,20 @@ def read_study(client: mlflow.MlflowClient, run: Run) -> StudyRecord:
     """
     facts = history.read_study(run)
     trials = history.trials(client, facts.experiment_id, facts.study_id)
+    finalists = []
+    if facts.race is not None:
+        kind = names.KIND_FINALIST
+        finalists = history.trials(client, facts.experiment_id, facts.study_id, kind)
     experiment = client.get_experiment(facts.experiment_id).name
-    return as_record(facts, trials, experiment, client.tracking_uri)
+    return as_record(facts, trials, experiment, client.tracking_uri, finalists)
 
 
 def as_record(
-    facts: StudyFacts, trials: Sequence[TrialRecord], experiment: str, tracking_uri: str
+    facts: StudyFacts,
+    trials: Sequence[TrialRecord],
+    experiment: str,
+    tracking_uri: str,
+    finalists: Sequence[TrialRecord] = (),
 ) -> StudyRecord:
     """Put together the record of a study that has been read.
 
@@ -48,6 +56,7 @@ def as_record(
         trials: Its trials, in the order in which they ended.
         experiment: Name of its MLflow experiment.
         tracking_uri: Address of the store that holds it.
+        finalists: The runs of its finalists, if it has any.
     """
     settings = facts.settings
     return StudyRecord(
@@ -69,6 +78,8 @@ def as_record(
         versions=facts.versions,
         data=facts.data,
         trials=trials,
+        race=facts.race,
+        finalists=finalists,
     )
 
 
@@ -92,7 +103,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         client: Client of the store that holds the study.
         study: A study with at least one finished trial.
     """
-    best = study.best.run_id
+    best = study.model.run_id
     facts = history.read_study(client.get_run(study.run_id))
     matrix = history.read_file(client, best, names.CONFUSION_MATRIX)
     confusion = None
@@ -107,7 +118,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         overrides=history.overrides(client, study.run_id),
         confusion=confusion,
         mistakes=history.read_file(client, best, names.WRONG_PREDICTIONS),
-        decision=history.decision(client, facts, study.best.trial_id),
+        decision=history.decision(client, facts, study.model.trial_id),
         standing=read_standing(client, study),
     )
 
@@ -122,7 +133,7 @@ def read_wrong(client: mlflow.MlflowClient, study: StudyRecord) -> frozenset[int
     Returns:
         Their places in the test split, from 0; None if they were not recorded, or not all.
     """
-    content = history.read_file(client, study.best.run_id, names.WRONG_IMAGES)
+    content = history.read_file(client, study.model.run_id, names.WRONG_IMAGES)
     if content is None:
         return None
     try:
@@ -130,13 +141,13 @@ def read_wrong(client: mlflow.MlflowClient, study: StudyRecord) -> frozenset[int
         wrong = frozenset(int(row["index"]) for row in rows)
     except (ValueError, KeyError, TypeError, csv.Error):
         return None
-    return wrong if len(wrong) == study.best.metrics.get(names.TEST_WRONG) else None
+    return wrong if len(wrong) == study.model.metrics.get(names.TEST_WRONG) else None
 
 
 def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing | None:
     """Return the present state of a study's best model in the registry; None if not there."""
     facts = history.read_study(client.get_run(study.run_id))
-    return standing.find(client, history.judged_runs(client, facts, study.best.trial_id))
+    return standing.find(client, history.judged_runs(client, facts, study.model.trial_id))
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:

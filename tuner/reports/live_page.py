@@ -14,7 +14,7 @@ from tuner.reports.records import Details, StudyRecord
 from tuner.tracking.facts import StudyFacts, TrialRecord
 from tuner.tracking.following import Following
 from tuner.trial import whole
-from tuner.wording import describe
+from tuner.wording import describe, plural
 
 NUM_CURVES = gather.NUM_BEST_CURVES
 """Number of finished trials whose learning curves are shown: the best."""
@@ -143,7 +143,12 @@ class LivePage:
 
     def _cards(self, study: StudyRecord, state: str) -> Iterator[Card]:
         followed = self._followed
-        others = [f"{len(followed.running)} running"] if state == "running" else []
+        kinds = [trial.kind for trial in followed.running.values()]
+        others = []
+        if state == "running":
+            others.append(f"{kinds.count(names.KIND_TRIAL)} running")
+        if num_finalists := kinds.count(names.KIND_FINALIST):
+            others.append(f"{plural(num_finalists, 'finalist')} running")
         others += [f"{len(study.failed):,} failed"] if study.failed else []
         yield Card("Trials", self.progress, ", ".join(others))
         name = study.objective.name
@@ -164,7 +169,7 @@ class LivePage:
             curve = followed.curves.get(trial.trial_id, [])
             epochs = whole(trial.values["epochs"])
             ends = followed.facts.stop == "now" or trial.stop
-            can_stop = trial.kind == names.KIND_TRIAL and len(curve) < epochs and not ends
+            can_stop = trial.kind in names.MAY_STOP and len(curve) < epochs and not ends
             yield RunningTrial(
                 name=trial.trial_id,
                 values=describe({n: v for n, v in trial.values.items() if n in searched}),

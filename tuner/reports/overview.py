@@ -33,25 +33,25 @@ NUM_IN_TABLE = 10
 
 
 def find_ties(study: StudyRecord) -> Ties | None:
-    """Find the trials of a study that are tied with its best."""
-    metrics = {t.trial_id: t.metrics for t in study.finished}
-    return ties.find_ties(study.best.trial_id, metrics, study.objective, study.num_validation)
+    """Find the trials of a study that are tied with the one that its search ranks first."""
+    metrics, first = {t.trial_id: t.metrics for t in study.finished}, study.ranked[0].trial_id
+    return ties.find_ties(first, metrics, study.objective, study.num_validation)
 
 
 def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> Iterator[Card]:
     """Yield what a reader should see first: the best results, and their cost."""
-    best = study.best
-    if TEST_ACCURACY in best.metrics:
-        note = f"of the best trial ({best.trial_id})"
-        if (tested := ties.accuracy_on_test(best.metrics)) is not None:
+    model = study.model
+    if TEST_ACCURACY in model.metrics:
+        note = f"of the best trial ({model.trial_id})"
+        if (tested := ties.accuracy_on_test(model.metrics)) is not None:
             low, high = tested.interval
             note = f"{low:.4f} to {high:.4f} (95 %, {tested.num_images:,} images)"
-        yield Card("Test accuracy", f"{best.metrics[TEST_ACCURACY]:.4f}", note)
+        yield Card("Test accuracy", f"{model.metrics[TEST_ACCURACY]:.4f}", note)
     if drawings is not None:
         low, high = accuracy_interval(drawings.num_right, drawings.num_files)
         note = f"{low:.4f} to {high:.4f} (95 %, {drawings.num_files:,} files)"
         yield Card("Accuracy on drawings", f"{drawings.accuracy:.4f}", note)
-    yield Card(study.objective.name, f"{study.score(best):.4f}", f"best: trial {best.trial_id}")
+    yield Card(study.objective.name, f"{study.best_score:.4f}", _of_best_score(study))
     yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
     if SECONDS in study.metrics:
         yield Card("Time", duration(study.metrics[SECONDS]), _workers(study))
@@ -60,6 +60,16 @@ def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> 
         yield Card("Registry", now.role, f"{now.name} version {now.version}")
     else:
         yield Card("Registry", "not registered" if details.decision is None else "removed")
+
+
+def _of_best_score(study: StudyRecord) -> str:
+    """Say what the score in the card is: that of one training, or a mean over new seeds."""
+    said = f"best: trial {study.best.trial_id}"
+    if (race := study.race) is None:
+        return said
+    interval = race.interval(race.winner)
+    between = "" if interval is None else f", {interval[0]:.4f} to {interval[1]:.4f} (95 %)"
+    return f"{said}, mean of {plural(len(race.seeds), 'new seed')}{between}"
 
 
 def what_was_searched(study: StudyRecord) -> Section:
@@ -86,15 +96,18 @@ def what_was_searched(study: StudyRecord) -> Section:
 
 def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Section:
     """Say which values are best among those searched, and how sure that is."""
-    best = study.best
+    best, model, name = study.best, study.model, study.objective.name
     text = []
-    if (tested := ties.accuracy_on_test(best.metrics)) is not None:
+    if study.race is not None:
         text.append(
-            f"Trial {best.trial_id}: {study.objective.name} {study.score(best):.4f}, {tested}."
+            f"Trial {best.trial_id}: {study.race}; {study.score(best):.4f} in the search."
         )
-    if (ending := _ending(best)) is not None:
+    if (tested := ties.accuracy_on_test(model.metrics)) is not None:
+        its = "Trial" if study.race is None else "Its model, of the median seed,"
+        text.append(f"{its} {model.trial_id}: {name} {study.score(model):.4f}, {tested}.")
+    if (ending := _ending(model)) is not None:
         text.append(ending)
-    if tied is not None:
+    if tied is not None and study.race is None:
         text.append(
             f"{tied} A paired test on the same images, as in the registry's gate, can detect "
             f"smaller differences."
@@ -136,9 +149,9 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     best = study.best
     names = study.varied
     head = ("trial", *names, study.objective.name, "", "test accuracy", "parameters", "seconds")
-    marks = {best.trial_id: "best"}
-    if tied is not None:
-        marks |= dict.fromkeys(tied.trial_ids, "indistinguishable")
+    marks = dict.fromkeys(tied.trial_ids if tied is not None else (), "indistinguishable")
+    marks[study.ranked[0].trial_id] = "best in the search"
+    marks[best.trial_id] = "best"
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
@@ -156,7 +169,8 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
         )
     note = links_to([study])
     text = [note] if note else []
-    return Section("The best trials", text, tables=[Table(head, rows, marked=(0,))])
+    places = [i for i, t in enumerate(study.ranked[:NUM_IN_TABLE]) if t is best]
+    return Section("The best trials", text, tables=[Table(head, rows, marked=places)])
 
 
 def link(study: StudyRecord, text: str, run_id: str) -> str | Link:

@@ -40,7 +40,7 @@ def comparable(studies: Sequence[StudyRecord]) -> list[list[StudyRecord]]:
         if study.finished and study.data is not None:
             groups.setdefault((study.data.digest, study.objective.name), []).append(study)
     return [
-        sorted(group, key=lambda study: study.objective.rank(study.score(study.best), "0"))
+        sorted(group, key=lambda study: study.objective.rank(study.score(study.ranked[0]), "0"))
         for group in groups.values()
         if len(group) > 1
     ]

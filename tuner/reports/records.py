@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tuner import names
 from tuner.config.hyperparameters import Dimension, Range
 from tuner.config.space import Space
+from tuner.evaluation.racing import Race
 from tuner.tracking import history
 from tuner.tracking.facts import DataFacts, TrialRecord
 from tuner.tracking.standing import Standing
@@ -38,6 +40,8 @@ class StudyRecord:
         owner: The user who began it; empty if that is not known.
         folder: `<host>:<folder>` it was searched in; empty if that is not known.
         extensions: What it was told otherwise when it was resumed; see `StudyFacts`.
+        race: Its finalists' scores, if it has any.
+        finalists: The finalists' runs.
     """
 
     name: str
@@ -57,6 +61,8 @@ class StudyRecord:
     owner: str = ""
     folder: str = ""
     extensions: Sequence[Mapping[str, Any]] = ()
+    race: Race | None = None
+    finalists: Sequence[TrialRecord] = ()
 
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:
@@ -84,10 +90,31 @@ class StudyRecord:
         """Number of validation images, if that was recorded."""
         return self.data.profile.get("num_validation") if self.data else None
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord:
-        """The best trial; there must be a finished one."""
-        return self.ranked[0]
+        """The trial that has won by new seeds, otherwise the one that the search ranks first.
+
+        There must be a finished one.
+        """
+        winner = None if self.race is None else self.race.winner
+        return next((t for t in self.ranked if t.trial_id == winner), self.ranked[0])
+
+    @property
+    def model(self) -> TrialRecord:
+        """The training whose model is the study's: the best trial's, or its median seed's."""
+        if self.race is not None:
+            name = names.finalist_name(self.race.winner, self.race.median)
+            for finalist in self.finalists:
+                if finalist.trial_id == name:
+                    return finalist
+        return self.best
+
+    @property
+    def best_score(self) -> float:
+        """The best trial's score: the mean of new seeds, otherwise that in the search."""
+        if self.race is not None:
+            return self.race.mean(self.race.winner)
+        return self.score(self.best)
 
     @cached_property
     def varied(self) -> Sequence[str]:

@@ -14,7 +14,7 @@ from tuner.names import (
     WORKER_SECONDS,
     seconds_spent,
 )
-from tuner.reports import charts, overview, rungs, summaries
+from tuner.reports import charts, finalists, overview, rungs, summaries
 from tuner.reports.coordinates import MAX_AXES, SPREAD_FROM, parallel_coordinates
 from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
@@ -61,6 +61,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
         cards=list(overview.cards(study, details, drawings)),
         sections=[
             overview.best_trial(study, tied, details),
+            *finalists.section(study),
             overview.best_trials(study, tied),
             history(study, tied),
             curves(study, details),

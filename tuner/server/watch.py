@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from mlflow.exceptions import MlflowException
 
 from tuner.errors import StudyError
+from tuner.names import may_be_stopped
 from tuner.reports import page
 from tuner.server import pages
 from tuner.server.watched import Watched, why
@@ -89,6 +90,6 @@ def _read_request(content: bytes) -> tuple[str | None, bool]:
         [(what, which)] = asked.items()
         if what == "study" and which in ("true", "now"):
             return None, which == "now"
-        if what == "trial" and isinstance(which, str) and which.isdecimal():
+        if what == "trial" and isinstance(which, str) and may_be_stopped(which):
             return which, False
     raise ValueError(asked)

@@ -189,7 +189,7 @@ def find_trial(client: mlflow.MlflowClient, run_id: str) -> Run:
             f"{passwords.hide(client.tracking_uri)}, but there is none: copy its id from "
             f"`mlflow ui`."
         ) from error
-    if run.data.tags.get(names.KIND) not in (names.KIND_TRIAL, names.KIND_REFIT):
+    if run.data.tags.get(names.KIND) in (None, names.KIND_STUDY):
         raise StudyError(
             f"`run={run_id}` must be the run of a trial; for the best trial of a study give "
             f"study=<name>."
@@ -208,20 +208,18 @@ def trial_of(client: mlflow.MlflowClient, study: StudyRun, trial_id: str) -> Run
         client: Client of the store that holds the study.
         study: The study.
         trial_id: The trial's number in it, with or without zeros in front; the name of a refit
-            is such as `0003-refit`.
+            is such as `0003-refit`, that of a finalist such as `0003-seed1`.
 
     Raises:
         StudyError: If there is no such trial, or it has not finished; the message says how it
             ended.
     """
     facts = history.read_study(study.run)
-    trials = history.trials(client, facts.experiment_id, facts.study_id)
-    refits = history.trials(client, facts.experiment_id, facts.study_id, names.KIND_REFIT)
-    asked = f"`trial={trial_id}`"
-    wanted = trial_id.zfill(4)
-    found = [trial for trial in (*trials, *refits) if trial.trial_id == wanted]
+    place = facts.experiment_id, facts.study_id
+    asked, wanted = f"`trial={trial_id}`", trial_id.zfill(4)
+    found = history.trials(client, *place, None, wanted)
     if not found:
-        known = sorted(trial.trial_id for trial in trials)
+        known = sorted(trial.trial_id for trial in history.trials(client, *place))
         there = f"its trials are {known[0]} to {known[-1]}" if known else "it has no trial yet"
         raise StudyError(
             f"{asked} must be a trial of study {study.name}, but there is none; {there}."
@@ -247,12 +245,14 @@ def has_model(client: mlflow.MlflowClient, trial: Run) -> bool:
 
 
 def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
-    """Return the run of a study's best trial so far.
+    """Return the run of a study's best trial so far, or of the finalist that is its model.
 
     Raises:
         StudyError: If none has finished.
     """
     facts, objective = history.read_study(study.run), study.config.objective
+    if facts.race is not None and facts.best_model is not None:
+        return trial_of(client, study, facts.best_model)
     trials = history.trials(client, facts.experiment_id, facts.study_id)
     ranked = history.ranked(trials, objective)
     if not ranked:

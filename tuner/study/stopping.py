@@ -117,14 +117,15 @@ def stop_trial(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) ->
     Args:
         client: Client of the store that holds it.
         study: A study that runs.
-        trial_id: The trial's number, with or without zeros in front.
+        trial_id: The trial's number, with or without zeros in front, or the name of a finalist,
+            such as `0003-seed1`.
 
     Raises:
         StudyError: If the study has no such trial, or it has ended.
     """
-    wanted = f"{int(trial_id):04d}"
-    where = study.experiment_id, study.study_id
-    found = history.trials(client, *where, trial_id=wanted)
+    number, dash, seed = trial_id.partition("-")
+    wanted = f"{int(number):04d}{dash}{seed}"
+    found = history.trials(client, study.experiment_id, study.study_id, None, wanted)
     others = f"Running now: {', '.join(_running(client, study)) or 'no trial'}."
     if not found:
         raise StudyError(f"Study {study.name} has begun no trial {wanted}. {others}")
@@ -142,4 +143,4 @@ def stop_trial(client: mlflow.MlflowClient, study: StudyFacts, trial_id: str) ->
 
 def _running(client: mlflow.MlflowClient, study: StudyFacts) -> list[str]:
     running = history.running(client, study.experiment_id, study.study_id)
-    return [trial.trial_id for trial in running if trial.kind == names.KIND_TRIAL]
+    return [trial.trial_id for trial in running if trial.kind in names.MAY_STOP]

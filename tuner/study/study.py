@@ -50,8 +50,9 @@ class Trial:
         trial_id: Its name in the study, such as `0003`.
         values: One point of the space, such as `{"epochs": 6, "units_1": 128}`.
         score: The objective of its model.
-        metrics: The last value of every metric that was recorded.
-        run_id: Id of its run in MLflow.
+        metrics: The last value of every metric that was recorded for its model.
+        run_id: Id of the run in MLflow that has its model: its own or, if it has won against
+            other finalists, that of its median seed.
     """
 
     trial_id: str
@@ -160,8 +161,25 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The best finished trial, the earlier of two that tie; None without any."""
+        """The best finished trial; None without any.
+
+        It is the one that has won by new seeds, if finalists were trained, and its model that
+        of its median seed. Otherwise it is the one that the search ranks first, the earlier of
+        two that tie.
+        """
         return self._best_of(self._trials())
+
+    @property
+    def finalists(self) -> pandas.DataFrame:
+        """The trainings of the best trials with new seeds, a row each, in the order they ended.
+
+        Columns are `trial` (whose values it has), `seed` (int64), `state`, one for each metric,
+        and `run_id`. Those of an earlier choice, before the study was extended, are among them.
+        """
+        facts = self._facts
+        kind = names.KIND_FINALIST
+        found = history.trials(self._client, facts.experiment_id, facts.study_id, kind)
+        return tables.of_finalists(found)
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the study's report, and return where it lies.
@@ -207,10 +225,21 @@ class Study:
         ranked = history.ranked(trials, self.objective)
         if not ranked:
             return None
-        best, name = ranked[0], self.objective.name
-        return Trial(
-            best.trial_id, best.values, best.metrics[name], best.metrics, best.run_id, self
+        best = self._winner(trials) or ranked[0]
+        score = best.metrics[self.objective.name]
+        trial_id = best.finalist_of or best.trial_id
+        return Trial(trial_id, best.values, score, best.metrics, best.run_id, self)
+
+    def _winner(self, trials: Sequence[TrialRecord]) -> TrialRecord | None:
+        """Return the run of the winner's median seed, if it has been recorded."""
+        facts = history.read_study(self._client.get_run(self._run_id))
+        if facts.race is None or facts.race.winner not in {t.trial_id for t in trials}:
+            return None
+        place = facts.experiment_id, facts.study_id
+        found = history.trials(
+            self._client, *place, names.KIND_FINALIST, trial_id=facts.best_model
         )
+        return next((run for run in found if run.status == "FINISHED"), None)
 
     @property
     def _num_validation(self) -> int | None:

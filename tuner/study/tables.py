@@ -26,10 +26,21 @@ def of_trials(trials: Sequence[TrialRecord]) -> pandas.DataFrame:
     for name in _names(trial.metrics for trial in trials):
         # Callbacks may report the learning rate, which is a hyperparameter too.
         if name not in columns:
-            columns[name] = np.array(
-                [trial.metrics.get(name, np.nan) for trial in trials], float
-            )
+            columns[name] = _metric(trials, name)
     columns["run_id"] = text(trial.run_id for trial in trials)
+    return pandas.DataFrame(columns)
+
+
+def of_finalists(finalists: Sequence[TrialRecord]) -> pandas.DataFrame:
+    """Return a row for each finalist: `trial`, `seed`, `state`, metrics, `run_id`."""
+    columns: dict[str, Any] = {
+        "trial": text(finalist.finalist_of for finalist in finalists),
+        "seed": np.array([finalist.seed for finalist in finalists], np.int64),
+        "state": text(finalist.status.lower() for finalist in finalists),
+    }
+    for name in _names(finalist.metrics for finalist in finalists):
+        columns.setdefault(name, _metric(finalists, name))
+    columns["run_id"] = text(finalist.run_id for finalist in finalists)
     return pandas.DataFrame(columns)
 
 
@@ -78,6 +89,10 @@ def plain(values: Sequence[object]) -> Any:
     if kinds <= {str}:
         return text(values)
     return np.array(values, object)
+
+
+def _metric(trials: Sequence[TrialRecord], name: str) -> Any:
+    return np.array([trial.metrics.get(name, np.nan) for trial in trials], float)
 
 
 def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner import names
+from tuner.evaluation.racing import Race
 from tuner.models import DIRECTIONS
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
+
+
+def objective_of(settings: Mapping[str, Any]) -> Objective:
+    """Return what a study with these settings improves."""
+    name, direction = settings["search.objective"], settings.get("search.direction")
+    if direction not in ("min", "max"):
+        direction = DIRECTIONS[name]
+    return Objective(name, "max" if direction == "max" else "min")
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,8 @@ class TrialRecord:
     """One trial, as MLflow has it.
 
     Attributes:
-        trial_id: The oracle's name for it; for a refit, `names.refit_name` of that.
+        trial_id: The oracle's name for it; for a refit or a finalist, `names.refit_name` or
+            `names.finalist_name` of that.
         run_id: Id of its run in MLflow.
         status: Status of its run: `FINISHED`, `FAILED`, `KILLED` or `RUNNING`.
         values: One point of the space, each value with the type that it was trained with.
@@ -34,7 +44,7 @@ class TrialRecord:
         failure: Kind of the failure, as in `TrialFailure`.
         stopped: Why it has fewer epochs than its values say; None if it has all.
         stop: Whether somebody has asked it to end; see `names.STOP`.
-        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        kind: `names.KIND_TRIAL`, `names.KIND_REFIT` or `names.KIND_FINALIST`.
         artifact_uri: Where its files are.
         params: Names of the params that its run has.
         parent: Id of the run that it is shown under.
@@ -42,6 +52,8 @@ class TrialRecord:
         is_bare: Whether nothing at all was logged to the run.
         stopped_because: Why it stopped early, in words that follow a colon.
         best_epoch: The epoch whose weights its model has, if that is not the last.
+        finalist_of: The trial that a finalist trains again; None for a trial.
+        seed: Seed of a finalist; None for a trial.
     """
 
     trial_id: str
@@ -62,6 +74,8 @@ class TrialRecord:
     is_bare: bool = False
     stopped_because: str = ""
     best_epoch: int | None = None
+    finalist_of: str | None = None
+    seed: int | None = None
 
     @property
     def num_epochs(self) -> int | None:
@@ -99,6 +113,7 @@ class StudyFacts:
         stop: What somebody has asked of it, if anything; see `names.STOP`.
         num_trials: Trials of its whole search; None if that is unknown.
         time_left: How long it would still take when its driver last said so, in words.
+        race: Its finalists, if they have been trained for the trials that it has.
     """
 
     name: str
@@ -118,17 +133,19 @@ class StudyFacts:
     stop: str | None = None
     num_trials: int | None = None
     time_left: str = ""
+    race: Race | None = None
 
     @property
     def objective(self) -> Objective:
         """What it improves."""
-        name, direction = (
-            self.settings["search.objective"],
-            self.settings.get("search.direction"),
-        )
-        if direction not in ("min", "max"):
-            direction = DIRECTIONS[name]
-        return Objective(name, "max" if direction == "max" else "min")
+        return objective_of(self.settings)
+
+    @property
+    def best_model(self) -> str | None:
+        """Name of the trial, or of the finalist, whose model is the study's best."""
+        if self.race is None:
+            return self.best_trial
+        return names.finalist_name(self.race.winner, self.race.median)
 
     @property
     def best_score(self) -> float | None:

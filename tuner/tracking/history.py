@@ -16,9 +16,17 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import names
+from tuner.evaluation.racing import Race
 from tuner.runtime import gc_pauses
 from tuner.tracking import json_tags, plain_yaml
-from tuner.tracking.facts import DataFacts, Presence, StopRequests, StudyFacts, TrialRecord
+from tuner.tracking.facts import (
+    DataFacts,
+    Presence,
+    StopRequests,
+    StudyFacts,
+    TrialRecord,
+    objective_of,
+)
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Objective
 
@@ -30,6 +38,8 @@ def read_study(run: Run) -> StudyFacts:
     """Read the facts of a study from its run."""
     tags = run.data.tags
     settings = json_tags.from_tags(tags, names.SETTINGS)
+    settings = dict(run.data.params) if settings is None else settings
+    race = json_tags.from_tags(tags, names.FINALISTS)
     return StudyFacts(
         name=tags[names.STUDY],
         study_id=tags[names.STUDY_ID],
@@ -39,7 +49,7 @@ def read_study(run: Run) -> StudyFacts:
         began=run.info.start_time / 1000,
         owner=tags.get(names.USER, ""),
         folder=tags.get(names.FOLDER, ""),
-        settings=dict(run.data.params) if settings is None else settings,
+        settings=settings,
         metrics=dict(run.data.metrics),
         versions=json.loads(tags.get(names.VERSIONS, "{}")),
         data=_data(run),
@@ -48,6 +58,7 @@ def read_study(run: Run) -> StudyFacts:
         stop=_request(tags, ("true", "now")),
         num_trials=int(tags.get(names.NUM_TRIALS) or 0) or None,
         time_left=tags.get(names.TIME_LEFT, ""),
+        race=None if race is None else Race.decode(race, objective_of(settings)),
     )
 
 
@@ -77,6 +88,8 @@ def read_trial(run: Run) -> TrialRecord:
         is_bare=not (metrics or params or has_more),
         stopped_because=tags.get(names.STOPPED_BECAUSE, ""),
         best_epoch=int(tags.get(names.BEST_EPOCH) or 0) or None,
+        finalist_of=tags.get(names.FINALIST_OF),
+        seed=int(tags[names.SEED]) if names.SEED in tags else None,
     )
 
 
@@ -110,7 +123,7 @@ def runs_of(
     study_id: str,
     view: int = ViewType.ACTIVE_ONLY,
 ) -> list[Run]:
-    """Return every run of a study, of whatever kind: its own, its trials', its refits'.
+    """Return every run of a study, of whatever kind: its own and those of all trainings.
 
     Args:
         client: Client of the store that holds them.
@@ -125,7 +138,7 @@ def trials(
     client: mlflow.MlflowClient,
     experiment_id: str,
     study_id: str,
-    kind: str = names.KIND_TRIAL,
+    kind: str | None = names.KIND_TRIAL,
     trial_id: str | None = None,
     view: int = ViewType.ACTIVE_ONLY,
 ) -> list[TrialRecord]:
@@ -137,14 +150,17 @@ def trials(
         client: Client of the store that holds them.
         experiment_id: Id of the study's experiment.
         study_id: The study's id.
-        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
-        trial_id: Id of one trial; None for all.
+        kind: `names.KIND_TRIAL`, `names.KIND_REFIT` or `names.KIND_FINALIST`; None for all.
+        trial_id: Id of one trial, or name of one refit or finalist; None for all.
         view: Active runs, deleted runs, or both.
     """
     tags = {names.KIND: kind, names.STUDY_ID: study_id, names.TRIAL: trial_id}
     # For 2,000 trials MLflow makes 60,000 objects: the collector took 1.3 of 2.1 s.
     with gc_pauses.paused():
-        found = [read_trial(run) for run in _runs(client, [experiment_id], tags, view)]
+        runs = _runs(client, [experiment_id], tags, view)
+        found = [
+            read_trial(run) for run in runs if run.data.tags[names.KIND] != names.KIND_STUDY
+        ]
     return sorted(found, key=lambda trial: (trial.ended, trial.trial_id))
 
 
@@ -165,7 +181,7 @@ def stop_requests(
         tags = run.data.tags
         if tags[names.KIND] == names.KIND_STUDY:
             study = _request(tags, ("true", "now"))
-        elif tags[names.KIND] == names.KIND_TRIAL and _request(tags, ("true",)):
+        elif tags[names.KIND] in names.MAY_STOP and _request(tags, ("true",)):
             asked.add(tags[names.TRIAL])
     return StopRequests(study, frozenset(asked))
 
@@ -173,7 +189,7 @@ def stop_requests(
 def running(
     client: mlflow.MlflowClient, experiment_id: str, study_id: str
 ) -> list[TrialRecord]:
-    """Return the trials of a study that run now, and its refit if that does, in their order.
+    """Return the trials, finalists and refits of a study that run now, in their order.
 
     Args:
         client: Client of the store that holds them.
@@ -233,12 +249,12 @@ def presence(
         client: Client of the store that holds the study.
         experiment_id: Id of the study's experiment.
         study_id: The study's id.
-        trial_ids: Trials that have finished according to the oracle's journal.
+        trial_ids: Trials that have finished according to the oracle's journal, or finalists.
     """
     asked = frozenset(trial_ids)
 
     def finished(view: int) -> frozenset[str]:
-        found = trials(client, experiment_id, study_id, view=view)
+        found = trials(client, experiment_id, study_id, None, view=view)
         return asked & {trial.trial_id for trial in found if trial.status == "FINISHED"}
 
     present = finished(ViewType.ACTIVE_ONLY)
@@ -274,14 +290,18 @@ def judged_runs(
     trial_id: str,
     view: int = ViewType.ACTIVE_ONLY,
 ) -> list[str]:
-    """Return the runs from which a trial may be registered: its refit's, then its own."""
+    """Return the runs from which a trial may be registered: its refit's, then its own.
+
+    Args:
+        client: Client of the store that holds the study.
+        study: The study.
+        trial_id: The trial, or the name of a finalist.
+        view: Active runs, deleted runs, or both.
+    """
     return [
         trial.run_id
-        for kind, name in (
-            (names.KIND_REFIT, names.refit_name(trial_id)),
-            (names.KIND_TRIAL, trial_id),
-        )
-        for trial in trials(client, study.experiment_id, study.study_id, kind, name, view)
+        for name in (names.refit_name(trial_id), trial_id)
+        for trial in trials(client, study.experiment_id, study.study_id, None, name, view)
     ]
 
 

@@ -89,9 +89,9 @@ class Tracker:
         if found:
             self.run_id = found[0].info.run_id
             self.client.update_run(self.run_id, status="RUNNING")
-            if names.STOP in found[0].data.tags:
-                # A request to an earlier process.
-                self.client.delete_tag(self.run_id, names.STOP)
+            # A request to an earlier process, and a winner among fewer trials.
+            for tag in {names.STOP, names.FINALISTS} & found[0].data.tags.keys():
+                self.client.delete_tag(self.run_id, tag)
             self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
             self._runs.describe(self.run_id, params, found[0].data.params)
         else:
@@ -119,7 +119,7 @@ class Tracker:
         self._find_trials()
 
     def find_run(self, trial_id: str) -> TrialRun | None:
-        """Return the run of a trial, or of its refit, if it has been made.
+        """Return the run of a trial, refit or finalist, if it has been made.
 
         A run whose files are damaged or gone counts as unfinished.
         """
@@ -143,12 +143,12 @@ class Tracker:
 
     def _recorded(self) -> list[TrialRecord]:
         """Return all runs of the study; if a trial has two, the one that counts comes last."""
-        found = [
-            record
-            for kind in (names.KIND_TRIAL, names.KIND_REFIT)
-            for record in history.trials(self.client, self._experiment_id, self._study_id, kind)
-        ]
+        found = history.trials(self.client, self._experiment_id, self._study_id, kind=None)
         return sorted(found, key=lambda r: (r.status == "FINISHED", len(r.metrics)))
+
+    def trials(self) -> list[TrialRecord]:
+        """Return the records of the study's trials, in the order in which they ended."""
+        return history.trials(self.client, self._experiment_id, self._study_id)
 
     def presence(self, trial_ids: Iterable[str]) -> Presence:
         """Return what has become of the records of trials that have finished."""
@@ -185,10 +185,10 @@ class Tracker:
         """Find a trial's run, or make it, and set it to RUNNING.
 
         Args:
-            trial_id: The oracle's name for it, or the name of its refit.
+            trial_id: The oracle's name for it, or the name of its refit or finalist.
             values: The values it is trained with.
             tags: Further facts about it.
-            kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+            kind: `names.KIND_TRIAL`, `names.KIND_REFIT` or `names.KIND_FINALIST`.
         """
         trial = self._trials.get(trial_id)
         if trial is None:
@@ -442,7 +442,7 @@ class Tracker:
     def used_epochs(self, trial_id: str) -> int | None:
         """Return for how many epochs the model of a finished trial was trained, if known."""
         found = history.trials(
-            self.client, self._experiment_id, self._study_id, trial_id=trial_id
+            self.client, self._experiment_id, self._study_id, kind=None, trial_id=trial_id
         )
         return next((t.used_epochs for t in found if t.status == "FINISHED"), None)
 

@@ -109,8 +109,8 @@ def _changes(
         ]
     if run.info.lifecycle_stage != "active":
         changes.append(_restored_by("The study's run", facts.run_id))
-    if facts.best_trial is not None:
-        changes += _of_best(client, facts, facts.best_trial, alias, said)
+    if facts.best_model is not None:
+        changes += _of_best(client, facts, facts.best_model, alias, said)
     return changes
 
 
@@ -119,8 +119,8 @@ def _of_best(
 ) -> list[str]:
     changes = []
     place = facts.experiment_id, facts.study_id
-    if not history.trials(client, *place, trial_id=trial_id):
-        deleted = history.trials(client, *place, trial_id=trial_id, view=ViewType.DELETED_ONLY)
+    if not history.trials(client, *place, None, trial_id):
+        deleted = history.trials(client, *place, None, trial_id, ViewType.DELETED_ONLY)
         what = f"The run of its best trial ({trial_id})"
         gone = f"{what} is gone from MLflow."
         changes.append(_restored_by(what, deleted[-1].run_id) if deleted else gone)

@@ -24,12 +24,12 @@ _EPOCHS = (names.EPOCHS_TRAINED, names.EPOCHS_REUSED)
 
 @dataclass
 class TrialRun:
-    """The run of one trial, or of its refit.
+    """The run of one trial, refit or finalist.
 
     Attributes:
         run_id: Id of the run in MLflow.
         artifact_uri: Where its files go.
-        kind: `names.KIND_TRIAL` or `names.KIND_REFIT`.
+        kind: `names.KIND_TRIAL`, `names.KIND_REFIT` or `names.KIND_FINALIST`.
         values: The values it was recorded with, if an earlier process has made it.
         params: Names of the params that it has.
         recorded: The metrics of the whole trial that an earlier process has recorded.

@@ -1,0 +1,87 @@
+"""A study with finalists, run by its command: killed while they train, resumed, and read."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+import tuner
+from support.commands import command, runs, start, wait_for
+from tuner import names
+from tuner.tracking import history
+
+GIVEN = (
+    "study=first",
+    "executor.workers=2",
+    "search=grid",
+    "search.finalists={trials: 2, seeds: 2}",
+    "space.epochs=[2,3]",
+    "space.units=[16,24]",
+    "space.layers=1",
+    "space.learning_rate=0.01",
+)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return the scores of all trials and finalists, and what the study has made of them."""
+    [study] = runs(folder, "study")
+    race = json.loads(study.data.tags[names.FINALISTS])
+    scores = {
+        run.data.tags[names.TRIAL]: run.data.metrics["val_accuracy"]
+        for kind in (names.KIND_TRIAL, names.KIND_FINALIST)
+        for run in runs(folder, kind)
+    }
+    return {"race": race, "scores": scores}
+
+
+@pytest.mark.slow
+def test_finalists_of_a_killed_study_are_those_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (killed := tmp_path / "killed", whole := tmp_path / "whole"):
+        folder.mkdir()
+    process = start(killed, *GIVEN)
+    wait_for(killed / "experiments" / "first" / "tune.log", "finalist 00")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for folder in (killed, whole):
+        done = command(folder, "search", *GIVEN)
+        assert done.returncode == 0, done.stderr
+    expected = results(whole)
+    assert results(killed) == expected
+    # Four trials, and two finalists with two seeds.
+    assert len(expected["scores"]) == 8
+    assert "new seeds (95 % interval" in done.stdout
+    assert "in the search\n" in done.stdout
+    again = command(killed, "search", *GIVEN)
+    assert "there is nothing left to train" in again.stdout
+
+    [study] = runs(whole, "study")
+    client = mlflow.MlflowClient(f"sqlite:///{whole}/mlflow.db")
+    race = history.read_study(study).race
+    assert race is not None
+    name = names.finalist_name(race.winner, race.median)
+    [version] = client.search_model_versions("name = 'digits-classifier'")
+    assert version.tags[names.TRIAL] == name
+    assert f"mean of {len(race.seeds)} new seeds" in version.description
+    report = (whole / "experiments" / "first" / "report.html").read_text()
+    assert str(race) in report
+
+    monkeypatch.chdir(whole)
+    read = tuner.open_study("first", tracking_uri=client.tracking_uri)
+    assert len(read.trials) == 4
+    assert set(read.finalists.trial) == set(race.scores)
+    assert sorted(set(read.finalists.seed)) == sorted(race.seeds)
+    assert read.best is not None
+    assert (read.best.trial_id, read.best.run_id) == (race.winner, version.run_id)
+    assert read.best.load().predict is not None
+
+    # The model of another finalist can be promoted, too, and refitted with its own seed.
+    other = next(trial for trial in race.scores if trial != race.winner)
+    promoted = command(whole, "promote", "study=first", f"trial={other}-seed1")
+    assert promoted.returncode in (0, 3), promoted.stderr
+    versions = client.search_model_versions("name = 'digits-classifier'")
+    assert {v.tags[names.TRIAL] for v in versions} == {name, f"{other}-seed1"}
