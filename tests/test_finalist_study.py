@@ -68,7 +68,8 @@ def test_finalists_of_a_killed_study_are_those_of_one_that_was_not(
     assert version.tags[names.TRIAL] == name
     assert f"mean of {len(race.seeds)} new seeds" in version.description
     report = (whole / "experiments" / "first" / "report.html").read_text()
-    assert str(race) in report
+    # The page keeps a number and its percent sign together.
+    assert str(race).replace(" %", "\N{NO-BREAK SPACE}%") in report
 
     monkeypatch.chdir(whole)
     read = tuner.open_study("first", tracking_uri=client.tracking_uri)

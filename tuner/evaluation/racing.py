@@ -30,7 +30,8 @@ ERROR = 0.05
 """Largest probability that the finalist with the best expected score leaves early.
 
 Simulated with three equal finalists, whose scores are normal or rounded to one of 216 images:
-0.03 to 0.04. Two that are worse by four standard deviations leave in five of six races.
+0.03 to 0.04. Of two that are worse by four standard deviations, one at least leaves in five of
+six races.
 """
 
 CONFIDENCE = 0.95

@@ -50,7 +50,7 @@ class Belongings:
         folder: Its folder here; None if it is not here.
         own: The study's own runs, deleted ones too. There is one, but for a run that was made
             twice, or one that somebody has deleted before the study was resumed.
-        others: The runs of its trials and refits, deleted ones too.
+        others: The runs of its trials, finalists and refits, deleted ones too.
         models: The models that these runs have logged.
         versions: The versions in the registry that were made of these models.
         foreign: Addresses of files of these runs and models that are not the study's to

@@ -17,6 +17,7 @@ from mlflow.entities import Run
 
 from tuner import names
 from tuner.driver.study_folder import EXPERIMENTS_DIR, id_of_folder, is_running
+from tuner.evaluation.racing import Race
 from tuner.runtime import cards
 from tuner.runtime.cards import Series
 from tuner.study import records, tables
@@ -211,6 +212,8 @@ class Study:
         rows: trial_card.Rows = [("state", self.state), ("trials", said or "none")]
         if best is not None:
             rows.append(("best trial", best.trial_id))
+            if (race := self._race()) is not None:
+                rows.append(("with new seeds", str(race)))
             rows += trial_card.score(objective.name, best.score, self._num_validation)
             rows += trial_card.test_accuracy(best.metrics)
             rows += trial_card.values(best.values)
@@ -232,14 +235,17 @@ class Study:
 
     def _winner(self, trials: Sequence[TrialRecord]) -> TrialRecord | None:
         """Return the run of the winner's median seed, if it has been recorded."""
-        facts = history.read_study(self._client.get_run(self._run_id))
-        if facts.race is None or facts.race.winner not in {t.trial_id for t in trials}:
+        race = self._race()
+        if race is None or race.winner not in {trial.trial_id for trial in trials}:
             return None
-        place = facts.experiment_id, facts.study_id
-        found = history.trials(
-            self._client, *place, names.KIND_FINALIST, trial_id=facts.best_model
-        )
+        place = self._facts.experiment_id, self._facts.study_id
+        name = names.finalist_name(race.winner, race.median)
+        found = history.trials(self._client, *place, names.KIND_FINALIST, name)
         return next((run for run in found if run.status == "FINISHED"), None)
+
+    def _race(self) -> Race | None:
+        """Return the finalists' scores, if they decide now."""
+        return history.read_study(self._client.get_run(self._run_id)).race
 
     @property
     def _num_validation(self) -> int | None:
