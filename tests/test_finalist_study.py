@@ -82,7 +82,11 @@ def test_finalists_of_a_killed_study_are_those_of_one_that_was_not(
 
     # The model of another finalist can be promoted, too, and refitted with its own seed.
     other = next(trial for trial in race.scores if trial != race.winner)
-    promoted = command(whole, "promote", "study=first", f"trial={other}-seed1")
+    given = ("study=first", f"trial={other}-seed1", "registry.refit=true")
+    promoted = command(whole, "promote", *given)
     assert promoted.returncode in (0, 3), promoted.stderr
     versions = client.search_model_versions("name = 'digits-classifier'")
-    assert {v.tags[names.TRIAL] for v in versions} == {name, f"{other}-seed1"}
+    refit = names.refit_name(f"{other}-seed1")
+    assert {v.tags[names.TRIAL] for v in versions} == {name, refit}
+    [run] = runs(whole, names.KIND_REFIT)
+    assert run.data.metrics["epochs_trained"] == read.trials.set_index("trial").epochs[other]
