@@ -86,6 +86,7 @@ STORY = {
     "python -m tuner.report drawings=drawings/": "experiments/first/report.html",
     "form = measure(training_images)": "",
     "python -m tuner.explore data=image_folder data.path=flowers": "flower 7",
+    "from tuner.simulation import simulate": "tpe 0.",
     "python -m tuner.search --help": "+experiment: glassy",
     "search=bayesian search.max_trials=40 --cfg job": "max_trials: 40",
 }

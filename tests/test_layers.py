@@ -24,7 +24,7 @@ LEVELS = (
     {"worker"},
     {"executors", "registry"},
     {"driver"},
-    {"study"},
+    {"simulation", "study"},
     {"server"},
     {
         "delete",

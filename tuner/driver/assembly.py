@@ -19,7 +19,7 @@ from tuner.driver import study_folder
 from tuner.driver.clock import Clock, SystemClock
 from tuner.driver.forecast import Forecast
 from tuner.driver.loop import TrialLoop
-from tuner.driver.parts import Parts, TrialSource
+from tuner.driver.parts import LoopParts, Parts, TrialSource
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.stopping import Stopping
@@ -122,7 +122,7 @@ def make_parts(
     return Parts(held, oracle, executor, tracker, curves, progress, clock, deadline, rehearsal)
 
 
-def make_loop(config: StudyConfig, parts: Parts) -> TrialLoop:
+def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
     """Make the loop of a search.
 
     Args:

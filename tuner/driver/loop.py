@@ -11,14 +11,13 @@ from typing import ClassVar
 from tuner import names
 from tuner.config.schema import Kept
 from tuner.curves.store import NUM_BEST
-from tuner.driver.parts import Best, Parts
+from tuner.driver.parts import Best, LoopParts
 from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.runtime import interrupt
-from tuner.tracking import epochs_file
 from tuner.trial import (
     Metrics,
     Objective,
@@ -62,7 +61,7 @@ class TrialLoop:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: LoopParts,
         objective: Objective,
         seed: int,
         log_models: Kept,
@@ -444,8 +443,7 @@ class TrialLoop:
             self._log_state()
 
     def _keep_epochs(self, trial_id: str, epochs: Sequence[Metrics]) -> None:
-        path = self._folder.path / names.EPOCHS
-        epochs_file.append(path, self._tracker.run_of(trial_id), epochs)
+        self._folder.keep_epochs(self._tracker.run_of(trial_id), epochs)
 
     def _was_cut(self, result: TrialResult) -> bool:
         """Say whether a trial has ended early only because the study ends.

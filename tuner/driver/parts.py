@@ -1,8 +1,13 @@
-"""What the driver's loop drives and returns: its parts, the source of its trials, its best."""
+"""What the driver's loop drives and returns: its parts, and the best trial.
 
-from collections.abc import Mapping
+The loop knows its parts by what it needs of them, the protocols below. A study's parts write to
+its folder, to MLflow and to the terminal; those of a simulation (`tuner.simulation`) do not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
 from tuner import names
 from tuner.curves.store import CurveStore
@@ -11,9 +16,11 @@ from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.study_folder import StudyFolder
 from tuner.evaluation.racing import Race
+from tuner.driver.study_state import StudyState
 from tuner.executors import Executor
+from tuner.tracking.facts import Presence, StopRequests
 from tuner.tracking.runs import Tracker
-from tuner.trial import Metrics, Proposal, Values
+from tuner.trial import Metrics, Outcome, Proposal, TrialFailure, TrialResult, Values
 
 
 class TrialSource(Protocol):
@@ -68,6 +75,206 @@ class TrialSource(Protocol):
         ...
 
 
+class Folder(Protocol):
+    """Where the loop keeps its state; see `tuner.driver.study_folder.StudyFolder`."""
+
+    @property
+    def state(self) -> StudyState:
+        """How far the study has got."""
+        ...
+
+    def save_state(self) -> None:
+        """Write the state."""
+        ...
+
+    def check_held(self) -> None:
+        """Raise an error if the folder is no longer this process's."""
+        ...
+
+    def trial_dir(self, trial_id: str) -> Path:
+        """Return an empty folder for a trial's files."""
+        ...
+
+    def drop_trial_dir(self, trial_id: str) -> None:
+        """Remove that folder."""
+        ...
+
+    def keep_epochs(self, run_id: str, epochs: Sequence[Metrics]) -> None:
+        """Keep the metrics of a trial that has ended."""
+        ...
+
+
+class Recorder(Protocol):
+    """What records the trials; see `tuner.tracking.runs.Tracker`."""
+
+    def finished_trials(self) -> Mapping[str, Metrics]:
+        """Return the metrics of all finished trials, by trial id."""
+        ...
+
+    def finished(self, trial_id: str, values: Values) -> Metrics | None:
+        """Return the metrics of a trial that an earlier process has recorded to its end."""
+        ...
+
+    def was_cut(self, trial_id: str) -> bool:
+        """Say whether a finished trial was stopped early by a person or by the time."""
+        ...
+
+    def presence(self, trial_ids: Iterable[str]) -> Presence:
+        """Return what has become of the records of trials that have finished."""
+        ...
+
+    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> object:
+        """Find a trial's record, or make it; the trial runs."""
+        ...
+
+    def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+        """Record one epoch's metrics."""
+        ...
+
+    def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
+        """Record a trial's result."""
+        ...
+
+    def fail_trial(self, failure: TrialFailure) -> None:
+        """Record why a trial failed."""
+        ...
+
+    def kill_trial(self, trial_id: str) -> None:
+        """End the record of a trial that was interrupted."""
+        ...
+
+    def drop_models(self, trial_ids: Iterable[str]) -> None:
+        """Remove the logged models of some trials."""
+        ...
+
+    def metrics(self, trial_id: str) -> Metrics:
+        """Return the metrics of a finished trial."""
+        ...
+
+    def run_of(self, trial_id: str) -> str:
+        """Return the id of a trial's record."""
+        ...
+
+    def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
+        """Record the study's progress: its best trial, its time."""
+        ...
+
+    def stop_requests(self) -> StopRequests:
+        """Return what people have asked of the study and its trials."""
+        ...
+
+    def tell_progress(self, tags: Mapping[str, str]) -> None:
+        """Record how far the study is, for people who look at it."""
+        ...
+
+
+class Curves(Protocol):
+    """What keeps the trials' checkpoints; see `tuner.curves.store.CurveStore`."""
+
+    def note_score(self, trial_id: str, values: Values, score: float) -> None:
+        """Take note of a curve's score."""
+        ...
+
+    def begin(self, trial_id: str, values: Values) -> Path:
+        """Return the folder of a trial's curve, which is kept until `end`."""
+        ...
+
+    def end(self, trial_id: str) -> None:
+        """Take note of a trial's end."""
+        ...
+
+    def finish(self) -> None:
+        """Remove what need not be kept once the study is over."""
+        ...
+
+
+class Display(Protocol):
+    """What shows how far the search is; see `tuner.driver.progress.Progress`."""
+
+    capacity: int
+
+    def __enter__(self) -> Self:
+        """Start the display."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the display."""
+        ...
+
+    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+        """Count trials that earlier runs of the study have ended."""
+        ...
+
+    def show_best(self, trial_id: str, score: float) -> None:
+        """Show this trial as the best so far."""
+        ...
+
+    def start_trial(self, trial_id: str, values: Values) -> None:
+        """Show a trial as running."""
+        ...
+
+    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
+        """Show an epoch as done."""
+        ...
+
+    def end_trial(self, outcome: Outcome) -> None:
+        """Say how a trial ended."""
+        ...
+
+    def as_tags(self) -> dict[str, str]:
+        """Say how far the study is, in tags of its run."""
+        ...
+
+
+class LoopParts(Protocol):
+    """What the loop drives: the parts of a study (`Parts`), or those of a simulation."""
+
+    @property
+    def folder(self) -> Folder:
+        """Keeps the state."""
+        ...
+
+    @property
+    def oracle(self) -> TrialSource:
+        """Proposes the trials."""
+        ...
+
+    @property
+    def executor(self) -> Executor:
+        """Runs them."""
+        ...
+
+    @property
+    def tracker(self) -> Recorder:
+        """Records them."""
+        ...
+
+    @property
+    def curves(self) -> Curves:
+        """Keeps their checkpoints."""
+        ...
+
+    @property
+    def progress(self) -> Display:
+        """Shows them."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Tells the time."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """Time by the clock (`Clock.now`) at which the search stops, or None."""
+        ...
+
+    @property
+    def rehearsal(self) -> Rehearsal | None:
+        """Checks during the first trial that the study can end well."""
+        ...
+
+
 @dataclass(frozen=True)
 class Best:
     """The best completed trial of a study, and its model.
@@ -106,7 +313,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that the loop drives; each can be replaced, as in a simulation.
+    """The parts of a study, as `LoopParts`.
 
     Attributes:
         folder: The study's folder, held by this process.

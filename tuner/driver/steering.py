@@ -13,11 +13,10 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names
 from tuner.driver.clock import Clock
-from tuner.driver.progress import Progress
+from tuner.driver.parts import Display, Recorder
 from tuner.driver.rehearsal import Rehearsal
 from tuner.executors import Executor
 from tuner.tracking.facts import StopRequests
-from tuner.tracking.runs import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +47,9 @@ class Steering:
 
     def __init__(
         self,
-        tracker: Tracker,
+        tracker: Recorder,
         executor: Executor,
-        progress: Progress,
+        progress: Display,
         clock: Clock,
         in_flight: Collection[str],
         running: Set[str],

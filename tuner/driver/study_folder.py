@@ -22,8 +22,10 @@ from tuner.driver import remains, same_study, stored_settings
 from tuner.driver.remains import LOCK, STATE
 from tuner.driver.study_state import StudyState
 from tuner.errors import FolderGone, StudyError
-from tuner.names import CONFIG, OVERRIDES, REPORT
+from tuner.names import CONFIG, EPOCHS, OVERRIDES, REPORT
 from tuner.runtime import files, locks
+from tuner.tracking import epochs_file
+from tuner.trial import Metrics
 from tuner.wording import REPORT_AT, did_you_mean, say_changes
 
 logger = logging.getLogger(__name__)
@@ -143,6 +145,10 @@ class StudyFolder:
     def drop_trial_dir(self, trial_id: str) -> None:
         """Remove a trial's folder, once its files are where they belong."""
         shutil.rmtree(self.path / remains.TRIALS / trial_id, ignore_errors=True)
+
+    def keep_epochs(self, run_id: str, epochs: Sequence[Metrics]) -> None:
+        """Keep the metrics of a trial that has ended, by its run; see `epochs_file`."""
+        epochs_file.append(self.path / EPOCHS, run_id, epochs)
 
     def save_state(self) -> None:
         """Write the state; a kill or a power cut leaves either the old or the new one."""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tuner.trial import Outcome, Stopped, TrialFailure, TrialRequest, Values
@@ -66,11 +66,18 @@ class TrialQueue:
         looks_ahead: Whether to take one more trial per worker than can run, so that a worker
             can be given a trial whose program it has. An oracle that learns from every trial
             would know less when it proposes them.
+        now: Tells the time (seconds since 1970) that deadlines are compared with.
     """
 
-    def __init__(self, retries: int, looks_ahead: bool = False) -> None:
+    def __init__(
+        self,
+        retries: int,
+        looks_ahead: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._retries = retries
         self._looks_ahead = looks_ahead
+        self._now = now
         self._requests: deque[TrialRequest] = deque()
         self._tries: dict[str, int] = {}
         self._stops: dict[str, Stopped] = {}
@@ -170,7 +177,7 @@ class TrialQueue:
     def dropped(self) -> list[Outcome]:
         """Return the failures of trials that will not begin: stopped, or their time is up."""
         for request in list(self._requests):
-            if request.deadline is not None and time.time() > request.deadline:
+            if request.deadline is not None and self._now() > request.deadline:
                 self._drop(request)
         dropped, self._dropped = self._dropped, []
         return [TrialFailure.not_begun(r.trial_id) for r in dropped]

@@ -46,7 +46,8 @@ class JournaledOracle:
         space: The space that is searched; without `epochs` if the oracle sets them.
         objective: The metric to improve.
         seed: Seed of its proposals, in `[0, 2**31)`.
-        journal: File of the search's questions and answers so far; made when missing.
+        journal: File of the search's questions and answers so far, made when missing; None to
+            keep none, for a search that nobody resumes.
         earlier: Those of the study's earlier searches, in their order.
         first: Points that are tried before the oracle proposes any, whole; a journal that has
             begun keeps those that it began with.
@@ -68,7 +69,7 @@ class JournaledOracle:
         space: Space,
         objective: Objective,
         seed: int,
-        journal: Path,
+        journal: Path | None,
         earlier: Sequence[Path] = (),
         first: Sequence[Values] = (),
     ) -> None:
@@ -98,7 +99,7 @@ class JournaledOracle:
                 self._oracle.adopt(self.values[trial_id], self._scores[trial_id])
         self._first: list[Values] = []
         self._replay()
-        if first and not journal.exists():
+        if first and (journal is None or not journal.exists()):
             self._write(first=[dict(values) for values in first])
             self._first = list(first)
 
@@ -294,6 +295,8 @@ class JournaledOracle:
 
     def _replay(self) -> None:
         """Bring the oracle to where the journal ends."""
+        if self._journal is None:
+            return
         kept = _whole_lines(self._journal)
         size = sum(map(len, kept))
         if self._journal.exists() and size < self._journal.stat().st_size:
@@ -350,7 +353,8 @@ class JournaledOracle:
         )
 
     def _write(self, **event: Json) -> None:
-        files.append(self._journal, json.dumps(event) + "\n")
+        if self._journal is not None:
+            files.append(self._journal, json.dumps(event) + "\n")
 
 
 def _whole_lines(journal: Path) -> list[bytes]:

@@ -43,6 +43,7 @@ from tuner.trial import (
     whole,
 )
 from tuner.worker import trial_files
+from tuner.worker.ending import Ending
 
 
 class Worker:
@@ -138,7 +139,7 @@ class Worker:
 
     def _train(self, request: TrialRequest, report: ReportEpoch) -> "_Trained":
         """Train a trial from where its curve has got to."""
-        ending = _Ending(request, report)
+        ending = Ending(request, report)
         training.seed_everything(request.seed)
         told = Told(self._setup.options)
         model, curve = self._model(request)
@@ -274,39 +275,13 @@ class _Trained:
         return sum(epoch.seconds for epoch in self.epochs if epoch.trial == self.trial)
 
 
-class _Ending:
-    """Reports a trial's epochs, and decides after each whether the trial ends with it.
-
-    Attributes:
-        why: Why it ends before its last epoch; None if it does not.
-    """
-
-    def __init__(self, request: TrialRequest, report: ReportEpoch) -> None:
-        self.why: Stopped | None = None
-        self._request = request
-        self._report = report
-        self._begin = time.monotonic()
-
-    def note(self, epoch: int, metrics: Metrics) -> None:
-        """Report an epoch that has been trained."""
-        asked = self._report(self._request.trial_id, epoch, metrics, False)
-        self.why = asked or ("time" if self._is_late else None)
-
-    @property
-    def _is_late(self) -> bool:
-        deadline, most = self._request.deadline, self._request.max_seconds
-        return (deadline is not None and time.time() > deadline) or (
-            most is not None and time.monotonic() - self._begin > most
-        )
-
-
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch, and ends a training whose metrics are not finite.
 
     It keeps no state of its own: a callback's attributes are part of a checkpoint.
     """
 
-    def __init__(self, writer: CurveWriter, objective: str, ending: _Ending) -> None:
+    def __init__(self, writer: CurveWriter, objective: str, ending: Ending) -> None:
         super().__init__()
         self._writer = writer
         self._objective = objective

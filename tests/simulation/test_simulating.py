@@ -1,0 +1,206 @@
+"""`simulate`: what a search asks for, what it costs, when it ends, and what it refuses."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from tuner.errors import ConfigError, InfeasibleTrial, SearchFailed
+from tuner.simulation import Simulated, simulate
+from tuner.trial import Values, number
+
+CHOICE = {"width": [1, 2, 3, 4, 5, 6]}
+RANGE = {"rate": {"min": 1e-4, "max": 1.0, "log": True}, "kind": ["a", "b"]}
+GRID = ["search=grid"]
+
+
+def by_width(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
+    """Score 0.1 for each unit of width once trained; an epoch takes as many seconds."""
+    width = number(values["width"])
+    return {"val_accuracy": width / 10 - 0.01 / epoch, "seconds": width}
+
+
+def by_rate(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
+    """Peak at a rate of 0.01; the longer, the better."""
+    distance = abs(math.log10(number(values["rate"])) + 2)
+    return {"val_accuracy": 0.9 - distance / 10 - 0.1 / epoch, "seconds": 1 + distance}
+
+
+def times(run: Simulated) -> list[tuple[str, float, float]]:
+    table = run.trials[["trial", "started", "ended"]]
+    return list(table.itertuples(index=False, name=None))
+
+
+def test_trials_run_one_after_another_on_one_worker() -> None:
+    run = simulate(GRID, {"width": [1, 2, 3]}, by_width, max_epochs=2)
+    assert times(run) == [("0000", 0, 2), ("0001", 2, 6), ("0002", 6, 12)]
+    assert list(run.trials["values"]) == [{"width": width} for width in (1, 2, 3)]
+    assert list(run.trials["epochs"]) == [2, 2, 2]
+    assert list(run.trials["score"]) == pytest.approx([0.095, 0.195, 0.295])
+    assert run.epochs_spent == 6
+    assert run.seconds == 12
+    assert run.best is not None
+    assert (run.best.trial_id, run.best.values["width"]) == ("0002", 3)
+
+
+def test_a_free_worker_takes_the_next_trial_at_once() -> None:
+    run = simulate(GRID, {"width": [5, 1, 2, 3]}, by_width, max_epochs=1, workers=2)
+    # The second worker has run three trials by the time the first has run one.
+    assert times(run) == [("0000", 0, 5), ("0001", 0, 1), ("0002", 1, 3), ("0003", 3, 6)]
+
+
+def test_of_two_trials_that_end_together_the_one_that_began_first_is_told_first() -> None:
+    once = [
+        simulate(
+            ["search=tpe", "search.max_trials=20", "search.num_initial_points=4"],
+            RANGE,
+            lambda *of: {**by_rate(*of), "seconds": 1.0},
+            max_epochs=3,
+            workers=4,
+        )
+        for _ in range(2)
+    ]
+    assert once[0].trials.equals(once[1].trials)
+    assert list(once[0].trials["started"][:9]) == [0, 0, 0, 0, 3, 3, 3, 3, 6]
+
+
+@pytest.mark.parametrize("search", ["random", "bayesian", "hyperband", "tpe", "cmaes", "qmc"])
+def test_every_search_is_simulated_and_repeats_itself(search: str) -> None:
+    most = [] if search == "hyperband" else ["search.max_trials=8"]
+    runs = [
+        simulate([f"search={search}", *most], RANGE, by_rate, max_epochs=9, workers=3, seed=s)
+        for s in (1, 1, 2)
+    ]
+    assert runs[0].trials.equals(runs[1].trials)
+    assert not runs[0].trials.equals(runs[2].trials)
+    assert runs[0].trials["score"].max() == runs[0].best.score
+    assert {tuple(values) for values in runs[0].trials["values"]} == {("rate", "kind")}
+
+
+def test_hyperband_continues_curves_and_pays_for_new_epochs_only() -> None:
+    asked: list[tuple[float, int]] = []
+
+    def noted(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
+        asked.append((number(values["rate"]), epoch))
+        return by_rate(values, epoch, repeat)
+
+    run = simulate(["search=hyperband"], RANGE, noted, max_epochs=9)
+    assert len(asked) == len(set(asked)) == run.epochs_spent
+    assert run.trials["epochs"].sum() > run.epochs_spent
+    assert run.trials["epochs"].max() == 9
+
+
+def test_a_space_with_epochs_is_searched_over_them_and_shares_curves() -> None:
+    run = simulate(GRID, {"epochs": [3, 1, 2], "width": [1]}, by_width)
+    assert list(run.trials["epochs"]) == [3, 1, 2]
+    assert run.epochs_spent == 3
+    assert run.trials["values"][1] == {"epochs": 1, "width": 1}
+
+
+def test_layers_and_conditions_are_as_in_a_study() -> None:
+    space = {
+        "layers": [1, 2],
+        "units": 8,
+        "optimizer": ["adam", "sgd"],
+        "momentum": {"choices": [0.5, 0.9], "when": {"optimizer": ["sgd"]}},
+    }
+    run = simulate(GRID, space, lambda *_: {"val_accuracy": 0.5, "seconds": 1}, max_epochs=1)
+    assert len(run.trials) == 6
+    assert {tuple(values) for values in run.trials["values"]} == {
+        ("layers", "units_1", "optimizer"),
+        ("layers", "units_1", "optimizer", "momentum"),
+        ("layers", "units_1", "units_2", "optimizer"),
+        ("layers", "units_1", "units_2", "optimizer", "momentum"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "ended"),
+    [
+        ("search.max_trials=2", ["0000", "0001"]),
+        # One more was given to the worker ahead of time, as to a real one.
+        ("search.target=0.15", ["0000", "0001", "0002"]),
+        ("search.max_minutes=0.1", ["0000", "0001", "0002"]),
+    ],
+)
+def test_a_search_ends_by_what_ends_a_study(told: str, ended: list[str]) -> None:
+    run = simulate([*GRID, told], CHOICE, by_width, max_epochs=2)
+    assert list(run.trials["trial"]) == ended
+
+
+def test_time_that_is_up_cuts_the_trial_that_runs() -> None:
+    run = simulate([*GRID, "search.max_minutes=0.1"], CHOICE, by_width, max_epochs=2)
+    assert times(run)[-1] == ("0002", 6, 9)
+    assert list(run.trials["epochs"]) == [2, 2, 1]
+
+
+def test_a_search_without_gain_loses_patience() -> None:
+    run = simulate([*GRID, "search.patience=2"], {"width": [6, 5, 4, 3, 2]}, by_width)
+    # Two without a gain, and one more that was given to the worker ahead of time.
+    assert list(run.trials["trial"]) == ["0000", "0001", "0002", "0003"]
+
+
+def test_a_trial_ends_with_its_epoch_when_its_minutes_are_over() -> None:
+    told = [*GRID, "search.max_trial_minutes=0.1"]
+    run = simulate(told, {"width": [1, 4]}, by_width, max_epochs=9)
+    # After more than six seconds: seven of one, or two of four.
+    assert list(run.trials["epochs"]) == [7, 2]
+    assert run.seconds == 7 + 8
+
+
+def test_a_search_minimises() -> None:
+    def loss(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
+        return {"val_loss": number(values["width"]), "seconds": 0.0}
+
+    run = simulate([*GRID, "search.objective=val_loss"], CHOICE, loss)
+    assert run.best is not None
+    assert run.best.score == 1
+    assert run.seconds == 0
+
+
+def test_starting_points_come_first() -> None:
+    told = ["search=qmc", "search.max_trials=3", "search.first=[{width: 4}]"]
+    run = simulate(told, CHOICE, by_width, max_epochs=1)
+    assert run.trials["values"][0] == {"width": 4}
+
+
+def test_a_failed_trial_has_no_score_and_the_search_continues() -> None:
+    def failing(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
+        if values["width"] == 2 and epoch == 2:
+            raise InfeasibleTrial("too wide")
+        score = math.nan if values["width"] == 3 else 0.5
+        return {"val_accuracy": score, "seconds": 1.0}
+
+    run = simulate(GRID, {"width": [1, 2, 3, 4]}, failing, max_epochs=3)
+    assert [math.isnan(score) for score in run.trials["score"]] == [False, True, True, False]
+    assert times(run) == [("0000", 0, 3), ("0001", 3, 4), ("0002", 4, 5), ("0003", 5, 8)]
+
+
+def test_a_search_whose_first_trials_all_fail_ends() -> None:
+    with pytest.raises(SearchFailed, match="first 3 trials failed"):
+        simulate(GRID, CHOICE, lambda *_: {"val_accuracy": math.inf, "seconds": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"overrides": ["data=mnist"]}, "takes overrides of the search.*'data=mnist'"),
+        ({"overrides": ["search=nobody"]}, "nobody"),
+        ({"overrides": ["search.max_trails=3"]}, "max_trails"),
+        ({"overrides": ["search=random", "search.max_trials=null"]}, "search.max_trials"),
+        ({"overrides": [*GRID, "search.first=best:other"]}, "names a study"),
+        ({"space": {"width": []}}, "width"),
+        ({"space": {"width": {"min": 3, "max": 1}}}, "space.width"),
+        ({"workers": 0}, "`workers` must be above 0"),
+        ({"max_epochs": 0}, "`max_epochs` must be above 0"),
+        ({"seed": -1}, "`seed` must"),
+        ({"evaluate": lambda *_: {"val_accuracy": 1.0}}, "must return `seconds`"),
+        ({"evaluate": lambda *_: {"seconds": 1.0}}, "must return `val_accuracy`"),
+        ({"evaluate": lambda *_: {"val_accuracy": 1.0, "seconds": -1.0}}, "at least 0"),
+        ({"evaluate": lambda *_: {"val_accuracy": 1.0, "seconds": math.inf}}, "finite"),
+    ],
+)
+def test_bad_input_is_refused_in_one_message(change: Mapping[str, object], said: str) -> None:
+    given = {"overrides": GRID, "space": CHOICE, "evaluate": by_width, **change}
+    with pytest.raises(ConfigError, match=said):
+        simulate(**given)

@@ -1,0 +1,169 @@
+"""What a simulated study writes down: in memory, for the table that `simulate` returns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tuner.driver.clock import Clock
+from tuner.driver.study_state import StudyState
+from tuner.tracking.facts import Presence, StopRequests
+from tuner.trial import Metrics, Outcome, TrialFailure, TrialResult, Values, is_cut
+
+
+@dataclass
+class Record:
+    """One simulated trial.
+
+    Attributes:
+        trial_id: The oracle's name for it.
+        values: One point of the space.
+        started: Simulated seconds at which a worker first took it.
+        ended: Simulated seconds at which it ended; NaN while it runs.
+        outcome: How it ended; None while it runs.
+    """
+
+    trial_id: str
+    values: Values
+    started: float
+    ended: float = float("nan")
+    outcome: Outcome | None = None
+
+
+class SimulatedRecorder:
+    """Records trials as `tuner.tracking.runs.Tracker` does; see `tuner.driver.parts.Recorder`.
+
+    Args:
+        clock: Tells simulated time.
+
+    Attributes:
+        records: The trials, in the order in which they began.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.records: dict[str, Record] = {}
+        self._clock = clock
+
+    def finished_trials(self) -> Mapping[str, Metrics]:
+        """See `Recorder.finished_trials`."""
+        results = {i: _result_of(record) for i, record in self.records.items()}
+        return {i: result.final for i, result in results.items() if result is not None}
+
+    def finished(self, trial_id: str, values: Values) -> Metrics | None:
+        """See `Recorder.finished`."""
+        record = self.records.get(trial_id)
+        return self.metrics(trial_id) if record is not None and _result_of(record) else None
+
+    def was_cut(self, trial_id: str) -> bool:
+        """See `Recorder.was_cut`."""
+        result = _result_of(self.records[trial_id])
+        return result is not None and is_cut(result.stopped)
+
+    def presence(self, trial_ids: Iterable[str]) -> Presence:
+        """See `Recorder.presence`: nothing is ever deleted."""
+        return Presence(frozenset(trial_ids), frozenset(), frozenset())
+
+    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> object:
+        """See `Recorder.open_trial`."""
+        return self.records.setdefault(trial_id, Record(trial_id, values, self._clock.now()))
+
+    def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
+        """See `Recorder.log_epoch`: a trial's result has its epochs."""
+
+    def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
+        """See `Recorder.finish_trial`."""
+        self._end(result)
+
+    def fail_trial(self, failure: TrialFailure) -> None:
+        """See `Recorder.fail_trial`."""
+        self._end(failure)
+
+    def kill_trial(self, trial_id: str) -> None:
+        """See `Recorder.kill_trial`."""
+
+    def drop_models(self, trial_ids: Iterable[str]) -> None:
+        """See `Recorder.drop_models`: there are none."""
+
+    def metrics(self, trial_id: str) -> Metrics:
+        """See `Recorder.metrics`."""
+        result = _result_of(self.records[trial_id])
+        if result is None:
+            raise KeyError(trial_id)
+        return result.final
+
+    def run_of(self, trial_id: str) -> str:
+        """See `Recorder.run_of`."""
+        return trial_id
+
+    def log_study(self, metrics: Metrics, tags: Mapping[str, str]) -> None:
+        """See `Recorder.log_study`."""
+
+    def stop_requests(self) -> StopRequests:
+        """See `Recorder.stop_requests`: nobody asks for anything."""
+        return StopRequests(None, frozenset())
+
+    def tell_progress(self, tags: Mapping[str, str]) -> None:
+        """See `Recorder.tell_progress`."""
+
+    def _end(self, outcome: Outcome) -> None:
+        record = self.records[outcome.trial_id]
+        record.ended, record.outcome = self._clock.now(), outcome
+
+
+def _result_of(record: Record) -> TrialResult | None:
+    return record.outcome if isinstance(record.outcome, TrialResult) else None
+
+
+class SimulatedFolder:
+    """A study's state, in memory; see `tuner.driver.parts.Folder`."""
+
+    def __init__(self) -> None:
+        self.state = StudyState()
+
+    def save_state(self) -> None:
+        """See `Folder.save_state`."""
+
+    def check_held(self) -> None:
+        """See `Folder.check_held`."""
+
+    def trial_dir(self, trial_id: str) -> Path:
+        """See `Folder.trial_dir`: nothing is written there."""
+        return Path(trial_id)
+
+    def drop_trial_dir(self, trial_id: str) -> None:
+        """See `Folder.drop_trial_dir`."""
+
+    def keep_epochs(self, run_id: str, epochs: Sequence[Metrics]) -> None:
+        """See `Folder.keep_epochs`."""
+
+
+class NoDisplay:
+    """Shows nothing; see `tuner.driver.parts.Display`."""
+
+    capacity = 1
+
+    def __enter__(self) -> Self:
+        """See `Display.__enter__`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Display.__exit__`."""
+
+    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+        """See `Display.pass_over`."""
+
+    def show_best(self, trial_id: str, score: float) -> None:
+        """See `Display.show_best`."""
+
+    def start_trial(self, trial_id: str, values: Values) -> None:
+        """See `Display.start_trial`."""
+
+    def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
+        """See `Display.end_epoch`."""
+
+    def end_trial(self, outcome: Outcome) -> None:
+        """See `Display.end_trial`."""
+
+    def as_tags(self) -> dict[str, str]:
+        """See `Display.as_tags`."""
+        return {}
