@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint docs tutorial bench bench-engines demo torture powercut-ext4 ui clean
+.PHONY: search test test-long lint docs tutorial bench bench-engines bench-search demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -53,6 +53,10 @@ bench: .venv/ready
 bench-engines: .venv/ready
 	$(BIN)/python -m benchmarks.engines $(ARGS)
 
+# The tables are no part of Glassy's environment, so that nothing comes to depend on them.
+bench-search: .venv/ready .bench/search/ready
+	PYTHONPATH=.bench/search $(BIN)/python -m benchmarks.search.run $(ARGS)
+
 demo: .venv/ready
 	$(BIN)/python -m tuner.demo $(ARGS)
 
@@ -68,6 +72,11 @@ ui: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(call install,.venv,--constraint constraints.txt --editable '.[dev]')
+	touch $@
+
+.bench/search/ready: benchmarks/search/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(@D) --requirement $<
 	touch $@
 
 .bench/%/ready: benchmarks/peers/requirements-%.txt constraints.txt

@@ -37,6 +37,7 @@ OUTSIDE = (
     "benchmarks/README.md",
     "benchmarks/RESULTS.md",
     "benchmarks/ENGINES.md",
+    "benchmarks/search/RESULTS.md",
 )
 """Pages of the site that live outside `docs/`, named from the project's root."""
 

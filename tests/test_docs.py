@@ -155,6 +155,7 @@ CHECKED = {
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",
     "make test-long": "runs this very suite, and more",
     'make bench ARGS="data.path': "takes an hour and a half",
+    "make bench-search": "takes minutes, and its tables must be downloaded",
     "# some of the grid": "takes hours; test_bench.py and test_engine.py run some of it",
     "pip install '.[ray]'": "installs packages; test_ray.py runs the search",
     "python3 -m venv .venv": "installs packages",

