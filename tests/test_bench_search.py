@@ -83,4 +83,7 @@ def test_a_part_of_the_page_is_replaced_and_the_other_stays(
     )
     monkeypatch.setattr(run, "RESULTS", page)
     run.write("development tables", "new \\1\n")
-    assert page.read_text() == f"# T\n\n## The development tables\n\nnew \\1\n\n{other}"
+    assert (
+        page.read_text()
+        == "# T\n\n## The development tables\n\nnew \\1\n\n## The judging tables\n\nkept\n"
+    )
