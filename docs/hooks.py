@@ -57,6 +57,7 @@ COMMANDS = {
     "commands/promote": schema.PromoteConfig,
     "commands/report": schema.ReportConfig,
     "commands/delete": schema.DeleteConfig,
+    "commands/simulate": schema.SimulateConfig,
     "commands/stop": schema.StopConfig,
     "commands/watch": schema.WatchConfig,
     "commands/demo": schema.DemoConfig,

@@ -87,6 +87,7 @@ STORY = {
     "form = measure(training_images)": "",
     "python -m tuner.explore data=image_folder data.path=flowers": "flower 7",
     "from tuner.simulation import simulate": "tpe 0.",
+    "python -m tuner.simulate study=first": "as it was",
     "python -m tuner.search --help": "+experiment: glassy",
     "search=bayesian search.max_trials=40 --cfg job": "max_trials: 40",
 }
@@ -219,6 +220,7 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
     "promote": ("commands/promote", schema.PromoteConfig, checks.load_promote),
     "report": ("commands/report", schema.ReportConfig, checks.load_report),
     "delete": ("commands/delete", schema.DeleteConfig, checks.load_delete),
+    "simulate": ("commands/simulate", schema.SimulateConfig, checks.load_simulate),
     "stop": ("commands/stop", schema.StopConfig, checks.load_stop),
     "demo": ("commands/demo", schema.DemoConfig, checks.load_demo),
     "watch": ("commands/watch", schema.WatchConfig, checks.load_watch),

@@ -34,6 +34,7 @@ LEVELS = (
         "promote",
         "report",
         "search",
+        "simulate",
         "stop",
         "watch",
     },

@@ -78,6 +78,7 @@ def test_conf_has_no_file_that_no_test_composes() -> None:
         "commands/predict.yaml",
         "commands/promote.yaml",
         "commands/report.yaml",
+        "commands/simulate.yaml",
         "commands/stop.yaml",
         "commands/watch.yaml",
     }

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, str] = {
     "search": "search hyperparameters, record every trial, promote the best",
     "watch": "open a page that shows a study while it runs",
     "stop": "end a study that runs, or one of its trials, with what it has",
+    "simulate": "see which search would have needed fewer epochs for a study's best",
     "report": "write a study's report, or compare several studies",
     "promote": "let a study's best trial, or any trial, become champion; roll back",
     "predict": "predict the classes of image files",

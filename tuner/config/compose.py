@@ -14,7 +14,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf, errors
 
 from tuner.config import aliases
-from tuner.config.bounds import check_at_least, check_between
+from tuner.config.bounds import check_at_least, check_between, check_one_of
 from tuner.config.checks import (
     MAX_PORT,
     MAX_SEED,
@@ -33,11 +33,12 @@ from tuner.config.schema import (
     PredictConfig,
     PromoteConfig,
     ReportConfig,
+    SimulateConfig,
     StopConfig,
     StudyConfig,
     WatchConfig,
 )
-from tuner.config.searches import SEARCHES, SearchConfig
+from tuner.config.searches import REPLAYED, SEARCHES, SearchConfig
 from tuner.errors import ConfigError
 from tuner.names import may_be_stopped
 from tuner.runtime.user_code import find_function
@@ -181,6 +182,23 @@ def load_stop(composed: DictConfig) -> StopConfig:
             "`now=true` ends a whole study; a trial always ends after the epoch under way: "
             "give either trial= or now=true."
         )
+    return config
+
+
+def load_simulate(composed: DictConfig) -> SimulateConfig:
+    """Check the configuration of `tuner.simulate` and return it as plain dataclasses.
+
+    Raises:
+        ConfigError: At the first thing wrong.
+    """
+    config: SimulateConfig = typed(composed, OmegaConf.structured(SimulateConfig))
+    check_name(config.study)
+    if not config.searches:
+        raise ConfigError(f"`searches` must name at least one of {', '.join(REPLAYED)}.")
+    for search in config.searches:
+        check_one_of("searches", search, REPLAYED)
+    check_at_least("seeds", config.seeds, 1)
+    check_at_least("workers", config.workers, 1)
     return config
 
 

@@ -192,6 +192,17 @@ class StopConfig:
 
 
 @dataclass
+class SimulateConfig:
+    """What `tuner.simulate` takes: mirrors `conf/commands/simulate.yaml`."""
+
+    study: str = MISSING
+    searches: list[str] = MISSING
+    seeds: int = MISSING
+    workers: int = MISSING
+    tracking: TrackingConfig = MISSING
+
+
+@dataclass
 class DeleteConfig:
     """What `tuner.delete` takes: mirrors `conf/commands/delete.yaml`."""
 

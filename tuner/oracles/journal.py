@@ -19,7 +19,7 @@ unwritten question is asked again, and an unwritten score is found in the tracki
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from tuner.runtime.user_code import find_function
 from tuner.trial import Json, Objective, Proposal, Values, without_epochs
 
 logger = logging.getLogger(__name__)
+
+MakeOracle = Callable[[SearchConfig, Space, Objective, int], Oracle]
+"""Makes an oracle from a search's entry, its space, the objective and the seed."""
 
 _MAX_KNOWN = 1000
 """Points in a row that an earlier search has tried, after which a search is over."""
@@ -51,6 +54,7 @@ class JournaledOracle:
         earlier: Those of the study's earlier searches, in their order.
         first: Points that are tried before the oracle proposes any, whole; a journal that has
             begun keeps those that it began with.
+        make: Makes the oracle of the entry; None for `make_oracle`.
 
     Attributes:
         values: The values of every trial proposed so far.
@@ -72,11 +76,12 @@ class JournaledOracle:
         journal: Path | None,
         earlier: Sequence[Path] = (),
         first: Sequence[Values] = (),
+        make: MakeOracle | None = None,
     ) -> None:
         self._sets_epochs = search.sets_epochs
         self._max_trials = search.max_trials
         self._journal = journal
-        self._oracle = make_oracle(search, space, objective, seed)
+        self._oracle = (make or make_oracle)(search, space, objective, seed)
         self._open: dict[str, Proposal] = {}
         self.values: dict[str, Values] = {}
         self.tags: dict[str, Mapping[str, str]] = {}

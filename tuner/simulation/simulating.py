@@ -17,7 +17,7 @@ from tuner.config.starting_points import BEST_OF, study_named
 from tuner.driver.assembly import make_loop
 from tuner.driver.parts import Best
 from tuner.errors import ConfigError
-from tuner.oracles.journal import JournaledOracle
+from tuner.oracles.journal import JournaledOracle, MakeOracle
 from tuner.simulation.clock import VirtualClock
 from tuner.simulation.executor import SimulatedExecutor
 from tuner.simulation.records import (
@@ -135,6 +135,7 @@ def run(
     evaluate: Evaluate,
     workers: int,
     hidden: frozenset[str] = frozenset(),
+    make: MakeOracle | None = None,
 ) -> Simulated:
     """Run a study's search without its trainings.
 
@@ -143,8 +144,9 @@ def run(
         evaluate: See `simulate`.
         workers: How many trials run at a time, at least 1.
         hidden: Values of its trials that neither `evaluate` nor the table hears of.
+        make: Makes its oracle; None for the one that the search names.
     """
-    parts, worker = _parts(config, evaluate, workers, hidden)
+    parts, worker = _parts(config, evaluate, workers, hidden, make)
     loop = make_loop(config, parts)
     loop.run()
     return Simulated(
@@ -198,7 +200,11 @@ def _hidden(space: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _parts(
-    config: StudyConfig, evaluate: Evaluate, workers: int, hidden: frozenset[str]
+    config: StudyConfig,
+    evaluate: Evaluate,
+    workers: int,
+    hidden: frozenset[str],
+    make: MakeOracle | None,
 ) -> tuple[SimulatedParts, SimulatedWorker]:
     search, searched, objective = config.search, config.searched_space(), config.objective
     clock = VirtualClock()
@@ -210,7 +216,9 @@ def _parts(
     parts = SimulatedParts(
         folder=SimulatedFolder(),
         # With no journal: nobody resumes it, and keeping one takes a millisecond a trial.
-        oracle=JournaledOracle(search, searched, objective, config.seed, None, (), first),
+        oracle=JournaledOracle(
+            search, searched, objective, config.seed, None, first=first, make=make
+        ),
         executor=executor,
         tracker=SimulatedRecorder(clock),
         curves=SimulatedCurves(),
