@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint docs tutorial bench bench-engines bench-search demo torture powercut-ext4 ui clean
+.PHONY: search test test-long lint docs tutorial bench bench-engines bench-search bench-search-curves demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -56,6 +56,9 @@ bench-engines: .venv/ready
 # The tables are no part of Glassy's environment, so that nothing comes to depend on them.
 bench-search: .venv/ready .bench/search/ready
 	PYTHONPATH=.bench/search $(BIN)/python -m benchmarks.search.run $(ARGS)
+
+bench-search-curves: .venv/ready
+	$(BIN)/python -m benchmarks.search.curves $(ARGS)
 
 demo: .venv/ready
 	$(BIN)/python -m tuner.demo $(ARGS)

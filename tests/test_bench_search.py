@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search import peers, run
+from benchmarks.search import curves, make_tables, peers, run, table
 from benchmarks.search.problems import DEVELOPMENT, JUDGES, Problem
+from benchmarks.search.table import Table
+from tuner.config.space import Space
 
 
 @pytest.fixture
@@ -87,3 +89,57 @@ def test_a_part_of_the_page_is_replaced_and_the_other_stays(
         page.read_text()
         == "# T\n\n## The development tables\n\nnew \\1\n\n## The judging tables\n\nkept\n"
     )
+
+
+@pytest.fixture
+def curved() -> Table:
+    """Forty rates: accuracies after 27 epochs of 1 to 40 images of 100, less before."""
+    space = {"batch_size": 32, "learning_rate": [i / 100 for i in range(1, 41)]}
+    last = np.arange(1, 41)[:, None, None] + np.array([0, 0, 3])[None, :, None]
+    right = (last * np.linspace(0.5, 1, 27)).astype(np.uint16)
+    points = list(Space.parse(space, "my.build").points())
+    return Table("small", "my.build", space, points, right, 100, np.ones(40, np.float32), "")
+
+
+def test_a_table_is_read_as_it_was_written(curved: Table, tmp_path: Path) -> None:
+    curved.save(tmp_path)
+    read = table.load("small", tmp_path)
+    assert (read.points, read.space, read.facts) == (curved.points, curved.space, curved.facts)
+    assert (read.right == curved.right).all()
+    assert (read.seconds == curved.seconds).all()
+
+
+def test_a_search_sees_one_training_and_is_judged_by_the_others(curved: Table) -> None:
+    values = {"learning_rate": 0.1}
+    assert curved.place({**values, "batch_size": 32}) == 9
+    scores = [curved.evaluate(seed)(values, 27, 0)["val_accuracy"] for seed in range(4)]
+    assert scores == pytest.approx([0.1, 0.1, 0.13, 0.1])
+    assert curved.evaluate(0)(values, 27, 2)["val_accuracy"] == pytest.approx(0.13)
+    # Of 0.01 to 0.4, the best, the median and the worst.
+    assert curved.regrets(2)[[39, 0]] == pytest.approx([0, 0.39 / 0.195])
+
+
+@pytest.mark.parametrize("row", curves.ROWS)
+def test_every_row_comes_near_the_best_of_a_small_table(row: str, curved: Table) -> None:
+    steps = curves.ROWS[row](curved, 0)
+    spent = [step.epochs for step in steps]
+    assert spent == sorted(spent)
+    assert curved.regrets(0)[steps[-1].recommended] <= 0.2
+
+
+def test_epochs_until_near_are_those_of_the_median_seed(curved: Table) -> None:
+    def search(table: Table, seed: int) -> list[curves.Step]:
+        return [curves.Step(27, 0), curves.Step(54 + seed, 39)]
+
+    cell = curves.measure(search, curved, 3)
+    assert cell.until_near == 55
+    assert (cell.after(26), cell.after(55)) == (1, 0)
+    assert cell.after(27) == curved.regrets(0)[0]
+
+
+def test_every_recipe_is_a_grid_of_the_size_that_is_said() -> None:
+    sizes = {
+        name: Space.parse(recipe.space, recipe.model).size()
+        for name, recipe in make_tables.RECIPES.items()
+    }
+    assert sizes == {"mlp_digits": 288, "cnn_digits": 96, "mlp_mnist": 144}

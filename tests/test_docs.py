@@ -156,7 +156,8 @@ CHECKED = {
     "python -m benchmarks.drawings drawings": "trains on MNIST fifteen times",
     "make test-long": "runs this very suite, and more",
     'make bench ARGS="data.path': "takes an hour and a half",
-    "make bench-search": "takes minutes, and its tables must be downloaded",
+    "make bench-search-curves": "takes minutes, and the tables half an hour each",
+    'make bench-search ARGS="--judge"': "takes minutes, and its tables must be downloaded",
     "# some of the grid": "takes hours; test_bench.py and test_engine.py run some of it",
     "pip install '.[ray]'": "installs packages; test_ray.py runs the search",
     "python3 -m venv .venv": "installs packages",
@@ -227,6 +228,12 @@ SCHEMAS: dict[str, tuple[str, type, Callable[[Any], object]]] = {
 }
 
 
+PARSED = {
+    "torture": "torture.run",
+    "bench-search": "benchmarks.search.run",
+    "bench-search-curves": "benchmarks.search.curves",
+}
+
 BENCHMARKS = {"bench": "commands/bench", "bench-engines": "commands/bench_engines"}
 
 
@@ -279,14 +286,19 @@ def check_make(words: list[str]) -> None:
             composed(BENCHMARKS[target], words)
         elif target == "test":
             check_pytest(words)
-        elif target == "torture":
-            module = subprocess.run(
-                [sys.executable, "-m", "torture.run", "--help"],
-                cwd=ROOT, capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            assert all(word in module.stdout for word in words if word.startswith("-"))
+        elif target in PARSED:
+            check_parsed(PARSED[target], words)
         else:
             pytest.fail(f"No check for `make {target} ARGS=…`.")
+
+
+def check_parsed(module: str, words: list[str]) -> None:
+    """Look the options up in what a module says of itself."""
+    said = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert all(word in said.stdout for word in words if word.startswith("-"))
 
 
 def check_pytest(words: list[str]) -> None:
@@ -327,6 +339,8 @@ def check(words: list[str]) -> None:
             assert (ROOT / "benchmarks" / "drawings.py").is_file()
         case [".venv/bin/python", "-m", "benchmarks.engines", *arguments, ">", _]:
             composed("commands/bench_engines", arguments)
+        case [".venv/bin/python", "-m", "benchmarks.search.make_tables" as module, *arguments]:
+            check_parsed(module, arguments)
         case ["python", "-m", module, *arguments]:
             check_overrides(module.removeprefix("tuner."), arguments)
         case ["make", *arguments]:
