@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """The state of a search when a trial has ended.
+    """The state of a search when a trial has ended, or is paused at a rung.
 
     Attributes:
         epochs: Epochs of the trials that have ended, those of a continued one counted once.

@@ -64,7 +64,9 @@ def test_of_two_trials_that_end_together_the_one_that_began_first_is_told_first(
     assert list(once[0].trials["started"][:9]) == [0, 0, 0, 0, 3, 3, 3, 3, 6]
 
 
-@pytest.mark.parametrize("search", ["random", "bayesian", "hyperband", "tpe", "cmaes", "qmc"])
+@pytest.mark.parametrize(
+    "search", ["random", "bayesian", "hyperband", "asha", "tpe", "cmaes", "qmc"]
+)
 def test_every_search_is_simulated_and_repeats_itself(search: str) -> None:
     most = [] if search == "hyperband" else ["search.max_trials=8"]
     runs = [
@@ -77,17 +79,32 @@ def test_every_search_is_simulated_and_repeats_itself(search: str) -> None:
     assert {tuple(values) for values in runs[0].trials["values"]} == {("rate", "kind")}
 
 
-def test_hyperband_continues_curves_and_pays_for_new_epochs_only() -> None:
+@pytest.mark.parametrize("search", ["hyperband", "asha"])
+def test_a_trial_is_resumed_at_rungs_and_pays_for_new_epochs_only(search: str) -> None:
     asked: list[tuple[float, int]] = []
 
     def noted(values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
         asked.append((number(values["rate"]), epoch))
         return by_rate(values, epoch, repeat)
 
-    run = simulate(["search=hyperband"], RANGE, noted, max_epochs=9)
+    run = simulate([f"search={search}"], RANGE, noted, max_epochs=9, workers=2)
     assert len(asked) == len(set(asked)) == run.epochs_spent
-    assert run.trials["epochs"].sum() > run.epochs_spent
-    assert run.trials["epochs"].max() == 9
+    assert run.trials["epochs"].sum() == run.epochs_spent
+    assert set(run.trials["epochs"]) == {1, 3, 9}
+    # Each rung that a trial has reached is an end or a pause of its own.
+    reached = run.ends.groupby("trial")["epochs"].agg(list)
+    assert all(epochs == [1, 3, 9][: len(epochs)] for epochs in reached if epochs[0] == 1)
+    last = run.ends.groupby("trial").last()
+    assert list(last["epochs"]) == list(run.trials["epochs"])
+    assert list(last["seconds"]) == list(run.trials["ended"])
+
+
+def test_asha_lets_no_worker_wait_for_a_round() -> None:
+    told = ["search=asha", "search.sampler=random", "search.max_trials=30"]
+    even = {"val_accuracy": 0.5, "seconds": 1.0}
+    run = simulate(told, RANGE, lambda *_: even, max_epochs=9, workers=3)
+    # Nobody was idle but at the very end, when nothing is left to start.
+    assert run.epochs_spent / 3 <= run.seconds < run.epochs_spent / 3 + 9
 
 
 def test_a_space_with_epochs_is_searched_over_them_and_shares_curves() -> None:

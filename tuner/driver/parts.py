@@ -20,7 +20,15 @@ from tuner.driver.study_state import StudyState
 from tuner.executors import Executor
 from tuner.tracking.facts import Presence, StopRequests
 from tuner.tracking.runs import Tracker
-from tuner.trial import Metrics, Outcome, Proposal, TrialFailure, TrialResult, Values
+from tuner.trial import (
+    Metrics,
+    Outcome,
+    Proposal,
+    TrialFailure,
+    TrialPause,
+    TrialResult,
+    Values,
+)
 
 
 class TrialSource(Protocol):
@@ -135,6 +143,22 @@ class Recorder(Protocol):
         """Record a trial's result."""
         ...
 
+    def pause_trial(self, pause: TrialPause) -> None:
+        """Record a trial as far as it has got; it may be resumed."""
+        ...
+
+    def end_paused(self, trial_id: str, because: str) -> None:
+        """End the record of a paused trial, with what it has."""
+        ...
+
+    def is_paused(self, trial_id: str) -> bool:
+        """Say whether a trial's record is there and the trial is paused in it."""
+        ...
+
+    def seconds_before(self, trial_id: str) -> float:
+        """Return how long a trial has run in workers before it was paused, if it was."""
+        ...
+
     def fail_trial(self, failure: TrialFailure) -> None:
         """Record why a trial failed."""
         ...
@@ -201,7 +225,12 @@ class Display(Protocol):
         """Stop the display."""
         ...
 
-    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+    def pass_over(
+        self,
+        completed: Mapping[str, Values],
+        num_failed: int = 0,
+        paused: Mapping[str, int] | None = None,
+    ) -> None:
         """Count trials that earlier runs of the study have ended."""
         ...
 
@@ -209,8 +238,8 @@ class Display(Protocol):
         """Show this trial as the best so far."""
         ...
 
-    def start_trial(self, trial_id: str, values: Values) -> None:
-        """Show a trial as running."""
+    def start_trial(self, trial_id: str, values: Values, rung: int | None = None) -> None:
+        """Show a trial as running, up to a rung or to its last epoch."""
         ...
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 from tuner.driver.clock import Clock
 from tuner.driver.study_state import StudyState
 from tuner.tracking.facts import Presence, StopRequests
-from tuner.trial import Metrics, Outcome, TrialFailure, TrialResult, Values, is_cut
+from tuner.trial import Metrics, Outcome, TrialFailure, TrialPause, TrialResult, Values, is_cut
 
 
 @dataclass
@@ -19,8 +19,9 @@ class Record:
         trial_id: The oracle's name for it.
         values: One point of the space.
         started: Simulated seconds at which a worker first took it.
-        ended: Simulated seconds at which it ended; NaN while it runs.
-        outcome: How it ended; None while it runs.
+        ended: Simulated seconds at which it last ended or paused; NaN before that.
+        outcome: How it last ended, or where it is paused; None before that.
+        seconds: How long it has run before it was last paused.
     """
 
     trial_id: str
@@ -28,6 +29,7 @@ class Record:
     started: float
     ended: float = float("nan")
     outcome: Outcome | None = None
+    seconds: float = 0.0
 
 
 class SimulatedRecorder:
@@ -38,10 +40,12 @@ class SimulatedRecorder:
 
     Attributes:
         records: The trials, in the order in which they began.
+        ends: Each end and each pause with its time, in their order.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.records: dict[str, Record] = {}
+        self.ends: list[tuple[float, Outcome]] = []
         self._clock = clock
 
     def finished_trials(self) -> Mapping[str, Metrics]:
@@ -73,6 +77,23 @@ class SimulatedRecorder:
     def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
         """See `Recorder.finish_trial`."""
         self._end(result)
+
+    def pause_trial(self, pause: TrialPause) -> None:
+        """See `Recorder.pause_trial`."""
+        self._end(pause)
+
+    def end_paused(self, trial_id: str, because: str) -> None:
+        """See `Recorder.end_paused`: what a trial has, it has in its pause."""
+
+    def is_paused(self, trial_id: str) -> bool:
+        """See `Recorder.is_paused`."""
+        record = self.records.get(trial_id)
+        return record is not None and isinstance(record.outcome, TrialPause)
+
+    def seconds_before(self, trial_id: str) -> float:
+        """See `Recorder.seconds_before`."""
+        record = self.records.get(trial_id)
+        return 0.0 if record is None else record.seconds
 
     def fail_trial(self, failure: TrialFailure) -> None:
         """See `Recorder.fail_trial`."""
@@ -107,7 +128,19 @@ class SimulatedRecorder:
 
     def _end(self, outcome: Outcome) -> None:
         record = self.records[outcome.trial_id]
-        record.ended, record.outcome = self._clock.now(), outcome
+        if isinstance(outcome, TrialPause):
+            record.seconds += outcome.seconds
+        if not _is_evaluation(record.outcome, outcome):
+            record.ended = self._clock.now()
+            self.ends.append((record.ended, outcome))
+        record.outcome = outcome
+
+
+def _is_evaluation(before: Outcome | None, now: Outcome) -> bool:
+    """Say whether a paused trial was only evaluated, as the best are when the search is over."""
+    if not (isinstance(before, TrialPause) and isinstance(now, TrialResult)):
+        return False
+    return len(before.epochs) == len(now.epochs)
 
 
 def _result_of(record: Record) -> TrialResult | None:
@@ -149,13 +182,18 @@ class NoDisplay:
     def __exit__(self, *_: object) -> None:
         """See `Display.__exit__`."""
 
-    def pass_over(self, completed: Sequence[Values], num_failed: int = 0) -> None:
+    def pass_over(
+        self,
+        completed: Mapping[str, Values],
+        num_failed: int = 0,
+        paused: Mapping[str, int] | None = None,
+    ) -> None:
         """See `Display.pass_over`."""
 
     def show_best(self, trial_id: str, score: float) -> None:
         """See `Display.show_best`."""
 
-    def start_trial(self, trial_id: str, values: Values) -> None:
+    def start_trial(self, trial_id: str, values: Values, rung: int | None = None) -> None:
         """See `Display.start_trial`."""
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:

@@ -27,17 +27,14 @@ from tuner.simulation.records import (
     SimulatedRecorder,
 )
 from tuner.simulation.worker import Evaluate, SimulatedCurves, SimulatedWorker
-from tuner.trial import Objective, TrialResult
+from tuner.trial import Objective, Outcome, TrialFailure
 
-COLUMNS = {
+_KINDS = {
     "trial": pandas.StringDtype(na_value=math.nan),
     "values": object,
     "epochs": "int64",
-    "score": "float64",
-    "started": "float64",
-    "ended": "float64",
 }
-"""Columns of the table of trials, and their types."""
+"""Types of columns that are not float64."""
 
 MODEL = "tuner.simulation.table"
 """Stands for a model function in a simulated study's configuration; nothing builds a model."""
@@ -50,7 +47,10 @@ class Simulated:
     Attributes:
         trials: A row for each trial, in the order in which they began. `trial` (text); `values`
             (a dictionary); `epochs` (int64), how many it has; `score`, its objective, NaN if it
-            failed; `started` and `ended`, in simulated seconds.
+            failed; `started` and `ended`, in simulated seconds. A trial that is paused at a
+            rung ends there, unless it is resumed.
+        ends: A row each time that a trial has ended or paused, in their order: `trial`,
+            `epochs` and `score` as above, and `seconds`, when that was.
         epochs_spent: Number of epochs that were trained. Those of a curve that another trial
             had begun are counted once.
         seconds: Simulated seconds from the first trial's start to the last one's end.
@@ -58,6 +58,7 @@ class Simulated:
     """
 
     trials: pandas.DataFrame
+    ends: pandas.DataFrame
     epochs_spent: int
     seconds: float
     best: Best | None
@@ -150,7 +151,8 @@ def run(
     loop = make_loop(config, parts)
     loop.run()
     return Simulated(
-        _table(parts.tracker.records.values(), config.objective, hidden),
+        _trials(parts.tracker.records.values(), config.objective, hidden),
+        _ends(parts.tracker.ends, config.objective),
         worker.epochs_spent,
         parts.clock.now(),
         loop.best(),
@@ -229,21 +231,38 @@ def _parts(
     return parts, worker
 
 
-def _table(
+def _trials(
     records: Iterable[Record], objective: Objective, hidden: frozenset[str]
 ) -> pandas.DataFrame:
     """Return the table of `Simulated.trials`."""
-    rows = []
-    for record in records:
-        result = record.outcome if isinstance(record.outcome, TrialResult) else None
-        rows.append(
-            {
-                "trial": record.trial_id,
-                "values": {n: v for n, v in record.values.items() if n not in hidden},
-                "epochs": 0 if result is None else len(result.epochs),
-                "score": math.nan if result is None else result.score(objective),
-                "started": record.started,
-                "ended": record.ended,
-            }
-        )
-    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    rows = [
+        {
+            "trial": record.trial_id,
+            "values": {n: v for n, v in record.values.items() if n not in hidden},
+            **_reached(record.outcome, objective),
+            "started": record.started,
+            "ended": record.ended,
+        }
+        for record in records
+    ]
+    return _table(rows, ("trial", "values", "epochs", "score", "started", "ended"))
+
+
+def _ends(ends: Iterable[tuple[float, Outcome]], objective: Objective) -> pandas.DataFrame:
+    """Return the table of `Simulated.ends`."""
+    rows = [
+        {"trial": outcome.trial_id, **_reached(outcome, objective), "seconds": seconds}
+        for seconds, outcome in ends
+    ]
+    return _table(rows, ("trial", "epochs", "score", "seconds"))
+
+
+def _reached(outcome: Outcome | None, objective: Objective) -> dict[str, float]:
+    if outcome is None or isinstance(outcome, TrialFailure):
+        return {"epochs": 0, "score": math.nan}
+    return {"epochs": len(outcome.epochs), "score": outcome.score(objective)}
+
+
+def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> pandas.DataFrame:
+    kinds = {name: _KINDS.get(name, "float64") for name in columns}
+    return pandas.DataFrame(rows, columns=list(columns)).astype(kinds)

@@ -15,6 +15,7 @@ from tuner.trial import (
     ReportEpoch,
     TrialFailure,
     TrialFiles,
+    TrialPause,
     TrialRequest,
     TrialResult,
     Values,
@@ -115,6 +116,16 @@ class SimulatedWorker:
             curve.append(epoch)
             self.epochs_spent += 1
             ending.note(len(epochs), epoch.metrics)
+        own = sum(epoch.seconds for epoch in epochs if epoch.trial_id == trial_id)
+        if request.pauses and ending.why is None:
+            return TrialPause(
+                trial_id=trial_id,
+                epochs=tuple(epoch.metrics for epoch in epochs),
+                num_parameters=0,
+                train_seconds=own,
+                seconds=self._clock.monotonic() - began,
+                epochs_reused=sum(epoch.trial_id != trial_id for epoch in epochs),
+            )
         reused = [epoch for epoch in epochs if epoch.trial_id != trial_id]
         return TrialResult(
             trial_id=trial_id,
@@ -122,7 +133,7 @@ class SimulatedWorker:
             test={},
             files=TrialFiles((), ""),
             num_parameters=0,
-            train_seconds=sum(e.seconds for e in epochs if e.trial_id == trial_id),
+            train_seconds=own,
             seconds=self._clock.monotonic() - began,
             epochs_reused=len(reused),
             continued_from=reused[-1].trial_id if reused else None,
