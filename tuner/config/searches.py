@@ -453,6 +453,6 @@ REPLAYED = ("random", "tpe", "bayesian")
 """The oracles that can choose among the trials of a recorded study (`tuner.simulate`).
 
 Missing are those that need trials of their own making: the generations of `cmaes`, the sequence
-of `qmc`, and the rounds of `hyperband`, which tries more points than a study has. The order of
-`grid` is that of the study.
+of `qmc`, and the rungs of `asha` and `hyperband`, which try more points than a study has. The
+order of `grid` is that of the study.
 """

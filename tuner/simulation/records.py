@@ -137,7 +137,7 @@ class SimulatedRecorder:
 
 
 def _is_evaluation(before: Outcome | None, now: Outcome) -> bool:
-    """Say whether a paused trial was only evaluated, as the best are when the search is over."""
+    """Say whether a paused trial was only evaluated, as the best are at the end."""
     if not (isinstance(before, TrialPause) and isinstance(now, TrialResult)):
         return False
     return len(before.epochs) == len(now.epochs)
