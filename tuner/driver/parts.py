@@ -15,8 +15,8 @@ from tuner.driver.clock import Clock
 from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.study_folder import StudyFolder
-from tuner.evaluation.racing import Race
 from tuner.driver.study_state import StudyState
+from tuner.evaluation.racing import Race
 from tuner.executors import Executor
 from tuner.tracking.facts import Presence, StopRequests
 from tuner.tracking.runs import Tracker
@@ -131,7 +131,9 @@ class Recorder(Protocol):
         """Return what has become of the records of trials that have finished."""
         ...
 
-    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> object:
+    def open_trial(
+        self, trial_id: str, values: Values, tags: Mapping[str, str], kind: str
+    ) -> object:
         """Find a trial's record, or make it; the trial runs."""
         ...
 
@@ -199,7 +201,7 @@ class Curves(Protocol):
         """Take note of a curve's score."""
         ...
 
-    def begin(self, trial_id: str, values: Values) -> Path:
+    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
         """Return the folder of a trial's curve, which is kept until `end`."""
         ...
 

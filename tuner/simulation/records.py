@@ -67,7 +67,9 @@ class SimulatedRecorder:
         """See `Recorder.presence`: nothing is ever deleted."""
         return Presence(frozenset(trial_ids), frozenset(), frozenset())
 
-    def open_trial(self, trial_id: str, values: Values, tags: Mapping[str, str]) -> object:
+    def open_trial(
+        self, trial_id: str, values: Values, tags: Mapping[str, str], kind: str
+    ) -> object:
         """See `Recorder.open_trial`."""
         return self.records.setdefault(trial_id, Record(trial_id, values, self._clock.now()))
 

@@ -170,9 +170,9 @@ class SimulatedCurves:
     def __init__(self) -> None:
         self._names: dict[str, Path] = {}
 
-    def begin(self, trial_id: str, values: Values) -> Path:
+    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
         """See `CurveStore.begin`."""
-        key = repr(sorted(without_epochs(values).items()))
+        key = repr((sorted(without_epochs(values).items()), seed))
         return self._names.setdefault(key, Path(f"{len(self._names):04d}"))
 
     def note_score(self, trial_id: str, values: Values, score: float) -> None:
