@@ -51,7 +51,7 @@ STOPPED = "tuner.stopped"
 """Of a trial: why it has fewer epochs than its values say, as in `trial.Stopped`; empty if it
 has all."""
 STOPPED_BECAUSE = "tuner.stopped_because"
-"""Of a trial that stopped early: why, in words."""
+"""Of a trial that stopped early or was pruned: why, in words."""
 BEST_EPOCH = "tuner.best_epoch"
 """Of a trial whose model has the weights of an earlier epoch than its last: that epoch."""
 NUM_TRIALS = "tuner.num_trials"

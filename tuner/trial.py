@@ -18,12 +18,17 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """A value that a JSON file or a configuration file can hold."""
 
 
+Stopped = Literal["user", "pruned", "rung", "early", "time"]
+"""Why a trial has fewer epochs than its values say: somebody stopped it, a pruner or a rung
+decided so, its own callbacks stopped it early, or its time was up."""
+
+
 class OnEpoch(Protocol):
     """Called for every epoch of a trial, in their order, from the first."""
 
     def __call__(
         self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False, /
-    ) -> None:
+    ) -> Stopped | None:
         """Take note of an epoch.
 
         Args:
@@ -31,13 +36,12 @@ class OnEpoch(Protocol):
             epoch: Number of the epoch, from 1.
             metrics: The epoch's metrics, as Keras names them.
             is_reused: Whether another trial had trained the epoch before.
+
+        Returns:
+            `pruned` if the trial ends with this epoch, as only one that is judged does (see
+            `TrialRequest`); otherwise None.
         """
         ...
-
-
-Stopped = Literal["user", "pruned", "rung", "early", "time"]
-"""Why a trial has fewer epochs than its values say: somebody stopped it, a pruner or a rung
-decided so, its own callbacks stopped it early, or its time was up."""
 
 
 class ReportEpoch(Protocol):
@@ -96,6 +100,19 @@ class Proposal:
     tags: Mapping[str, str]
     rung: int | None = None
     seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruner's decision that a trial ends before its last epoch.
+
+    Attributes:
+        epoch: The epoch that it ends with, from 1.
+        because: Why, in words that follow a colon.
+    """
+
+    epoch: int
+    because: str
 
 
 @dataclass(frozen=True)
@@ -189,6 +206,8 @@ class TrialRequest:
         num_epochs: Epochs to train, if not those of the values: a refit trains as many as its
             trial has used, and a trial that is to be paused those up to its rung.
         pauses: Whether the trial is paused after these: only its checkpoint is written.
+        is_judged: Whether a pruner may end it: then each report of an epoch, reused or not, is
+            answered before another epoch is trained.
     """
 
     trial_id: str
@@ -200,6 +219,7 @@ class TrialRequest:
     max_seconds: float | None = None
     num_epochs: int | None = None
     pauses: bool = False
+    is_judged: bool = False
 
     @property
     def epochs(self) -> int:
@@ -234,7 +254,7 @@ class TrialResult:
         continued_from: The trial that trained the last of those, as `<study>/<trial id>`.
         curve: Name of the curve: its key, followed by the epochs if they change the model.
         stopped: Why it has fewer epochs than its values say; None if it has all.
-        stopped_because: Why it stopped early, in words that follow a colon.
+        stopped_because: Why it stopped early or was pruned, in words that follow a colon.
         best_epoch: The epoch whose weights the model has, if a callback has restored those of
             an earlier epoch than the last.
     """

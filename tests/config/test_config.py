@@ -333,6 +333,56 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     ),
     (["search=cmaes", "space.epochs=1", "space.units=8"], ["nothing to search", "search=tpe"]),
     (["space.layers=0"], ["`space.layers`", "got 0", "at least 1"]),
+    # Pruners.
+    (["search.pruner=meridian"], ["`search.pruner`", "median, percentile", "mean median?"]),
+    (["search.pruner=wilcoxon"], ["`search.pruner`", "median, percentile", "'wilcoxon'"]),
+    (["search.pruner=3"], ["`search.pruner`", "median, percentile", "or null", "got 3"]),
+    (["search.pruner=[median]"], ["`search.pruner`", "median, percentile", "['median']"]),
+    (["search.pruner={warmup_epochs: 2}"], ["`search.pruner`", "{'warmup_epochs': 2}"]),
+    (
+        ["search.pruner={name: median, percentile: 30}"],
+        ["`search.pruner.percentile`", "not an option of the pruner median", "warmup_epochs"],
+    ),
+    (
+        ["search.pruner={name: median, warmup: 2}"],
+        ["`search.pruner.warmup`", "Did you mean `search.pruner.warmup_epochs`?"],
+    ),
+    *(
+        (
+            [f"search.pruner={{name: percentile, percentile: {wrong}}}"],
+            ["`search.pruner.percentile`", "above 0 and below 100", f"got {said}"],
+        )
+        for wrong, said in (("0", 0), ("100", 100), ("-5", -5), ("half", "'half'"))
+    ),
+    *(
+        (
+            [f"search.pruner={{name: median, {option}: {wrong}}}"],
+            [f"`search.pruner.{option}`", "must be", f"got {said}"],
+        )
+        for option, wrong, said in (
+            ("interval", "0", 0),
+            ("min_trials", "0", 0),
+            ("num_startup_trials", "-1", -1),
+            ("warmup_epochs", "0.5", 0.5),
+            ("warmup_epochs", "true", True),
+        )
+    ),
+    (
+        ["search.pruner=median", "space.epochs=1"],
+        ["`search.pruner`", "at least 2 epochs", "`space.epochs` has at most 1"],
+    ),
+    (
+        ["search.pruner={name: median, warmup_epochs: 4}", "space.epochs=[2,5]"],
+        ["`search.pruner` with warmup_epochs=4", "at least 6", "`space.epochs` has at most 5"],
+    ),
+    (
+        ["search=hyperband", "search.pruner=median"],
+        ["`search.pruner` must be null with search=hyperband", "'median'"],
+    ),
+    (
+        ["search.pruner=median", "search.objective=num_parameters"],
+        ["`search.objective`", "'num_parameters'", "val_accuracy"],
+    ),
     # Names.
     (["study=a/b"], ["`study`", "'a/b'", "letters, digits and ._=,+-"]),
     (["study=.."], ["`study`", "'..'", "letters, digits and ._=,+-"]),

@@ -44,6 +44,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         clock: Clock | None = None,
         search: SearchConfig | None = None,
         finalists: Any = None,
+        pruner: object = None,
+        num_epochs: int = 2,
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
@@ -51,7 +53,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         held = StudyFolder(held_path)
         config = StudyConfig(
             study="first",
-            space={"epochs": 2, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
+            space={"epochs": num_epochs, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
             model={"_target_": "my.build"},
             search=search
             or GridConfig(
@@ -61,6 +63,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
                 patience=patience,
                 target=target,
                 finalists=finalists,
+                pruner=pruner,
             ),
             curves=curves_config or CurvesConfig(),
             tracking=TrackingConfig(log_models=log_models),

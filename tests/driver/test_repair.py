@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -273,8 +274,8 @@ def test_trial_is_on_disk_before_the_oracle_is_told(
         terminated(tracker, *args)  # type: ignore[arg-type]
         done.append("database")
 
-    def say(oracle: JournaledOracle, trial_id: str, score: float | None) -> None:
-        tell(oracle, trial_id, score)
+    def say(oracle: JournaledOracle, *args: Any) -> None:
+        tell(oracle, *args)
         done.append("told")
         # One trial is enough.
         raise KeyboardInterrupt

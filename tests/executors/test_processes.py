@@ -1,6 +1,7 @@
 """Worker processes: real ones, really killed."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -21,7 +22,16 @@ from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial, Workplace
 from tuner.executors.processes import ProcessExecutor
 from tuner.runtime import forkserver
-from tuner.trial import Metrics, Outcome, TrialFailure, TrialRequest, TrialResult, Values
+from tuner.trial import (
+    Metrics,
+    OnEpoch,
+    Outcome,
+    Stopped,
+    TrialFailure,
+    TrialRequest,
+    TrialResult,
+    Values,
+)
 
 NOWHERE = Path(os.devnull)
 
@@ -49,12 +59,14 @@ def request(trial_id: str, tmp_path: Path, **values: int | str) -> TrialRequest:
     return TrialRequest(trial_id, {"epochs": 2, **values}, 0, str(tmp_path))
 
 
-def run_all(made: ProcessExecutor, requests: list[TrialRequest]) -> dict[str, Outcome]:
+def run_all(
+    made: ProcessExecutor, requests: list[TrialRequest], on_epoch: OnEpoch = lambda *_: None
+) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     for one in requests:
         made.submit(one)
     while len(outcomes) < len(requests):
-        for outcome in made.wait(lambda *_: None):
+        for outcome in made.wait(on_epoch):
             assert outcome.trial_id not in outcomes
             outcomes[outcome.trial_id] = outcome
     return outcomes
@@ -159,6 +171,32 @@ def test_outcome_of_a_worker_that_died_after_it_is_kept(
         wait_for_end(pid)
         [outcome] = made.wait(lambda *_: None)
     assert isinstance(outcome, TrialResult)
+
+
+def test_trial_that_is_judged_trains_no_epoch_before_its_answer(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    judged = [
+        dataclasses.replace(request(f"000{i}", tmp_path, epochs=4, width=5), is_judged=True)
+        for i in range(3)
+    ]
+    seen: list[tuple[str, int]] = []
+
+    def judge(trial_id: str, epoch: int, *_: object) -> Stopped | None:
+        seen.append((trial_id, epoch))
+        if (trial_id, epoch) == ("0001", 1):
+            # It is heard with the answer.
+            made.stop("0001", "user")
+        return "pruned" if (trial_id, epoch) == ("0002", 3) else None
+
+    with executor(workers.learning, few_digits, workers=2) as made:
+        outcomes = run_all(made, judged, judge)
+    ended = {"0000": (None, 4), "0001": ("user", 1), "0002": ("pruned", 3)}
+    for trial_id, (why, num_epochs) in ended.items():
+        outcome = outcomes[trial_id]
+        assert isinstance(outcome, TrialResult)
+        assert (outcome.stopped, len(outcome.epochs)) == (why, num_epochs)
+        assert [e for i, e in seen if i == trial_id] == list(range(1, num_epochs + 1))
 
 
 def test_worker_that_grows_is_replaced_between_trials(

@@ -36,6 +36,7 @@ from tuner.trial import (
     Metrics,
     Objective,
     Outcome,
+    Stopped,
     TrialFailure,
     TrialRequest,
     TrialResult,
@@ -174,6 +175,31 @@ def test_trials_run_on_the_nodes(few_digits: ImageData, nodes: Nodes, tmp_path: 
     for trial_id in outcomes:
         of_trial = [epoch[1:] for epoch in seen if epoch[0] == trial_id]
         assert of_trial == [(1, {"loss": 0.5}), (2, {"loss": 1.0})]
+
+
+def test_trial_that_is_judged_trains_no_epoch_before_its_answer(
+    few_digits: ImageData, nodes: Nodes, tmp_path: Path
+) -> None:
+    judged = [
+        dataclasses.replace(request(f"000{i}", tmp_path, epochs=4, width=5), is_judged=True)
+        for i in range(3)
+    ]
+    outcomes: dict[str, Outcome] = {}
+
+    def judge(trial_id: str, epoch: int, *_: object) -> Stopped | None:
+        return "pruned" if (trial_id, epoch) == ("0002", 3) else None
+
+    with executor(workers.learning, few_digits, nodes) as made:
+        for one in judged:
+            made.submit(one)
+        while len(outcomes) < len(judged):
+            outcomes |= {outcome.trial_id: outcome for outcome in made.wait(judge)}
+    ends = {
+        trial_id: (outcome.stopped, len(outcome.epochs))
+        for trial_id, outcome in outcomes.items()
+        if isinstance(outcome, TrialResult)
+    }
+    assert ends == {"0000": (None, 4), "0001": (None, 4), "0002": ("pruned", 3)}
 
 
 def test_files_travel_and_images_are_not_copied(

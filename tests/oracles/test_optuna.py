@@ -21,7 +21,7 @@ from tuner.config.space import Space
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.optuna import TpeOracle
 from tuner.oracles.optuna_axes import Axis
-from tuner.trial import Objective, Value, Values, number
+from tuner.trial import Objective, Pruned, Value, Values, number
 
 OBJECTIVE = Objective("val_loss", "min")
 TPE = TpeConfig("tpe", max_trials=60)
@@ -237,6 +237,58 @@ def test_every_point_of_a_small_space_is_asked_once(
     assert len(points) == parsed(space).size() == 6 + 24
     assert len({json.dumps(point) for point in points}) == 30
     assert all(parsed(space).holds(point) for point in points)
+
+
+# Trials that were pruned.
+
+
+def pruned_trials(oracle: JournaledOracle) -> list[optuna.trial.FrozenTrial]:
+    states = (optuna.trial.TrialState.PRUNED,)
+    inner: Any = oracle._oracle
+    found: list[optuna.trial.FrozenTrial] = inner.study.get_trials(states=states)
+    return found
+
+
+@ALL
+def test_pruned_trial_has_its_state_and_its_values_in_optuna(
+    search: SearchConfig, tmp_path: Path
+) -> None:
+    oracle = make(search, RANGES, tmp_path)
+    for curve in ([0.9, 0.7, 0.5], [0.8, 0.9]):
+        proposal = oracle.ask()
+        assert proposal is not None
+        if len(curve) == 2:
+            oracle.prune(proposal.trial_id, Pruned(2, "worse"))
+        # As with early stopping, which restores the best epoch.
+        oracle.tell(proposal.trial_id, min(curve), curve=curve)
+    for one in (oracle, make(search, RANGES, tmp_path)):
+        [pruned] = pruned_trials(one)
+        assert pruned.intermediate_values == {0: 0.8, 1: 0.9}
+        # By Optuna's rule.
+        assert pruned.value == 0.9
+
+
+@ALL
+def test_pruned_trial_of_an_earlier_search_is_known_as_such(
+    search: SearchConfig, tmp_path: Path
+) -> None:
+    first = make(search, RANGES, tmp_path)
+    proposal = first.ask()
+    assert proposal is not None
+    first.prune(proposal.trial_id, Pruned(2, "worse"))
+    first.tell(proposal.trial_id, 0.9, curve=[0.8, 0.9])
+    earlier = tmp_path / f"{search.oracle}-0.jsonl"
+    later = JournaledOracle(
+        search, parsed(RANGES), OBJECTIVE, 0, tmp_path / "later.jsonl", [earlier]
+    )
+    [pruned] = pruned_trials(later)
+    assert pruned.intermediate_values == {0: 0.8, 1: 0.9}
+    assert later.curves == {"0000": [0.8, 0.9]}
+    assert later.pruned == {"0000": Pruned(2, "worse")}
+    # The same point is proposed first, and is not trained again.
+    proposal = later.ask()
+    assert proposal is not None
+    assert proposal.values != later.values["0000"]
 
 
 # What a journal holds.

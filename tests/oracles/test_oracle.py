@@ -25,7 +25,7 @@ from tuner.config.searches import (
 from tuner.config.space import Space
 from tuner.errors import StudyError
 from tuner.oracles.journal import JournaledOracle
-from tuner.trial import Objective, Proposal, Values
+from tuner.trial import Objective, Proposal, Pruned, Values
 
 OBJECTIVE = Objective("val_accuracy", "max")
 
@@ -114,8 +114,57 @@ def drive(
         oracle.tell(ended.trial_id, None if failed else score(ended))
 
 
+def prune_or_tell(oracle: JournaledOracle, proposal: Proposal) -> None:
+    """Let a trial of four epochs complete, or be pruned after its second."""
+    curve = [score(proposal) / n for n in (4, 3, 2, 1)]
+    if int(proposal.trial_id) % 2:
+        oracle.prune(proposal.trial_id, Pruned(2, "worse than the others"))
+        curve = curve[:2]
+    oracle.tell(proposal.trial_id, curve[-1], curve=curve)
+
+
 def points(proposals: list[Proposal]) -> list[Values]:
     return [dict(proposal.values) for proposal in proposals]
+
+
+PRUNED = pytest.mark.parametrize(
+    "search", [RANDOM, GRID, GUIDED, TPE, CMAES, QMC], ids=lambda search: search.oracle
+)
+
+
+@PRUNED
+def test_resumed_oracle_was_told_which_trials_were_pruned(
+    search: SearchConfig, make_oracle: MakeOracle, tmp_path: Path
+) -> None:
+    space = LISTED if search is GRID else SPACE
+    whole, begun = make_oracle(search, space, journal="whole.jsonl"), make_oracle(search, space)
+    while (proposal := whole.ask()) is not None:
+        prune_or_tell(whole, proposal)
+    for _ in range(4):
+        proposal = begun.ask()
+        assert proposal is not None
+        prune_or_tell(begun, proposal)
+    resumed = make_oracle(search, space)
+    assert resumed.pruned == {
+        trial_id: Pruned(2, "worse than the others") for trial_id in ("0001", "0003")
+    }
+    assert (resumed.curves, resumed.scores) == (begun.curves, begun.scores)
+    while (proposal := resumed.ask()) is not None:
+        prune_or_tell(resumed, proposal)
+    assert (tmp_path / "oracle.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+def test_decision_on_a_trial_that_runs_is_known_when_it_is_resumed(
+    make_oracle: MakeOracle,
+) -> None:
+    oracle = make_oracle(RANDOM)
+    proposal = oracle.ask()
+    assert proposal is not None
+    oracle.prune(proposal.trial_id, Pruned(1, "worse"))
+    resumed = make_oracle(RANDOM)
+    assert resumed.pruned == {"0000": Pruned(1, "worse")}
+    assert resumed.scores == {}
+    assert resumed.ask() == proposal
 
 
 ALL = pytest.mark.parametrize(

@@ -88,18 +88,31 @@ def test_page_without_finalists_has_no_word_of_them() -> None:
     assert "seed1" not in said
 
 
-def test_page_says_which_trials_stopped_early() -> None:
+@pytest.mark.parametrize(
+    ("stopped", "title", "said_of_best", "reason"),
+    [
+        (
+            "early",
+            "What stopped early",
+            "Stopped early",
+            "val_loss has not improved",
+        ),
+        ("pruned", "What was pruned", "Pruned", "its best val_accuracy, 0.5, is worse"),
+    ],
+)
+def test_page_says_which_trials_ended_early(
+    stopped: str, title: str, said_of_best: str, reason: str
+) -> None:
     study = made_up_study(20)
-    assert "What stopped early" not in text_of(
-        study_page.study_page(study, made_up_details(study), None)
-    )
-    reason = "val_loss has not improved for 3 epochs, best at epoch 4"
+    plain = text_of(study_page.study_page(study, made_up_details(study), None))
+    assert "What stopped early" not in plain
+    assert "What was pruned" not in plain
     trials = [
         dataclasses.replace(
             trial,
             values={**trial.values, "epochs": 20},
             metrics={**trial.metrics, "epochs_trained": 5.0, "epochs_reused": 2.0},
-            stopped="early" if trial.trial_id in (study.best.trial_id, "0003") else None,
+            stopped=stopped if trial.trial_id in (study.best.trial_id, "0003") else None,
             stopped_because=reason,
             best_epoch=4,
         )
@@ -112,9 +125,10 @@ def test_page_says_which_trials_stopped_early() -> None:
         params={**study.params, "training.engine": "auto", "training.callbacks": None, **told},
     )
     said = text_of(study_page.study_page(changed, made_up_details(changed), None))
-    assert f"Stopped early after epoch 7 of 20: {reason}." in said
+    assert title in said
+    assert f"{said_of_best} after epoch 7 of 20: {reason}." in said
     assert "Its model has the weights of epoch 4." in said
-    assert "2 of 20 finished trials stopped before their last epoch, which spared 26" in said
+    assert "2 of 20 finished trials ended before their last epoch, which spared 26" in said
     assert f"0003 7 of 20 {reason}" in said
     assert "training.early_stopping patience=3 monitor=val_loss" in said
     assert "training.callbacks" not in said

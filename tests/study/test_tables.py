@@ -50,11 +50,29 @@ def test_of_trials_has_the_value_where_a_metric_has_its_name() -> None:
     values, metrics = {"epochs": 2, "learning_rate": 0.1}, {"learning_rate": 0.05, "loss": 1.0}
     trial = TrialRecord("0000", "run", "FINISHED", values, metrics, 0.0)
     table = tables.of_trials([trial])
-    assert list(table.columns[2:-1]) == ["epochs", "learning_rate", "loss"]
+    assert list(table.columns[3:-1]) == ["epochs", "learning_rate", "loss"]
     assert table["learning_rate"].tolist() == [0.1]
+
+
+def test_of_trials_says_why_a_trial_has_fewer_epochs() -> None:
+    metrics = {"epochs_trained": 2.0, "epochs_reused": 1.0}
+    whole = TrialRecord("0000", "run", "FINISHED", {"epochs": 3}, metrics, 0.0)
+    pruned = TrialRecord(
+        "0001",
+        "run",
+        "FINISHED",
+        {"epochs": 20},
+        metrics,
+        0.0,
+        stopped="pruned",
+        stopped_because="its best val_loss, 0.5, is worse",
+    )
+    stopped = tables.of_trials([whole, pruned])["stopped"]
+    assert stopped.isna().tolist() == [True, False]
+    assert stopped[1] == "pruned after epoch 3 of 20: its best val_loss, 0.5, is worse"
 
 
 def test_tables_of_nothing_have_their_columns() -> None:
     assert list(tables.of_curves([]).columns) == ["trial", "epoch"]
     assert tables.of_curves([])["epoch"].dtype == np.int64
-    assert list(tables.of_trials([]).columns) == ["trial", "state", "run_id"]
+    assert list(tables.of_trials([]).columns) == ["trial", "state", "stopped", "run_id"]

@@ -53,6 +53,47 @@ def dying(data: ImageData) -> RunTrial:
     return run
 
 
+CURVES = {
+    1: (0.1, 0.3, 0.5, 0.7),
+    2: (0.2, 0.4, 0.6, 0.8),
+    3: (0.05, 0.9, 0.9, 0.9),
+    4: (0.3, 0.2, 0.9, 0.9),
+    5: (0.2, 0.4, 0.6, 0.5),
+}
+"""The accuracy of each `width` after each of its epochs."""
+
+
+def learning(data: ImageData) -> RunTrial:
+    """Follow the curve of the trial's width, and end where the driver says."""
+    return follow
+
+
+def follow(request: TrialRequest, on_epoch: ReportEpoch) -> TrialResult:
+    epochs, stopped = [], None
+    for epoch, accuracy in enumerate(CURVES[int(str(request.values["width"]))], 1):
+        epochs.append({"loss": 1 - accuracy, "val_accuracy": accuracy})
+        if (stopped := on_epoch(request.trial_id, epoch, epochs[-1])) is not None:
+            break
+    return dataclasses.replace(
+        result(request, 0.0),
+        epochs=tuple(epochs),
+        stopped=stopped if len(epochs) < request.epochs else None,
+    )
+
+
+def dying_when_pruned(data: ImageData) -> RunTrial:
+    """Die the first time that each trial hears that it is pruned."""
+
+    def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
+        done, died = follow(request, on_epoch), Path(request.output_dir, "died")
+        if done.stopped == "pruned" and not died.exists():
+            died.touch()
+            os._exit(3)
+        return done
+
+    return run
+
+
 def sleeping(data: ImageData) -> RunTrial:
     def run(request: TrialRequest, on_epoch: ReportEpoch) -> Outcome:
         on_epoch(request.trial_id, 1, {"pid": os.getpid()})

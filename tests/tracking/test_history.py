@@ -115,7 +115,7 @@ def test_curve_and_files_are_read(client: mlflow.MlflowClient, make_result: Make
     tracker.finish_trial(result := make_result("0000"))
     trial = history.read_trial(client.get_run(run_id))
     assert trial_epochs.curve(client, trial, "loss") == [e["loss"] for e in result.epochs]
-    assert trial_epochs.losses(client, run_id, trial.values) == {
+    assert trial_epochs.by_epoch(client, run_id, trial.values, "loss") == {
         epoch: metrics["loss"] for epoch, metrics in enumerate(result.epochs, 1)
     }
     assert history.read_file(client, run_id, "evaluation.json") is not None

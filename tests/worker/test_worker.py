@@ -533,6 +533,34 @@ def test_model_that_depends_on_epochs_is_not_paused(
     assert "depends on `epochs`" in failure.error
 
 
+@pytest.mark.parametrize("engine", ["graph", "keras"])
+@pytest.mark.parametrize("before", [None, 2, 4], ids=lambda epochs: f"trained before: {epochs}")
+def test_run_that_is_pruned_ends_with_its_epoch_whoever_has_trained_it(
+    few_digits: ImageData, tmp_path: Path, before: int | None, engine: str
+) -> None:
+    worker = make_worker(few_digits, engine=engine)
+    alone = succeeded(worker.run(make_request(tmp_path, epochs=2, dropout=0.2), ignore))
+    options = {"curve": "key", "dropout": 0.2}
+    if before is not None:
+        worker.run(make_request(tmp_path, epochs=before, **options), ignore)
+    seen: list[int] = []
+
+    def judge(trial_id: str, epoch: int, *_: Any) -> Stopped | None:
+        seen.append(epoch)
+        return "pruned" if epoch == 2 else None
+
+    request = make_request(tmp_path, trial_id="0001", epochs=6, **options)
+    pruned = succeeded(worker.run(dataclasses.replace(request, is_judged=True), judge))
+    assert pruned.epochs == alone.epochs
+    assert pruned.stopped == "pruned"
+    assert same_files(pruned, alone, few_digits)
+    # Nothing is trained that is not recorded.
+    assert max(seen) == 2
+    # It can be resumed like any other.
+    whole = succeeded(worker.run(make_request(tmp_path, epochs=3, **options), ignore))
+    assert whole.epochs[:2] == alone.epochs
+
+
 def test_run_that_is_asked_to_end_with_its_last_epoch_was_not_stopped(
     few_digits: ImageData, tmp_path: Path
 ) -> None:

@@ -91,6 +91,11 @@ def check_study(config: StudyConfig) -> None:
     space = config.searched_space()
     config.search.check(space)
     starting_points.check(config.search, space)
+    if config.search.pruner is not None and not config.executor.can_prune:
+        raise ConfigError(
+            f"`search.pruner` needs an executor that answers every epoch (`can_prune`), as "
+            f"serial, processes and ray do, but got executor={config.executor.name}."
+        )
     _check_training(config, space)
     if "epochs" not in space.dimensions and not config.search.sets_epochs:
         raise ConfigError(

@@ -38,6 +38,8 @@ class ExecutorConfig:
         threads: Threads of one operation.
         prepare: Dotted name of the function that finds out whether trials can run there.
         trains_in_driver: Whether trials run in the driver's own process.
+        can_prune: Whether it answers each epoch of a trial that is judged before the next one
+            is trained, which `search.pruner` needs; see `tuner.executors.Executor`.
     """
 
     name: str = MISSING
@@ -45,6 +47,7 @@ class ExecutorConfig:
 
     prepare: ClassVar[str]
     trains_in_driver: ClassVar[bool] = False
+    can_prune: ClassVar[bool] = False
 
     def check(self) -> None:
         """Refuse options that cannot work.
@@ -61,6 +64,7 @@ class SerialConfig(ExecutorConfig):
 
     prepare: ClassVar[str] = "tuner.executors.serial.prepare"
     trains_in_driver: ClassVar[bool] = True
+    can_prune: ClassVar[bool] = True
 
 
 @dataclass
@@ -74,6 +78,8 @@ class PoolConfig(ExecutorConfig):
 
     workers: int | None = None
     retries: int = 2
+
+    can_prune: ClassVar[bool] = True
 
     def check(self) -> None:
         """See `ExecutorConfig.check`."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from tuner.config import finalists
+from tuner.config import finalists, pruners
 from tuner.config.bounds import check_above, check_at_least, check_one_of
 from tuner.config.finalists import Finalists
 from tuner.config.hyperparameters import Range
@@ -55,6 +55,8 @@ class SearchConfig:
             another study; None for none. See `tuner.config.starting_points`.
         finalists: `auto`, None, or how many of the best trials are trained again with how many
             new seeds; see `tuner.config.finalists`.
+        pruner: What ends trials that are not worth going on with, by name or with its options;
+            None for nothing. See `tuner.config.pruners`.
         oracle_class: Dotted name of what proposes the trials.
         learns_from_results: Whether its proposals depend on earlier scores. Where they do not,
             workers are given trials ahead of time.
@@ -73,6 +75,7 @@ class SearchConfig:
     target: float | None = None
     first: Any = None
     finalists: Any = None
+    pruner: Any = None
 
     oracle_class: ClassVar[str]
     learns_from_results: ClassVar[bool] = True
@@ -127,6 +130,7 @@ class SearchConfig:
                 f"`search.max_trials` must be a whole number for the {self.oracle} oracle, "
                 f"which never ends by itself, but got null."
             )
+        pruners.check(self, space)
 
     def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
         """Yield what a user should know before the first trial, a sentence or two each.

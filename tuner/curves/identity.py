@@ -145,6 +145,7 @@ _ADDED: Mapping[str, object] = {
     "training.class_weight": None,
     "training.callbacks": None,
     "search.finalists": None,
+    "search.pruner": None,
 }
 """Settings that studies of earlier versions do not have, with what they stood for then."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tuner import figures, names, passwords
 from tuner.config.compose import flatten, to_dict
+from tuner.config.pruners import pruner_of
 from tuner.config.schema import StudyConfig
 from tuner.curves.store import CurveStore
 from tuner.datasets import exploration
@@ -21,6 +22,7 @@ from tuner.driver.forecast import Forecast
 from tuner.driver.loop import TrialLoop
 from tuner.driver.parts import LoopParts, Parts, TrialSource
 from tuner.driver.progress import Progress
+from tuner.driver.pruning import Pruning
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.stopping import Stopping
 from tuner.driver.study_folder import StudyFolder
@@ -135,6 +137,7 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
         config.seed,
         config.tracking.models_kept,
         Stopping(config.objective, config.search.patience, config.search.target),
+        Pruning(pruner_of(config.search.pruner), config.objective, parts.oracle, parts.tracker),
         config.search.max_trial_minutes,
     )
 

@@ -19,6 +19,7 @@ from tuner.driver.forecast import Forecast
 from tuner.driver.loop import TrialLoop
 from tuner.driver.parts import Best
 from tuner.driver.progress import Progress
+from tuner.driver.pruning import Pruning
 from tuner.driver.stopping import Stopping
 from tuner.evaluation.racing import Race
 from tuner.evaluation.ties import find_ties
@@ -26,6 +27,7 @@ from tuner.tracking import history, json_tags
 from tuner.trial import (
     Objective,
     Proposal,
+    Pruned,
     TrialFailure,
     Values,
     finalist_seed,
@@ -62,6 +64,8 @@ class FinalistSource:
         self.scores: Mapping[str, float] = {}
         self.paused: Mapping[str, int] = {}
         self.standings: Mapping[int, Mapping[str, float]] = {}
+        self.curves: Mapping[str, Sequence[float]] = {}
+        self.pruned: Mapping[str, Pruned] = {}
         self.num_told = 0
         self.num_trials = len(finalists) * len(seeds)
         self.rounds = None
@@ -88,18 +92,28 @@ class FinalistSource:
         """Return the next training; None if all are done or the round is under way."""
         return self._waiting.popleft() if self._waiting else None
 
-    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def tell(
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool = False,
+        curve: Sequence[float] = (),
+    ) -> None:
         """Take note of a finalist's score under the seed of the round; None if it failed.
 
         Args:
             trial_id: The finalist's name.
             score: Its score.
             is_over: Of no account: no finalist is paused.
+            curve: Of no account: none is compared by it.
         """
         self.num_told += 1
         self._told[self._open.pop(trial_id)] = score
         if not self._open:
             self._end_round()
+
+    def prune(self, trial_id: str, decision: Pruned) -> None:
+        """See `TrialSource.prune`: nothing prunes a finalist."""
 
     def _begin_round(self) -> None:
         seed, number = self._seeds[self._num_rounds], self._num_rounds + 1
@@ -259,6 +273,7 @@ def _make_loop(
         config.seed,
         config.tracking.models_kept,
         Stopping(config.objective, None, None),
+        Pruning(None, config.objective, source, parts.tracker),
         config.search.max_trial_minutes,
     )
 

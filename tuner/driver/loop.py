@@ -12,6 +12,7 @@ from tuner import names
 from tuner.config.schema import Kept
 from tuner.curves.store import NUM_BEST
 from tuner.driver.parts import Best, LoopParts
+from tuner.driver.pruning import Pruning
 from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
@@ -23,6 +24,7 @@ from tuner.trial import (
     Objective,
     Outcome,
     Proposal,
+    Stopped,
     TrialFailure,
     TrialPause,
     TrialRequest,
@@ -30,6 +32,7 @@ from tuner.trial import (
     Values,
     is_cut,
     trial_seed,
+    whole,
 )
 from tuner.wording import plural
 
@@ -51,6 +54,7 @@ class TrialLoop:
         seed: Seed of everything random in the trials.
         log_models: The trials whose models are logged.
         stopping: What ends it earlier.
+        pruning: What ends trials earlier.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
 
     Attributes:
@@ -66,6 +70,7 @@ class TrialLoop:
         seed: int,
         log_models: Kept,
         stopping: Stopping,
+        pruning: Pruning,
         max_trial_minutes: float | None = None,
     ) -> None:
         self._rehearsal = parts.rehearsal
@@ -81,6 +86,7 @@ class TrialLoop:
         self._log_models = log_models
         self._deadline = math.inf if parts.deadline is None else parts.deadline
         self._stopping = stopping
+        self._pruning = pruning
         self._max_seconds = None if max_trial_minutes is None else max_trial_minutes * 60
         self._num_cut = 0
         self._said_why: str | None = None
@@ -314,7 +320,8 @@ class TrialLoop:
         if finished is not None and not self._tracker.was_cut(trial_id):
             # An earlier process recorded it and was killed before it could tell the oracle.
             score = finished[self._objective.name]
-            self._tell(trial_id, score)
+            curve = self._tracker.curve(trial_id, proposal.values, self._objective.name)
+            self._tell(trial_id, score, curve=curve)
             self._note_score(trial_id, proposal.values, score)
             self._progress.pass_over({trial_id: proposal.values})
             return
@@ -343,6 +350,7 @@ class TrialLoop:
                 curve_dir=str(self._curves.begin(trial_id, proposal.values, own)),
                 num_epochs=proposal.rung,
                 pauses=pauses,
+                is_judged=self._pruning.judges(trial_id),
             )
         )
 
@@ -376,11 +384,15 @@ class TrialLoop:
 
     def _record_epoch(
         self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
-    ) -> None:
+    ) -> Stopped | None:
         with self._stopwatch.counting("recording"):
             self._begin(trial_id)
+            planned = whole(self._in_flight[trial_id].values["epochs"])
+            # An epoch is recorded once it is decided what follows it.
+            why = self._pruning.end_epoch(trial_id, epoch, metrics, planned)
             self._tracker.log_epoch(trial_id, epoch, metrics)
         self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
+        return why
 
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: both can be repeated."""
@@ -393,6 +405,7 @@ class TrialLoop:
             return
         self._begin(trial_id)
         if isinstance(outcome, TrialResult):
+            outcome = self._pruning.end_trial(outcome)
             self._record_result(outcome)
         elif isinstance(outcome, TrialPause):
             self._record_pause(outcome)
@@ -437,7 +450,8 @@ class TrialLoop:
         if self._was_cut(result):
             self._num_cut += 1
         else:
-            self._tell(result.trial_id, score, is_over=proposal.rung is not None)
+            curve = [metrics[self._objective.name] for metrics in result.epochs]
+            self._tell(result.trial_id, score, proposal.rung is not None, curve)
         self._failures_in_a_row = 0
         if self._note_score(result.trial_id, proposal.values, score):
             self._log_state()
@@ -456,10 +470,18 @@ class TrialLoop:
             return False
         return self._steering.is_cutting or self._clock.now() >= self._deadline
 
-    def _tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def _tell(
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool = False,
+        curve: Sequence[float] = (),
+    ) -> None:
         """Tell the oracle, unless it was told of the trial before."""
         if trial_id not in self._repairing | self._evaluating:
-            self._oracle.tell(trial_id, score, is_over)
+            self._oracle.tell(trial_id, score, is_over, curve)
+            if score is not None:
+                self._pruning.note(trial_id, score, curve)
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":

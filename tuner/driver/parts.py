@@ -24,6 +24,7 @@ from tuner.trial import (
     Metrics,
     Outcome,
     Proposal,
+    Pruned,
     TrialFailure,
     TrialPause,
     TrialResult,
@@ -60,6 +61,16 @@ class TrialSource(Protocol):
         ...
 
     @property
+    def curves(self) -> Mapping[str, Sequence[float]]:
+        """The objective after each epoch of these trials, where that is known."""
+        ...
+
+    @property
+    def pruned(self) -> Mapping[str, Pruned]:
+        """What a pruner decided before the search started, by trial."""
+        ...
+
+    @property
     def num_told(self) -> int:
         """Number of trials that have ended or paused, successfully or not."""
         ...
@@ -78,8 +89,18 @@ class TrialSource(Protocol):
         """Return the next trial; None if the search is over or waits for open trials."""
         ...
 
-    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def tell(
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool = False,
+        curve: Sequence[float] = (),
+    ) -> None:
         """Say how a trial ended, or stands at its rung; see `JournaledOracle.tell`."""
+        ...
+
+    def prune(self, trial_id: str, decision: Pruned) -> None:
+        """Write down that a trial that runs ends with an epoch."""
         ...
 
 
@@ -135,6 +156,14 @@ class Recorder(Protocol):
         self, trial_id: str, values: Values, tags: Mapping[str, str], kind: str
     ) -> object:
         """Find a trial's record, or make it; the trial runs."""
+        ...
+
+    def has_epoch(self, trial_id: str, epoch: int) -> bool:
+        """Say whether an epoch of a trial that is open has been recorded."""
+        ...
+
+    def curve(self, trial_id: str, values: Values, metric: str) -> Sequence[float]:
+        """Return a metric after each epoch of a trial that is recorded."""
         ...
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:

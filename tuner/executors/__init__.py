@@ -63,7 +63,9 @@ class Executor(abc.ABC):
     2. Never run a trial twice at the same time, and lose none: each submitted request comes out
        of `wait` once. A trial whose worker died may be retried, and gives the same outcome.
     3. Deliver a trial's files where its request wants them (`output_dir`, `curve_dir`).
-    4. Answer a report of an epoch with the reason for which `stop` was called, if it was.
+    4. Answer a report of an epoch with the reason for which `stop` was called, if it was. Where
+       the request is judged (`is_judged`), answer only once `on_epoch` has been called with the
+       epoch, and first with what that returned; then set `can_prune` on the executor's entry.
     5. Write a `Prepare` that checks whether trials can run there, and returns a `Start`.
     """
 

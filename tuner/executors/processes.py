@@ -7,6 +7,7 @@ workers end by themselves.
 """
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class ProcessExecutor(Executor):
             if kind == "ready":
                 self._num_lost_starts = 0
             elif kind == "epoch":
-                on_epoch(*content)
+                self._answer(worker, content[1], on_epoch(*content))
             elif kind == "error":
                 raise content
             elif kind == "log":
@@ -197,6 +198,14 @@ class ProcessExecutor(Executor):
             with contextlib.suppress(OSError):
                 worker.connection.send(_Stop(trial_id, why))
 
+    def _answer(self, worker: "_WorkerProcess", epoch: int, why: Stopped | None) -> None:
+        """Tell a worker whether its trial ends with an epoch, if it waits to hear that."""
+        request = worker.request
+        if request is not None and request.is_judged:
+            why = why or self._queue.why_stopped(request.trial_id)
+            with contextlib.suppress(OSError):
+                worker.connection.send(_Answer(request.trial_id, epoch, why))
+
     def _put_another_in_place_of(self, worker: "_WorkerProcess") -> None:
         worker.process.join()
         worker.connection.close()
@@ -221,18 +230,6 @@ class _WorkerProcess(Slot):
 
 def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files") -> None:
     """Run trials in a worker process until the driver hangs up."""
-
-    def report(
-        trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
-    ) -> Stopped | None:
-        connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
-        # While a trial runs, the driver sends nothing else. It may name a trial that has ended.
-        while not is_reused and connection.poll():
-            stop: _Stop = connection.recv()
-            if stop.trial_id == trial_id:
-                return stop.why
-        return None
-
     relay.log_to(lambda record: connection.send(("log", record)))
     try:
         run_trial = make_run_trial(files.load())
@@ -246,8 +243,37 @@ def _serve(connection: Connection, make_run_trial: MakeRunTrial, files: "_Files"
         if isinstance(request, _Stop):
             # The trial ended while it was sent.
             continue
-        outcome = run_trial(request, report)
+        outcome = run_trial(request, functools.partial(_report, connection, request.is_judged))
         connection.send(("outcome", (outcome, this_process.memory_info().rss)))
+
+
+def _report(
+    connection: Connection,
+    is_judged: bool,
+    trial_id: str,
+    epoch: int,
+    metrics: Metrics,
+    is_reused: bool = False,
+) -> Stopped | None:
+    """Send an epoch to the driver, and read what it has said of the trial."""
+    connection.send(("epoch", (trial_id, epoch, metrics, is_reused)))
+    # While a trial runs, the driver sends nothing else. It may name a trial that has ended.
+    while is_judged or (not is_reused and connection.poll()):
+        said: _Stop | _Answer = connection.recv()
+        # An answer repeats what a stop says that came before it.
+        is_last = said.epoch == epoch if isinstance(said, _Answer) else not is_judged
+        if is_last and said.trial_id == trial_id:
+            return said.why
+    return None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Tells a worker why its trial ends with an epoch, or that it does not."""
+
+    trial_id: str
+    epoch: int
+    why: Stopped | None
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class RayExecutor(Executor):
         for record in news.records:
             self._relay.say(record)
         for epoch in news.epochs:
-            on_epoch(slot.request.trial_id, *epoch)
+            self._answer(slot, epoch[0], on_epoch(slot.request.trial_id, *epoch))
         news.checkpoints.unpack(slot.request)
         if news.outcome is None:
             return []
@@ -228,6 +228,13 @@ class RayExecutor(Executor):
         trial_id = slot.request.trial_id
         if (why := self._queue.why_stopped(trial_id)) is not None:
             slot.actor.stop.remote(trial_id, why)
+
+    def _answer(self, slot: "_Slot", epoch: int, why: Stopped | None) -> None:
+        """Tell a worker whether its trial ends with an epoch, if it waits to hear that."""
+        request = slot.request
+        if request is not None and request.is_judged:
+            why = why or self._queue.why_stopped(request.trial_id)
+            slot.actor.answer.remote(request.trial_id, epoch, why)
 
 
 class _Slot(Slot):

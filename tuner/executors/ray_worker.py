@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import logging
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +22,7 @@ _BATCH_SECONDS = 0.5
 """How often a worker sends the epochs that have ended."""
 
 _Epoch = tuple[int, Metrics, bool]
+_Answer = tuple[str, int, Stopped | None]
 _T = TypeVar("_T")
 
 
@@ -36,10 +38,15 @@ class RayWorker:
         relay.log_to(self._records.put)
         self._run_trial = self._thread.submit(make_run_trial, data).result()
         self._stop: tuple[str, Stopped] | None = None
+        self._answers: SimpleQueue[_Answer] = SimpleQueue()
 
     def stop(self, trial_id: str, why: Stopped) -> None:
         """End a trial after the epoch under way; called while `run` runs it, or too late."""
         self._stop = trial_id, why
+
+    def answer(self, trial_id: str, epoch: int, why: Stopped | None) -> None:
+        """Say whether a trial that is judged ends with an epoch; it waits to hear that."""
+        self._answers.put((trial_id, epoch, why))
 
     def run(self, request: TrialRequest, checkpoint: CheckpointParcel) -> Iterator["News"]:
         """Run a trial and stream its news, with its files at the end.
@@ -50,6 +57,8 @@ class RayWorker:
         """
         yield News()
         epochs: SimpleQueue[_Epoch] = SimpleQueue()
+        # Set where the next news should not wait.
+        is_urgent = threading.Event()
         with tempfile.TemporaryDirectory(prefix="glassy-") as folder:
             here = moved(request, Path(folder))
             checkpoint.unpack(here)
@@ -59,12 +68,17 @@ class RayWorker:
                 trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
             ) -> Stopped | None:
                 epochs.put((epoch, metrics, is_reused))
+                if request.is_judged:
+                    is_urgent.set()
+                    return self._answer_to(trial_id, epoch)
                 stop = self._stop
                 return stop[1] if stop is not None and stop[0] == trial_id else None
 
             trial = self._thread.submit(self._run_trial, here, report)
+            trial.add_done_callback(lambda _: is_urgent.set())
             while not trial.done():
-                concurrent.futures.wait([trial], timeout=_BATCH_SECONDS)
+                is_urgent.wait(_BATCH_SECONDS)
+                is_urgent.clear()
                 some, made = _taken(epochs), CheckpointParcel.since(here, sent)
                 said = _taken(self._records)
                 if some or made.contents or made.dropped or said:
@@ -76,6 +90,13 @@ class RayWorker:
         resident = psutil.Process().memory_info().rss
         said = _taken(self._records)
         yield News(_taken(epochs), made, outcome, files, resident, said)
+
+    def _answer_to(self, trial_id: str, epoch: int) -> Stopped | None:
+        """Wait for the answer to the report of an epoch; others are of trials that died."""
+        while True:
+            answer = self._answers.get()
+            if answer[:2] == (trial_id, epoch):
+                return answer[2]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,10 +73,10 @@ class SerialExecutor(Executor):
         def report(
             trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
         ) -> Stopped | None:
-            on_epoch(trial_id, epoch, metrics, is_reused)
+            why = on_epoch(trial_id, epoch, metrics, is_reused)
             if beside is not None and beside.attend():
                 raise TrialStopped("The study has failed and cannot use its result.")
-            return self._stops.get(trial_id)
+            return why or self._stops.get(trial_id)
 
         return [self._run_trial(request, report)]
 

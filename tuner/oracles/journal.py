@@ -6,6 +6,10 @@ as from the trials of an earlier search.
 A trial that the oracle pauses at a rung is told of at each rung, and may be resumed; the epochs
 that it is to have then are written down before it is.
 
+What a pruner decides is written down before it takes effect, and so is the objective after
+each epoch of a trial that has ended: a resumed study prunes the same trials after the same
+epochs, and decides on the others by the same curves.
+
 A study whose search is extended has a journal for each search, one after another. The trials of
 the earlier ones stay the study's, and the oracle of the last one learns from those that lie in
 its space. A point that has been tried is not trained again: the oracle is told what came of it.
@@ -30,7 +34,7 @@ from tuner.errors import ConfigError, StudyError
 from tuner.oracles.oracle import Oracle
 from tuner.runtime import files
 from tuner.runtime.user_code import find_function
-from tuner.trial import Json, Objective, Proposal, Values, without_epochs
+from tuner.trial import Json, Objective, Proposal, Pruned, Values, without_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +65,8 @@ class JournaledOracle:
         tags: Tags that are recorded for each besides its values.
         paused: The epochs of every trial that is paused at a rung, by trial id.
         standings: The scores of all trials that have reached a rung, by rung.
+        curves: The objective after each epoch of every completed trial, where that is known.
+        pruned: What a pruner has decided, by trial.
 
     Raises:
         ConfigError: If the search's `oracle_class` is not an `Oracle`.
@@ -85,6 +91,8 @@ class JournaledOracle:
         self._open: dict[str, Proposal] = {}
         self.values: dict[str, Values] = {}
         self.tags: dict[str, Mapping[str, str]] = {}
+        self.curves: dict[str, Sequence[float]] = {}
+        self.pruned: dict[str, Pruned] = {}
         self._unasked: list[Proposal] = []
         self.paused: dict[str, int] = {}
         self.standings: dict[int, dict[str, float]] = {}
@@ -101,7 +109,7 @@ class JournaledOracle:
         self._num_outside = len(self.values) - len(held)
         for trial_id in whole:
             if trial_id in held:
-                self._oracle.adopt(self.values[trial_id], self._scores[trial_id])
+                self._adopt(trial_id, self._scores[trial_id])
         self._first: list[Values] = []
         self._replay()
         if first and (journal is None or not journal.exists()):
@@ -165,7 +173,7 @@ class JournaledOracle:
             kept = {} if memo is None else {"memo": memo}
             if proposal.trial_id in self._scores:
                 self._write(known=proposal.trial_id, **kept)
-                self._oracle.observe_known(name, self._scores[proposal.trial_id])
+                self._observe_known(proposal.trial_id)
                 continue
             if proposal.trial_id in self._open:
                 # A starting point that is being tried: the oracle hears of it when it ends.
@@ -182,16 +190,35 @@ class JournaledOracle:
             return proposal
         return None
 
-    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def tell(
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool = False,
+        curve: Sequence[float] = (),
+    ) -> None:
         """Say how a trial ended, or stands at its rung.
 
         Args:
             trial_id: A trial that `ask` returned.
-            score: The objective after its last epoch, finite; None when it failed.
+            score: The objective of its model, finite; None when it failed.
             is_over: Whether it was ended before its rung and is not to be resumed.
+            curve: The objective after each epoch of a trial that has ended; empty when it
+                failed.
         """
-        self._end(trial_id, score, is_over)
-        self._write(tell=trial_id, score=score, **({"over": True} if is_over else {}))
+        self._end(trial_id, score, is_over, curve)
+        over, kept = {"over": True} if is_over else {}, {"curve": list(curve)} if curve else {}
+        self._write(tell=trial_id, score=score, **over, **kept)
+
+    def prune(self, trial_id: str, decision: Pruned) -> None:
+        """Write down that a trial ends with an epoch; the oracle hears of it when it has ended.
+
+        Args:
+            trial_id: A trial that `ask` returned.
+            decision: The epoch, and why.
+        """
+        self.pruned[trial_id] = decision
+        self._write(prune=trial_id, epoch=decision.epoch, because=decision.because)
 
     def _resume(self) -> Proposal | None:
         """Return a paused trial, now that no new one may begin; None if none is to go on."""
@@ -261,14 +288,21 @@ class JournaledOracle:
         self.values[proposal.trial_id] = proposal.values
         self.tags[proposal.trial_id] = proposal.tags
 
-    def _end(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def _end(
+        self, trial_id: str, score: float | None, is_over: bool, curve: Sequence[float]
+    ) -> None:
         ended = self._open.pop(trial_id)
+        if curve:
+            self.curves[trial_id] = curve
         if (name := self._names.get(trial_id)) is not None:
-            self._oracle.observe(name, score)
+            if score is not None and trial_id in self.pruned:
+                self._oracle.observe_pruned(name, score, self.curves[trial_id])
+            else:
+                self._oracle.observe(name, score)
             if is_over:
                 self._oracle.retire(name)
         elif score is not None:
-            self._oracle.adopt(ended.values, score)
+            self._adopt(trial_id, score)
         if score is None:
             # The oracle may propose it again, and it is tried again.
             self._known.pop(_key(ended.values), None)
@@ -279,6 +313,22 @@ class JournaledOracle:
             self.paused[trial_id] = ended.rung
             self.standings.setdefault(ended.rung, {})[trial_id] = score
 
+    def _observe_known(self, trial_id: str) -> None:
+        """Let the oracle take note of a proposal that was tried before."""
+        name, score = self._names[trial_id], self._scores[trial_id]
+        if trial_id in self.pruned:
+            self._oracle.observe_pruned(name, score, self.curves[trial_id])
+        else:
+            self._oracle.observe_known(name, score)
+
+    def _adopt(self, trial_id: str, score: float) -> None:
+        """Let the oracle learn from a trial that it has not proposed."""
+        values = self.values[trial_id]
+        if trial_id in self.pruned:
+            self._oracle.adopt_pruned(values, score, self.curves[trial_id])
+        else:
+            self._oracle.adopt(values, score)
+
     def _take_over(self, journal: Path) -> None:
         """Take the trials of an earlier search; those that it left open stay so."""
         rungs: dict[str, int | None] = {}
@@ -288,9 +338,12 @@ class JournaledOracle:
                     self._num_failed += 1
                     continue
                 self._scores[trial_id] = event["score"]
+                self.curves[trial_id] = event.get("curve", ())
                 # With fewer epochs than its values say, it is no result of theirs.
                 is_partial = event.get("over", False) or rungs[trial_id] is not None
                 (self._partial.add if is_partial else self._partial.discard)(trial_id)
+            elif "prune" in event:
+                self._note_pruned(event)
             elif (trial_id := event.get("ask", event.get("resume"))) is not None:
                 rungs[trial_id] = event.get("rung")
                 self._scores.pop(trial_id, None)
@@ -319,7 +372,10 @@ class JournaledOracle:
 
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
-            self._end(event["tell"], event["score"], event.get("over", False))
+            is_over, curve = event.get("over", False), event.get("curve", ())
+            self._end(event["tell"], event["score"], is_over, curve)
+        elif "prune" in event:
+            self._note_pruned(event)
         elif "resume" in event:
             trial_id = event["resume"]
             resumed = Proposal(
@@ -339,9 +395,7 @@ class JournaledOracle:
             if proposal is None or proposal.trial_id != event["known"]:
                 raise self._misfit(event["known"])
             if proposal.trial_id in self._scores:
-                self._oracle.observe_known(
-                    self._names[proposal.trial_id], self._scores[proposal.trial_id]
-                )
+                self._observe_known(proposal.trial_id)
         elif event["ask"] is None:
             self._propose()
         else:
@@ -349,6 +403,9 @@ class JournaledOracle:
             if self._propose(event) != recorded:
                 raise self._misfit(recorded.trial_id)
             self._take(recorded)
+
+    def _note_pruned(self, event: Mapping[str, Any]) -> None:
+        self.pruned[event["prune"]] = Pruned(event["epoch"], event["because"])
 
     def _misfit(self, trial_id: str) -> StudyError:
         return StudyError(

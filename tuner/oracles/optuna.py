@@ -145,21 +145,17 @@ class QmcOracle(OptunaOracle):
         """See `OptunaOracle.sampler`: the draws are one sequence, and have one seed."""
         return _WholeQmcSampler(self)
 
-    @property
-    def _study_id(self) -> int:
-        return int(self.storage.get_study_id_from_name(self.study.study_name))
-
     def memo(self, trial_id: str) -> dict[str, Json]:
         """See `Oracle.memo`: with how far the sequence was drawn."""
         return {
             **super().memo(trial_id),
-            "drawn": self.storage.get_study_system_attrs(self._study_id),
+            "drawn": self.storage.get_study_system_attrs(self.study_id),
         }
 
     def propose_again(self, trial_id: str, memo: Json) -> Proposal | None:
         """See `Oracle.propose_again`."""
         for key, drawn in cast(Mapping[str, Any], memo)["drawn"].items():
-            self.storage.set_study_system_attr(self._study_id, key, drawn)
+            self.storage.set_study_system_attr(self.study_id, key, drawn)
         return super().propose_again(trial_id, memo)
 
 

@@ -15,11 +15,12 @@ import json
 import logging
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from tuner.config.conditions import depth, has
@@ -50,7 +51,8 @@ class OptunaOracle(Oracle):
         axes: The hyperparameters that are searched, those that others depend on first.
         study: Optuna's study, with the trials proposed so far.
         storage: Where it is kept.
-        asked: The scores of all points that were ever asked, None while they are unknown.
+        study_id: Its number there.
+        asked: The scores of all points that were ever asked, None where they are unknown.
         points: The trials by our names, as Optuna's have them.
         numbers: Their numbers in Optuna's study.
     """
@@ -73,14 +75,9 @@ class OptunaOracle(Oracle):
             for name in sorted(self._dimensions, key=lambda name: depth(name, self._conditions))
         }
         self._size = space.size()
-        self.storage = optuna.storages.InMemoryStorage()
-        self.study = optuna.create_study(
-            storage=self.storage,
-            # Each draw gets another one.
-            sampler=optuna.samplers.RandomSampler(seed=seed),
-            pruner=optuna.pruners.NopPruner(),
-            direction="maximize" if objective.direction == "max" else "minimize",
-        )
+        self.storage = InMemoryStorage()
+        self.study = empty_study(objective, self.storage)
+        self.study_id = self.storage.get_study_id_from_name(self.study.study_name)
         self.asked: dict[str, float | None] = {}
         self.numbers: dict[str, int] = {}
         self.points: dict[str, Params] = {}
@@ -170,10 +167,35 @@ class OptunaOracle(Oracle):
         else:
             self.study.tell(self.numbers[trial_id], score)
 
+    def observe_pruned(self, trial_id: str, score: float, curve: Sequence[float]) -> None:
+        """See `Oracle.observe_pruned`.
+
+        Its score after all epochs stays unknown, and each sampler treats it as Optuna made it
+        to: TPE counts it among the others unless too few trials have completed, and CMA-ES
+        passes it over.
+        """
+        number = self.numbers[trial_id]
+        storage_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        for step, value in enumerate(curve):
+            self.storage.set_trial_intermediate_value(storage_id, step, value)
+        self.study.tell(number, state=TrialState.PRUNED)
+
     def adopt(self, values: Values, score: float) -> None:
         """See `Oracle.adopt`."""
         self.asked[point_key(values)] = score
         self.study.add_trial(self.made(self.params(values), value=score))
+
+    def adopt_pruned(self, values: Values, score: float, curve: Sequence[float]) -> None:
+        """See `Oracle.adopt_pruned`."""
+        self.asked[point_key(values)] = None
+        self.study.add_trial(
+            self.made(
+                self.params(values),
+                state=TrialState.PRUNED,
+                value=curve[-1],
+                intermediate_values=dict(enumerate(curve)),
+            )
+        )
 
     def memo(self, trial_id: str) -> dict[str, Json]:
         """See `Oracle.memo`."""
@@ -217,7 +239,7 @@ class OptunaOracle(Oracle):
 
         Args:
             params: Its point.
-            how: Its `state` or `value`.
+            how: Its `state`, `value` and so on.
         """
         distributions = {name: self.axes[name].distribution for name in params}
         return create_trial(params=params, distributions=distributions, **how)
@@ -226,6 +248,22 @@ class OptunaOracle(Oracle):
         """Return the seed of the `i`-th draw for a trial, counted from 0."""
         text = json.dumps([self.seed, trial_id, i])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def empty_study(objective: Objective, storage: InMemoryStorage) -> optuna.Study:
+    """Make a study of Optuna's without any trial.
+
+    Args:
+        objective: What it improves.
+        storage: Where it is kept.
+    """
+    return optuna.create_study(
+        storage=storage,
+        # Each draw gets another one.
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.NopPruner(),
+        direction="maximize" if objective.direction == "max" else "minimize",
+    )
 
 
 def point_key(values: Values) -> str:

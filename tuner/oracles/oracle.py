@@ -1,6 +1,7 @@
 """The one interface of all search algorithms."""
 
 import abc
+from collections.abc import Sequence
 
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
@@ -15,12 +16,14 @@ class Oracle(abc.ABC):
     1. Return a trial from `propose`, or None. Its values are a whole point of the space, as
        `Space.complete` and `Space.sample` return it, with `epochs` if the oracle sets them.
        It may pause the trial at a `rung`, and propose it again later, to resume it there.
-    2. Take note of a trial's end, or of its rung's, in `observe`.
+    2. Take note of a trial's end, or of its rung's, in `observe`, and of a pruned one's in
+       `observe_pruned` if it needs to know that it was pruned.
     3. Decide by nothing but the arguments of `__init__` and the calls so far. A study that is
        resumed puts the same calls to a new oracle, which must answer as this one did: no clock,
        no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
        study that is given more of them later is the study that had them at once.
-    4. Learn from the trials of an earlier search in `adopt`, if it learns from results.
+    4. Learn from the trials of an earlier search in `adopt` and `adopt_pruned`, if it learns
+       from results.
     5. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
        same at once.
     6. Override `num_trials`, `rounds` and `version` where what they say is not so.
@@ -70,6 +73,16 @@ class Oracle(abc.ABC):
             score: The objective after its last epoch, finite; None when it failed.
         """
 
+    def observe_pruned(self, trial_id: str, score: float, curve: Sequence[float]) -> None:
+        """Take note of a trial that a pruner has ended, by default as of any other.
+
+        Args:
+            trial_id: A trial that was proposed, and not observed before.
+            score: The objective of its model.
+            curve: The objective after each of its epochs, of which there is at least one.
+        """
+        self.observe(trial_id, score)
+
     def retire(self, trial_id: str) -> None:  # noqa: B027
         """Take note that a trial which was observed is not to be resumed: somebody ended it."""
 
@@ -94,6 +107,16 @@ class Oracle(abc.ABC):
             values: A point of the space, as `propose` would return it.
             score: The objective after its last epoch.
         """
+
+    def adopt_pruned(self, values: Values, score: float, curve: Sequence[float]) -> None:
+        """Learn from a trial of others that a pruner has ended, by default as from any other.
+
+        Args:
+            values: A point of the space, as `propose` would return it.
+            score: The objective of its model.
+            curve: The objective after each of its epochs, of which there is at least one.
+        """
+        self.adopt(values, score)
 
     def memo(self, trial_id: str) -> Json:
         """Return what the journal keeps for a proposal besides its values and tags, as JSON."""

@@ -16,7 +16,7 @@ from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed
 from tuner.runtime import forkserver, relay, tensorflow_setup
-from tuner.trial import Objective, Proposal, Values
+from tuner.trial import Objective, Proposal, Pruned, Values
 
 
 class OracleProcess:
@@ -40,6 +40,8 @@ class OracleProcess:
         tags: Tags that are recorded for each besides its values.
         scores: The objective of every trial that completed or paused before, in the order in
             which they did.
+        curves: The objective after each epoch of those that completed, where that is known.
+        pruned: What a pruner decided before, by trial.
         paused: The epochs of every trial that was paused at a rung before.
         standings: The scores of all trials that had reached a rung before, by rung.
 
@@ -79,6 +81,8 @@ class OracleProcess:
         self.paused: dict[str, int] = begun["paused"]
         self.standings: dict[int, dict[str, float]] = begun["standings"]
         self._counted = set(self.scores)
+        self.curves: dict[str, Sequence[float]] = begun["curves"]
+        self.pruned: dict[str, Pruned] = begun["pruned"]
 
     @property
     def pid(self) -> int | None:
@@ -90,11 +94,21 @@ class OracleProcess:
         proposal: Proposal | None = self._call("ask")
         return proposal
 
-    def tell(self, trial_id: str, score: float | None, is_over: bool = False) -> None:
+    def tell(
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool = False,
+        curve: Sequence[float] = (),
+    ) -> None:
         """Say how a trial ended, once it is written down: see `JournaledOracle.tell`."""
-        self._call("tell", trial_id, score, is_over)
+        self._call("tell", trial_id, score, is_over, curve)
         self.num_told += trial_id not in self._counted
         self._counted.add(trial_id)
+
+    def prune(self, trial_id: str, decision: Pruned) -> None:
+        """Write a pruner's decision down: see `JournaledOracle.prune`."""
+        self._call("prune", trial_id, decision)
 
     def close(self) -> None:
         """End the process."""
@@ -150,6 +164,8 @@ def _serve(
             "scores": dict(oracle.scores),
             "paused": dict(oracle.paused),
             "standings": oracle.standings,
+            "curves": oracle.curves,
+            "pruned": oracle.pruned,
         }
         while True:
             connection.send(("answer", answer))

@@ -25,7 +25,6 @@ from tuner.wording import (
     duration,
     plural,
     say_changes,
-    why_fewer,
 )
 
 NUM_IN_TABLE = 10
@@ -202,9 +201,7 @@ def reproduction(study: StudyRecord, details: Details) -> Section:
 def _ending(trial: TrialRecord) -> str | None:
     """Say which of its epochs a trial's model has, if not all that its values say."""
     said = []
-    if trial.stopped is not None and trial.num_epochs is not None:
-        planned = int(str(trial.values["epochs"]))
-        why = why_fewer(trial.stopped, trial.num_epochs, planned, trial.stopped_because)
+    if (why := trial.why_fewer) is not None:
         said.append(f"{why[0].upper()}{why[1:]}.")
     if trial.best_epoch is not None:
         said.append(f"Its model has the weights of epoch {trial.best_epoch}.")

@@ -20,6 +20,7 @@ from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import Details, OnDrawings, StudyRecord
+from tuner.trial import Stopped
 from tuner.wording import duration, plural
 
 NUM_FAULTS = 5
@@ -29,7 +30,7 @@ MAX_REASONS = 15
 """Number of reasons for failures that are listed, the most frequent ones."""
 
 MAX_STOPPED = 15
-"""Number of trials that are listed as stopped early, the best ones."""
+"""Number of trials that are listed as stopped early, or as pruned, the best ones."""
 
 MAX_SLICES = 12
 """Number of hyperparameters with their own slice, the most important ones."""
@@ -69,7 +70,8 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
             *_coordinates(study, order),
             *_importance(study, importance, order, tied),
             *_durations(study, tied),
-            *_stopped(study),
+            *_stopped(study, "early", "What stopped early"),
+            *_stopped(study, "pruned", "What was pruned"),
             *failures(study),
             *_mistakes(details),
             *_time(study),
@@ -163,13 +165,13 @@ def _durations(study: StudyRecord, tied: Ties | None) -> Iterator[Section]:
         yield Section("Time against accuracy", text, [Chart("durations", figure)])
 
 
-def _stopped(study: StudyRecord) -> Iterator[Section]:
-    stopped = [t for t in study.ranked if t.stopped == "early"]
+def _stopped(study: StudyRecord, why: Stopped, title: str) -> Iterator[Section]:
+    stopped = [t for t in study.ranked if t.stopped == why]
     if not stopped:
         return
     spared = sum(int(str(t.values["epochs"])) - (t.num_epochs or 0) for t in stopped)
     text = [
-        f"{len(stopped):,} of {plural(len(study.finished), 'finished trial')} stopped before "
+        f"{len(stopped):,} of {plural(len(study.finished), 'finished trial')} ended before "
         f"their last epoch, which spared {plural(spared, 'epoch')}."
     ]
     if len(stopped) > MAX_STOPPED:
@@ -183,7 +185,7 @@ def _stopped(study: StudyRecord) -> Iterator[Section]:
         for t in stopped[:MAX_STOPPED]
     ]
     table = Table(("trial", "after epoch", "because"), rows)
-    yield Section("What stopped early", text, tables=[table])
+    yield Section(title, text, tables=[table])
 
 
 def failures(study: StudyRecord) -> Iterator[Section]:

@@ -97,8 +97,8 @@ class SimulatedExecutor(Executor):
         self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
     ) -> Stopped | None:
         """Pass an epoch on to the driver, and say whether the trial ends with it."""
-        self._on_epoch(trial_id, epoch, metrics, is_reused)
-        return self._queue.why_stopped(trial_id)
+        said = self._on_epoch(trial_id, epoch, metrics, is_reused)
+        return said or self._queue.why_stopped(trial_id)
 
 
 class _SimulatedProcess(Slot):

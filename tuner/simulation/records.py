@@ -73,6 +73,16 @@ class SimulatedRecorder:
         """See `Recorder.open_trial`."""
         return self.records.setdefault(trial_id, Record(trial_id, values, self._clock.now()))
 
+    def has_epoch(self, trial_id: str, epoch: int) -> bool:
+        """See `Recorder.has_epoch`: of a trial that is resumed, those before its rung."""
+        outcome = self.records[trial_id].outcome
+        return isinstance(outcome, TrialPause) and epoch <= len(outcome.epochs)
+
+    def curve(self, trial_id: str, values: Values, metric: str) -> Sequence[float]:
+        """See `Recorder.curve`."""
+        result = _result_of(self.records[trial_id])
+        return [] if result is None else [epoch[metric] for epoch in result.epochs]
+
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
         """See `Recorder.log_epoch`: a trial's result has its epochs."""
 

@@ -102,8 +102,8 @@ class SimulatedWorker:
         ending = Ending(request, report, self._clock.now, self._clock.monotonic)
         curve = self._curves.setdefault(request.curve_dir or trial_id, [])
         epochs = curve[: request.epochs]
-        for number, epoch in enumerate(epochs, 1):
-            report(trial_id, number, epoch.metrics, True)
+        while not ending.reaches([epoch.metrics for epoch in epochs]):
+            epochs = curve[: ending.last]
         while len(epochs) < request.epochs and ending.why is None:
             epoch = self._next(request, len(epochs) + 1)
             yield epoch.seconds

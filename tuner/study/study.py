@@ -142,7 +142,8 @@ class Study:
     def trials(self) -> pandas.DataFrame:
         """All trials in the order in which they ended, a row each.
 
-        Columns are `trial`, `state`, one for each hyperparameter and each metric, and `run_id`.
+        Columns are `trial`, `state`, `stopped` (why it has fewer epochs than its values say, in
+        words; missing if it has all), one for each hyperparameter and metric, and `run_id`.
         A value that a trial does not have is missing. Metrics are float64; hyperparameters are
         int64, float64 (also whole numbers of which some are missing), bool or text, and
         `object` only where one choice mixes these.

@@ -15,10 +15,11 @@ TEXT = pandas.StringDtype(na_value=np.nan)
 
 
 def of_trials(trials: Sequence[TrialRecord]) -> pandas.DataFrame:
-    """Return a row for each trial: `trial`, `state`, values, metrics, `run_id`."""
+    """Return a row for each trial: `trial`, `state`, `stopped`, values, metrics, `run_id`."""
     columns: dict[str, Any] = {
         "trial": text(trial.trial_id for trial in trials),
         "state": text(trial.status.lower() for trial in trials),
+        "stopped": text(trial.why_fewer for trial in trials),
     }
     for name in _names(trial.values for trial in trials):
         if name not in columns:

@@ -9,6 +9,7 @@ from tuner.evaluation.racing import Race
 from tuner.models import DIRECTIONS
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
+from tuner.wording import why_fewer
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
@@ -50,7 +51,7 @@ class TrialRecord:
         parent: Id of the run that it is shown under.
         manifest: The files it has logged, if known.
         is_bare: Whether nothing at all was logged to the run.
-        stopped_because: Why it stopped early, in words that follow a colon.
+        stopped_because: Why it stopped early or was pruned, in words that follow a colon.
         best_epoch: The epoch whose weights its model has, if that is not the last.
         finalist_of: The trial that a finalist trains again; None for a trial.
         seed: Seed of a finalist; None for a trial.
@@ -84,6 +85,15 @@ class TrialRecord:
             return None
         reused = self.metrics.get(names.EPOCHS_REUSED, 0)
         return round(self.metrics[names.EPOCHS_TRAINED] + reused)
+
+    @property
+    def why_fewer(self) -> str | None:
+        """Why it has fewer epochs than its values say, in words; None if it has all."""
+        if self.stopped is None or self.num_epochs is None:
+            return None
+        # As text if it was recorded without types.
+        planned = int(str(self.values["epochs"]))
+        return why_fewer(self.stopped, self.num_epochs, planned, self.stopped_because)
 
     @property
     def used_epochs(self) -> int | None:

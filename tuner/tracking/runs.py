@@ -214,7 +214,7 @@ class Tracker:
             self._runs.describe(trial.run_id, values, trial.params)
             self._tag(trial, tags)
             # The epochs that an interrupted process has logged should come again unchanged.
-            trial.losses = trial_epochs.losses(self.client, trial.run_id, values)
+            trial.losses = trial_epochs.by_epoch(self.client, trial.run_id, values, names.LOSS)
             trial.num_epochs = max(trial.losses, default=0)
             self.client.update_run(trial.run_id, status="RUNNING")
             trial.model_id = self._models.whole_of(trial.run_id)
@@ -230,6 +230,15 @@ class Tracker:
         if not tags:
             return
         self.client.log_batch(trial.run_id, tags=[RunTag(*tag) for tag in tags.items()])
+
+    def has_epoch(self, trial_id: str, epoch: int) -> bool:
+        """Say whether the metrics of an epoch of a trial that is open have been recorded."""
+        return epoch <= self._trials[trial_id].num_epochs
+
+    def curve(self, trial_id: str, values: Values, metric: str) -> list[float]:
+        """Return a metric after each epoch of a trial that has a run."""
+        found = trial_epochs.by_epoch(self.client, self.run_of(trial_id), values, metric)
+        return list(found.values())
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
         """Record one epoch's metrics, unless an interrupted process has done so before.

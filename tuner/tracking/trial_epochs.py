@@ -27,7 +27,7 @@ def step_of_model(values: Values) -> int:
 
 def curve(client: mlflow.MlflowClient, trial: TrialRecord, metric: str) -> list[float]:
     """Return a metric after each epoch of a trial."""
-    return list(_by_epoch(client, trial.run_id, trial.values, metric).values())
+    return list(by_epoch(client, trial.run_id, trial.values, metric).values())
 
 
 def epochs(
@@ -51,20 +51,17 @@ def epoch_metrics(metrics: Iterable[str]) -> list[str]:
     return sorted(set(metrics) - names.OF_WHOLE_TRIAL)
 
 
-def losses(client: mlflow.MlflowClient, run_id: str, values: Values) -> dict[int, float]:
-    """Return the training loss of each logged epoch of a trial, by epoch.
+def by_epoch(
+    client: mlflow.MlflowClient, run_id: str, values: Values, metric: str
+) -> dict[int, float]:
+    """Return a metric after each logged epoch of a trial, by epoch.
 
     Args:
         client: Client of the store that holds it.
         run_id: Id of its run.
         values: The values that it is trained with.
+        metric: Name of the metric.
     """
-    return _by_epoch(client, run_id, values, names.LOSS)
-
-
-def _by_epoch(
-    client: mlflow.MlflowClient, run_id: str, values: Values, metric: str
-) -> dict[int, float]:
     points = client.get_metric_history(run_id, metric)
     end = step_of_model(values)
     return {p.step: p.value for p in sorted(points, key=lambda p: p.step) if p.step < end}

@@ -84,8 +84,8 @@ def fit(
         falls_back: Whether Keras's loop may replace a program that the callbacks, the memory
             or the model rule out, which is logged once; False if the user chose `engine`.
         check: Called at least every few seconds; an exception it raises ends the training.
-        ends: Asked after every epoch, once the callbacks have seen it; True ends the training
-            there, which is no part of its state: it can be resumed.
+        ends: Asked before the first epoch, and after every epoch once the callbacks have seen
+            it; True ends the training there, which is no part of its state: it can be resumed.
         state: State of the training after `initial_epoch`, for a model that has not been
             trained itself; None if it has.
         on_state: Called after every epoch.
@@ -100,7 +100,7 @@ def fit(
     if class_weight is not None:
         # Keras wants a weight for every class.
         class_weight = {i: class_weight.get(i, 1.0) for i in range(int(train.labels.max()) + 1)}
-    is_over = initial_epoch >= epochs or (state is not None and state.is_stopped)
+    is_over = initial_epoch >= epochs or (state is not None and state.is_stopped) or ends()
     program = None
     if not is_over and engine != "keras":
         program = _program(

@@ -1,7 +1,7 @@
 """Reports a trial's epochs, and decides after each whether the trial ends with it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tuner.trial import Metrics, ReportEpoch, Stopped, TrialRequest
 
@@ -16,7 +16,9 @@ class Ending:
         monotonic: Counts seconds.
 
     Attributes:
-        why: Why it ends before its last epoch; None if it does not.
+        why: Why it ends with the epoch reported last, before that of its values; None if it
+            does not.
+        last: The last epoch that it can have, as far as is known.
     """
 
     def __init__(
@@ -27,11 +29,23 @@ class Ending:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.why: Stopped | None = None
+        self.last = request.epochs
         self._request = request
         self._report = report
         self._now = now
         self._monotonic = monotonic
         self._begin = monotonic()
+
+    def reaches(self, epochs: Sequence[Metrics]) -> bool:
+        """Report epochs that have been trained before; say whether the trial has them all."""
+        for number, metrics in enumerate(epochs, 1):
+            said = self._report(self._request.trial_id, number, metrics, True)
+            if said == "pruned":
+                self.last = number
+                if number < len(epochs):
+                    return False
+                self.why = said
+        return True
 
     def note(self, epoch: int, metrics: Metrics) -> None:
         """Report an epoch that has been trained."""

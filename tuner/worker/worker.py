@@ -144,11 +144,8 @@ class Worker:
         told = Told(self._setup.options)
         model, curve = self._model(request)
         told.check(model)
-        found = None if curve is None else curve.find(request.epochs)
         trial = f"{self._setup.study}/{request.trial_id}"
-        writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
-        for number, epoch in enumerate(writer.epochs, 1):
-            report(request.trial_id, number, epoch.metrics, True)
+        writer, state = self._continue(curve, trial, ending)
         watch = _Watch(writer, self._setup.objective.name, ending)
         built = time.perf_counter()
         training.fit(
@@ -169,7 +166,7 @@ class Worker:
             falls_back=self._setup.falls_back,
             check=interrupt.check,
             ends=lambda: ending.why is not None,
-            state=None if found is None else found.state,
+            state=state,
             on_state=functools.partial(_offer, writer, told),
         )
         return _Trained(
@@ -204,6 +201,19 @@ class Worker:
             return model, None
         epochs = whole(request.values["epochs"]) if knows_epochs else None
         return model, curve_of(Path(request.curve_dir), epochs)
+
+    def _continue(
+        self, curve: Curve | None, trial: str, ending: Ending
+    ) -> tuple[CurveWriter, TrainingState | None]:
+        """Report the epochs that the curve has, and take its latest checkpoint.
+
+        If the trial ends with one of these epochs, a checkpoint after it is of no use.
+        """
+        while True:
+            found = None if curve is None else curve.find(ending.last)
+            writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
+            if ending.reaches([epoch.metrics for epoch in writer.epochs]):
+                return writer, None if found is None else found.state
 
     @functools.cached_property
     def _form(self) -> Form | None:
