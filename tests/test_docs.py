@@ -32,7 +32,7 @@ from support.modules import module_at
 from support.paths import ROOT
 from tuner.config import compose as checks
 from tuner.config import schema
-from tuner.config.overrides import quoted, text_keys, with_names_of_layers
+from tuner.config.overrides import quoted, text_keys, with_open_keys
 from tuner.datasets import ImageData, npz
 
 OUTSIDE = tuple(
@@ -114,6 +114,10 @@ FILES = {
 
 CHECKED = {
     "python -m tuner.stop study=growing": "needs a study that runs; test_stop.py has one",
+    "search=nsga2 'search.objective=[val_accuracy,num_parameters]'": (
+        "a hundred trials; test_several_objectives.py has shorter searches"
+    ),
+    "search.constraints.num_parameters.max=20000": "test_ranking.py has searches with limits",
     "search.first=best:started": "test_starting_points.py has them",
     "make search\n": "ten trials; `make search` is what test_search.py runs",
     "make search      #": "the same, and the whole test suite",
@@ -259,7 +263,7 @@ def check_overrides(name: str, arguments: list[str]) -> None:
             place = words.index(option)
             del words[place : place + (2 if option == "--cfg" else 1)]
     keys = text_keys(its_schema)
-    read = [quoted(with_names_of_layers(word), keys, is_sweep) for word in words]
+    read = [quoted(with_open_keys(word), keys, is_sweep) for word in words]
     parsed = OverridesParser.create().parse_overrides(read)
     choices = [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]

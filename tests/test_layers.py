@@ -12,7 +12,9 @@ from support.paths import TESTS
 PACKAGE = Path(tuner.__file__).parent
 
 LEVELS = (
-    {"drawings", "errors", "escapes", "names", "passwords", "trial"},
+    {"drawings", "errors", "escapes", "names", "passwords"},
+    {"constraints"},
+    {"trial"},
     {"wording"},
     {"evaluation", "images", "runtime"},
     {"models"},

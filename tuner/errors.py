@@ -13,11 +13,13 @@ GlassyError                    exit status
 │   ├── FolderGone             1   the study's folder was removed while it ran
 │   └── ChildDied              1   a process of ours that was killed, or ended by itself
 ├── InfeasibleTrial            -   these values cannot work: recorded, and the search continues
+│   └── ConstraintBroken       -   their model breaks a constraint, and is not trained
 └── TrialStopped               -   the trial was ended: nobody can use its result
 """
 
 import errno
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -95,6 +97,19 @@ class FolderGone(SearchFailed):
 
 class InfeasibleTrial(GlassyError):
     """These values cannot work; the trial is recorded as failed and the search continues."""
+
+
+class ConstraintBroken(InfeasibleTrial):
+    """A model breaks a constraint, as was known before it was trained.
+
+    Args:
+        broken: Which one, and how.
+        of_model: What was measured of the model.
+    """
+
+    def __init__(self, broken: str, of_model: Mapping[str, float]) -> None:
+        super().__init__(broken)
+        self.of_model = of_model
 
 
 class TrialStopped(GlassyError):

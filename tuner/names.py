@@ -12,6 +12,8 @@ STUDY = "tuner.study"
 STUDY_ID = "tuner.study_id"
 TRIAL = "tuner.trial"
 BEST_TRIAL = "tuner.best_trial"
+JUDGED_TRIAL = "tuner.judged_trial"
+"""Of a study: the trial that was registered, if that is not its best one; otherwise empty."""
 FOLDER = "tuner.folder"
 """A study's tag: its `<host>:<folder>`. An experiment's tag: the database's folder."""
 SETTINGS = "tuner.settings"
@@ -108,6 +110,8 @@ COMPILE_SECONDS = "compile_seconds"
 EVALUATE_SECONDS = "evaluate_seconds"
 TRIAL_SECONDS = "trial_seconds"
 NUM_PARAMETERS = "num_parameters"
+LATENCY_MS = "latency_ms"
+"""Milliseconds that a trial's model takes for one image, where that was asked for."""
 EPOCHS_TRAINED = "epochs_trained"
 EPOCHS_REUSED = "epochs_reused"
 SECONDS = "seconds"
@@ -117,7 +121,7 @@ OF_WHOLE_TRIAL = frozenset(
     {
         TEST_LOSS, TEST_ACCURACY, TEST_CALIBRATION_ERROR, TEST_RIGHT, TEST_WRONG,
         TRAIN_SECONDS, COMPILE_SECONDS, EVALUATE_SECONDS, TRIAL_SECONDS, NUM_PARAMETERS,
-        EPOCHS_TRAINED, EPOCHS_REUSED,
+        LATENCY_MS, EPOCHS_TRAINED, EPOCHS_REUSED,
     }
 )  # fmt: skip
 """Metrics of a trial that it has once, after its last epoch."""

@@ -60,18 +60,18 @@ def _promote(client: mlflow.MlflowClient, config: PromoteConfig) -> Promotion:
     from tuner.tracking import history
     from tuner.tracking.data_record import DataRecord
 
-    if config.run is not None:
-        trial = records.find_trial(client, config.run)
-        study = records.study_of(client, trial)
-    else:
+    trial = None if config.run is None else records.find_trial(client, config.run)
+    if trial is None:
         study = records.find_study(client, str(config.study))
-        if config.trial is None:
-            trial = records.best_trial(client, study)
-        else:
-            trial = records.trial_of(client, study, config.trial)
+    else:
+        study = records.study_of(client, trial)
     study_id = study.run.data.tags[names.STUDY_ID]
     told = {"data": config.data, "model": config.model, "registry": config.registry}
     settings = with_settings(study.config, told)
+    if config.trial is not None:
+        trial = records.trial_of(client, study, config.trial)
+    elif trial is None:
+        trial = records.best_trial(client, study, settings.registry.gate.limits)
     trust.check_code(settings, told, study.name, study_id)
     # Modules that only the store names are never imported.
     settings.model["custom_objects"] = list(module_names(config.custom_objects))

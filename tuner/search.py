@@ -184,7 +184,8 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         best = finalists.train(config, parts, loop, screen, len(ready.data.validation))
         best = best or searched
         screen.show(waiting_for(JUDGING))
-        promoted = conclusion.judge(config, ready, parts, best)
+        challenger = conclusion.challenger_of(config, parts, loop, best)
+        promoted = conclusion.judge(config, ready, parts, challenger)
         loop.finish()
         epochs = parts.folder.path / names.EPOCHS
         # A study of an earlier version may have nothing left to train.
@@ -196,7 +197,7 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         raise
     finally:
         parts.tracker.close_study(status)
-    lines = conclusion.closing_lines(config, ready, parts, loop, best, promoted)
+    lines = conclusion.closing_lines(config, ready, parts, loop, best, challenger, promoted)
     screen.show(None)
     return lines
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeGuard
 
+from tuner import names
+from tuner.constraints import BEFORE_TRAINING, NO_CONSTRAINTS, Constraints
+
 Value = int | float | str | bool | None
 Values = Mapping[str, Value]
 """One point of the space, such as `{"epochs": 6, "units_1": 128}`; None is `null` there."""
@@ -58,13 +61,24 @@ class ReportEpoch(Protocol):
 class Objective:
     """What the search minimises or maximises.
 
+    A search may have several objectives. The first of them ranks its trials, and is meant
+    wherever one is spoken of.
+
     Attributes:
-        name: A validation metric as Keras reports it, such as `val_accuracy`.
+        name: A validation metric as Keras reports it, such as `val_accuracy`; of the others
+            also `num_parameters` or `latency_ms`.
         direction: Whether smaller or larger is better.
+        others: The objectives after the first, which have no others themselves.
     """
 
     name: str
     direction: Literal["min", "max"]
+    others: tuple["Objective", ...] = ()
+
+    @property
+    def all(self) -> tuple["Objective", ...]:
+        """All objectives, the first one first."""
+        return (self, *self.others)
 
     def is_better(self, score: float, than: float) -> bool:
         """Say whether `score` beats `than`; a tie does not."""
@@ -80,6 +94,23 @@ class Objective:
         If two trials tie, the one proposed first ranks higher: which one ends first is chance.
         """
         return (-score if self.direction == "max" else score), int(trial_id)
+
+    def order(self, metrics: Metrics, trial_id: str) -> tuple[float, ...]:
+        """Return the key that sorts trials by all objectives, best first.
+
+        Where trials tie in the first objective, the next one decides, so that the best trial is
+        on the Pareto front; where they tie in all, the one proposed first ranks higher.
+
+        Args:
+            metrics: The trial's metrics; an objective that is missing counts as worst.
+            trial_id: The oracle's name for it.
+        """
+        worst = float("inf")
+        places = (
+            worst if one.name not in metrics else one.rank(metrics[one.name], trial_id)[0]
+            for one in self.all
+        )
+        return (*places, int(trial_id))
 
 
 @dataclass(frozen=True)
@@ -175,6 +206,8 @@ class WorkerSetup:
         checkpoints: When the trials' curves are checkpointed.
         custom_objects: Modules that hold classes of the user's own.
         options: What their trainings are told besides their values.
+        constraints: Limits that their models should keep within.
+        with_latency: Whether the latency of their models is measured.
     """
 
     model_function: str
@@ -187,6 +220,15 @@ class WorkerSetup:
     checkpoints: CheckpointSetup = field(default_factory=CheckpointSetup)
     custom_objects: tuple[str, ...] = ()
     options: TrainingOptions = field(default_factory=TrainingOptions)
+    constraints: Constraints = NO_CONSTRAINTS
+    with_latency: bool = False
+
+    @property
+    def validated(self) -> list[tuple[str, str]]:
+        """The metrics that must be among those of every epoch, each with the key that asks."""
+        wanted = [("search.objective", one.name) for one in self.objective.all]
+        wanted += [(limit.key, limit.metric) for limit in self.constraints]
+        return [(key, name) for key, name in wanted if name not in BEFORE_TRAINING]
 
 
 @dataclass(frozen=True)
@@ -257,6 +299,7 @@ class TrialResult:
         stopped_because: Why it stopped early or was pruned, in words that follow a colon.
         best_epoch: The epoch whose weights the model has, if a callback has restored those of
             an earlier epoch than the last.
+        latency_ms: Milliseconds that the model takes for one image; None if not measured.
     """
 
     trial_id: str
@@ -274,6 +317,7 @@ class TrialResult:
     stopped: Stopped | None = None
     stopped_because: str = ""
     best_epoch: int | None = None
+    latency_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a result that no search could use."""
@@ -291,6 +335,11 @@ class TrialResult:
     def final(self) -> Metrics:
         """The metrics of the epoch whose weights the logged model has."""
         return self.epochs[(self.best_epoch or len(self.epochs)) - 1]
+
+    @property
+    def of_model(self) -> Metrics:
+        """The metrics of the logged model that objectives and constraints may look at."""
+        return _of_model(self)
 
     def score(self, objective: Objective) -> float:
         """Return the objective of the logged model."""
@@ -311,6 +360,7 @@ class TrialPause:
         epochs_reused: As in `TrialResult`.
         curve: As in `TrialResult`.
         best_epoch: As in `TrialResult`.
+        latency_ms: As in `TrialResult`.
     """
 
     trial_id: str
@@ -322,10 +372,26 @@ class TrialPause:
     epochs_reused: int = 0
     curve: str = ""
     best_epoch: int | None = None
+    latency_ms: float | None = None
+
+    @property
+    def final(self) -> Metrics:
+        """The metrics of the epoch whose weights would be logged now."""
+        return self.epochs[(self.best_epoch or len(self.epochs)) - 1]
+
+    @property
+    def of_model(self) -> Metrics:
+        """The metrics of that model that objectives and constraints may look at."""
+        return _of_model(self)
 
     def score(self, objective: Objective) -> float:
         """Return the objective of the model that would be logged now."""
-        return self.epochs[(self.best_epoch or len(self.epochs)) - 1][objective.name]
+        return self.final[objective.name]
+
+
+def _of_model(trained: TrialResult | TrialPause) -> Metrics:
+    latency = {} if trained.latency_ms is None else {names.LATENCY_MS: trained.latency_ms}
+    return {**trained.final, names.NUM_PARAMETERS: trained.num_parameters, **latency}
 
 
 def is_cut(stopped: str | None) -> bool:
@@ -333,7 +399,7 @@ def is_cut(stopped: str | None) -> bool:
     return stopped in ("user", "time", "rung")
 
 
-FailureKind = Literal["infeasible", "error", "fatal", "storage", "stopped"]
+FailureKind = Literal["infeasible", "constraint", "error", "fatal", "storage", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -344,15 +410,18 @@ class TrialFailure:
         trial_id: The oracle's name for the trial.
         error: The exception's type and message, in one line.
         traceback: The whole traceback.
-        kind: `infeasible`, these values cannot work; `error`, an exception nobody foresaw;
-            `fatal`, no values can work; `storage`, a file could not be written; `stopped`, it
-            did not begin or cannot be used.
+        kind: `infeasible`, these values cannot work; `constraint`, its model breaks one and
+            was not trained; `error`, an exception nobody foresaw; `fatal`, no values can work;
+            `storage`, a file could not be written; `stopped`, it did not begin or cannot be
+            used.
+        of_model: Metrics of its model that were known before it was trained.
     """
 
     trial_id: str
     error: str
     traceback: str
     kind: FailureKind
+    of_model: Metrics = field(default_factory=dict)
 
     @classmethod
     def not_begun(cls, trial_id: str) -> "TrialFailure":

@@ -238,6 +238,74 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["registry.gate.max_parameters=0"], ["`registry.gate.max_parameters`", "got 0", "null"]),
     (["registry.gate.max_latency_ms=0"], ["`registry.gate.max_latency_ms`", "got 0"]),
     (["registry.alias=previous"], ["`registry.alias`", "'previous'", "must not be"]),
+    # Constraints.
+    (["search.constraints=small"], ["`search.constraints`", "'small'", "gate or null"]),
+    (["search.constraints=gate"], ["takes over", "registry.gate.max_parameters or"]),
+    (
+        ["search.constraints={test_accuracy: {min: 0.9}}"],
+        ["`search.constraints.test_accuracy`", "val_accuracy", "registry.gate.min_accuracy"],
+    ),
+    (
+        ["search.constraints={num_paramters: {max: 5}}"],
+        [
+            "`search.constraints.num_paramters`",
+            "Did you mean search.constraints.num_parameters?",
+        ],
+    ),
+    (
+        ["search.constraints={val_f1: {min: 0.9}}"],
+        ["`search.constraints.val_f1`", "latency_ms"],
+    ),
+    (["search.constraints={loss: {max: 1}}"], ["`search.constraints.loss`", "val_loss?"]),
+    (["search.constraints={latency_ms: 5}"], ["search.constraints.latency_ms.max=1", "got 5"]),
+    (["search.constraints={latency_ms: {}}"], ["with max, min or both", "got {}"]),
+    (["search.constraints={latency_ms: {most: 5}}"], ["with max, min or both", "'most'"]),
+    (
+        ["search.constraints={latency_ms: {max: 0}}"],
+        ["latency_ms.max` must be above 0", "got 0"],
+    ),
+    (["search.constraints={val_loss: {max: nan}}"], ["must be a number or null", "got nan"]),
+    (["search.constraints={val_loss: {max: true}}"], ["must be a number or null", "got True"]),
+    (["search.constraints={val_accuracy: {min: 97}}"], ["between 0 and 1", "got 97"]),
+    (
+        ["search.constraints={val_loss: {min: 2, max: 1}}"],
+        ["`search.constraints.val_loss.min` must be at most", "min=2 and max=1"],
+    ),
+    # Several objectives.
+    (["search.objective=[]"], ["`search.objective` must be the name of a metric", "got []"]),
+    (["search.objective=3"], ["`search.objective` must be the name of a metric", "got 3"]),
+    (["search.objective=[val_loss,val_loss]"], ["each metric once", "val_loss twice"]),
+    (
+        ["search=bayesian", "search.objective=[val_accuracy,num_parameters]"],
+        ["`search=bayesian` knows one", "names 2", "random, grid, tpe, qmc, nsga2"],
+    ),
+    (
+        ["search=hyperband", "search.objective=[val_accuracy,val_loss]"],
+        ["`search=hyperband` knows one objective"],
+    ),
+    (
+        ["search.objective=[val_accuracy,val_loss]", "search.target=0.9"],
+        ["`search.target=0.9` is a score of one objective", "search.constraints"],
+    ),
+    (["search.objective=num_parameters"], ["must begin with a validation metric", "max=1000"]),
+    (["search.objective=[latency_ms,val_loss]"], ["must begin with", "got latency_ms"]),
+    (
+        ["search.objective=[val_accuracy,val_loss]", "search.direction=max"],
+        ["min, max or null for each of", "(2)", "got 'max'"],
+    ),
+    (["search.direction=[max,min]"], ["for each of", "(1)", "['max', 'min']"]),
+    (
+        ["search.objective=[val_accuracy,num_parameters]", "search.direction=[max,max]"],
+        ["`search.direction` must be min or null for the objective num_parameters"],
+    ),
+    (
+        ["search.objective=[val_accuracy,num_params]"],
+        ["one of val_accuracy", "num_parameters, latency_ms", "'num_params'"],
+    ),
+    (
+        [*CUSTOM, "search.objective=[val_accuracy,val_f1]"],
+        ["`search.direction` must say min or max for the objective val_f1"],
+    ),
     # Objective and direction.
     (["search.objective=accuracy"], ["`search.objective`", "'accuracy'", "val_accuracy, val"]),
     (["search.objective=val_f1"], ["`search.objective`", "'val_f1'", "val_accuracy, val_loss"]),
@@ -635,6 +703,44 @@ def test_to_dict_keeps_order_of_fields() -> None:
         "max_latency_ms": None,
         "max_class_drop": None,
     }
+
+
+def test_several_objectives_have_their_own_directions() -> None:
+    config = loaded("search.objective=[val_accuracy,num_parameters,latency_ms]")
+    assert config.objective == Objective(
+        "val_accuracy",
+        "max",
+        (Objective("num_parameters", "min"), Objective("latency_ms", "min")),
+    )
+    setup = config.worker_setup("first", "graph")
+    assert setup.with_latency
+    assert setup.validated == [("search.objective", "val_accuracy")]
+    own = [*CUSTOM, "search.objective=[val_auc,val_loss]", "search.direction=[max,null]"]
+    assert loaded(*own).objective.others == (Objective("val_loss", "min"),)
+
+
+def test_constraints_may_be_those_of_the_gate() -> None:
+    gate = ["registry.gate.max_parameters=500", "registry.gate.max_latency_ms=1.5"]
+    config = loaded("search.constraints=gate", *gate)
+    taken = {"num_parameters": {"max": 500}, "latency_ms": {"max": 1.5}}
+    assert config.search.constraints == taken
+    assert config.worker_setup("first", "graph").with_latency
+    # A gate's limit alone constrains no search, but its latency is measured.
+    config = loaded(*gate)
+    assert not config.constraints
+    assert config.worker_setup("first", "graph").with_latency
+    assert not loaded(gate[0]).worker_setup("first", "graph").with_latency
+
+
+def test_constraints_are_one_setting() -> None:
+    config = loaded("++search.constraints.val_macro_f1.min=0.9", "search.objective=val_loss")
+    assert flatten(to_dict(config))["search.constraints"] == {"val_macro_f1": {"min": 0.9}}
+    # What a built-in model reports only where it is asked for.
+    assert config.model_arguments["metrics"] == ["macro_f1"]
+    assert config.worker_setup("first", "graph").validated == [
+        ("search.objective", "val_loss"),
+        ("search.constraints.val_macro_f1.min", "val_macro_f1"),
+    ]
 
 
 def test_flatten_joins_keys() -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from support.paths import CONF
 from tuner.config.compose import load, load_explore, load_predict
-from tuner.config.overrides import quote, quoted, text_keys, with_names_of_layers
+from tuner.config.overrides import quote, quoted, text_keys, with_open_keys
 from tuner.config.schema import (
     DemoConfig,
     ExploreConfig,
@@ -165,17 +165,19 @@ def test_text_keys_come_from_the_schema(schema: type, keys: set[str]) -> None:
         ("space.augment_shift=0.1", "space.augment.shift=0.1"),
         ("+space.units_1=320", "+space.units_1=320"),
         ("space.units=320", "space.units=320"),
+        ("search.constraints.val_loss.max=0.2", "++search.constraints.val_loss.max=0.2"),
+        ("search.constraints=gate", "search.constraints=gate"),
         ("space.learning_rate=0.1", "space.learning_rate=0.1"),
     ],
 )
-def test_with_names_of_layers(override: str, expected: str) -> None:
-    assert with_names_of_layers(override) == expected
+def test_with_open_keys(override: str, expected: str) -> None:
+    assert with_open_keys(override) == expected
 
 
 def composed(name: str, *overrides: str, schema: type) -> DictConfig:
     keys = text_keys(schema)
     folder = (CONF / name).parent
-    given = [quoted(with_names_of_layers(o), keys) for o in overrides]
+    given = [quoted(with_open_keys(o), keys) for o in overrides]
     with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
         return compose(Path(name).name, given)
 

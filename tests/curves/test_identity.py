@@ -91,6 +91,7 @@ def test_find_takes_what_changes_no_result(changed: list[str], tmp_path: Path) -
         ("data.train_size=500", "data.train_size"),
         ("data.validation_split=0.3", "data.validation_split"),
         ("search.objective=val_loss", "search.objective"),
+        ("search.constraints={num_parameters: {max: 5}}", "search.constraints"),
         ("space.dropout=0.5", "space.dropout"),
         ("model=cnn", "model._target_"),
         ("tracking.experiment=other", "tracking.experiment"),

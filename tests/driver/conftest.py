@@ -24,7 +24,7 @@ from tuner.runtime import files
 from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import OnEpoch, Outcome, RunTrial, TrialRequest
+from tuner.trial import Objective, OnEpoch, Outcome, RunTrial, TrialRequest
 
 
 @pytest.fixture
@@ -41,6 +41,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         make_executor: Callable[[Callable[[], RunTrial]], Executor] = SerialExecutor,
         curves_config: CurvesConfig | None = None,
         log_models: str = "all",
+        objective: Objective = OBJECTIVE,
+        constraints: dict[str, dict[str, float]] | None = None,
         clock: Clock | None = None,
         search: SearchConfig | None = None,
         finalists: Any = None,
@@ -58,18 +60,20 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
             search=search
             or GridConfig(
                 "grid",
+                objective=[one.name for one in objective.all],
                 max_minutes=max_minutes,
                 max_trials=max_trials,
                 patience=patience,
                 target=target,
                 finalists=finalists,
                 pruner=pruner,
+                constraints=constraints,
             ),
             curves=curves_config or CurvesConfig(),
             tracking=TrackingConfig(log_models=log_models),
         )
         space = config.searched_space()
-        oracle = JournaledOracle(config.search, space, OBJECTIVE, 0, held.journal)
+        oracle = JournaledOracle(config.search, space, objective, 0, held.journal)
         tracker = Tracker(client, "digits", "first", held.state.study_id)
         settings = {"search.objective": OBJECTIVE.name}
         tracker.open_study(settings, DataRecord("digits", "d1", "{}", "{}"), [])

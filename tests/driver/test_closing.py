@@ -18,7 +18,7 @@ BEST = Best("0003", {"epochs": 2, "units_1": 8}, 0.9, {"test_accuracy": 0.8}, "r
 
 
 def said(config: StudyConfig, promoted: Promotion | None) -> list[str]:
-    return closing.lines(config, BEST, promoted, 4, None, None)
+    return closing.lines(config, BEST, BEST, promoted, 4, None, None)
 
 
 def promotion(name: str, alias: str = "champion", is_loadable: bool = True) -> Promotion:

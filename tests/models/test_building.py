@@ -206,6 +206,6 @@ def test_build_of_values_that_do_not_fit_is_no_wrong_model(few_digits: ImageData
     ],
 )
 def test_objective_that_no_metric_has(name: str, close: str) -> None:
-    error = building.no_such_objective(name, ["val_loss", "val_accuracy"])
+    error = building.no_such_metric("search.objective", name, ["val_loss", "val_accuracy"])
     assert f"`search.objective` must be a metric of the model, but {name} is" in str(error)
     assert str(error).endswith(close)

@@ -129,6 +129,12 @@ def test_promotions_one_after_another(client: mlflow.MlflowClient, tmp_path: Pat
     assert "registry.gate.max_parameters=500" in again.reason
     kept = with_settings(config, {"registry": {"gate": {"max_parameters": 10**6}}})
     assert promotion.promote(client, kept, champion).reason == "It already is the champion."
+    # Its latency is measured here, since its study had no limit; a recorded one counts.
+    quick = with_settings(config, {"registry": {"gate": {"max_latency_ms": 1e6}}})
+    assert promotion.promote(client, quick, champion).reason == "It already is the champion."
+    client.log_metric(champion.run_id, "latency_ms", 2e6)
+    again = promotion.promote(client, quick, champion)
+    assert "for one image, 2000000.00 ms, is above" in again.reason
     assert aliases(client) == {"champion": "2", "previous": "1", "challenger": "3"}
 
     version = client.get_model_version(NAME, "2")

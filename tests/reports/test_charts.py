@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from support.reports import figures_of, made_up_details, made_up_study, replaced, text_of
+from tuner.constraints import Constraints
 from tuner.reports import charts, study_page, summaries
 from tuner.reports.coordinates import MAX_AXES, parallel_coordinates
 from tuner.reports.failures import reasons
@@ -140,3 +141,48 @@ def test_only_the_most_frequent_reasons_are_listed() -> None:
     made = study_page.study_page(replaced(made_up_study(1), *failed), Details(), None)
     assert len(figures_of(made)["failures"]["data"][0]["x"]) == study_page.MAX_REASONS
     assert "Trials that failed for other reasons: 2." in text_of(made)
+
+
+BOTH = Objective("val_accuracy", "max", (Objective("num_parameters", "min"),))
+
+
+def test_pareto_front_of_several_objectives_is_drawn_and_listed() -> None:
+    """Of 40 trials, those with more parameters than 100,000 break a constraint."""
+    import plotly.graph_objects as go
+
+    study = made_up_study(40)
+    sizes = np.random.default_rng(0).permutation(40)
+    trials = [
+        dataclasses.replace(t, metrics={**t.metrics, "num_parameters": 10.0 ** (3 + size / 15)})
+        for t, size in zip(study.trials, sizes, strict=True)
+    ]
+    study = dataclasses.replace(
+        study,
+        trials=trials,
+        objective=BOTH,
+        constraints=Constraints.parse({"num_parameters": {"max": 100_000}}),
+    )
+    made = study_page.study_page(study, made_up_details(study), None)
+    figure = figures_of(made)["front-num_parameters"]
+    assert go.Figure(figure).data
+    traces = {trace.get("name"): trace for trace in figure["data"]}
+    num_large = sum(t.metrics["num_parameters"] > 100_000 for t in trials)
+    assert len(traces["breaks a constraint"]["x"]) == num_large
+    front = traces["Pareto front"]
+    assert len(front["x"]) + len(traces["dominated"]["x"]) + num_large == 40
+    ordered = sorted(zip(front["x"], front["y"], strict=True))
+    assert [y for _, y in ordered] == sorted(y for _, y in ordered)
+    assert (traces["the best"]["x"], traces["the best"]["y"]) == (
+        [ordered[-1][0]],
+        [ordered[-1][1]],
+    )
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    said = text_of(made)
+    assert f"{len(ordered)} trials of 40 finished trials are on the Pareto front of" in said
+    assert "maximise val_accuracy, minimise num_parameters" in said
+
+
+def test_study_with_one_objective_has_no_front() -> None:
+    study = made_up_study(5)
+    made = study_page.study_page(study, made_up_details(study), None)
+    assert not [section for section in made.sections if "Pareto" in section.title]

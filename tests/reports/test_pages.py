@@ -9,6 +9,7 @@ import pytest
 
 from support.reports import (
     SPACE,
+    figures_of,
     made_up_details,
     made_up_study,
     replaced,
@@ -16,6 +17,7 @@ from support.reports import (
     with_finalists,
 )
 from tuner.config.space import Space
+from tuner.constraints import Constraints
 from tuner.reports import charts, comparison_page, gather, overview, page, rungs, study_page
 from tuner.reports.comparison_page import Compared
 from tuner.reports.coordinates import parallel_coordinates
@@ -286,3 +288,45 @@ def test_report_shows_values_of_any_type(options: list[Any], ticks: list[str]) -
     assert len({x for trace in drawn["data"] for x in trace["x"]}) == len(options)
     assert isinstance(find_importance(study), Importance)
     assert page.render(study_page.study_page(study, made_up_details(study), None))
+
+
+SMALL = Constraints.parse({"num_parameters": {"max": 1000}})
+
+
+def test_trials_that_break_a_constraint_are_marked_and_none_of_them_is_the_best() -> None:
+    """Models with one layer have 1,000 parameters, those with two 2,000."""
+    study = dataclasses.replace(made_up_study(30), constraints=SMALL)
+    large = TrialRecord(
+        "9999", "r", "FAILED", {}, {"num_parameters": 9e9}, 2e9, "too large", "constraint"
+    )
+    study = replaced(study, large)
+    small = [trial for trial in study.finished if trial.values["layers"] == 1]
+    assert study.best in small
+    made = study_page.study_page(study, made_up_details(study), None)
+    said = text_of(made)
+    assert f"Meet the constraints {len(small)} of 31 num_parameters.max=1000" in said
+    assert "finished; 1 not trained" in said
+    assert "constraints num_parameters.max=1000" in said
+    assert "What failed" not in said
+    traces = {trace["name"]: trace for trace in figures_of(made)["history"]["data"]}
+    assert len(traces["breaks a constraint"]["x"]) == 30 - len(small)
+    # The best so far is not one of these.
+    best = max(study.score(trial) for trial in small)
+    assert traces["best so far"]["y"][-1] == pytest.approx(best, rel=1e-5)
+    rows = overview.best_trials(study, None).tables[0].rows
+    assert [row[-4] for row in rows if "2,000" in row] == []
+
+
+def test_report_of_a_study_in_which_no_trial_meets_the_constraints_says_so() -> None:
+    limits = Constraints.parse({"num_parameters": {"max": 500}})
+    study = dataclasses.replace(made_up_study(12), constraints=limits)
+    assert study.best.values["layers"] == 1
+    made = study_page.study_page(study, made_up_details(study), None)
+    said = text_of(made)
+    assert f"The nearest to the constraints: {study.best.trial_id}" in said
+    assert (
+        "No trial meets the constraints. This one comes nearest: num_parameters 1,000" in said
+    )
+    assert "num_parameters 2,000 is above num_parameters.max=500" in said
+    assert overview.best_trials(study, None).tables[0].marked == ()
+    assert overview.find_ties(study) is None

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from support.networks import VALUES
 from support.trials import ARTIFACTS
+from tuner.constraints import Constraints
 from tuner.curves.checkpoints import Curve
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
@@ -45,10 +47,21 @@ def make_worker(
     *,
     objective: str = "val_accuracy",
     engine: str = "graph",
+    constraints: Mapping[str, Any] | None = None,
+    with_latency: bool = False,
     **arguments: Any,
 ) -> Worker:
     goal = Objective(objective, "min" if "loss" in objective else "max")
-    return Worker(WorkerSetup(function, arguments, goal, 1, engine), data)
+    setup = WorkerSetup(
+        function,
+        arguments,
+        goal,
+        1,
+        engine,
+        constraints=Constraints.parse(constraints),
+        with_latency=with_latency,
+    )
+    return Worker(setup, data)
 
 
 def make_request(
@@ -223,6 +236,70 @@ def test_run_passes_arguments_to_the_model(few_digits: ImageData, tmp_path: Path
     result = succeeded(worker.run(make_request(tmp_path, epochs=1), ignore))
     # (64 * 3 + 3) + (3 * 10 + 10)
     assert result.num_parameters == 235
+
+
+# Constraints
+
+
+@pytest.mark.parametrize(
+    ("constraints", "said"),
+    [
+        (
+            {"num_parameters": {"max": 1209}},
+            "num_parameters 1,210 is above search.constraints.num",
+        ),
+        ({"latency_ms": {"max": 1e-6}}, " ms is above search.constraints.latency_ms.max=1e-"),
+        (
+            {"num_parameters": {"min": 9999}, "val_loss": {"max": 9}},
+            "is below search.constraints",
+        ),
+    ],
+)
+def test_run_trains_no_epoch_of_a_model_that_breaks_a_constraint(
+    few_digits: ImageData, tmp_path: Path, constraints: dict[str, Any], said: str
+) -> None:
+    epochs: list[int] = []
+    worker = make_worker(few_digits, constraints=constraints, with_latency=True)
+    request = make_request(tmp_path, curve="c")
+    outcome = worker.run(request, lambda _, epoch, *__: epochs.append(epoch))
+    assert isinstance(outcome, TrialFailure)
+    assert (outcome.kind, outcome.traceback, epochs) == ("constraint", "", [])
+    assert said in outcome.error
+    assert outcome.of_model["num_parameters"] == 1210
+    assert outcome.of_model["latency_ms"] > 0
+    assert not (tmp_path / "curves").exists()
+
+
+@pytest.mark.parametrize("engine", ["graph", "keras", "xla"])
+def test_run_measures_latency_without_changing_the_training(
+    few_digits: ImageData, tmp_path: Path, engine: str
+) -> None:
+    limits = {"num_parameters": {"max": 1210}, "val_loss": {"max": 1e-9}}
+    values = {"dropout": 0.2} if engine != "xla" else {}
+    measured = make_worker(few_digits, engine=engine, constraints=limits, with_latency=True)
+    plain = make_worker(few_digits, engine=engine)
+    first, second = (
+        succeeded(worker.run(make_request(tmp_path, **values), ignore))
+        for worker in (measured, plain)
+    )
+    assert (first.epochs, first.test) == (second.epochs, second.test)
+    assert second.latency_ms is None
+    assert first.latency_ms is not None
+    assert 0 < first.latency_ms < 10_000
+    assert first.of_model == {
+        **first.epochs[-1],
+        "num_parameters": 1210,
+        "latency_ms": first.latency_ms,
+    }
+
+
+def test_run_constraint_on_a_metric_that_nobody_logs(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    worker = make_worker(few_digits, constraints={"val_acuracy": {"min": 0.5}})
+    failure = failed(worker.run(make_request(tmp_path), ignore), "fatal")
+    assert "`search.constraints.val_acuracy.min` must limit a metric" in failure.error
+    assert failure.error.endswith("Did you mean search.constraints.val_accuracy.min?")
 
 
 # Order

@@ -29,7 +29,7 @@ from tuner.config.hydra_patches import (
     replace_hyperparameters_whole,
     write_sweeps_without_passwords,
 )
-from tuner.config.overrides import quoted, text_keys, with_names_of_layers
+from tuner.config.overrides import quoted, text_keys, with_open_keys
 from tuner.errors import (
     ConfigError,
     GlassyError,
@@ -148,7 +148,7 @@ def _read_command_line(schema: type) -> Iterator[None]:
     arguments = parser.parse_intermixed_args(typed)
     is_sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
     keys = text_keys(schema)
-    read = [quoted(with_names_of_layers(o), keys, is_sweep) for o in arguments.overrides]
+    read = [quoted(with_open_keys(o), keys, is_sweep) for o in arguments.overrides]
     options, overrides = [], list(arguments.overrides)
     for argument in typed:
         if overrides and argument == overrides[0]:

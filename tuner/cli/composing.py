@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from tuner.cli import faults
 from tuner.cli.application import CONF_DIR
-from tuner.config.overrides import quoted, text_keys, with_names_of_layers
+from tuner.config.overrides import quoted, text_keys, with_open_keys
 from tuner.config.schema import StudyConfig
 from tuner.errors import ConfigError
 
@@ -30,7 +30,7 @@ def study(overrides: Sequence[str]) -> DictConfig:
 @functools.lru_cache(maxsize=64)
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
     keys = text_keys(StudyConfig)
-    read = [quoted(with_names_of_layers(override), keys) for override in overrides]
+    read = [quoted(with_open_keys(override), keys) for override in overrides]
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             return hydra.compose("config", read)

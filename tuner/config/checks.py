@@ -7,7 +7,7 @@ allowed.
 import re
 from typing import get_args
 
-from tuner.config import aliases, starting_points
+from tuner.config import aliases, objectives, starting_points
 from tuner.config.bounds import (
     check_at_least,
     check_between,
@@ -24,7 +24,7 @@ from tuner.config.schema import (
 )
 from tuner.config.space import Space
 from tuner.errors import ConfigError
-from tuner.models import BEST_SCORES, DIRECTIONS
+from tuner.models import BEST_SCORES
 
 KEPT: tuple[Kept, ...] = get_args(Kept)
 GATE_METRICS = ("accuracy", "balanced_accuracy", "loss")
@@ -63,7 +63,7 @@ def check_study(config: StudyConfig) -> None:
         )
     check_custom_objects("model.custom_objects", config.model.get("custom_objects"))
     check_data(config.data)
-    _check_objective(config)
+    objectives.check(config)
     _check_target(config)
     _check_extend(config)
     config.executor.check()
@@ -171,29 +171,6 @@ def _check_curves(curves: CurvesConfig) -> None:
         )
 
 
-def _check_objective(config: StudyConfig) -> None:
-    search = config.search
-    if search.direction not in (None, "min", "max"):
-        raise ConfigError(
-            f"`search.direction` must be min, max or null, but got {search.direction!r}."
-        )
-    unknown = search.objective not in DIRECTIONS
-    if unknown and (config.is_built_in or not search.objective.startswith("val_")):
-        raise ConfigError(
-            f"`search.objective` must be one of {', '.join(DIRECTIONS)}, or another validation "
-            f"metric `val_…` that your own model compiles, but got {search.objective!r}."
-        )
-    if not unknown and search.direction not in (None, DIRECTIONS[search.objective]):
-        raise ConfigError(
-            f"`search.direction` must be {DIRECTIONS[search.objective]} or null for the "
-            f"objective {search.objective}, but got {search.direction!r}."
-        )
-    if unknown and search.direction is None:
-        raise ConfigError(
-            f"`search.direction` must say min or max for the objective {search.objective}."
-        )
-
-
 def _check_target(config: StudyConfig) -> None:
     """Refuse a target that no trial can reach: such a search would never end by it."""
     target, objective = config.search.target, config.objective
@@ -224,8 +201,7 @@ def _check_training(config: StudyConfig, space: Space) -> None:
     training, objective = config.training, config.objective
     reported = None
     if config.is_built_in and not training.callbacks:
-        own = objective.name.removeprefix("val_")
-        names = dict.fromkeys(("loss", "accuracy", own))
+        names = dict.fromkeys(("loss", "accuracy", *config.own_metrics))
         reported = [*names, *(f"val_{name}" for name in names)]
     training.check(objective, reported)
     decays = space.dimensions.get("learning_rate_decay", Fixed(1)) != Fixed(1)

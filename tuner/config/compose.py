@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, errors
 
-from tuner.config import aliases
+from tuner.config import aliases, objectives
 from tuner.config.bounds import check_at_least, check_between, check_one_of
 from tuner.config.checks import (
     MAX_PORT,
@@ -62,6 +62,7 @@ def load(composed: DictConfig) -> StudyConfig:
         entry = _find_entry(key, OmegaConf.select(composed, key), entries, base)
         schema[key.partition(".")[0]] = OmegaConf.structured(entry)
     config: StudyConfig = typed(composed, schema)
+    objectives.resolve_gate(config)
     check_study(config)
     if config.model.get("custom_objects") is None:
         # The same as if the key were missing: no module is permitted.

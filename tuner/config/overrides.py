@@ -60,16 +60,17 @@ def quote(text: str) -> str:
     return f'"{inner}"'
 
 
-def with_names_of_layers(override: str) -> str:
-    """Let Hydra accept a hyperparameter by its name in printed lines and records.
+def with_open_keys(override: str) -> str:
+    """Let Hydra accept keys that the configuration need not have yet.
 
-    `space.units_1=320` is the width of one layer, which the configuration need not have yet,
-    and `space.augment_shift=0.1` is `augment: {shift: 0.1}`.
+    A hyperparameter may be given by its name in printed lines and records:
+    `space.units_1=320` is the width of one layer, and `space.augment_shift=0.1` is
+    `augment: {shift: 0.1}`. A constraint names a metric: `search.constraints.val_loss.max=0.2`.
 
     Args:
         override: The override as typed.
     """
-    if re.match(r"space\.[A-Za-z]+_\d+=", override):
+    if re.match(r"space\.[A-Za-z]+_\d+=|search\.constraints\.", override):
         return f"++{override}"
     return re.sub(r"^space\.augment_(?=[a-z]+=)", "space.augment.", override)
 

@@ -5,12 +5,15 @@ from typing import Any, Literal, cast
 
 from omegaconf import MISSING
 
+from tuner import names
 from tuner.config import aliases
 from tuner.config.executors import ExecutorConfig
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.config.training import TrainingConfig
-from tuner.models import DIRECTIONS, OWN_METRICS, SPACES
+from tuner.constraints import Constraints
+from tuner.models import OWN_METRICS, SPACES
+from tuner.models.objectives import make_objective
 from tuner.trial import CheckpointSetup, Objective, WorkerSetup, whole
 
 Kept = Literal["all", "best", "none"]
@@ -70,6 +73,11 @@ class GateConfig:
     max_latency_ms: float | None = None
     max_class_drop: float | None = None
 
+    @property
+    def limits(self) -> Constraints:
+        """Its limits that do not look at the test images."""
+        return Constraints.of_gate(self.max_parameters, self.max_latency_ms)
+
 
 @dataclass
 class RegistryConfig:
@@ -101,10 +109,27 @@ class StudyConfig:
 
     @property
     def objective(self) -> Objective:
-        """The objective with its direction."""
-        name = self.search.objective
-        direction = self.search.direction or DIRECTIONS[name]
-        return Objective(name, "max" if direction == "max" else "min")
+        """The objective with its direction, and the others if there are several."""
+        return make_objective(self.search.objective, self.search.direction)
+
+    @property
+    def constraints(self) -> Constraints:
+        """The search's constraints; checked."""
+        return Constraints.parse(self.search.constraints)
+
+    @property
+    def with_latency(self) -> bool:
+        """Whether the latency of each trial's model is measured."""
+        limits = self.constraints + self.registry.gate.limits
+        wanted = [*limits.metrics, *(one.name for one in self.objective.all)]
+        return names.LATENCY_MS in wanted
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """The metrics of the built-in models that are measured only for this study."""
+        wanted = [*(one.name for one in self.objective.all), *self.constraints.metrics]
+        own = dict.fromkeys(name.removeprefix("val_") for name in wanted)
+        return [name for name in own if name in OWN_METRICS]
 
     @property
     def model_function(self) -> str:
@@ -115,10 +140,9 @@ class StudyConfig:
     def model_arguments(self) -> dict[str, Any]:
         """The model function's arguments besides the values and the data's shape."""
         given = {k: v for k, v in self.model.items() if k not in ("_target_", "custom_objects")}
-        own = self.search.objective.removeprefix("val_")
-        if self.is_built_in and own in OWN_METRICS:
+        if self.is_built_in and (own := self.own_metrics):
             # Measured only where asked for: other trainings stay what they are.
-            given["metrics"] = [own]
+            given["metrics"] = own
         return given
 
     @property
@@ -161,6 +185,8 @@ class StudyConfig:
             CheckpointSetup(self.curves.every_seconds, ends),
             self.custom_objects,
             self.training.options(self.objective),
+            self.constraints,
+            self.with_latency,
         )
 
 

@@ -44,13 +44,17 @@ class SearchConfig:
 
     Attributes:
         oracle: The entry's name in `SEARCHES`, or its own dotted name.
-        objective: The validation metric to improve.
-        direction: `min`, `max`, or None for the metric's own.
+        objective: The validation metric to improve; or a list of several objectives, whose
+            first ranks the trials. See `tuner.config.objectives`.
+        direction: `min`, `max`, or None for the metric's own; of several objectives, a list.
         max_trials: Trials after which the search ends, or None.
         max_minutes: Minutes after which the study ends, or None.
         patience: Trials in a row without a gain after which the search ends, or None.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
         target: Score of the objective at which the search ends, or None.
+        constraints: Limits that the best trial must keep within, `max` or `min` by metric; None
+            for none. `gate` stands for the gate's limits, which replace it when the
+            configuration is read. See `tuner.config.objectives`.
         first: Starting points, partly or wholly given; `best:<study>` for the ten best of
             another study; None for none. See `tuner.config.starting_points`.
         finalists: `auto`, None, or how many of the best trials are trained again with how many
@@ -63,16 +67,18 @@ class SearchConfig:
         ends_by_itself: Whether it has a last trial; otherwise `max_trials` must be given.
         sets_epochs: Whether it decides how long a trial trains; otherwise the space does.
         is_sampler: Whether it can propose the points of `search=asha`.
+        knows_several: Whether it can be given several objectives.
     """
 
     oracle: str = MISSING
-    objective: str = "val_accuracy"
-    direction: str | None = None
+    objective: Any = "val_accuracy"
+    direction: Any = None
     max_trials: int | None = None
     max_minutes: float | None = None
     max_trial_minutes: float | None = None
     patience: int | None = None
     target: float | None = None
+    constraints: Any = None
     first: Any = None
     finalists: Any = None
     pruner: Any = None
@@ -82,6 +88,7 @@ class SearchConfig:
     ends_by_itself: ClassVar[bool] = False
     sets_epochs: ClassVar[bool] = False
     is_sampler: ClassVar[bool] = False
+    knows_several: ClassVar[bool] = False
 
     @property
     def epochs(self) -> list[int]:
@@ -179,6 +186,7 @@ class RandomConfig(SearchConfig):
     """`search=random`."""
 
     oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.RandomOracle"
+    knows_several: ClassVar[bool] = True
     learns_from_results: ClassVar[bool] = False
     is_sampler: ClassVar[bool] = True
 
@@ -188,6 +196,7 @@ class GridConfig(SearchConfig):
     """`search=grid`."""
 
     oracle_class: ClassVar[str] = "tuner.oracles.keras_tuner.GridOracle"
+    knows_several: ClassVar[bool] = True
     learns_from_results: ClassVar[bool] = False
     ends_by_itself: ClassVar[bool] = True
 
@@ -330,6 +339,7 @@ class TpeConfig(OptunaConfig):
 
     oracle_class: ClassVar[str] = "tuner.oracles.optuna.TpeOracle"
     is_sampler: ClassVar[bool] = True
+    knows_several: ClassVar[bool] = True
 
     def check(self, space: Space) -> None:
         """See `SearchConfig.check`."""
@@ -362,10 +372,36 @@ class CmaEsConfig(OptunaConfig):
 
 
 @dataclass
+class NsgaConfig(OptunaConfig):
+    """`search=nsga2`."""
+
+    population_size: int = 20
+
+    oracle_class: ClassVar[str] = "tuner.oracles.optuna_nsga.NsgaOracle"
+    knows_several: ClassVar[bool] = True
+
+    def check(self, space: Space) -> None:
+        """See `SearchConfig.check`."""
+        check_at_least("search.population_size", self.population_size, 2)
+        super().check(space)
+
+    def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
+        """See `SearchConfig.notices`."""
+        yield from super().notices(space, num_trials)
+        if num_trials is not None and num_trials <= self.population_size:
+            yield (
+                f"All trials of this search ({num_trials:,}) are random: search=nsga2 crosses "
+                f"none before {self.population_size:,} have completed. Give search.max_trials "
+                f"above that, or a smaller search.population_size."
+            )
+
+
+@dataclass
 class QmcConfig(OptunaConfig):
     """`search=qmc`."""
 
     oracle_class: ClassVar[str] = "tuner.oracles.optuna.QmcOracle"
+    knows_several: ClassVar[bool] = True
     learns_from_results: ClassVar[bool] = False
     is_sampler: ClassVar[bool] = True
 
@@ -450,6 +486,7 @@ SEARCHES: Mapping[str, type[SearchConfig]] = {
     "cmaes": CmaEsConfig,
     "qmc": QmcConfig,
     "asha": AshaConfig,
+    "nsga2": NsgaConfig,
 }
 """Every oracle of Glassy's own, by its name in the configuration."""
 

@@ -146,6 +146,7 @@ _ADDED: Mapping[str, object] = {
     "training.callbacks": None,
     "search.finalists": None,
     "search.pruner": None,
+    "search.constraints": None,
 }
 """Settings that studies of earlier versions do not have, with what they stood for then."""
 

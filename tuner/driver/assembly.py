@@ -120,6 +120,7 @@ def make_parts(
         deadline,
         executor.capacity,
         clock,
+        constraints=config.constraints,
     )
     return Parts(held, oracle, executor, tracker, curves, progress, clock, deadline, rehearsal)
 
@@ -139,6 +140,7 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
         Stopping(config.objective, config.search.patience, config.search.target),
         Pruning(pruner_of(config.search.pruner), config.objective, parts.oracle, parts.tracker),
         config.search.max_trial_minutes,
+        config.constraints,
     )
 
 

@@ -43,8 +43,11 @@ def find_missing(client: mlflow.MlflowClient, config: StudyConfig, study_id: str
         return f"files of its best trial ({best}) are missing or damaged"
     if config.registry.name is None:
         return None
+    judged = facts.judged_trial or best
     if config.registry.refit:
-        record = _record(client, facts, names.refit_name(best))
+        record = _record(client, facts, names.refit_name(judged))
+    elif judged != best:
+        record = _record(client, facts, judged)
     registry = Registry(client, config.registry.name, config.registry.alias)
     version = None if record is None else registry.find(record.run_id)
     if record is None or version is None:

@@ -30,37 +30,53 @@ FILES = "FILE_OR_FOLDER"
 def lines(
     config: StudyConfig,
     best: Best,
+    challenger: Best,
     promoted: Promotion | None,
     num_trials: int,
     tied: Ties | None,
     report: Path | None,
     overrides: Sequence[str] = (),
     outlook: Outlook | None = None,
+    front: str | None = None,
 ) -> list[str]:
     """Word what a user wants to know at the end, each line fit for a terminal.
 
     Args:
         config: The study's configuration.
         best: Its best trial.
-        promoted: The registry's answer, if the best trial was registered.
+        challenger: The trial that was registered, if any was.
+        promoted: The registry's answer, if it was.
         num_trials: Number of trials that have ended.
         tied: Trials that are statistically indistinguishable from the best, if known.
         report: Where the report lies, if it could be made.
         overrides: What the study was asked for on the command line.
         outlook: What more trials would likely bring, if that can be estimated.
+        front: How many trials are on the Pareto front, if there are several objectives.
     """
+    from tuner.constraints import shown
     from tuner.wording import describe, searched_first
 
     searched = config.searched_space().searched
     differing = {n: value for n, value in best.values.items() if n in searched | {"epochs"}}
     values = searched_first(differing, searched)
+    others = "".join(
+        f", {one.name} {shown(one.name, best.metrics[one.name])}"
+        for one in config.objective.others
+    )
     said = [
         "",
         f"Best of {plural(num_trials, 'trial')}: {best.trial_id}  {describe(values)}",
-        *_scores(best, config.objective.name),
+        *_scores(best, config.objective.name, others),
     ]
+    if front is not None:
+        said.append(f"  {front}")
     if tied is not None:
         said.append(f"  {tied}")
+    if promoted is not None and challenger != best:
+        said.append(
+            f"The best within the gate's limits ({config.registry.gate.limits}): trial "
+            f"{challenger.trial_id}, {config.objective.name} {challenger.score:.4f}"
+        )
     if promoted is not None:
         said += str(promoted).split("\n  ", 1)
         said[-1] = f"  {said[-1]}"
@@ -74,17 +90,17 @@ def lines(
         said.append(f"{REPORT_AT}{report}")
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     said += [*look_at(uri), *(f"  {step}" for step in _predict(config, best, promoted))]
-    shown = [passwords.hide(visible(line)) for line in said]
-    if any(passwords.STARS in line for line in shown):
-        shown.append(f"  (with the password in place of {passwords.STARS})")
-    return shown
+    printed = [passwords.hide(visible(line)) for line in said]
+    if any(passwords.STARS in line for line in printed):
+        printed.append(f"  (with the password in place of {passwords.STARS})")
+    return printed
 
 
-def _scores(best: Best, objective: str) -> list[str]:
+def _scores(best: Best, objective: str, others: str) -> list[str]:
     """Say how good the best trial is: by new seeds alone, where it was trained with any."""
     from tuner.evaluation.ties import accuracy_on_test
 
-    tested = f"{objective} {best.score:.4f}, {accuracy_on_test(best.metrics)}"
+    tested = f"{objective} {best.score:.4f}{others}, {accuracy_on_test(best.metrics)}"
     if best.race is None:
         return [f"  {tested}"]
     said = [f"  {best.race}; {best.searched:.4f} in the search"]

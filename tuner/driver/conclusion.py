@@ -7,11 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner import names
 from tuner.config import printed_commands
 from tuner.driver import closing
 from tuner.errors import SearchFailed
+from tuner.evaluation.front import pareto_front
 from tuner.evaluation.ties import find_ties
 from tuner.registry import promotion, refit
+from tuner.wording import plural
 
 if TYPE_CHECKING:
     from tuner.config.schema import StudyConfig
@@ -30,26 +33,46 @@ def best_of(loop: TrialLoop) -> Best:
     """Return the best trial of a search that is over.
 
     Raises:
-        SearchFailed: If no trial has succeeded.
+        SearchFailed: If no trial has succeeded, or none meets the constraints.
     """
     best = loop.best()
     if best is None:
         raise SearchFailed(
-            "The search ended without a successful trial. The failed runs in MLflow say why, "
-            "in error.txt: fix the cause, then give another name, or overwrite=true to start "
-            "this study over."
+            loop.ranking.none_met()
+            or "The search ended without a successful trial. The failed runs in MLflow say "
+            "why, in error.txt: fix the cause, then give another name, or overwrite=true to "
+            "start this study over."
         )
     return best
 
 
+def challenger_of(config: StudyConfig, parts: Parts, loop: TrialLoop, best: Best) -> Best:
+    """Return the trial to register, and record it: the best within the gate's limits.
+
+    That is the best trial of all if no limit is known beforehand, or no trial keeps within
+    them: then the gate says why it refuses it.
+
+    Args:
+        config: The study's configuration.
+        parts: The parts of the search.
+        loop: The search, which is over.
+        best: Its best trial.
+    """
+    limits = config.registry.gate.limits
+    chosen = best if limits.are_met(best.metrics) else loop.best(limits) or best
+    judged = "" if chosen.trial_id == best.trial_id else chosen.trial_id
+    parts.tracker.log_study({}, {names.JUDGED_TRIAL: judged})
+    return chosen
+
+
 def judge(config: StudyConfig, ready: Ready, parts: Parts, best: Best) -> Promotion | None:
-    """Let the gate judge the best model; return None if the study registers none.
+    """Let the gate judge a trial's model; return None if the study registers none.
 
     Args:
         config: The study's configuration.
         ready: The preflight's findings.
         parts: The parts of the search.
-        best: Its best trial, and the model to judge.
+        best: The model to judge, as `challenger_of` returns it.
 
     Raises:
         SearchFailed: If the refit fails.
@@ -78,6 +101,7 @@ def closing_lines(
     parts: Parts,
     loop: TrialLoop,
     best: Best,
+    challenger: Best,
     promoted: Promotion | None,
 ) -> list[str]:
     """Make the report, and word what a user wants to know at the end.
@@ -88,18 +112,29 @@ def closing_lines(
         parts: The parts of the search; its study's run is closed.
         loop: The search, which is over.
         best: Its best trial.
-        promoted: The registry's answer, if the best trial was registered.
+        challenger: The trial that was registered, if any was.
+        promoted: The registry's answer, if it was.
     """
     report = make_report(parts.tracker, parts.folder, config.tracking.uri)
+    eligible = {trial.trial_id: trial.metrics for trial in loop.ranking.ranked()}
     tied = None
     if best.race is None:
         # Otherwise new seeds have told more than one training of each can.
-        finished, num_images = parts.tracker.finished_trials(), len(ready.data.validation)
-        tied = find_ties(best.trial_id, finished, config.objective, num_images)
+        num_images = len(ready.data.validation)
+        tied = find_ties(best.trial_id, eligible, config.objective, num_images)
     named = dataclasses.replace(config, study=parts.folder.path.name)
     num_trials, overrides = loop.num_ended, parts.folder.overrides
+    front = None
+    if config.objective.others:
+        on_front = pareto_front(eligible, config.objective)
+        front = (
+            f"It is the best by {config.objective.name}. On the Pareto front of all "
+            f"objectives: {plural(len(on_front), 'trial')}."
+        )
     outlook = _outlook(parts.tracker)
-    return closing.lines(named, best, promoted, num_trials, tied, report, overrides, outlook)
+    return closing.lines(
+        named, best, challenger, promoted, num_trials, tied, report, overrides, outlook, front
+    )
 
 
 def _outlook(tracker: Tracker) -> Outlook | None:

@@ -25,6 +25,7 @@ from tuner.evaluation.racing import Race
 from tuner.evaluation.ties import find_ties
 from tuner.tracking import history, json_tags
 from tuner.trial import (
+    Metrics,
     Objective,
     Proposal,
     Pruned,
@@ -65,6 +66,7 @@ class FinalistSource:
         self.paused: Mapping[str, int] = {}
         self.standings: Mapping[int, Mapping[str, float]] = {}
         self.curves: Mapping[str, Sequence[float]] = {}
+        self.measured: Mapping[str, Metrics] = {}
         self.pruned: Mapping[str, Pruned] = {}
         self.num_told = 0
         self.num_trials = len(finalists) * len(seeds)
@@ -98,6 +100,7 @@ class FinalistSource:
         score: float | None,
         is_over: bool = False,
         curve: Sequence[float] = (),
+        measured: Metrics | None = None,
     ) -> None:
         """Take note of a finalist's score under the seed of the round; None if it failed.
 
@@ -106,6 +109,7 @@ class FinalistSource:
             score: Its score.
             is_over: Of no account: no finalist is paused.
             curve: Of no account: none is compared by it.
+            measured: Of no account: the trial met the constraints.
         """
         self.num_told += 1
         self._told[self._open.pop(trial_id)] = score
@@ -161,11 +165,11 @@ class FinalistLoop(TrialLoop):
 
     kind: ClassVar[str] = names.KIND_FINALIST
 
-    def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
+    def _note_completed(self, trial_id: str, values: Values, metrics: Metrics) -> bool:
         """Name no best trial: the race does that, once a round is over."""
         return False
 
-    def _keeps_model(self, score: float) -> bool:
+    def _keeps_model(self, metrics: Metrics) -> bool:
         """Keep all that may be kept: which seed is the median one is known at the end."""
         return self._log_models != "none"
 
@@ -175,7 +179,7 @@ class FinalistLoop(TrialLoop):
     def _judge_failure(self, failure: TrialFailure) -> None:
         """Let a finalist that has failed leave: the study has its trials."""
         if failure.kind != "stopped":
-            self._tell(failure.trial_id, None)
+            self._tell(failure.trial_id, {})
 
 
 def train(
@@ -197,7 +201,8 @@ def train(
     wanted = config.search.wanted_finalists
     if wanted is None or searched.was_stopped:
         return None
-    chosen = choose(parts.tracker.trials(), config.objective, wanted, num_validation)
+    ranked = history.ranked(parts.tracker.trials(), config.objective, config.constraints)
+    chosen = choose(ranked, config.objective, wanted, num_validation)
     if not chosen:
         return None
     said = ", ".join(trial.trial_id for trial in chosen)
@@ -226,7 +231,7 @@ def train(
 
 
 def choose(
-    trials: Sequence[TrialRecord],
+    ranked: Sequence[TrialRecord],
     objective: Objective,
     wanted: Finalists,
     num_validation: int | None,
@@ -234,19 +239,18 @@ def choose(
     """Return the trials to train again, the best first; none if nothing is to be told apart.
 
     Args:
-        trials: All trials of the study.
+        ranked: The trials that may be the best, best first.
         objective: What it improves.
         wanted: How many are trained at most.
         num_validation: Number of validation images; None if unknown.
     """
-    ranked = history.ranked(trials, objective)
     if len(ranked) < 2:
         return []
     best = ranked[0]
     metrics = {trial.trial_id: trial.metrics for trial in ranked}
     ties = find_ties(best.trial_id, metrics, objective, num_validation)
     if ties is None:
-        return ranked[: wanted.trials] if wanted.is_asked else []
+        return list(ranked[: wanted.trials]) if wanted.is_asked else []
     tied = [trial for trial in ranked if trial.trial_id in ties.trial_ids]
     return [best, *tied[: wanted.trials - 1]] if tied else []
 

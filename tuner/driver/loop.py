@@ -10,9 +10,11 @@ from typing import ClassVar
 
 from tuner import names
 from tuner.config.schema import Kept
+from tuner.constraints import NO_CONSTRAINTS, Constraints
 from tuner.curves.store import NUM_BEST
 from tuner.driver.parts import Best, LoopParts
 from tuner.driver.pruning import Pruning
+from tuner.driver.ranking import Ranking
 from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
@@ -56,9 +58,11 @@ class TrialLoop:
         stopping: What ends it earlier.
         pruning: What ends trials earlier.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
+        constraints: Limits that its best trial must keep within.
 
     Attributes:
         kind: What its trainings are in MLflow; see `names.KIND`.
+        ranking: Its completed trials.
     """
 
     kind: ClassVar[str] = names.KIND_TRIAL
@@ -72,6 +76,7 @@ class TrialLoop:
         stopping: Stopping,
         pruning: Pruning,
         max_trial_minutes: float | None = None,
+        constraints: Constraints = NO_CONSTRAINTS,
     ) -> None:
         self._rehearsal = parts.rehearsal
         self._folder = parts.folder
@@ -103,9 +108,8 @@ class TrialLoop:
         )
         self._repairs: deque[Proposal] = deque()
         self._failures_in_a_row = 0
-        self._best: str | None = None
-        self._scores: dict[str, float] = {}
-        self._values: dict[str, Values] = {}
+        self.ranking = Ranking(objective, constraints)
+        self._measured = [*constraints.metrics, *(one.name for one in objective.others)]
         self._rungs = Rungs(objective, parts.oracle.paused, parts.oracle.standings)
         self._repairing: set[str] = set()
         self._evaluating: set[str] = set()
@@ -165,17 +169,26 @@ class TrialLoop:
         """Whether somebody asked the study to end before its budget was used."""
         return self._steering.is_ending
 
-    def best(self) -> Best | None:
-        """Return the best completed trial, the earlier one in a tie; None if there is none."""
-        if self._best is None:
+    def best(self, within: Constraints = NO_CONSTRAINTS) -> Best | None:
+        """Return the best completed trial that meets the constraints; None if there is none.
+
+        Args:
+            within: Further limits that it must keep within. If only the models of the best are
+                logged, it must be one of these.
+        """
+        ranked = self.ranking.ranked()
+        if within and (self._log_models == "best" or self._rungs.paused):
+            ranked = ranked[:NUM_BEST]
+        ranked = [trial for trial in ranked if within.are_met(trial.metrics)]
+        if not ranked:
             return None
-        trial_id = self._best
+        best = ranked[0]
         return Best(
-            trial_id=trial_id,
-            values=self._values[trial_id],
-            score=self._scores[trial_id],
-            metrics=self._tracker.metrics(trial_id),
-            run_id=self._tracker.run_of(trial_id),
+            trial_id=best.trial_id,
+            values=best.values,
+            score=best.score,
+            metrics=self._tracker.metrics(best.trial_id),
+            run_id=self._tracker.run_of(best.trial_id),
         )
 
     def finish(self) -> None:
@@ -187,9 +200,8 @@ class TrialLoop:
             self._tracker.drop_models(self._ranked()[NUM_BEST:])
 
     def _ranked(self) -> list[str]:
-        """Return all trials that have a score, best first."""
-        rank = self._objective.rank
-        return sorted(self._scores, key=lambda trial: rank(self._scores[trial], trial))
+        """Return all trials that have a score and meet the constraints, best first."""
+        return [trial.trial_id for trial in self.ranking.ranked()]
 
     def _resume(self) -> None:
         """Resume from what earlier processes have recorded of the study."""
@@ -197,7 +209,9 @@ class TrialLoop:
         recorded = self._tracker.finished_trials()
         for trial_id, score in oracle.scores.items():
             if trial_id in recorded or self._tracker.is_paused(trial_id):
-                self._note_score(trial_id, oracle.values[trial_id], score)
+                known = {self._objective.name: score, **oracle.measured.get(trial_id, {})}
+                values, metrics = oracle.values[trial_id], recorded.get(trial_id, known)
+                self._note_completed(trial_id, values, metrics)
         self._repairs = self._find_lost()
         repaired = {proposal.trial_id for proposal in self._repairs}
         self._progress.pass_over(
@@ -209,9 +223,8 @@ class TrialLoop:
     def _note_cut(self) -> None:
         """Count trials that an earlier process cut short when the study ended."""
         for trial_id, metrics in self._tracker.finished_trials().items():
-            if trial_id not in self._scores and trial_id in self._oracle.values:
-                score = metrics[self._objective.name]
-                self._note_score(trial_id, self._oracle.values[trial_id], score)
+            if trial_id not in self.ranking and trial_id in self._oracle.values:
+                self._note_completed(trial_id, self._oracle.values[trial_id], metrics)
                 self._num_cut += 1
 
     def _find_lost(self) -> deque[Proposal]:
@@ -241,25 +254,26 @@ class TrialLoop:
             for i in sorted(lost)
         )
 
-    def _keeps_model(self, score: float) -> bool:
-        """Say whether to log the model of a trial with this score."""
+    def _keeps_model(self, metrics: Metrics) -> bool:
+        """Say whether to log the model of a trial with these metrics."""
         if self._log_models != "best":
             return self._log_models == "all"
-        better = sum(self._objective.is_better(s, score) for s in self._scores.values())
-        return better < NUM_BEST
+        num_better = self.ranking.num_better(metrics[self._objective.name])
+        return num_better < NUM_BEST and self.ranking.meets(metrics)
 
-    def _note_score(self, trial_id: str, values: Values, score: float) -> bool:
-        """Remember a trial's score, and the trial if it is the best; say whether it is."""
-        self._scores[trial_id], self._values[trial_id] = score, values
-        self._curves.note_score(trial_id, values, score)
-        self._stopping.note(trial_id, score)
-        before, scores = self._best, self._scores
-        # A trial that is resumed may become worse, and then another is the best.
-        rivals = scores.keys() if before in (None, trial_id) else (before, trial_id)
-        self._best = min(rivals, key=lambda i: self._objective.rank(scores[i], i))
-        if trial_id not in (before, self._best):
+    def _note_completed(self, trial_id: str, values: Values, metrics: Metrics) -> bool:
+        """Remember a trial's score, and say whether the best trial has changed by it."""
+        before = self.ranking.best
+        trial = self.ranking.note(trial_id, values, metrics)
+        if self.ranking.meets(metrics):
+            self._curves.note_score(trial_id, values, trial.score)
+            self._stopping.note(trial_id, trial.score)
+        else:
+            self._stopping.note(trial_id, None)
+        best = self.ranking.best
+        if best is None or best is before:
             return False
-        self._progress.show_best(self._best, scores[self._best])
+        self._progress.show_best(best.trial_id, best.score)
         return True
 
     def _log_state(self) -> None:
@@ -271,9 +285,9 @@ class TrialLoop:
         }
         metrics |= {names.seconds_spent(name): seconds for name, seconds in state.spent.items()}
         tags = {}
-        if self._best is not None:
-            metrics[names.best_metric(self._objective.name)] = self._scores[self._best]
-            tags[names.BEST_TRIAL] = self._best
+        if (best := self.ranking.best) is not None:
+            metrics[names.best_metric(self._objective.name)] = best.score
+            tags[names.BEST_TRIAL] = best.trial_id
         self._tracker.log_study(metrics, tags)
 
     def _fill(self) -> None:
@@ -319,10 +333,9 @@ class TrialLoop:
         finished = self._tracker.finished(trial_id, proposal.values)
         if finished is not None and not self._tracker.was_cut(trial_id):
             # An earlier process recorded it and was killed before it could tell the oracle.
-            score = finished[self._objective.name]
             curve = self._tracker.curve(trial_id, proposal.values, self._objective.name)
-            self._tell(trial_id, score, curve=curve)
-            self._note_score(trial_id, proposal.values, score)
+            self._tell(trial_id, finished, curve=curve)
+            self._note_completed(trial_id, proposal.values, finished)
             self._progress.pass_over({trial_id: proposal.values})
             return
         self._rungs.leave(trial_id)
@@ -363,7 +376,7 @@ class TrialLoop:
                 trial_id = wanted.pop(0)
                 self._evaluating.add(trial_id)
                 rung = self._rungs.paused[trial_id]
-                proposal = Proposal(trial_id, self._values[trial_id], {}, rung)
+                proposal = Proposal(trial_id, self.ranking.values(trial_id), {}, rung)
                 # Whatever the time: a study whose time is up must have its best model too.
                 self._start(proposal, math.inf, pauses=False)
             self._begin_running()
@@ -428,32 +441,33 @@ class TrialLoop:
         self._folder.drop_trial_dir(trial_id)
 
     def _record_pause(self, pause: TrialPause) -> None:
-        trial_id, score = pause.trial_id, pause.score(self._objective)
+        trial_id, metrics = pause.trial_id, pause.of_model
         proposal = self._in_flight[trial_id]
         self._tracker.pause_trial(pause)
         self._keep_epochs(trial_id, pause.epochs)
-        self._tell(trial_id, score)
+        self._tell(trial_id, metrics)
+        score = pause.score(self._objective)
         self._rungs.pause(trial_id, proposal.rung or len(pause.epochs), score)
         self._failures_in_a_row = 0
-        if self._note_score(trial_id, proposal.values, score):
+        if self._note_completed(trial_id, proposal.values, metrics):
             self._log_state()
 
     def _record_result(self, result: TrialResult) -> None:
-        score = result.score(self._objective)
+        metrics = result.of_model
         proposal = self._in_flight[result.trial_id]
         if result.trial_id in self._evaluating:
             why = self._rungs.why_paused(result.trial_id)
             result = dataclasses.replace(result, stopped="rung", stopped_because=why)
         # Everything is on disk before the oracle's journal says that the trial has ended.
-        self._tracker.finish_trial(result, self._keeps_model(score))
+        self._tracker.finish_trial(result, self._keeps_model(metrics))
         self._keep_epochs(result.trial_id, result.epochs)
         if self._was_cut(result):
             self._num_cut += 1
         else:
-            curve = [metrics[self._objective.name] for metrics in result.epochs]
-            self._tell(result.trial_id, score, proposal.rung is not None, curve)
+            curve = [epoch[self._objective.name] for epoch in result.epochs]
+            self._tell(result.trial_id, metrics, proposal.rung is not None, curve)
         self._failures_in_a_row = 0
-        if self._note_score(result.trial_id, proposal.values, score):
+        if self._note_completed(result.trial_id, proposal.values, metrics):
             self._log_state()
 
     def _keep_epochs(self, trial_id: str, epochs: Sequence[Metrics]) -> None:
@@ -473,15 +487,25 @@ class TrialLoop:
     def _tell(
         self,
         trial_id: str,
-        score: float | None,
+        metrics: Metrics,
         is_over: bool = False,
         curve: Sequence[float] = (),
     ) -> None:
-        """Tell the oracle, unless it was told of the trial before."""
-        if trial_id not in self._repairing | self._evaluating:
-            self._oracle.tell(trial_id, score, is_over, curve)
-            if score is not None:
-                self._pruning.note(trial_id, score, curve)
+        """Tell the oracle, unless it was told of the trial before.
+
+        Args:
+            trial_id: A trial that has ended, or is paused.
+            metrics: Those of its model; the objective is missing if the trial failed.
+            is_over: See `JournaledOracle.tell`.
+            curve: See `JournaledOracle.tell`.
+        """
+        if trial_id in self._repairing | self._evaluating:
+            return
+        measured = {name: metrics[name] for name in self._measured if name in metrics}
+        score = metrics.get(self._objective.name)
+        self._oracle.tell(trial_id, score, is_over, curve, measured)
+        if score is not None:
+            self._pruning.note(trial_id, score, curve)
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":
@@ -489,9 +513,12 @@ class TrialLoop:
         if failure.kind == "fatal":
             # The oracle is not told: the trial runs again once the cause is fixed.
             raise ModelError(failure.error)
-        self._tell(failure.trial_id, None)
+        self._tell(failure.trial_id, failure.of_model)
+        if failure.kind == "constraint":
+            self.ranking.note_untrained(failure)
+            return
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= MAX_FAILURES and self._best is None:
+        if self._failures_in_a_row >= MAX_FAILURES and self.ranking.best is None:
             raise SearchFailed(
                 f"The first {self._failures_in_a_row} trials failed, so the search was "
                 f"stopped. The last one: {failure.error} Its run in MLflow has the traceback "

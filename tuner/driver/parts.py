@@ -89,12 +89,18 @@ class TrialSource(Protocol):
         """Return the next trial; None if the search is over or waits for open trials."""
         ...
 
+    @property
+    def measured(self) -> Mapping[str, Metrics]:
+        """What else objectives and constraints look at, of every trial completed before."""
+        ...
+
     def tell(
         self,
         trial_id: str,
         score: float | None,
         is_over: bool = False,
         curve: Sequence[float] = (),
+        measured: Metrics | None = None,
     ) -> None:
         """Say how a trial ended, or stands at its rung; see `JournaledOracle.tell`."""
         ...

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner import names
+from tuner.constraints import NO_CONSTRAINTS, Constraints, shown
 from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
@@ -72,6 +73,7 @@ class Progress:
         capacity: Number of trials that run at a time; an attribute, since it may change.
         clock: Tells the time.
         noun: What a training is called: `trial` or `finalist`.
+        constraints: Limits that trials should keep within.
     """
 
     def __init__(
@@ -85,10 +87,12 @@ class Progress:
         capacity: int,
         clock: Clock,
         noun: str = "trial",
+        constraints: Constraints = NO_CONSTRAINTS,
     ) -> None:
         self.capacity = capacity
         self._noun = noun
         self._clock = clock
+        self._constraints = constraints
         self._objective = objective
         self._searched = searched
         self._num_trials = num_trials
@@ -139,9 +143,9 @@ class Progress:
         new = self._forecast.start(values, rung, is_resumed)
         epochs = rung or whole(values["epochs"])
         self._running[trial_id] = _Running(values, epochs, new, self._clock.now())
-        shown = describe(searched_first(values, self._searched))
+        said = describe(searched_first(values, self._searched))
         verb = "is resumed" if is_resumed else "starts"
-        logger.debug("%s %s %s: %s", self._noun, trial_id, verb, shown)
+        logger.debug("%s %s %s: %s", self._noun, trial_id, verb, said)
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
@@ -154,14 +158,14 @@ class Progress:
         """
         running = self._running[trial_id]
         running.epoch, running.score = epoch, metrics.get(self._objective.name)
-        shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
+        said = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
         logger.debug(
             "%s %s epoch %d/%s %s%s",
             self._noun,
             trial_id,
             epoch,
             running.epochs,
-            shown,
+            said,
             " (trained before)" if is_reused else "",
         )
 
@@ -175,8 +179,11 @@ class Progress:
         count = f"{self._num_ended} of {self._num_trials or '?'}"
         head = f"{self._noun} {outcome.trial_id} ({count})"
         if isinstance(outcome, TrialFailure):
-            verb = "was stopped" if outcome.kind == "stopped" else "failed"
-            logger.warning(
+            verb = {"stopped": "was stopped", "constraint": "not trained"}.get(
+                outcome.kind, "failed"
+            )
+            logger.log(
+                logging.INFO if outcome.kind == "constraint" else logging.WARNING,
                 "%s  %s  %s: %s",
                 head,
                 self._describe(running.values),
@@ -190,14 +197,20 @@ class Progress:
         new = min(own, running.new_epochs)
         seconds = outcome.train_seconds * new / own if own else 0.0
         self._forecast.learn(running.values, new, seconds, outcome.seconds - seconds)
+        broken = self._constraints.broken(outcome.of_model)
         is_best = self._best is not None and self._best[0] == outcome.trial_id
         logger.info(
-            "%s  %s  %s %.4f%s%s  %.1f s%s",
+            "%s  %s  %s %.4f%s%s%s%s  %.1f s%s",
             head,
             self._describe(running.values),
             self._objective.name,
             outcome.score(self._objective),
+            "".join(
+                f"  {one.name} {shown(one.name, outcome.of_model[one.name])}"
+                for one in self._objective.others
+            ),
             "  best so far" if is_best else "",
+            f"  breaks a constraint: {broken}" if broken else "",
             _ending(outcome, whole(running.values["epochs"])),
             outcome.seconds,
             self._time_left(", about {} left"),
@@ -205,8 +218,8 @@ class Progress:
 
     def _describe(self, values: Values) -> str:
         # `epochs` is shown even if the oracle sets it, or nobody searches it.
-        shown = {n: value for n, value in values.items() if n in self._searched | {"epochs"}}
-        return visible(describe(searched_first(shown, self._searched)))
+        kept = {n: value for n, value in values.items() if n in self._searched | {"epochs"}}
+        return visible(describe(searched_first(kept, self._searched)))
 
     def seconds_left(self) -> float | None:
         """Predict the seconds until the study ends, from the trials running and to come."""

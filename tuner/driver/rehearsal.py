@@ -227,8 +227,9 @@ def _check_metrics(setup: WorkerSetup, trained: list[str], validated: list[str])
     """Refuse a model that does not report what the study needs."""
     from tuner.models import building
 
-    if setup.objective.name not in validated:
-        raise building.no_such_objective(setup.objective.name, validated)
+    for key, name in setup.validated:
+        if name not in validated:
+            raise building.no_such_metric(key, name, validated)
     for key, name in setup.options.monitors.items():
         if name not in (*trained, *validated):
             raise building.no_such_metric(key, name, [*trained, *validated])

@@ -43,7 +43,7 @@ def find(client: mlflow.MlflowClient, config: StudyConfig, digest: str) -> list[
             f"best values need not be good here. To try them, list them in search.first."
         )
     trials = history.trials(client, other.experiment_id, other.study_id)
-    ranked = history.ranked(trials, other.objective)[:NUM_BEST]
+    ranked = history.ranked(trials, other.objective, other.constraints)[:NUM_BEST]
     points = [starting_points.whole_point(trial.values, search, space) for trial in ranked]
     inside = [point for point in points if point is not None]
     if not inside:

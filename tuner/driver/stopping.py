@@ -23,12 +23,20 @@ class Stopping:
         self._without_gain = 0
         self._seen: set[str] = set()
 
-    def note(self, trial_id: str, score: float) -> None:
+    def note(self, trial_id: str, score: float | None) -> None:
         """Take note of a completed trial's score; trials that fail do not count.
 
         A trial that is paused counts when it is paused first.
+
+        Args:
+            trial_id: The trial.
+            score: Its score; None if it breaks a constraint, which is no gain. Before a first
+                trial meets the constraints, nothing can stagnate.
         """
-        if self._best is None or self._objective.is_better(score, self._best):
+        if score is None:
+            is_new = trial_id not in self._seen
+            self._without_gain += self._best is not None and is_new
+        elif self._best is None or self._objective.is_better(score, self._best):
             self._best, self._without_gain = score, 0
         elif trial_id not in self._seen:
             self._without_gain += 1

@@ -163,26 +163,17 @@ def _check_probabilities(
         raise _WrongOutput(str(error)) from error
 
 
-def no_such_objective(name: str, metrics: Sequence[str]) -> ModelError:
-    """Return the error that a study's objective is not a metric of its model.
-
-    Args:
-        name: The objective.
-        metrics: The metrics that the model reports.
-    """
-    return no_such_metric("search.objective", name, metrics)
-
-
 def no_such_metric(key: str, name: str, metrics: Sequence[str]) -> ModelError:
     """Return the error that a metric which the configuration names is none of the model's.
 
     Args:
-        key: The key that names it.
+        key: The key whose value, or whose own name, names it.
         name: The metric.
         metrics: The metrics that the model reports.
     """
-    hint = did_you_mean(name, metrics, key + "={}")
+    is_in_key = f".{name}." in key
+    form = key.replace(f".{name}.", ".{}.") if is_in_key else f"{key}={{}}"
     return ModelError(
-        f"`{key}` must be a metric of the model, but {name} is not among "
-        f"{', '.join(metrics)}.{hint}"
+        f"`{key}` must {'limit' if is_in_key else 'be'} a metric of the model, but {name} is "
+        f"not among {', '.join(metrics)}.{did_you_mean(name, metrics, form)}"
     )

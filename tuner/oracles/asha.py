@@ -14,7 +14,7 @@ from tuner import names
 from tuner.config.searches import AshaConfig, SearchConfig, TpeConfig
 from tuner.config.space import Space
 from tuner.oracles.journal import make_oracle
-from tuner.oracles.oracle import Oracle
+from tuner.oracles.oracle import Ended, Oracle
 from tuner.trial import Json, Objective, Proposal, Values, without_epochs
 
 ENOUGH = TpeConfig.num_initial_points
@@ -127,10 +127,13 @@ class AshaOracle(Oracle):
 
     def retire(self, trial_id: str) -> None:
         """See `Oracle.retire`: its score is not that of its rung."""
-        del self.results[self._rung[trial_id]][trial_id]
+        self.results[self._rung[trial_id]].pop(trial_id, None)
 
-    def observe_known(self, trial_id: str, score: float) -> None:
+    def observe_known(self, trial_id: str, ended: Ended) -> None:
         """See `Oracle.observe_known`: it has climbed all rungs elsewhere."""
+        if (score := ended.score) is None:
+            self.observe(trial_id, None)
+            return
         self._rung[trial_id] = self.rungs[-1]
         for rung, sampler in self._samplers.items():
             is_last = rung == self.rungs[-1] or not self._learns
@@ -141,7 +144,7 @@ class AshaOracle(Oracle):
         """See `Oracle.adopt`: only what has trained for the most epochs can be compared."""
         if values["epochs"] == self.rungs[-1]:
             top = max(self._samplers)
-            self._samplers[top].adopt(without_epochs(values), score)
+            self._samplers[top].adopt_ended(without_epochs(values), Ended(score))
 
     def memo(self, trial_id: str) -> Json:
         """See `Oracle.memo`."""

@@ -30,11 +30,12 @@ from typing import Any
 from tuner import names
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
+from tuner.constraints import Constraints
 from tuner.errors import ConfigError, StudyError
-from tuner.oracles.oracle import Oracle
+from tuner.oracles.oracle import Ended, Oracle
 from tuner.runtime import files
 from tuner.runtime.user_code import find_function
-from tuner.trial import Json, Objective, Proposal, Pruned, Values, without_epochs
+from tuner.trial import Json, Metrics, Objective, Proposal, Pruned, Values, without_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,10 @@ class JournaledOracle:
         self._unasked: list[Proposal] = []
         self.paused: dict[str, int] = {}
         self.standings: dict[int, dict[str, float]] = {}
+        self.measured: dict[str, Metrics] = {}
+        self._constraints = Constraints.parse(search.constraints)
+        self._others = objective.others
+        self._ended: dict[str, Ended] = {}
         self._scores: dict[str, float] = {}
         self._num_failed = 0
         self._names: dict[str, str] = {}
@@ -103,13 +108,13 @@ class JournaledOracle:
         self._partial: set[str] = set()
         for path in earlier:
             self._take_over(path)
-        whole = [trial_id for trial_id in self._scores if trial_id not in self._partial]
+        whole = [trial_id for trial_id in self._ended if trial_id not in self._partial]
         self._known = {_key(self.values[trial_id]): trial_id for trial_id in whole}
         held = {i for i in self.values if space.holds(_configured(self.values[i], search))}
         self._num_outside = len(self.values) - len(held)
         for trial_id in whole:
             if trial_id in held:
-                self._adopt(trial_id, self._scores[trial_id])
+                self._adopt(trial_id)
         self._first: list[Values] = []
         self._replay()
         if first and (journal is None or not journal.exists()):
@@ -171,7 +176,7 @@ class JournaledOracle:
             name = self._names[proposal.trial_id]
             memo = self._oracle.memo(name)
             kept = {} if memo is None else {"memo": memo}
-            if proposal.trial_id in self._scores:
+            if proposal.trial_id in self._ended:
                 self._write(known=proposal.trial_id, **kept)
                 self._observe_known(proposal.trial_id)
                 continue
@@ -196,6 +201,7 @@ class JournaledOracle:
         score: float | None,
         is_over: bool = False,
         curve: Sequence[float] = (),
+        measured: Metrics | None = None,
     ) -> None:
         """Say how a trial ended, or stands at its rung.
 
@@ -205,10 +211,12 @@ class JournaledOracle:
             is_over: Whether it was ended before its rung and is not to be resumed.
             curve: The objective after each epoch of a trial that has ended; empty when it
                 failed.
+            measured: The metrics of its model that constraints and other objectives look at.
         """
-        self._end(trial_id, score, is_over, curve)
-        over, kept = {"over": True} if is_over else {}, {"curve": list(curve)} if curve else {}
-        self._write(tell=trial_id, score=score, **over, **kept)
+        self._end(trial_id, score, is_over, curve, measured or {})
+        over: dict[str, Json] = {"over": True} if is_over else {}
+        kept: dict[str, Json] = {"curve": list(curve)} if curve else {}
+        self._write(tell=trial_id, score=score, **over, **kept, **_measured(measured))
 
     def prune(self, trial_id: str, decision: Pruned) -> None:
         """Write down that a trial ends with an epoch; the oracle hears of it when it has ended.
@@ -285,59 +293,83 @@ class JournaledOracle:
         # Resumed, it has no result until it is told of again.
         self.paused.pop(proposal.trial_id, None)
         self._scores.pop(proposal.trial_id, None)
+        self._ended.pop(proposal.trial_id, None)
         self.values[proposal.trial_id] = proposal.values
         self.tags[proposal.trial_id] = proposal.tags
 
     def _end(
-        self, trial_id: str, score: float | None, is_over: bool, curve: Sequence[float]
+        self,
+        trial_id: str,
+        score: float | None,
+        is_over: bool,
+        curve: Sequence[float],
+        measured: Metrics,
     ) -> None:
-        ended = self._open.pop(trial_id)
+        proposal = self._open.pop(trial_id)
         if curve:
             self.curves[trial_id] = curve
+        ended = self._note_end(trial_id, score, measured)
         if (name := self._names.get(trial_id)) is not None:
-            if score is not None and trial_id in self.pruned:
-                self._oracle.observe_pruned(name, score, self.curves[trial_id])
+            if (result := self._result_of_pruned(trial_id, ended)) is not None:
+                self._oracle.observe_pruned(name, *result)
             else:
-                self._oracle.observe(name, score)
+                self._oracle.observe_ended(name, ended)
             if is_over:
                 self._oracle.retire(name)
-        elif score is not None:
-            self._adopt(trial_id, score)
-        if score is None:
+        else:
+            self._adopt(trial_id, ended)
+        if trial_id not in self._ended:
             # The oracle may propose it again, and it is tried again.
-            self._known.pop(_key(ended.values), None)
+            self._known.pop(_key(proposal.values), None)
+        if score is not None and proposal.rung is not None and not is_over:
+            self.paused[trial_id] = proposal.rung
+            self.standings.setdefault(proposal.rung, {})[trial_id] = score
+
+    def _note_end(self, trial_id: str, score: float | None, measured: Metrics) -> Ended:
+        """Remember how a trial ended, unless another attempt may end otherwise."""
+        others = () if score is None else tuple(measured[o.name] for o in self._others)
+        ended = Ended(score, self._constraints.violations(measured), others)
+        self._ended.pop(trial_id, None)
+        if score is None:
             self._num_failed += 1
-            return
-        self._scores[trial_id] = score
-        if ended.rung is not None and not is_over:
-            self.paused[trial_id] = ended.rung
-            self.standings.setdefault(ended.rung, {})[trial_id] = score
+        else:
+            self._scores[trial_id], self.measured[trial_id] = score, measured
+        if score is not None or ended.is_infeasible:
+            self._ended[trial_id] = ended
+        return ended
 
     def _observe_known(self, trial_id: str) -> None:
         """Let the oracle take note of a proposal that was tried before."""
-        name, score = self._names[trial_id], self._scores[trial_id]
-        if trial_id in self.pruned:
-            self._oracle.observe_pruned(name, score, self.curves[trial_id])
+        name, ended = self._names[trial_id], self._ended[trial_id]
+        if (result := self._result_of_pruned(trial_id, ended)) is not None:
+            self._oracle.observe_pruned(name, *result)
         else:
-            self._oracle.observe_known(name, score)
+            self._oracle.observe_known(name, ended)
 
-    def _adopt(self, trial_id: str, score: float) -> None:
+    def _adopt(self, trial_id: str, ended: Ended | None = None) -> None:
         """Let the oracle learn from a trial that it has not proposed."""
-        values = self.values[trial_id]
-        if trial_id in self.pruned:
-            self._oracle.adopt_pruned(values, score, self.curves[trial_id])
+        values, ended = self.values[trial_id], ended or self._ended[trial_id]
+        if (result := self._result_of_pruned(trial_id, ended)) is not None:
+            self._oracle.adopt_pruned(values, *result)
         else:
-            self._oracle.adopt(values, score)
+            self._oracle.adopt_ended(values, ended)
+
+    def _result_of_pruned(
+        self, trial_id: str, ended: Ended
+    ) -> tuple[float, Sequence[float]] | None:
+        """Return the score and the curve of a trial, if it was pruned and meets constraints."""
+        if trial_id not in self.pruned or ended.score is None:
+            return None
+        return ended.score, self.curves[trial_id]
 
     def _take_over(self, journal: Path) -> None:
         """Take the trials of an earlier search; those that it left open stay so."""
         rungs: dict[str, int | None] = {}
         for event in map(json.loads, _whole_lines(journal)):
             if (trial_id := event.get("tell")) is not None:
+                self._note_end(trial_id, event["score"], event.get("measured", {}))
                 if event["score"] is None:
-                    self._num_failed += 1
                     continue
-                self._scores[trial_id] = event["score"]
                 self.curves[trial_id] = event.get("curve", ())
                 # With fewer epochs than its values say, it is no result of theirs.
                 is_partial = event.get("over", False) or rungs[trial_id] is not None
@@ -347,6 +379,7 @@ class JournaledOracle:
             elif (trial_id := event.get("ask", event.get("resume"))) is not None:
                 rungs[trial_id] = event.get("rung")
                 self._scores.pop(trial_id, None)
+                self._ended.pop(trial_id, None)
                 self.tags[trial_id] = event["tags"]
                 if "values" in event:
                     self.values[trial_id] = event["values"]
@@ -372,8 +405,13 @@ class JournaledOracle:
 
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
-            is_over, curve = event.get("over", False), event.get("curve", ())
-            self._end(event["tell"], event["score"], is_over, curve)
+            self._end(
+                event["tell"],
+                event["score"],
+                event.get("over", False),
+                event.get("curve", ()),
+                event.get("measured", {}),
+            )
         elif "prune" in event:
             self._note_pruned(event)
         elif "resume" in event:
@@ -394,7 +432,7 @@ class JournaledOracle:
             proposal = self._propose(event)
             if proposal is None or proposal.trial_id != event["known"]:
                 raise self._misfit(event["known"])
-            if proposal.trial_id in self._scores:
+            if proposal.trial_id in self._ended:
                 self._observe_known(proposal.trial_id)
         elif event["ask"] is None:
             self._propose()
@@ -417,6 +455,11 @@ class JournaledOracle:
     def _write(self, **event: Json) -> None:
         if self._journal is not None:
             files.append(self._journal, json.dumps(event) + "\n")
+
+
+def _measured(metrics: Metrics | None) -> dict[str, Json]:
+    """Return what the journal keeps of a trial's metrics: nothing where none is looked at."""
+    return {"measured": dict(metrics)} if metrics else {}
 
 
 def _whole_lines(journal: Path) -> list[bytes]:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.config.searches import SearchConfig, TpeConfig
 from tuner.config.space import Space
 from tuner.oracles.optuna_study import OptunaOracle, point_key
+from tuner.oracles.oracle import Ended
 from tuner.trial import Json, Objective, Proposal, Values
 
 
@@ -28,6 +29,7 @@ class TpeOracle(OptunaOracle):
     # A draw takes 20 ms from 1,000 trials on.
     tries = 2
     has_all = False
+    knows_constraints = True
     search: TpeConfig
 
     def __init__(
@@ -55,7 +57,8 @@ class _GroupedTpeSampler(TPESampler):  # type: ignore[misc]
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, Any]:
-        return self._oracle.distributions()
+        # As Optuna does, each hyperparameter by itself where there are several objectives.
+        return {} if self._oracle.objective.others else self._oracle.distributions()
 
     def sample_relative(
         self,
@@ -64,6 +67,8 @@ class _GroupedTpeSampler(TPESampler):  # type: ignore[misc]
         search_space: dict[str, Any],
     ) -> dict[str, Any]:
         params: dict[str, Any] = {}
+        if not search_space:
+            return params
         for group in self._oracle.groups:
             if self._oracle.has(group[0], params):
                 own = {name: search_space[name] for name in group}
@@ -102,12 +107,12 @@ class CmaEsOracle(OptunaOracle):
         else:
             self.study.tell(trial, score)
 
-    def adopt(self, values: Values, score: float) -> None:
-        """See `Oracle.adopt`: the distribution begins where the best of them are."""
-        super().adopt(values, score)
+    def adopt_ended(self, values: Values, ended: Ended) -> None:
+        """See `Oracle.adopt_ended`: the distribution begins where the best of them are."""
+        super().adopt_ended(values, ended)
         params = {n: p for n, p in self.params(values).items() if n in self.ranges}
-        if params.keys() == self.ranges.keys():
-            self._past.append(self.made(params, value=score))
+        if ended.score is not None and params.keys() == self.ranges.keys():
+            self._past.append(self.made(params, value=ended.score))
 
     def propose_again(self, trial_id: str, memo: Json) -> Proposal | None:
         """See `Oracle.propose_again`.

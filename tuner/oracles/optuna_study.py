@@ -13,6 +13,7 @@ import abc
 import hashlib
 import json
 import logging
+import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,15 @@ from tuner.config.hyperparameters import Choice, Fixed, Range
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.oracles.optuna_axes import Axis, Param
-from tuner.oracles.oracle import Oracle
+from tuner.oracles.oracle import Ended, Oracle
 from tuner.trial import Json, Objective, Proposal, Values
 
 # It would log every study that it makes, in colours of its own.
 optuna.logging.disable_default_handler()
 optuna.logging.set_verbosity(logging.ERROR)
+
+_CONSTRAINT = "constraints"
+"""Beginning of the attributes in which Optuna keeps what it calls a trial's constraints."""
 
 _SAMPLES = 20
 """Points that are tried with a number of values drawn anew, before that number grows."""
@@ -48,6 +52,7 @@ class OptunaOracle(Oracle):
         tries: Draws in a row that were asked before, after which the next point is drawn at
             random near the last one.
         has_all: Whether Optuna's trials have every hyperparameter, needed or not.
+        knows_constraints: Whether its sampler learns from trials that break a constraint.
         axes: The hyperparameters that are searched, those that others depend on first.
         study: Optuna's study, with the trials proposed so far.
         storage: Where it is kept.
@@ -59,6 +64,7 @@ class OptunaOracle(Oracle):
 
     tries: ClassVar[int] = 20
     has_all: ClassVar[bool] = True
+    knows_constraints: ClassVar[bool] = False
 
     def __init__(
         self, search: SearchConfig, space: Space, objective: Objective, seed: int
@@ -148,10 +154,13 @@ class OptunaOracle(Oracle):
         return self._place(trial_id, self.params(drawn.choice(left)))
 
     def _place(self, trial_id: str, params: Params) -> Proposal:
-        """Put a trial into the study that no sampler has drawn."""
+        """Propose a point that no sampler has drawn."""
+        return self._take(trial_id, self.enter(params), params, self._values(params))
+
+    def enter(self, params: Params) -> int:
+        """Put a trial into the study that no sampler has drawn, and return its number."""
         self.study.add_trial(self.made(params, state=TrialState.RUNNING))
-        number = self.study.get_trials(deepcopy=False)[-1].number
-        return self._take(trial_id, number, params, self._values(params))
+        return int(self.study.get_trials(deepcopy=False)[-1].number)
 
     def _take(self, trial_id: str, number: int, params: Params, values: Values) -> Proposal:
         self.numbers[trial_id] = number
@@ -161,11 +170,7 @@ class OptunaOracle(Oracle):
 
     def observe(self, trial_id: str, score: float | None) -> None:
         """See `Oracle.observe`."""
-        self.asked[point_key(self._values(self.points[trial_id]))] = score
-        if score is None:
-            self.study.tell(self.numbers[trial_id], state=TrialState.FAIL)
-        else:
-            self.study.tell(self.numbers[trial_id], score)
+        self.observe_ended(trial_id, Ended(score))
 
     def observe_pruned(self, trial_id: str, score: float, curve: Sequence[float]) -> None:
         """See `Oracle.observe_pruned`.
@@ -180,10 +185,41 @@ class OptunaOracle(Oracle):
             self.storage.set_trial_intermediate_value(storage_id, step, value)
         self.study.tell(number, state=TrialState.PRUNED)
 
-    def adopt(self, values: Values, score: float) -> None:
-        """See `Oracle.adopt`."""
-        self.asked[point_key(values)] = score
-        self.study.add_trial(self.made(self.params(values), value=score))
+    def observe_ended(self, trial_id: str, ended: Ended) -> None:
+        """See `Oracle.observe_ended`."""
+        self._end(self.numbers[trial_id], self._values(self.points[trial_id]), ended)
+
+    def adopt_ended(self, values: Values, ended: Ended) -> None:
+        """See `Oracle.adopt_ended`."""
+        if self._told(ended) is not None:
+            self._end(self.enter(self.params(values)), values, ended)
+
+    def _end(self, number: int, values: Values, ended: Ended) -> None:
+        """Tell Optuna how one of its trials ended."""
+        told = self._told(ended)
+        self.asked[point_key(values)] = None if told is None else told[0]
+        if told is None:
+            self.study.tell(number, state=TrialState.FAIL)
+            return
+        optuna_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        for key, violation in ended.violations.items():
+            if violation is not None:
+                # What `optuna.Trial.set_constraint` does; making such an object would sample.
+                self.storage.set_trial_system_attr(optuna_id, f"{_CONSTRAINT}:{key}", violation)
+        self.study.tell(number, told)
+
+    def _told(self, ended: Ended) -> list[float] | None:
+        """Return the values that Optuna is told of a trial; None if it counts as failed.
+
+        Its samplers compare trials that break constraints by how far they do so, and need some
+        value of those that were not trained.
+        """
+        if not (ended.is_feasible or (self.knows_constraints and ended.is_infeasible)):
+            return None
+        if ended.value is not None:
+            return [ended.value, *ended.others]
+        worst = [-math.inf if o.direction == "max" else math.inf for o in self.objective.all]
+        return worst if ended.is_infeasible else None
 
     def adopt_pruned(self, values: Values, score: float, curve: Sequence[float]) -> None:
         """See `Oracle.adopt_pruned`."""
@@ -262,7 +298,9 @@ def empty_study(objective: Objective, storage: InMemoryStorage) -> optuna.Study:
         # Each draw gets another one.
         sampler=optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
-        direction="maximize" if objective.direction == "max" else "minimize",
+        directions=[
+            "maximize" if one.direction == "max" else "minimize" for one in objective.all
+        ],
     )
 
 

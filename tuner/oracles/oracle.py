@@ -1,11 +1,44 @@
 """The one interface of all search algorithms."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.trial import Json, Objective, Proposal, Values
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended, in all that a study looks at.
+
+    Attributes:
+        value: The first objective after its last epoch, finite; None if the trial has none.
+        violations: How far its model is beyond the bound of each constraint, as a share of the
+            bound, by the constraint's key; above 0 where it breaks the constraint, None where
+            the metric was not measured.
+        others: The study's other objectives, in their order; empty if the trial has none.
+    """
+
+    value: float | None
+    violations: Mapping[str, float | None] = field(default_factory=dict)
+    others: tuple[float, ...] = ()
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it is known to meet all constraints."""
+        return all(v is not None and v <= 0 for v in self.violations.values())
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it is known to break a constraint."""
+        return any(v is not None and v > 0 for v in self.violations.values())
+
+    @property
+    def score(self) -> float | None:
+        """The objective; None if the trial failed or is not known to meet the constraints."""
+        return self.value if self.is_feasible else None
 
 
 class Oracle(abc.ABC):
@@ -23,7 +56,8 @@ class Oracle(abc.ABC):
        no randomness but from `seed`, and nothing from `max_trials` or `max_minutes`, so that a
        study that is given more of them later is the study that had them at once.
     4. Learn from the trials of an earlier search in `adopt` and `adopt_pruned`, if it learns
-       from results.
+       from results. If it knows constraints or several objectives, override `observe_ended` and
+       `adopt_ended`, too.
     5. Where proposing is slow, return from `memo` what `propose_again` needs to propose the
        same at once.
     6. Override `num_trials`, `rounds` and `version` where what they say is not so.
@@ -86,14 +120,36 @@ class Oracle(abc.ABC):
     def retire(self, trial_id: str) -> None:  # noqa: B027
         """Take note that a trial which was observed is not to be resumed: somebody ended it."""
 
-    def observe_known(self, trial_id: str, score: float) -> None:
+    def observe_known(self, trial_id: str, ended: Ended) -> None:
         """Take note of a proposal that was tried before, to its last epoch.
 
         Args:
             trial_id: A trial that was proposed, and not observed since.
-            score: What came of it.
+            ended: What came of it.
         """
-        self.observe(trial_id, score)
+        self.observe_ended(trial_id, ended)
+
+    def observe_ended(self, trial_id: str, ended: Ended) -> None:
+        """Take note of how a trial ended, with its constraints and all objectives.
+
+        An oracle that does not override this is told by `observe` of the first objective, and
+        that a trial which breaks a constraint has failed.
+
+        Args:
+            trial_id: A trial that was proposed, and not observed before.
+            ended: How it ended.
+        """
+        self.observe(trial_id, ended.score)
+
+    def adopt_ended(self, values: Values, ended: Ended) -> None:
+        """Learn from a trial that this oracle did not propose, with all that is known of it.
+
+        Args:
+            values: See `adopt`.
+            ended: How it ended.
+        """
+        if ended.score is not None:
+            self.adopt(values, ended.score)
 
     def adopt(self, values: Values, score: float) -> None:  # noqa: B027
         """Learn from a trial that this oracle did not propose.

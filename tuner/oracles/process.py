@@ -16,7 +16,7 @@ from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed
 from tuner.runtime import forkserver, relay, tensorflow_setup
-from tuner.trial import Objective, Proposal, Pruned, Values
+from tuner.trial import Metrics, Objective, Proposal, Pruned, Values
 
 
 class OracleProcess:
@@ -78,6 +78,7 @@ class OracleProcess:
         self.values: dict[str, Values] = begun["values"]
         self.tags: dict[str, Mapping[str, str]] = begun["tags"]
         self.scores: dict[str, float] = begun["scores"]
+        self.measured: dict[str, Metrics] = begun["measured"]
         self.paused: dict[str, int] = begun["paused"]
         self.standings: dict[int, dict[str, float]] = begun["standings"]
         self._counted = set(self.scores)
@@ -100,9 +101,10 @@ class OracleProcess:
         score: float | None,
         is_over: bool = False,
         curve: Sequence[float] = (),
+        measured: Metrics | None = None,
     ) -> None:
         """Say how a trial ended, once it is written down: see `JournaledOracle.tell`."""
-        self._call("tell", trial_id, score, is_over, curve)
+        self._call("tell", trial_id, score, is_over, curve, measured)
         self.num_told += trial_id not in self._counted
         self._counted.add(trial_id)
 
@@ -162,6 +164,7 @@ def _serve(
             "values": oracle.values,
             "tags": oracle.tags,
             "scores": dict(oracle.scores),
+            "measured": oracle.measured,
             "paused": dict(oracle.paused),
             "standings": oracle.standings,
             "curves": oracle.curves,

@@ -7,8 +7,6 @@ TensorFlow, which the driver does not.
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from tuner.datasets import ImageData
     from tuner.registry.gate import GateDecision, Measured
 
-NUM_TIMED = 50
-"""Number of calls with one image; their median is the latency."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -35,11 +30,13 @@ class Candidate:
         version: Its number.
         path: A copy of its `.keras` file.
         test_digest: Digest of the test split that it was judged on before; None if it was not.
+        latency_ms: The latency that its run has recorded; None if it has not.
     """
 
     version: str
     path: Path
     test_digest: str | None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,8 @@ def judge(case: Case) -> Judgement:
             f"again."
         )
     test_digest = data.test_digest()
-    ours = _measure(case.challenger, data, case.custom_objects)
+    needs_latency = case.gate.max_latency_ms is not None
+    ours = _measure(case.challenger, data, case.custom_objects, needs_latency)
     decision = _decide(case, ours, data, test_digest)
     if case.force is not None:
         decision = decision.overruled(case.force)
@@ -146,12 +144,16 @@ def _decide(case: Case, ours: Measured, data: ImageData, test_digest: str) -> Ga
 
 
 def _measure(
-    candidate: Candidate, data: ImageData, custom_objects: tuple[str, ...]
+    candidate: Candidate,
+    data: ImageData,
+    custom_objects: tuple[str, ...],
+    needs_latency: bool = False,
 ) -> Measured:
     from tuner import training
     from tuner.classifier.safe_loading import load_file
     from tuner.evaluation import measures
     from tuner.registry import gate
+    from tuner.training.latency import latency_ms
 
     what = f"version {candidate.version}"
     model, test = load_file(candidate.path, what, custom_objects), data.test
@@ -162,21 +164,16 @@ def _measure(
         raise ModelError(
             f"The model of {what} cannot be used on {data.name}: {first_line(error)}."
         ) from error
-    one = test.images[:1]
-    seconds = []
-    # The first calls compile.
-    for _ in range(5):
-        model.predict_on_batch(one)
-    for _ in range(NUM_TIMED):
-        begin = time.perf_counter()
-        model.predict_on_batch(one)
-        seconds.append(time.perf_counter() - begin)
+    latency = candidate.latency_ms
+    if latency is None and needs_latency:
+        # Its study had no limit of latency.
+        latency = latency_ms(model, test.images)
     return gate.Measured(
         version=candidate.version,
         labels=test.labels,
         probabilities=probabilities,
         num_parameters=int(model.count_params()),
-        latency_ms=1000 * statistics.median(seconds),
+        latency_ms=latency,
     )
 
 

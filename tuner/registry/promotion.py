@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from tuner import names
 from tuner.config.schema import StudyConfig
@@ -202,7 +203,23 @@ def _judge(
 def _candidate(registry: Registry, version: ModelVersion, folder: Path) -> Candidate:
     (place := folder / str(version.version)).mkdir()
     path = registry.download(version, place)
-    return Candidate(str(version.version), path, version.tags.get(names.TEST_DIGEST))
+    return Candidate(
+        str(version.version),
+        path,
+        version.tags.get(names.TEST_DIGEST),
+        _recorded_latency(registry.client, version),
+    )
+
+
+def _recorded_latency(client: mlflow.MlflowClient, version: ModelVersion) -> float | None:
+    """Return the latency that a version's run has recorded; None if there is none."""
+    try:
+        run = client.get_run(str(version.run_id))
+    except MlflowException:
+        # The run is gone, or the version was made by other means.
+        return None
+    latency: float | None = run.data.metrics.get(names.LATENCY_MS)
+    return latency
 
 
 def _record(

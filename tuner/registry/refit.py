@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tuner import names
 from tuner.config.schema import StudyConfig
+from tuner.constraints import Constraints
 from tuner.errors import SearchFailed
 from tuner.registry.promotion import Challenger
 from tuner.runtime import forkserver, tensorflow_setup
@@ -101,7 +102,8 @@ def train(config: StudyConfig, engine: str, study: str, request: TrialRequest) -
     both = dataclasses.replace(data, train=data.train.joined(data.validation))
     setup = config.worker_setup(study, engine)
     options = dataclasses.replace(setup.options, early_stopping=None)
-    setup = dataclasses.replace(setup, options=options)
+    # Its values were chosen already, and its latency is judged by the gate.
+    setup = dataclasses.replace(setup, options=options, constraints=Constraints())
     outcome = Worker(setup, both).run(request, lambda *_: None)
     if not isinstance(outcome, TrialResult):
         return outcome

@@ -52,7 +52,7 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
     numbers = {trial.trial_id: i for i, trial in enumerate(study.finished, 1)}
     data = [
         {
-            **_points(study, trials),
+            **points_of(study, trials),
             "x": [numbers[trial.trial_id] for trial in trials],
             "y": round_all(study.score(trial) for trial in trials),
             "name": name,
@@ -78,8 +78,15 @@ def history(study: StudyRecord, ties: Ties | None) -> Figure:
 
 
 def best_so_far(study: StudyRecord) -> list[float]:
-    """Return the best score after each finished trial, in the order in which they ended."""
-    return study.objective.best_so_far(study.score(t) for t in study.finished)
+    """Return the best score after each finished trial, in the order in which they ended.
+
+    Trials that break a constraint change nothing; if no trial meets them, all count.
+    """
+    aside = -math.inf if study.objective.direction == "max" else math.inf
+    return study.objective.best_so_far(
+        study.score(trial) if study.meets(trial) or not study.eligible else aside
+        for trial in study.finished
+    )
 
 
 def learning_curves(study: StudyRecord, details: Details) -> Figure:
@@ -176,7 +183,7 @@ def durations(study: StudyRecord, ties: Ties | None) -> Figure:
         if timed:
             data.append(
                 {
-                    **_points(study, timed),
+                    **points_of(study, timed),
                     "x": round_all(place(trial)[0] for trial in timed),
                     "y": round_all(place(trial)[1] for trial in timed),
                     "name": name,
@@ -229,7 +236,7 @@ def slice_of(study: StudyRecord, name: str, ties: Ties | None) -> Figure:
         if trials:
             data.append(
                 {
-                    **_points(study, trials),
+                    **points_of(study, trials),
                     "type": "scatter",
                     "x": [axis_value(trial.values[name]) for trial in trials],
                     "y": round_all(study.score(trial) for trial in trials),
@@ -269,15 +276,18 @@ def _groups(
     tied = {study.ranked[0].trial_id, *(ties.trial_ids if ties else ())} - {best.trial_id}
     alike = [t for t in study.finished if t.trial_id in tied]
     size = 6 if len(study.finished) <= MAX_SVG_POINTS else 4
-    others = [t for t in study.finished if t is not best and t.trial_id not in tied]
+    rest = [t for t in study.finished if t is not best and t.trial_id not in tied]
+    others = [t for t in rest if study.meets(t)]
+    broken = [t for t in rest if not study.meets(t)]
     return [
+        ("breaks a constraint", broken, OTHER, size, "x-thin-open"),
         ("other trials", others, OTHER, size, "circle"),
         ("indistinguishable from the best", alike, TIED, 7, "circle"),
-        ("the best", [best], BEST, 13, "star"),
+        (study.best_is, [best], BEST, 13, "star"),
     ]
 
 
-def _points(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
+def points_of(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     """Return the settings that all scatter plots of trials share."""
     with_values = len(study.finished) <= MAX_HOVER_VALUES
     texts = [

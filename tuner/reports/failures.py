@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.reports.records import BROKEN
 from tuner.tracking.facts import TrialRecord
 
 TOLD = {
@@ -32,10 +33,14 @@ class Reason:
 
 
 def reasons(trials: Sequence[TrialRecord]) -> list[Reason]:
-    """Group failed trials by reason, the most frequent first."""
+    """Group failed trials by reason, the most frequent first.
+
+    Trials that broke a constraint before they were trained have not failed.
+    """
     groups: dict[tuple[str, str | None], list[TrialRecord]] = {}
     for trial in trials:
-        if trial.error is not None and trial.status in ("FAILED", "KILLED"):
+        has_failed = trial.status in ("FAILED", "KILLED") and trial.failure != BROKEN
+        if trial.error is not None and has_failed:
             text = _NUMBER.sub("#", trial.error)[:_LENGTH]
             groups.setdefault((text, trial.failure), []).append(trial)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))

@@ -80,6 +80,8 @@ def as_record(
         trials=trials,
         race=facts.race,
         finalists=finalists,
+        constraints=facts.constraints,
+        judged_trial=facts.judged_trial,
     )
 
 
@@ -118,7 +120,7 @@ def read_details(client: mlflow.MlflowClient, study: StudyRecord) -> Details:
         overrides=history.overrides(client, study.run_id),
         confusion=confusion,
         mistakes=history.read_file(client, best, names.WRONG_PREDICTIONS),
-        decision=history.decision(client, facts, study.model.trial_id),
+        decision=history.decision(client, facts, study.judged_trial or study.model.trial_id),
         standing=read_standing(client, study),
     )
 
@@ -147,7 +149,8 @@ def read_wrong(client: mlflow.MlflowClient, study: StudyRecord) -> frozenset[int
 def read_standing(client: mlflow.MlflowClient, study: StudyRecord) -> Standing | None:
     """Return the present state of a study's best model in the registry; None if not there."""
     facts = history.read_study(client.get_run(study.run_id))
-    return standing.find(client, history.judged_runs(client, facts, study.model.trial_id))
+    judged = study.judged_trial or study.model.trial_id
+    return standing.find(client, history.judged_runs(client, facts, judged))
 
 
 def trials_with_curves(study: StudyRecord) -> list[TrialRecord]:

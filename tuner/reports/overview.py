@@ -27,13 +27,22 @@ from tuner.wording import (
     say_changes,
 )
 
+_KEY = "search.constraints."
+
 NUM_IN_TABLE = 10
 """Number of trials that are listed, the best ones."""
 
 
+def _limits(study: StudyRecord) -> str:
+    return str(study.constraints).replace(_KEY, "")
+
+
 def find_ties(study: StudyRecord) -> Ties | None:
     """Find the trials of a study that are tied with the one that its search ranks first."""
-    metrics, first = {t.trial_id: t.metrics for t in study.finished}, study.ranked[0].trial_id
+    metrics = {t.trial_id: t.metrics for t in study.eligible}
+    if not metrics:
+        return None
+    first = study.ranked[0].trial_id
     return ties.find_ties(first, metrics, study.objective, study.num_validation)
 
 
@@ -41,7 +50,7 @@ def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> 
     """Yield what a reader should see first: the best results, and their cost."""
     model = study.model
     if TEST_ACCURACY in model.metrics:
-        note = f"of the best trial ({model.trial_id})"
+        note = f"of {study.best_is} ({model.trial_id})"
         if (tested := ties.accuracy_on_test(model.metrics)) is not None:
             low, high = tested.interval
             note = f"{low:.4f} to {high:.4f} (95 %, {tested.num_images:,} images)"
@@ -52,6 +61,9 @@ def cards(study: StudyRecord, details: Details, drawings: OnDrawings | None) -> 
         yield Card("Accuracy on drawings", f"{drawings.accuracy:.4f}", note)
     yield Card(study.objective.name, f"{study.best_score:.4f}", _of_best_score(study))
     yield Card("Trials", f"{len(study.finished):,}", f"finished; {_others(study)}")
+    if study.constraints:
+        count = f"{len(study.eligible):,} of {len(study.finished) + len(study.untrained):,}"
+        yield Card("Meet the constraints", count, _limits(study))
     if SECONDS in study.metrics:
         yield Card("Time", duration(study.metrics[SECONDS]), _workers(study))
     now = details.standing
@@ -81,9 +93,14 @@ def what_was_searched(study: StudyRecord) -> Section:
     rows.append(("model", params["model._target_"]))
     budget = params.get("search.max_trials")
     limit = "" if budget is None else f", search.max_trials={budget}"
-    aim = "maximise" if study.objective.direction == "max" else "minimise"
-    said = f"{params['search.oracle']}{limit}: {aim} {study.objective.name}"
+    aims = (
+        f"{'maximise' if one.direction == 'max' else 'minimise'} {one.name}"
+        for one in study.objective.all
+    )
+    said = f"{params['search.oracle']}{limit}: {', '.join(aims)}"
     rows.append(("search", said))
+    if study.constraints:
+        rows.append(("constraints", _limits(study)))
     rows += _told(params)
     rows.append(("seed", str(params["seed"])))
     rows += [("extended", _extension(extension)) for extension in study.extensions]
@@ -97,6 +114,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
     """Say which values are best among those searched, and how sure that is."""
     best, model, name = study.best, study.model, study.objective.name
     text = []
+    if broken := study.constraints.broken(best.metrics):
+        text.append(f"No trial meets the constraints. This one comes nearest: {broken}.")
     if study.race is not None:
         text.append(
             f"Trial {best.trial_id}: {study.race}; {study.score(best):.4f} in the search."
@@ -112,7 +131,9 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
             f"smaller differences."
         )
     if details.decision is not None:
-        text.append(f"The gate's decision: {details.decision['reason']}")
+        judged = study.judged_trial or best.trial_id
+        on = "" if judged == best.trial_id else f" on trial {judged}, the best in its limits"
+        text.append(f"The gate's decision{on}: {details.decision['reason']}")
         if (forced := details.decision.get("forced")) is not None:
             text.append(f"It was promoted all the same (force=true): {forced}")
     dimensions = dict(study.space.expanded())
@@ -140,7 +161,9 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         code = passwords.hide(command)
     if (more := outlook.find(study)) is not None:
         text.append(str(more))
-    return Section(f"The best trial, {best.trial_id}", text, tables=tables, code=code)
+    title = f"{study.best_is[0].upper()}{study.best_is[1:]}"
+    title = f"{title} trial, {best.trial_id}" if study.eligible else f"{title}: {best.trial_id}"
+    return Section(title, text, tables=tables, code=code)
 
 
 def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
@@ -149,18 +172,20 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     names = study.varied
     head = ("trial", *names, study.objective.name, "", "test accuracy", "parameters", "seconds")
     marks = dict.fromkeys(tied.trial_ids if tied is not None else (), "indistinguishable")
-    marks[study.ranked[0].trial_id] = "best in the search"
-    marks[best.trial_id] = "best"
+    if study.eligible:
+        marks[study.ranked[0].trial_id] = "best in the search"
+        marks[best.trial_id] = "best"
     rows = []
     for trial in study.ranked[:NUM_IN_TABLE]:
         metrics = trial.metrics
+        broken = study.constraints.broken(metrics).replace(_KEY, "")
         accuracy = metrics.get(TEST_ACCURACY)
         rows.append(
             (
                 link(study, trial.trial_id, trial.run_id),
                 *(shown(trial.values[n]) if n in trial.values else "" for n in names),
                 f"{study.score(trial):.4f}",
-                marks.get(trial.trial_id, ""),
+                broken or marks.get(trial.trial_id, ""),
                 "" if accuracy is None else f"{accuracy:.4f}",
                 f"{metrics[NUM_PARAMETERS]:,.0f}" if NUM_PARAMETERS in metrics else "",
                 f"{metrics[TRIAL_SECONDS]:.1f}" if TRIAL_SECONDS in metrics else "",
@@ -169,6 +194,7 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     note = links_to([study])
     text = [note] if note else []
     places = [i for i, t in enumerate(study.ranked[:NUM_IN_TABLE]) if t is best]
+    places = places if study.eligible else []
     return Section("The best trials", text, tables=[Table(head, rows, marked=places)])
 
 
@@ -231,13 +257,12 @@ def _extension(extension: Mapping[str, Any]) -> str:
 
 def _others(study: StudyRecord) -> str:
     counts = {
-        status: sum(trial.status == status for trial in study.trials)
-        for status in ("FAILED", "RUNNING", "KILLED")
+        "failed": len(study.failed),
+        "not trained": len(study.untrained),
+        "running": len(study.running),
+        "killed": sum(trial.status == "KILLED" for trial in study.trials),
     }
-    return (
-        ", ".join(f"{count} {status.lower()}" for status, count in counts.items() if count)
-        or "none failed"
-    )
+    return ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "none failed"
 
 
 def _workers(study: StudyRecord) -> str:

@@ -11,11 +11,15 @@ from typing import Any
 from tuner import names
 from tuner.config.hyperparameters import Dimension, Range
 from tuner.config.space import Space
+from tuner.constraints import NO_CONSTRAINTS, Constraints
 from tuner.evaluation.racing import Race
 from tuner.tracking import history
 from tuner.tracking.facts import DataFacts, TrialRecord
 from tuner.tracking.standing import Standing
 from tuner.trial import Metrics, Objective
+
+BROKEN = "constraint"
+"""Kind of the failure of a trial that broke a constraint before it was trained."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class StudyRecord:
         versions: Of the libraries it was made with, if they were recorded.
         data: What it is searched on; None if that was not recorded.
         trials: In the order in which they ended.
+        constraints: Limits that its best trial must keep within.
+        judged_trial: The trial that was registered, if one was; mostly the best one.
         pages: Address of MLflow's pages of its experiment's runs, up to a run's id.
         study_id: What tells it from another study of its name.
         owner: The user who began it; empty if that is not known.
@@ -63,6 +69,8 @@ class StudyRecord:
     extensions: Sequence[Mapping[str, Any]] = ()
     race: Race | None = None
     finalists: Sequence[TrialRecord] = ()
+    constraints: Constraints = NO_CONSTRAINTS
+    judged_trial: str | None = None
 
     @cached_property
     def finished(self) -> Sequence[TrialRecord]:
@@ -72,7 +80,13 @@ class StudyRecord:
     @cached_property
     def failed(self) -> Sequence[TrialRecord]:
         """The trials that failed."""
-        return [t for t in self.trials if t.status == "FAILED"]
+        ended = [t for t in self.trials if t.status == "FAILED"]
+        return [t for t in ended if t.failure != BROKEN]
+
+    @cached_property
+    def untrained(self) -> Sequence[TrialRecord]:
+        """The trials that broke a constraint before they were trained."""
+        return [t for t in self.trials if t.status == "FAILED" and t.failure == BROKEN]
 
     @cached_property
     def running(self) -> Sequence[TrialRecord]:
@@ -82,8 +96,28 @@ class StudyRecord:
 
     @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
-        """The finished trials, best first; in a tie the earlier one comes first."""
-        return history.ranked(self.trials, self.objective)
+        """The finished trials, best first; in a tie the earlier one comes first.
+
+        Those that do not meet the constraints come last, the nearest first.
+        """
+        met = history.ranked(self.trials, self.objective, self.constraints)
+        others = history.ranked(self.finished, self.objective, NO_CONSTRAINTS)
+        broken = [trial for trial in others if not self.meets(trial)]
+        return [*met, *sorted(broken, key=lambda t: self.constraints.distance(t.metrics))]
+
+    def meets(self, trial: TrialRecord) -> bool:
+        """Say whether a finished trial meets the constraints."""
+        return self.constraints.are_met(trial.metrics)
+
+    @cached_property
+    def eligible(self) -> Sequence[TrialRecord]:
+        """The finished trials that meet the constraints, in the order in which they ended."""
+        return [trial for trial in self.finished if self.meets(trial)]
+
+    @property
+    def best_is(self) -> str:
+        """What `best` is, in words."""
+        return "the best" if self.eligible else "the nearest to the constraints"
 
     @property
     def num_validation(self) -> int | None:
@@ -94,7 +128,8 @@ class StudyRecord:
     def best(self) -> TrialRecord:
         """The trial that has won by new seeds, otherwise the one that the search ranks first.
 
-        There must be a finished one.
+        There must be a finished one. If no trial meets the constraints, it is the one that
+        comes nearest; see `best_is`.
         """
         winner = None if self.race is None else self.race.winner
         return next((t for t in self.ranked if t.trial_id == winner), self.ranked[0])

@@ -20,6 +20,7 @@ from tuner.reports.failures import TOLD, reasons
 from tuner.reports.importance import Importance, find_importance
 from tuner.reports.page import Chart, Page, Section, Table
 from tuner.reports.records import Details, OnDrawings, StudyRecord
+from tuner.reports.trade_offs import trade_offs
 from tuner.trial import Stopped
 from tuner.wording import duration, plural
 
@@ -65,6 +66,7 @@ def study_page(study: StudyRecord, details: Details, drawings: OnDrawings | None
             *finalists.section(study),
             overview.best_trials(study, tied),
             history(study, tied),
+            *trade_offs(study),
             curves(study, details),
             *rungs.section(study, details),
             *_coordinates(study, order),

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from tuner import names, passwords
 from tuner.config.schema import StudyConfig
+from tuner.constraints import NO_CONSTRAINTS, Constraints
 from tuner.driver.study_folder import id_of_folder
 from tuner.errors import ConfigError, StudyError
 from tuner.study import trust
@@ -244,20 +245,33 @@ def has_model(client: mlflow.MlflowClient, trial: Run) -> bool:
     return True
 
 
-def best_trial(client: mlflow.MlflowClient, study: StudyRun) -> Run:
+def best_trial(
+    client: mlflow.MlflowClient, study: StudyRun, limits: Constraints = NO_CONSTRAINTS
+) -> Run:
     """Return the run of a study's best trial so far, or of the finalist that is its model.
 
+    Args:
+        client: Client of the store that holds the study.
+        study: The study.
+        limits: The gate's limits: if a trial keeps within them, the best that does is returned.
+
     Raises:
-        StudyError: If none has finished.
+        StudyError: If none has finished, or none meets the study's constraints.
     """
     facts, objective = history.read_study(study.run), study.config.objective
     if facts.race is not None and facts.best_model is not None:
         return trial_of(client, study, facts.best_model)
     trials = history.trials(client, facts.experiment_id, facts.study_id)
-    ranked = history.ranked(trials, objective)
+    ranked = history.ranked(trials, objective, facts.constraints)
+    if not ranked and history.finished(trials, objective):
+        raise StudyError(
+            f"No finished trial of study {study.name} meets its constraints "
+            f"({facts.constraints}): give trial=<number> to promote one all the same."
+        )
     if not ranked:
         raise StudyError(f"Study {study.name} has no finished trial yet: resume its search.")
-    return client.get_run(ranked[0].run_id)
+    kept = [trial for trial in ranked if limits.are_met(trial.metrics)]
+    return client.get_run((kept or ranked)[0].run_id)
 
 
 def tracker_of(client: mlflow.MlflowClient, study: StudyRun) -> Tracker:

@@ -151,6 +151,17 @@ class Study:
         return tables.of_trials(self._trials())
 
     @property
+    def front(self) -> pandas.DataFrame:
+        """The rows of `trials` on the Pareto front, the best by the first objective first.
+
+        No other trial that meets the constraints is at least as good in all objectives and
+        better in one. With one objective these are the best trials.
+        """
+        facts = self._facts
+        on_front = history.on_front(self._trials(), facts.objective, facts.constraints)
+        return tables.of_trials(on_front)
+
+    @property
     def curves(self) -> pandas.DataFrame:
         """The learning curves: a row for each epoch of each trial.
 
@@ -163,7 +174,7 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The best finished trial; None without any.
+        """The best finished trial that meets the constraints; None without any.
 
         It is the one that has won by new seeds, if finalists were trained, and its model that
         of its median seed. Otherwise it is the one that the search ranks first, the earlier of
@@ -218,7 +229,12 @@ class Study:
             rows += trial_card.score(objective.name, best.score, self._num_validation)
             rows += trial_card.test_accuracy(best.metrics)
             rows += trial_card.values(best.values)
-        scores = [t.metrics[objective.name] for t in history.finished(trials, objective)]
+        met = self._facts.constraints.are_met
+        scores = [
+            trial.metrics[objective.name]
+            for trial in history.finished(trials, objective)
+            if met(trial.metrics)
+        ]
         best_so_far = objective.best_so_far(scores)
         picture = cards.chart(
             [Series("best so far", best_so_far), Series(objective.name, scores, False)], "trial"
@@ -226,7 +242,7 @@ class Study:
         return cards.card(f"Study {self.name}", rows, picture)
 
     def _best_of(self, trials: Sequence[TrialRecord]) -> Trial | None:
-        ranked = history.ranked(trials, self.objective)
+        ranked = history.ranked(trials, self.objective, self._facts.constraints)
         if not ranked:
             return None
         best = self._winner(trials) or ranked[0]

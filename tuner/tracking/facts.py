@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner import names
+from tuner.constraints import Constraints
 from tuner.evaluation.racing import Race
-from tuner.models import DIRECTIONS
+from tuner.models.objectives import make_objective
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
 from tuner.wording import why_fewer
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
-    """Return what a study with these settings improves."""
-    name, direction = settings["search.objective"], settings.get("search.direction")
-    if direction not in ("min", "max"):
-        direction = DIRECTIONS[name]
-    return Objective(name, "max" if direction == "max" else "min")
+    """Return what a study improves, from its configuration, flat."""
+    direction = settings.get("search.direction")
+    # Studies without a tag for their settings have only MLflow's text.
+    given = None if direction == "None" else direction
+    return make_objective(settings["search.objective"], given)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class StudyFacts:
         versions: Of the libraries it was made with.
         data: What it is searched on; None if that was not recorded.
         best_trial: The best trial when it was last written down.
+        judged_trial: The trial that was registered, if one was; mostly the best one.
         extensions: What it was told otherwise when it was resumed, as `StudyState` has it.
         stop: What somebody has asked of it, if anything; see `names.STOP`.
         num_trials: Trials of its whole search; None if that is unknown.
@@ -139,6 +141,7 @@ class StudyFacts:
     versions: Mapping[str, str]
     data: DataFacts | None
     best_trial: str | None
+    judged_trial: str | None = None
     extensions: Sequence[Mapping[str, Any]] = ()
     stop: str | None = None
     num_trials: int | None = None
@@ -156,6 +159,11 @@ class StudyFacts:
         if self.race is None:
             return self.best_trial
         return names.finalist_name(self.race.winner, self.race.median)
+
+    @property
+    def constraints(self) -> Constraints:
+        """Limits that its best trial must keep within."""
+        return Constraints.parse(self.settings.get("search.constraints"))
 
     @property
     def best_score(self) -> float | None:

@@ -118,7 +118,8 @@ class Following:
             self.ended_version += 1
 
     def _read_curves(self) -> None:
-        best = history.ranked(self.ended.values(), self.facts.objective)[: self._num_curves]
+        facts, trials = self.facts, self.ended.values()
+        best = history.ranked(trials, facts.objective, facts.constraints)[: self._num_curves]
         running = self.running.values()
         curves = {trial.trial_id: self._curve_of(trial) for trial in [*best, *running]}
         self._whole = {trial.run_id for trial in best}

@@ -16,6 +16,8 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tuner import names
+from tuner.constraints import Constraints
+from tuner.evaluation.front import pareto_front
 from tuner.evaluation.racing import Race
 from tuner.runtime import gc_pauses
 from tuner.tracking import json_tags, plain_yaml
@@ -54,6 +56,7 @@ def read_study(run: Run) -> StudyFacts:
         versions=json.loads(tags.get(names.VERSIONS, "{}")),
         data=_data(run),
         best_trial=tags.get(names.BEST_TRIAL),
+        judged_trial=tags.get(names.JUDGED_TRIAL) or tags.get(names.BEST_TRIAL),
         extensions=json_tags.from_tags(tags, names.EXTENSIONS) or [],
         stop=_request(tags, ("true", "now")),
         num_trials=int(tags.get(names.NUM_TRIALS) or 0) or None,
@@ -231,13 +234,35 @@ def finished(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialR
     return [t for t in trials if t.status == "FINISHED" and objective.name in t.metrics]
 
 
-def ranked(trials: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
-    """Return the trials that `finished` returns, best first; in a tie the earlier one first."""
-    name = objective.name
+def ranked(
+    trials: Iterable[TrialRecord], objective: Objective, constraints: Constraints
+) -> list[TrialRecord]:
+    """Return the trials that may be the best, best first; see `Objective.order`.
+
+    Args:
+        trials: Trials of one study.
+        objective: The metric that it improves.
+        constraints: Limits that the best must keep within.
+    """
     return sorted(
-        finished(trials, objective),
-        key=lambda t: objective.rank(t.metrics[name], t.trial_id),
+        (t for t in finished(trials, objective) if constraints.are_met(t.metrics)),
+        key=lambda t: objective.order(t.metrics, t.trial_id),
     )
+
+
+def on_front(
+    trials: Iterable[TrialRecord], objective: Objective, constraints: Constraints
+) -> list[TrialRecord]:
+    """Return the trials of `ranked` that no other one of them beats in all objectives.
+
+    Args:
+        trials: Trials of one study.
+        objective: What it improves; with one objective only the best are left.
+        constraints: Limits that they must keep within.
+    """
+    found = ranked(trials, objective, constraints)
+    front = set(pareto_front({t.trial_id: t.metrics for t in found}, objective))
+    return [trial for trial in found if trial.trial_id in front]
 
 
 def presence(

@@ -359,13 +359,15 @@ class Tracker:
         """Record why a trial failed, and end its run as FAILED, or KILLED if it was stopped."""
         trial = self._trials[failure.trial_id]
         run_id = trial.run_id
+        trial.pending += metrics_at(trial.num_epochs, failure.of_model)
         trial.write_pending(self.client)
         self.client.set_tag(run_id, names.ERROR, failure.error[:5000])
         self.client.set_tag(run_id, names.FAILURE, failure.kind)
         if failure.kind == "stopped":
             self.client.set_terminated(run_id, "KILLED")
             return
-        self.client.log_text(run_id, failure.traceback, names.TRACEBACK)
+        if failure.traceback:
+            self.client.log_text(run_id, failure.traceback, names.TRACEBACK)
         self.client.set_terminated(run_id, "FAILED")
 
     def kill_trial(self, trial_id: str) -> None:

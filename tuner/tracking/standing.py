@@ -126,7 +126,8 @@ def _of_best(
         changes.append(_restored_by(what, deleted[-1].run_id) if deleted else gone)
     if said is None:
         return changes
-    standing = find(client, history.judged_runs(client, facts, trial_id, ViewType.ALL))
+    judged = facts.judged_trial or trial_id
+    standing = find(client, history.judged_runs(client, facts, judged, ViewType.ALL))
     if standing is None:
         changes.append(f"Its summary says: {said} That version is no longer in the registry.")
     elif said != registered_as(

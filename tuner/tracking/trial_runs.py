@@ -151,9 +151,11 @@ def final_metrics(result: TrialResult | TrialPause, seconds: float = 0.0) -> Met
         result: The trial.
         seconds: Wall time that it took before it was paused.
     """
-    tested = {}
+    tested: dict[str, float] = {}
+    if result.latency_ms is not None:
+        tested[names.LATENCY_MS] = result.latency_ms
     if isinstance(result, TrialResult):
-        tested = {**result.test, names.EVALUATE_SECONDS: result.evaluate_seconds}
+        tested |= {**result.test, names.EVALUATE_SECONDS: result.evaluate_seconds}
     return {
         **tested,
         names.TRAIN_SECONDS: result.train_seconds,

@@ -17,15 +17,22 @@ from tuner import drawings, names, training
 from tuner.curves.checkpoints import Curve, CurveWriter, TrainedEpoch, curve_of
 from tuner.datasets import ImageData
 from tuner.drawings import Form
-from tuner.errors import InfeasibleTrial, ModelError, TrialStopped, refusal_to_write
+from tuner.errors import (
+    ConstraintBroken,
+    InfeasibleTrial,
+    ModelError,
+    TrialStopped,
+    refusal_to_write,
+)
 from tuner.evaluation import measures
 from tuner.models import custom_objects
-from tuner.models.building import build, no_such_objective
+from tuner.models.building import build, no_such_metric
 from tuner.models.metrics import leave_out_own
 from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
 from tuner.runtime.user_code import find_function, is_ours
 from tuner.training.callbacks import Told, class_weights
 from tuner.training.keras_loop import Logs
+from tuner.training.latency import latency_ms
 from tuner.training.state import TrainingState
 from tuner.trial import (
     FailureKind,
@@ -81,6 +88,9 @@ class Worker:
             return self._run(request, report)
         except TrialStopped as error:
             return failure_of(request, error, "stopped")
+        except ConstraintBroken as error:
+            said, known = str(error), error.of_model
+            return TrialFailure(request.trial_id, said, "", "constraint", known)
         except (InfeasibleTrial, MemoryError, tf.errors.ResourceExhaustedError) as error:
             return failure_of(request, error, "infeasible")
         except ModelError as error:
@@ -111,6 +121,7 @@ class Worker:
                 epochs_reused=len(trained.reused),
                 curve=trained.curve,
                 best_epoch=trained.best_epoch,
+                latency_ms=trained.latency_ms,
             )
         evaluating = time.perf_counter()
         leave_out_own(trained.model)
@@ -135,6 +146,7 @@ class Worker:
             stopped=stopped,
             stopped_because=trained.why_early if stopped == "early" else "",
             best_epoch=trained.best_epoch,
+            latency_ms=trained.latency_ms,
         )
 
     def _train(self, request: TrialRequest, report: ReportEpoch) -> "_Trained":
@@ -145,8 +157,12 @@ class Worker:
         model, curve = self._model(request)
         told.check(model)
         trial = f"{self._setup.study}/{request.trial_id}"
+        known = self._known(model)
+        said = self._setup.constraints.before_training.broken(known)
+        if said and not _has_begun(curve, request.epochs, trial):
+            raise ConstraintBroken(said, known)
         writer, state = self._continue(curve, trial, ending)
-        watch = _Watch(writer, self._setup.objective.name, ending)
+        watch = _Watch(writer, self._setup.validated, ending)
         built = time.perf_counter()
         training.fit(
             model,
@@ -178,6 +194,7 @@ class Worker:
             ended_because=ending.why,
             why_early=told.why_stopped,
             best_epoch=told.best_epoch(len(writer.epochs)),
+            latency_ms=known.get(names.LATENCY_MS),
         )
 
     def _model(self, request: TrialRequest) -> tuple[keras.Model, Curve | None]:
@@ -201,6 +218,13 @@ class Worker:
             return model, None
         epochs = whole(request.values["epochs"]) if knows_epochs else None
         return model, curve_of(Path(request.curve_dir), epochs)
+
+    def _known(self, model: keras.Model) -> Metrics:
+        """Measure what is known of a model before it is trained."""
+        known = {names.NUM_PARAMETERS: float(model.count_params())}
+        if self._setup.with_latency:
+            known[names.LATENCY_MS] = latency_ms(model, self._data.train.images)
+        return known
 
     def _continue(
         self, curve: Curve | None, trial: str, ending: Ending
@@ -258,6 +282,7 @@ class _Trained:
         ended_because: Why it was ended from outside, if it was.
         why_early: Why it has ended early by itself, in words; empty if it has not.
         best_epoch: As in `TrialResult`.
+        latency_ms: As in `TrialResult`.
     """
 
     model: keras.Model
@@ -268,6 +293,7 @@ class _Trained:
     ended_because: Stopped | None
     why_early: str
     best_epoch: int | None
+    latency_ms: float | None
 
     @property
     def metrics(self) -> tuple[Metrics, ...]:
@@ -291,10 +317,12 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     It keeps no state of its own: a callback's attributes are part of a checkpoint.
     """
 
-    def __init__(self, writer: CurveWriter, objective: str, ending: Ending) -> None:
+    def __init__(
+        self, writer: CurveWriter, validated: Sequence[tuple[str, str]], ending: Ending
+    ) -> None:
         super().__init__()
         self._writer = writer
-        self._objective = objective
+        self._validated = validated
         self._ending = ending
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -303,14 +331,21 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The shortest number that is the same float32: 0.973, not 0.9729999899864197.
         metrics = {name: float(str(np.float32(value))) for name, value in (logs or {}).items()}
-        if self._objective not in metrics:
-            raise no_such_objective(self._objective, list(metrics))
+        for key, name in self._validated:
+            if name not in metrics:
+                raise no_such_metric(key, name, list(metrics))
         if not all_finite(metrics):
             raise InfeasibleTrial(
                 f"All metrics must be finite, but after epoch {epoch + 1} they are {metrics}."
             )
         self._writer.end_epoch(metrics)
         self._ending.note(epoch + 1, metrics)
+
+
+def _has_begun(curve: Curve | None, epochs: int, trial: str) -> bool:
+    """Say whether a trial has trained some of its epochs before."""
+    found = None if curve is None else curve.find(epochs)
+    return found is not None and any(epoch.trial == trial for epoch in found.epochs)
 
 
 def _offer(
