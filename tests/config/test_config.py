@@ -287,6 +287,14 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
         ["search.objective=[val_accuracy,val_loss]", "search.target=0.9"],
         ["`search.target=0.9` is a score of one objective", "search.constraints"],
     ),
+    (
+        [
+            "search=tpe",
+            "search.objective=[val_accuracy,num_parameters]",
+            "search.pruner=median",
+        ],
+        ["`search.pruner` compares trials by one objective", "num_parameters"],
+    ),
     (["search.objective=num_parameters"], ["must begin with a validation metric", "max=1000"]),
     (["search.objective=[latency_ms,val_loss]"], ["must begin with", "got latency_ms"]),
     (
