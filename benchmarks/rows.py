@@ -59,6 +59,8 @@ def _search(*settings: str) -> Callable[[Job], list[str]]:
             *("-m", "tuner.search", "data=npz", f"data.path='{job.images}'"),
             *(f"data.name='{job.name}'", f"data.validation_split={job.validation_split}"),
             *("search=grid", *space, f"space.batch_size={job.batch_size}"),
+            # All programs run the same trials, and nothing else.
+            "search.finalists=null",
             *(f"seed={job.seed}", *settings),
         ]
 

@@ -3,7 +3,7 @@
 In an empty folder, run the README's search on MNIST, and let MLflow show it:
 
     python -m tuner.search data=mnist data.path=mnist.npz search=grid \
-        'space.epochs=[2,4]' 'space.units=[64,128]' study=first
+        'space.epochs=[2,4]' 'space.units=[64,128]' study=first search.finalists=null
     mlflow ui
 
 and draw with it:
@@ -13,7 +13,7 @@ and draw with it:
 In another folder, run a search of more trials, whose report is shown:
 
     python -m tuner.search +experiment=quick_mnist search.max_trials=40 data.path=mnist.npz \
-        study=quick
+        search.finalists=null study=quick
 
 Then, in the project's root and with Debian's Chromium:
 

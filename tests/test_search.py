@@ -642,15 +642,16 @@ def test_search_goes_on_after_a_signal(tmp_path: Path, number: int, exit_status:
 
 @pytest.mark.slow
 def test_interrupt_before_the_first_trial_prints_the_command(tmp_path: Path) -> None:
-    with start(tmp_path, "executor=serial", "data.path=my images") as process:
+    given = ["executor=serial", "data.path=my images", "search.finalists=null"]
+    with start(tmp_path, *given) as process:
         assert process.stdout is not None
         name = process.stdout.readline().removeprefix("study ").strip()
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == ""
-    expected = f"python -m tuner.search executor=serial 'data.path=my images' study={name}"
-    assert expected in printed
+    expected = "python -m tuner.search executor=serial 'data.path=my images'"
+    assert f"{expected} search.finalists=null study={name}" in printed
 
 
 @pytest.mark.slow

@@ -102,6 +102,7 @@ def test_configurations_of_ones_own_lie_beside(python: str, tmp_path: Path) -> N
     (tmp_path / "my_conf" / "experiment" / "mine.yaml").write_text(OWN)
     done = run(
         *(python, "-m", "tuner.search", "--config-dir", "my_conf", "+experiment=mine"),
+        "search.finalists=null",
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr

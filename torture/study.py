@@ -32,6 +32,7 @@ _COMMON = (
     "space.dropout=0.1",
     # Otherwise epochs this short would get a checkpoint only now and then.
     "curves.every_seconds=0",
+    "search.finalists=null",
 )
 SEARCHES: Mapping[str, tuple[str, ...]] = {
     "grid": (

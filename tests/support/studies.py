@@ -12,6 +12,7 @@ SMALL_GRID = (
     "space.units=[8,16]",
     "space.layers=1",
     "space.learning_rate=0.01",
+    "search.finalists=null",
 )
 
 

@@ -80,7 +80,7 @@ class SearchConfig:
     target: float | None = None
     constraints: Any = None
     first: Any = None
-    finalists: Any = None
+    finalists: Any = finalists.AUTO
     pruner: Any = None
 
     oracle_class: ClassVar[str]
