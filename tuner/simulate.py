@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -12,6 +14,7 @@ from tuner.config.compose import load_simulate
 from tuner.config.schema import SimulateConfig
 from tuner.escapes import message
 from tuner.runtime import terminal
+from tuner.runtime.logs import native_noise_to
 from tuner.wording import plural
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ def main(composed: DictConfig) -> None:
     console = terminal.console(soft_wrap=True)
     rows = [replay.in_order()]
     for search in config.searches:
-        with console.status(f"Simulating search={search}"):
+        # Keras Tuner's oracles import TensorFlow, which speaks of this machine.
+        noise = native_noise_to(Path(os.devnull))
+        with noise, console.status(f"Simulating search={search}"):
             rows.append(replay.row(search, range(config.seeds), config.workers))
     console.print(message(_head(config, replay)))
     console.print(_table(rows, replay.num_epochs))

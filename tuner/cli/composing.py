@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -31,8 +32,13 @@ def study(overrides: Sequence[str]) -> DictConfig:
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
     keys = text_keys(StudyConfig)
     read = [quoted(with_open_keys(override), keys) for override in overrides]
+    # A command is a Hydra application, of which there can be only one at a time.
+    the_only = GlobalHydra.instance()
+    command, the_only.hydra = the_only.hydra, None
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             return hydra.compose("config", read)
     except HydraException as error:
         raise ConfigError(faults.worded(error)) from error
+    finally:
+        the_only.hydra = command
