@@ -455,10 +455,6 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
         ["search=hyperband", "search.pruner=median"],
         ["`search.pruner` must be null with search=hyperband", "'median'"],
     ),
-    (
-        ["search.pruner=median", "search.objective=num_parameters"],
-        ["`search.objective`", "'num_parameters'", "val_accuracy"],
-    ),
     # Names.
     (["study=a/b"], ["`study`", "'a/b'", "letters, digits and ._=,+-"]),
     (["study=.."], ["`study`", "'..'", "letters, digits and ._=,+-"]),
