@@ -453,7 +453,7 @@ def test_help_imports_nothing_heavy(option: list[str], tmp_path: Path) -> None:
             "but got 'cifar'.",
         ),
         (["model=rnn"], "`model` must be one of cnn, custom, mlp, but got 'rnn'."),
-        (["search=annealing"], "`search` must be one of bayesian, cmaes, grid, hyperband, qmc"),
+        (["search=annealing"], "`search` must be one of asha, bayesian, cmaes, grid,"),
         (["search.max_trails=3"], "Did you mean `search.max_trials`?"),
         (["search.max_trials=0"], "`search.max_trials` must be above 0, but got 0."),
         (["data.validation_split=1.5"], "`data.validation_split` must be above 0 and below 1"),

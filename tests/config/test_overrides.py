@@ -142,7 +142,7 @@ def test_quoted_takes_one_text_in_a_sweep(text: str) -> None:
     [
         (StudyConfig, {"study", "data.path", "data.name", "tracking.uri",
         "tracking.experiment", "registry.name",
-                       "registry.alias", "executor.address", "search.objective"}),
+                       "registry.alias", "executor.address"}),
         (PredictConfig, {"images", "model", "tracking.uri"}),
         (ExploreConfig, {"data.path", "data.name", "picture"}),
         (ReportConfig, {"study", "drawings", "output", "tracking.experiment"}),

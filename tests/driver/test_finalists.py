@@ -15,6 +15,7 @@ from support.trials import MakeResult
 from tuner import names
 from tuner.config.finalists import Finalists
 from tuner.config.searches import AshaConfig, HyperbandConfig, SearchConfig
+from tuner.constraints import NO_CONSTRAINTS
 from tuner.driver import finalists
 from tuner.driver.finalists import FinalistSource
 from tuner.driver.parts import Best
@@ -79,7 +80,8 @@ def test_choose_takes_the_best_that_are_indistinguishable(
     num_validation: int | None,
     expected: list[str],
 ) -> None:
-    chosen = finalists.choose(trials, OBJECTIVE, wanted, num_validation)
+    ranked = history.ranked(trials, OBJECTIVE, NO_CONSTRAINTS)
+    chosen = finalists.choose(ranked, OBJECTIVE, wanted, num_validation)
     assert [trial.trial_id for trial in chosen] == expected
 
 

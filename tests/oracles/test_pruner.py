@@ -58,17 +58,18 @@ def of_optuna(pruner: Any, direction: Direction, given: list[list[float]]) -> li
 
 @pytest.mark.parametrize(("config", "theirs"), CONFIGS)
 @pytest.mark.parametrize("direction", ["min", "max"])
-@pytest.mark.parametrize("seed", range(3))
 def test_decisions_are_those_of_optuna(
-    config: PrunerConfig, theirs: Any, direction: Direction, seed: int
+    config: PrunerConfig, theirs: Any, direction: Direction
 ) -> None:
-    pruner, ended = Pruner(config, Objective("val_loss", direction)), []
-    for curve in curves(seed, direction):
-        end = next((n for n in range(1, len(curve)) if pruner.judge(curve[:n])), None)
-        if end is None:
-            pruner.add(curve[-1], curve)
-        ended.append(end)
-    assert ended == of_optuna(theirs, direction, curves(seed, direction))
+    ended: list[int | None] = []
+    for seed in range(3):
+        pruner = Pruner(config, Objective("val_loss", direction))
+        for curve in curves(seed, direction):
+            end = next((n for n in range(1, len(curve)) if pruner.judge(curve[:n])), None)
+            if end is None:
+                pruner.add(curve[-1], curve)
+            ended.append(end)
+        assert ended[-40:] == of_optuna(theirs, direction, curves(seed, direction))
     assert any(ended)
     assert not all(ended)
 

@@ -328,5 +328,5 @@ def test_report_of_a_study_in_which_no_trial_meets_the_constraints_says_so() -> 
         "No trial meets the constraints. This one comes nearest: num_parameters 1,000" in said
     )
     assert "num_parameters 2,000 is above num_parameters.max=500" in said
-    assert overview.best_trials(study, None).tables[0].marked == ()
+    assert overview.best_trials(study, None).tables[0].marked == []
     assert overview.find_ties(study) is None
