@@ -478,7 +478,7 @@ def test_loader_and_model_of_the_guide_run(tmp_path: Path) -> None:
     assert trial.inputs.dataset_inputs[0].dataset.name == "stripes"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folder_of_images_is_searched_with_a_cnn_that_thins_and_augments(
     tmp_path: Path, digits: ImageData
 ) -> None:

@@ -234,7 +234,7 @@ def recorded(folder: Path, study: str) -> dict[tuple[str, ...], Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_results_do_not_depend_on_what_is_shared(
     finished_study: FinishedStudy, tmp_path: Path
 ) -> None:
@@ -271,7 +271,7 @@ def test_search_without_room_ends_with_one_message_and_goes_on(tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"experiments", "mlflow.db", "mlruns"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_other_studies_go_on_where_a_study_ended(tmp_path: Path) -> None:
     overrides = [override for override in SMALL_GRID if "epochs" not in override]
     first = command(tmp_path, "search", *overrides, "space.epochs=2", "registry.name=null")
@@ -293,7 +293,7 @@ def test_other_studies_go_on_where_a_study_ended(tmp_path: Path) -> None:
     assert len(client.search_logged_models(["1"])) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_champion_that_was_trained_again_is_kept_among_the_best_models(tmp_path: Path) -> None:
     done = command(
         tmp_path, "search", "search.max_trials=1", "space.epochs=1", "executor=serial",
@@ -307,7 +307,7 @@ def test_champion_that_was_trained_again_is_kept_among_the_best_models(tmp_path:
     assert any(files.rglob("model.keras"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_finished_study_gets_the_files_back_that_it_names(tmp_path: Path) -> None:
     given = ("study=first", "search.max_trials=1", "space.epochs=1", "executor=serial")
     assert command(tmp_path, "search", *given).returncode == 0
@@ -611,7 +611,7 @@ LONG = (
 @pytest.mark.parametrize(
     ("number", "exit_status"),
     [
-        (signal.SIGINT, 130),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
         pytest.param(signal.SIGHUP, 130, marks=pytest.mark.long),
         (signal.SIGKILL, -9),
     ],
@@ -654,7 +654,7 @@ def test_interrupt_before_the_first_trial_prints_the_command(tmp_path: Path) -> 
     assert f"{expected} search.finalists=null study={name}" in printed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "exit_status", "left"),
     [
@@ -712,7 +712,7 @@ def test_study_ends_when_its_time_is_up(tmp_path: Path) -> None:
     assert runs(tmp_path, "study")[0].info.status == "FINISHED"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_multirun_runs_one_study_for_each_seed(tmp_path: Path) -> None:
     small = ["space.epochs=1", "space.units=8", "search=grid", "study=s${seed}"]
     done = command(tmp_path, "search", "-m", "seed=1,2", *small)

@@ -59,7 +59,7 @@ def records(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("search", ["random", "grid"])
+@pytest.mark.parametrize("search", ["random", pytest.param("grid", marks=pytest.mark.long)])
 def test_search_told_more_trials_equals_the_one_that_had_them_at_once(
     search: str, tmp_path: Path
 ) -> None:

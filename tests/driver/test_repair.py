@@ -329,7 +329,7 @@ SMALL = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study_of_which_a_power_cut_left_names_alone_is_made_whole(tmp_path: Path) -> None:
     first = command(tmp_path, "search", *SMALL)
     assert first.returncode == 0, first.stderr

@@ -203,7 +203,8 @@ def test_progress_stands_in_tags_of_the_study(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "executor", ["processes", "serial", pytest.param("ray", marks=pytest.mark.long)]
+    "executor",
+    ["processes", *(pytest.param(name, marks=pytest.mark.long) for name in ("serial", "ray"))],
 )
 def test_stop_command_ends_a_trial_and_then_the_study(executor: str, tmp_path: Path) -> None:
     given = [

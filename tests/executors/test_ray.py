@@ -467,7 +467,7 @@ def weights(result: TrialResult) -> list[Any]:
 # The whole search.
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_search_survives_a_killed_node_and_uses_a_new_one(nodes: Nodes, tmp_path: Path) -> None:
     log = tmp_path / "experiments" / "killed" / "tune.log"
     overrides = ["study=killed", "search=grid", "space.epochs=100", "space.layers=1"]

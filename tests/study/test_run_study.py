@@ -144,7 +144,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_script_without_a_guard_is_interrupted(tmp_path: Path) -> None:
     said = interrupted(tmp_path, lambda running: running.send_signal(signal.SIGINT))
     assert said.splitlines()[-1] == "interrupted"
