@@ -16,6 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from support.asking import run
 from tuner.config.searches import CmaEsConfig, QmcConfig, RandomConfig, SearchConfig, TpeConfig
 from tuner.config.space import Space
 from tuner.oracles.journal import JournaledOracle
@@ -59,17 +60,8 @@ def distance(values: Values) -> float:
     return abs(math.log10(rate / 1e-3)) + abs(math.log10(width / 128))
 
 
-def run(oracle: JournaledOracle, in_flight: int = 1) -> list[Values]:
-    asked: list[tuple[str, Values]] = []
-    points: list[Values] = []
-    while (proposal := oracle.ask()) is not None or asked:
-        if proposal is not None:
-            asked.append((proposal.trial_id, proposal.values))
-            points.append(proposal.values)
-        if proposal is None or len(asked) == in_flight:
-            trial_id, values = asked.pop(0)
-            oracle.tell(trial_id, distance(values))
-    return points
+def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
+    oracle.tell(trial_id, distance(values))
 
 
 # What Optuna is told of the space.
@@ -162,7 +154,7 @@ def test_tpe_is_that_of_optuna(tmp_path: Path) -> None:
     """The same seeds and scores lead Optuna's own sampler, as it comes, to the same points."""
     space = {**RANGES, "kind": ["a", "b", "c"]}
     search = TpeConfig("tpe", max_trials=25)
-    points = run(make(search, space, tmp_path), in_flight=2)
+    points = run(make(search, space, tmp_path), tell, in_flight=2)
     oracle = TpeOracle(search, parsed(space), OBJECTIVE, 0)
     study = optuna.create_study()
     asked: list[optuna.Trial] = []
@@ -182,8 +174,8 @@ def test_tpe_is_that_of_optuna(tmp_path: Path) -> None:
 def test_search_comes_nearer_than_random_points(
     search: SearchConfig, space: Mapping[str, Any], tmp_path: Path
 ) -> None:
-    learned = run(make(search, space, tmp_path), in_flight=3)
-    drawn = run(make(RandomConfig("random", max_trials=60), space, tmp_path))
+    learned = run(make(search, space, tmp_path), tell, in_flight=3)
+    drawn = run(make(RandomConfig("random", max_trials=60), space, tmp_path), tell)
     found, random = (
         statistics.median(map(distance, points[40:])) for points in (learned, drawn)
     )
@@ -209,18 +201,14 @@ def test_search_knows_which_scores_are_better(
 def test_qmc_fills_the_space_more_evenly_than_random_points(tmp_path: Path) -> None:
     """Each of 16 parts of equal size has one of the first 16 points."""
     space = {"rate": {"min": 0.0, "max": 1.0}, "kind": ["a", "b", "c"]}
-    points = run_blindly(make(QMC, space, tmp_path))
+    points = run(make(QMC, space, tmp_path), tell_nothing)
     assert sorted(int(16 * number(point["rate"])) for point in points[:16]) == list(range(16))
     kinds = [point["kind"] for point in points]
     assert {kinds.count(kind) for kind in "abc"} <= {19, 20, 21}
 
 
-def run_blindly(oracle: JournaledOracle) -> list[Values]:
-    points = []
-    while (proposal := oracle.ask()) is not None:
-        points.append(proposal.values)
-        oracle.tell(proposal.trial_id, None)
-    return points
+def tell_nothing(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
+    oracle.tell(trial_id, None)
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
@@ -233,7 +221,7 @@ def test_every_point_of_a_small_space_is_asked_once(
         "rate": [1e-4, 1e-3, 1e-2], "width": 8, "layers": [1, 2], "units": [8, None],
         "skip": {"choices": [True, False], "when": {"layers": 2}},
     }  # fmt: skip
-    points = run(make(search, space, tmp_path), in_flight)
+    points = run(make(search, space, tmp_path), tell, in_flight)
     assert len(points) == parsed(space).size() == 6 + 24
     assert len({json.dumps(point) for point in points}) == 30
     assert all(parsed(space).holds(point) for point in points)
@@ -315,13 +303,13 @@ def test_recorded_points_are_not_drawn_again(search: SearchConfig, tmp_path: Pat
 
 @ALL
 def test_budget_decides_nothing_but_the_end(search: SearchConfig, tmp_path: Path) -> None:
-    at_once = run(make(search, RANGES, tmp_path))
+    at_once = run(make(search, RANGES, tmp_path), tell)
     short = type(search)(search.oracle, max_trials=12)
-    assert run(make(short, RANGES, tmp_path, seed=0)) == []
+    assert run(make(short, RANGES, tmp_path, seed=0), tell) == []
     (tmp_path / f"{search.oracle}-0.jsonl").unlink()
-    begun = run(make(short, RANGES, tmp_path))
+    begun = run(make(short, RANGES, tmp_path), tell)
     assert begun == at_once[:12]
-    assert begun + run(make(search, RANGES, tmp_path)) == at_once
+    assert begun + run(make(search, RANGES, tmp_path), tell) == at_once
 
 
 def test_optuna_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
+from support.asking import Tell, run
 from tuner.config.searches import (
     SEARCHES,
     GridConfig,
@@ -54,28 +55,19 @@ def open_oracle(
     return JournaledOracle(search, parsed(), BOTH, 0, folder / "oracle.jsonl", earlier)
 
 
-def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
-    """Tell of a network that is better the wider it is, and the nearer its rate is to 0.5."""
-    width, rate = number(values["width"]), number(values["rate"])
-    is_trained = not (oracle_limits(oracle) and width > 100)
-    score = width / 400 - 2 * abs(rate - 0.5) if is_trained else None
-    oracle.tell(trial_id, score, measured={"num_parameters": 100 * width})
+def telling(search: SearchConfig) -> Tell:
+    """Tell of networks that are better the wider they are, and the nearer their rate is to 0.5.
 
+    Those beyond the search's limits are not trained.
+    """
 
-def oracle_limits(oracle: JournaledOracle) -> bool:
-    return bool(oracle._constraints)
+    def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
+        width, rate = number(values["width"]), number(values["rate"])
+        is_trained = not search.constraints or width <= 100
+        score = width / 400 - 2 * abs(rate - 0.5) if is_trained else None
+        oracle.tell(trial_id, score, measured={"num_parameters": 100 * width})
 
-
-def run(oracle: JournaledOracle, in_flight: int = 1) -> list[Values]:
-    asked: list[tuple[str, Values]] = []
-    points: list[Values] = []
-    while (proposal := oracle.ask()) is not None or asked:
-        if proposal is not None:
-            asked.append((proposal.trial_id, proposal.values))
-            points.append(proposal.values)
-        if proposal is None or len(asked) == in_flight:
-            tell(oracle, *asked.pop(0))
-    return points
+    return tell
 
 
 @pytest.mark.parametrize("search", SEVERAL[:2], ids=lambda search: search.oracle)
@@ -83,7 +75,7 @@ def test_search_learns_what_is_good_for_any_trade_off(
     search: SearchConfig, tmp_path: Path
 ) -> None:
     """The rate should be near 0.5 whatever the width; the widths stay apart."""
-    points = run(open_oracle(search, tmp_path), in_flight=3)
+    points = run(open_oracle(search, tmp_path), telling(search), in_flight=3)
     off = [abs(number(point["rate"]) - 0.5) for point in points]
     assert statistics.median(off[40:]) < 0.6 * statistics.median(off[:10])
     widths = sorted(number(point["width"]) for point in points[40:])
@@ -95,7 +87,7 @@ def test_search_resumed_at_every_trial_proposes_the_same(
     search: SearchConfig, tmp_path: Path
 ) -> None:
     (at_once := tmp_path / "at-once").mkdir()
-    points = run(open_oracle(search, at_once), in_flight=2)
+    points = run(open_oracle(search, at_once), telling(search), in_flight=2)
     again: list[Values] = []
     flight: list[tuple[str, Values]] = []
     while True:
@@ -110,7 +102,7 @@ def test_search_resumed_at_every_trial_proposes_the_same(
         if not flight:
             break
         if proposal is None or len(flight) == 2:
-            tell(oracle, *flight.pop(0))
+            telling(search)(oracle, *flight.pop(0))
     assert again == points
 
 
@@ -118,7 +110,7 @@ def test_search_resumed_at_every_trial_proposes_the_same(
 def test_search_learns_from_trials_that_were_not_trained(
     search: SearchConfig, tmp_path: Path
 ) -> None:
-    points = run(open_oracle(search, tmp_path))
+    points = run(open_oracle(search, tmp_path), telling(search))
     first, last = ([number(p["width"]) for p in part] for part in (points[:10], points[20:]))
     assert sum(width <= 100 for width in last) > sum(width <= 100 for width in first)
 
@@ -136,7 +128,8 @@ def test_nsga_is_that_of_optuna(tmp_path: Path) -> None:
     """The same seeds and scores lead Optuna's own sampler, as it comes, to the same points."""
     space = parsed(width={"min": 1, "max": 400}, rate={"min": 0.0, "max": 1.0})
     search = NsgaConfig("nsga2", max_trials=30, population_size=6)
-    points = run(JournaledOracle(search, space, BOTH, 0, tmp_path / "oracle.jsonl"), 2)
+    journaled = JournaledOracle(search, space, BOTH, 0, tmp_path / "oracle.jsonl")
+    points = run(journaled, telling(search), in_flight=2)
     oracle = NsgaOracle(search, space, BOTH, 0)
     study = optuna.create_study(directions=["maximize", "minimize"])
     asked: list[tuple[optuna.Trial, Values]] = []
@@ -162,11 +155,11 @@ def test_nsga_is_that_of_optuna(tmp_path: Path) -> None:
 def test_nsga_goes_on_from_the_trials_of_an_earlier_search(tmp_path: Path) -> None:
     """A generation's worth of good trials are its parents at once."""
     (earlier := tmp_path / "earlier").mkdir()
-    run(open_oracle(NsgaConfig("nsga2", max_trials=60, population_size=8), earlier))
+    run(open_oracle(NSGA, earlier), telling(NSGA))
     oracle = open_oracle(NSGA, tmp_path, [earlier / "oracle.jsonl"])
     assert oracle.num_told == 60
     wider = NsgaConfig("nsga2", max_trials=80, population_size=8)
-    points = run(open_oracle(wider, tmp_path, [earlier / "oracle.jsonl"]))
+    points = run(open_oracle(wider, tmp_path, [earlier / "oracle.jsonl"]), telling(wider))
     assert len(points) == 20
     assert statistics.median(abs(number(point["rate"]) - 0.5) for point in points) < 0.2
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.asking import run
 from tuner.config.searches import (
     BayesianConfig,
     GridConfig,
@@ -40,17 +41,10 @@ def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
     oracle.tell(trial_id, width / 400 if width <= 10 else None, measured=size)
 
 
-def run(oracle: JournaledOracle) -> list[Values]:
-    points = []
-    while (proposal := oracle.ask()) is not None:
-        points.append(proposal.values)
-        tell(oracle, proposal.trial_id, proposal.values)
-    return points
-
-
 def test_tpe_learns_where_models_are_too_large(tmp_path: Path) -> None:
     """One width in forty is within the limit; trials that were not trained show the way."""
-    points = run(open_oracle(TpeConfig("tpe", max_trials=60, constraints=SMALL), tmp_path))
+    search = TpeConfig("tpe", max_trials=60, constraints=SMALL)
+    points = run(open_oracle(search, tmp_path), tell)
     first, last = ([number(p["width"]) for p in part] for part in (points[:10], points[40:]))
     assert statistics.median(first) > 150
     assert statistics.median(last) < 75
@@ -68,7 +62,7 @@ def test_tpe_learns_where_models_are_too_large(tmp_path: Path) -> None:
 )
 def test_resumed_search_proposes_the_same(search: SearchConfig, tmp_path: Path) -> None:
     (at_once := tmp_path / "at-once").mkdir()
-    points = run(open_oracle(search, at_once))
+    points = run(open_oracle(search, at_once), tell)
     again = []
     while (proposal := (oracle := open_oracle(search, tmp_path)).ask()) is not None:
         again.append(proposal.values)
@@ -79,7 +73,7 @@ def test_resumed_search_proposes_the_same(search: SearchConfig, tmp_path: Path) 
 def test_trial_that_breaks_a_constraint_is_not_tried_again(tmp_path: Path) -> None:
     search = GridConfig("grid", constraints=SMALL)
     space = parsed(width=[5, 20, 30])
-    assert len(run(open_oracle(search, tmp_path, space))) == 3
+    assert len(run(open_oracle(search, tmp_path, space), tell)) == 3
     # With another limit, the trials that were not trained are asked for: two of them now may.
     (tmp_path / "later").mkdir()
     wider = GridConfig("grid", constraints={"num_parameters": {"max": 2500}})
