@@ -60,8 +60,13 @@ class KerasTunerOracle(Oracle):
         trial = self.algorithm.create_trial(_TUNER_ID.format(len(self.algorithm.trials)))
         if trial.status != TrialStatus.RUNNING:
             return None
+        trial_id = self.named(trial, trial_id)
         self.trials[trial_id] = trial
         return self.proposal(trial_id, trial.hyperparameters.values)
+
+    def named(self, trial: Trial, trial_id: str) -> str:
+        """Return our name of a trial that Keras Tuner has made: the given one, if it is new."""
+        return trial_id
 
     def proposal(self, trial_id: str, proposed: Mapping[str, Value]) -> Proposal:
         """Return what Keras Tuner proposed as a point of the space."""
@@ -170,14 +175,8 @@ class HyperbandOracle(KerasTunerOracle):
             **common,
         )
 
-    def propose(self, trial_id: str) -> Proposal | None:
-        """See `Oracle.propose`.
-
-        Where Keras Tuner makes a trial for each round, ours is resumed.
-        """
-        trial = self.algorithm.create_trial(_TUNER_ID.format(len(self.algorithm.trials)))
-        if trial.status != TrialStatus.RUNNING:
-            return None
+    def named(self, trial: Trial, trial_id: str) -> str:
+        """See `KerasTunerOracle.named`: it makes a trial for each round, ours is resumed."""
         proposed = trial.hyperparameters.values
         if (past := proposed.get("tuner/trial_id")) is None:
             # Keras Tuner gives the bracket that it is filling now, which is only then the
@@ -186,8 +185,7 @@ class HyperbandOracle(KerasTunerOracle):
         else:
             trial_id = self._names[past]
         self._names[trial.trial_id] = trial_id
-        self.trials[trial_id] = trial
-        return self.proposal(trial_id, proposed)
+        return trial_id
 
     def proposal(self, trial_id: str, proposed: Mapping[str, Value]) -> Proposal:
         """Return a trial that is paused after the epochs of its round."""
