@@ -369,8 +369,8 @@ class TrialLoop:
 
     def _end_paused(self) -> None:
         """Evaluate the best of the trials that are paused, and end the runs of all of them."""
-        wanted = [i for i in self._ranked()[:NUM_BEST] if self._tracker.is_paused(i)]
-        wanted = [i for i in wanted if i in self._rungs.paused]
+        paused = {i for i in self._rungs.paused if self._tracker.is_paused(i)}
+        wanted = [trial_id for trial_id in self._ranked()[:NUM_BEST] if trial_id in paused]
         while wanted or self._in_flight:
             while wanted and self._executor.has_room:
                 trial_id = wanted.pop(0)

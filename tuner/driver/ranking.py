@@ -107,7 +107,10 @@ class Ranking:
     def num_better(self, score: float) -> int:
         """Count the trials that meet the constraints and have a better score."""
         is_better = self._objective.is_better
-        return sum(is_better(trial.score, score) for trial in self.ranked())
+        return sum(
+            is_better(trial.score, score) and self.meets(trial.metrics)
+            for trial in self._trials.values()
+        )
 
     def none_met(self) -> str | None:
         """Return what to say at the end if trials have ended and none meets the constraints."""
