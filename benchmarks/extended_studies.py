@@ -20,6 +20,7 @@ from tuner import names
 
 COMMON = (
     "data=digits", "executor=processes", "executor.workers=1", "registry.name=null",
+    "search.finalists=null",
     "space.epochs=[1,2,3]", "space.layers={min: 1, max: 2}",
 )  # fmt: skip
 

@@ -24,8 +24,8 @@ EXECUTORS = ("serial", "processes", "ray")
 
 COMMON = (
     "study=stopped", "data=digits", "executor.workers=1", "registry.name=null",
-    "tracking.log_models=none", "space.epochs=1000000", "space.layers=1",
-    "space.units={min: 8, max: 64}",
+    "tracking.log_models=none", "search.finalists=null", "space.epochs=1000000",
+    "space.layers=1", "space.units={min: 8, max: 64}",
 )  # fmt: skip
 
 LIMIT_SECONDS = 300
