@@ -28,23 +28,14 @@ from tuner.curves.store import CurveStore
 from tuner.driver import study_folder
 from tuner.driver.assembly import make_loop, make_parts, start_oracle
 from tuner.executors.serial import SerialExecutor
+from tuner.outcomes import Outcome, TrialFiles, TrialResult
 from tuner.runtime import forkserver, gc_pauses
 from tuner.runtime.logs import logging_to
 from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking import tracking_store
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import (
-    Objective,
-    Outcome,
-    ReportEpoch,
-    TrialFiles,
-    TrialRequest,
-    TrialResult,
-    Value,
-    WorkerSetup,
-    number,
-)
+from tuner.trial import Objective, ReportEpoch, TrialRequest, Value, WorkerSetup, number
 
 OBJECTIVE = Objective("val_accuracy", "max")
 SPACE: dict[str, Any] = {

@@ -22,6 +22,7 @@ from tuner.config.searches import SEARCHES
 from tuner.config.space import Space
 from tuner.errors import ConfigError
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Told
 from tuner.trial import Objective, Proposal, is_number
 
 SPACES: Mapping[str, Mapping[str, Any]] = {
@@ -81,7 +82,7 @@ def measure(name: str, kind: str, folder: Path) -> None:
         in_flight.append(proposal)
         if len(in_flight) == IN_FLIGHT:
             ended = in_flight.popleft()
-            oracle.tell(ended.trial_id, score(ended))
+            oracle.tell(ended.trial_id, Told(score(ended)))
     begun = time.process_time()
     opened()
     resumed = time.process_time() - begun

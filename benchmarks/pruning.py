@@ -20,6 +20,7 @@ from tuner.config.space import Space
 from tuner.datasets import ImageData
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.pruner import Pruner
+from tuner.outcomes import Told
 from tuner.runtime import gc_pauses, tensorflow_setup
 from tuner.trial import Objective, Pruned, Values, trial_seed, whole, without_epochs
 
@@ -103,7 +104,7 @@ def search(
                 curve = curve[: decision.epoch]
             elif pruner is not None:
                 pruner.add(curve[-1], curve)
-            oracle.tell(proposal.trial_id, curve[-1], curve=curve)
+            oracle.tell(proposal.trial_id, Told(curve[-1], curve=curve))
             num_epochs += len(curve)
             scores.append(curve[-1])
     return num_epochs, max(scores), len(oracle.pruned)

@@ -24,10 +24,11 @@ import numpy as np
 import tuner
 from tuner import names
 from tuner.driver.study_folder import EXPERIMENTS_DIR
+from tuner.outcomes import TrialFiles, TrialResult
 from tuner.tracking import epochs_file, tracking_store
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import TrialFiles, TrialResult, Value
+from tuner.trial import Value
 
 NUM_TRIALS = 2000
 NUM_EPOCHS = 20

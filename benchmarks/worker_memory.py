@@ -23,8 +23,9 @@ from tuner.config.schema import DataConfig
 from tuner.datasets import images
 from tuner.executors import Workplace, make_run_trial
 from tuner.executors.processes import ProcessExecutor
+from tuner.outcomes import TrialResult
 from tuner.runtime import forkserver
-from tuner.trial import Objective, TrialRequest, TrialResult, Value, WorkerSetup
+from tuner.trial import Objective, TrialRequest, Value, WorkerSetup
 
 
 def main(num_trials: int) -> None:

@@ -30,13 +30,14 @@ from support.trials import MakeResult, MakeRun
 from tuner.config.hydra_patches import replace_hyperparameters_whole
 from tuner.config.schema import DataConfig
 from tuner.datasets import ImageData, LabelledImages, Split, images
+from tuner.outcomes import TrialFiles, TrialResult
 from tuner.runtime import tensorflow_setup
 from tuner.runtime.logs import native_noise_to
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect
-from tuner.trial import Objective, TrialFiles, TrialRequest, TrialResult, WorkerSetup
+from tuner.trial import Objective, TrialRequest, WorkerSetup
 
 replace_hyperparameters_whole()
 # The same examples every time, and however slow the machine is.

@@ -16,6 +16,7 @@ from tuner.config.searches import SEARCHES, SearchConfig
 from tuner.errors import ConfigError
 from tuner.oracles.journal import JournaledOracle, make_oracle
 from tuner.oracles.oracle import Oracle
+from tuner.outcomes import Told
 from tuner.runtime.user_code import find_function
 from tuner.trial import Objective, Proposal
 
@@ -77,7 +78,7 @@ def test_oracle_of_ones_own_is_resumed_from_its_journal(project: Path, tmp_path:
     for score in (0.5, 0.75, 0.25):
         proposal = oracle.ask()
         assert proposal is not None
-        oracle.tell(proposal.trial_id, score)
+        oracle.tell(proposal.trial_id, Told(score))
     waiting = oracle.ask()
     resumed = opened()
     assert (resumed.values, resumed.scores) == (oracle.values, oracle.scores)

@@ -15,6 +15,7 @@ LEVELS = (
     {"drawings", "errors", "escapes", "names", "passwords"},
     {"constraints"},
     {"trial"},
+    {"outcomes"},
     {"wording"},
     {"evaluation", "images", "runtime"},
     {"models"},

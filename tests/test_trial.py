@@ -5,16 +5,8 @@ from typing import Literal
 
 import pytest
 
-from tuner.trial import (
-    Metrics,
-    Objective,
-    TrialFiles,
-    TrialResult,
-    Value,
-    Values,
-    all_finite,
-    trial_seed,
-)
+from tuner.outcomes import TrialFiles, TrialResult
+from tuner.trial import Metrics, Objective, Value, Values, all_finite, trial_seed
 
 VALUES: Values = {"epochs": 3, "units_1": 16, "activation": "relu", "dropout": 0.5}
 

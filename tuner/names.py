@@ -4,6 +4,7 @@ Other programs rely on these names; `docs/design.md` lists them.
 """
 
 import re
+from collections.abc import Iterable
 
 # Tags of runs
 
@@ -56,6 +57,8 @@ STOPPED_BECAUSE = "tuner.stopped_because"
 """Of a trial that stopped early or was pruned: why, in words."""
 BEST_EPOCH = "tuner.best_epoch"
 """Of a trial whose model has the weights of an earlier epoch than its last: that epoch."""
+REPEATS = "tuner.repeats"
+"""Of a trial that is trained several times: its trainings, as JSON (see `facts.Repeats`)."""
 NUM_TRIALS = "tuner.num_trials"
 """Of a study: trials of its whole search; empty if that is unknown."""
 PROGRESS = "tuner.progress"
@@ -176,6 +179,27 @@ def finalist_name(trial_id: str, number: int) -> str:
 def may_be_stopped(name: str) -> bool:
     """Say whether a text may name a trial or a finalist, for requests to stop one."""
     return re.fullmatch(r"[0-9]+(-seed[0-9]+)?", name) is not None
+
+
+def of_repeat(repeat: int, metric: str) -> str:
+    """Return the name under which a metric of one of a trial's trainings is recorded."""
+    return f"repeat_{repeat}/{metric}"
+
+
+def deviation(metric: str) -> str:
+    """Return the name of the standard deviation of a metric between a trial's trainings."""
+    return f"std/{metric}"
+
+
+def repeats_with(metrics: Iterable[str]) -> set[int]:
+    """Return the numbers of the repeats that some metrics are of."""
+    found = (re.fullmatch(r"repeat_([0-9]+)/.+", name) for name in metrics)
+    return {int(match[1]) for match in found if match is not None}
+
+
+def is_of_repeats(metric: str) -> bool:
+    """Say whether a metric is one of `of_repeat` or `deviation`."""
+    return re.match(r"(repeat_[0-9]+|std)/", metric) is not None
 
 
 def refit_name(trial_id: str) -> str:

@@ -94,7 +94,10 @@ def why_fewer(stopped: str, num_epochs: int, planned: int, because: str) -> str:
         planned: Epochs that its values say.
         because: More on the reason, in words that follow a colon; may be empty.
     """
-    said = f"{STOPPED_BECAUSE[stopped]} after epoch {num_epochs} of {planned}"
+    said = STOPPED_BECAUSE[stopped]
+    # A trial that ended before its last repeat has all epochs.
+    if num_epochs != planned:
+        said += f" after epoch {num_epochs} of {planned}"
     return f"{said}: {because}" if because else said
 
 

@@ -20,11 +20,12 @@ from tuner.driver.study_folder import StudyFolder
 from tuner.executors import Executor
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Outcome, RunTrial
 from tuner.runtime import files
 from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import Objective, OnEpoch, Outcome, RunTrial, TrialRequest
+from tuner.trial import Objective, OnEpoch, TrialRequest
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from tuner.config.searches import (
 from tuner.config.space import Space
 from tuner.driver.stopping import Stopping
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Told
 from tuner.tracking import history
 from tuner.trial import Objective, Proposal, Values, whole
 
@@ -199,7 +200,7 @@ def run_to_end(oracle: JournaledOracle) -> list[Proposal]:
     proposals = []
     while (proposal := oracle.ask()) is not None:
         proposals.append(proposal)
-        oracle.tell(proposal.trial_id, score_of(proposal.values))
+        oracle.tell(proposal.trial_id, Told(score_of(proposal.values)))
         assert len(proposals) < 100
     return proposals
 
@@ -294,7 +295,7 @@ def test_starting_points_come_first_and_are_not_tried_again(
     assert [again.ask() for _ in range(4)] == open_trials
     for number, proposal in enumerate(filter(None, open_trials)):
         failed = fails and number == 1
-        again.tell(proposal.trial_id, None if failed else score_of(proposal.values))
+        again.tell(proposal.trial_id, Told(None if failed else score_of(proposal.values)))
     rest = run_to_end(again)
     tried = [p.values for p in (*filter(None, open_trials), *rest)]
     texts = [json.dumps(values, sort_keys=True) for values in tried]

@@ -21,20 +21,11 @@ from tuner.driver.finalists import FinalistSource
 from tuner.driver.parts import Best
 from tuner.driver.steering import LOOK_SECONDS
 from tuner.evaluation.racing import Race
+from tuner.outcomes import Outcome, RunTrial, Told, TrialFailure, TrialPause
 from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking import history
 from tuner.tracking.facts import TrialRecord
-from tuner.trial import (
-    Objective,
-    Outcome,
-    ReportEpoch,
-    RunTrial,
-    TrialFailure,
-    TrialPause,
-    TrialRequest,
-    finalist_seed,
-    trial_seed,
-)
+from tuner.trial import Objective, ReportEpoch, TrialRequest, finalist_seed, trial_seed
 
 Scores = Callable[[str, int], float | None]
 """The score of a trial under the seed of this number; None if it fails."""
@@ -106,7 +97,7 @@ def race_of(score: Scores, num_finalists: int, num_seeds: int) -> tuple[list[str
             trained.append(proposal.trial_id)
             trial_id, _, number = proposal.trial_id.partition("-seed")
             assert proposal.seed == int(number) - 1
-            source.tell(proposal.trial_id, score(trial_id, int(number)))
+            source.tell(proposal.trial_id, Told(score(trial_id, int(number))))
 
 
 @pytest.mark.parametrize(

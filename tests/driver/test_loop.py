@@ -15,9 +15,10 @@ from tuner.errors import ModelError, NoRoom, SearchFailed, StudyError
 from tuner.executors import Beside
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Outcome
 from tuner.registry.versions import Registry
 from tuner.tracking.runs import Tracker
-from tuner.trial import OnEpoch, Outcome, TrialRequest, Values
+from tuner.trial import OnEpoch, TrialRequest, Values
 
 Statuses = dict[str, str]
 

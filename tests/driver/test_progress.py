@@ -12,8 +12,9 @@ from support.clocks import SetClock
 from tuner.config.space import Space
 from tuner.driver.forecast import Forecast
 from tuner.driver.progress import STARTING, Progress, waiting_for
+from tuner.outcomes import TrialResult
 from tuner.runtime.screen import ConsoleScreen
-from tuner.trial import Objective, TrialResult
+from tuner.trial import Objective
 from tuner.wording import plural
 
 SPACE = Space.parse({"epochs": 3, "batch_size": 32, "width": [1, 2, 3, 4]}, "")

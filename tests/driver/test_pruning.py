@@ -21,8 +21,9 @@ from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
 from tuner.executors import Executor, MakeRunTrial, Workplace
 from tuner.executors.processes import ProcessExecutor
+from tuner.outcomes import Outcome, RunTrial
 from tuner.runtime import forkserver
-from tuner.trial import Metrics, Outcome, ReportEpoch, RunTrial, TrialRequest
+from tuner.trial import Metrics, ReportEpoch, TrialRequest
 
 MEDIAN = {"name": "median", "num_startup_trials": 2}
 

@@ -13,7 +13,8 @@ from tuner.constraints import NO_CONSTRAINTS, Constraints
 from tuner.driver import conclusion
 from tuner.driver.ranking import MAX_UNTRAINED, Ranking
 from tuner.errors import SearchFailed
-from tuner.trial import Objective, OnEpoch, Outcome, RunTrial, TrialFailure, TrialRequest
+from tuner.outcomes import Outcome, RunTrial, TrialFailure
+from tuner.trial import Objective, OnEpoch, TrialRequest
 
 ACCURACY = Objective("val_accuracy", "max")
 SMALL = {"num_parameters": {"max": 300}}

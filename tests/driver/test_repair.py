@@ -22,12 +22,13 @@ from tuner.errors import ModelError
 from tuner.executors import Beside
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Outcome
 from tuner.registry.versions import Registry
 from tuner.tracking import tracking_store
 from tuner.tracking.checksums import MODEL_FILE, TAG, sha256_of
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
-from tuner.trial import OnEpoch, Outcome
+from tuner.trial import OnEpoch
 
 NAME = "digits-classifier"
 

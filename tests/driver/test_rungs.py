@@ -10,16 +10,9 @@ import pytest
 from support.loops import Run, StartRun
 from support.trials import MakeResult
 from tuner.config.searches import AshaConfig, HyperbandConfig, SearchConfig
+from tuner.outcomes import Outcome, RunTrial, TrialPause
 from tuner.tracking import history, trial_epochs
-from tuner.trial import (
-    Metrics,
-    Outcome,
-    ReportEpoch,
-    RunTrial,
-    TrialPause,
-    TrialRequest,
-    whole,
-)
+from tuner.trial import Metrics, ReportEpoch, TrialRequest, whole
 
 ASHA = AshaConfig("asha", max_trials=5, sampler="random", max_epochs=4, reduction_factor=2)
 HYPERBAND = HyperbandConfig("hyperband", max_epochs=2, reduction_factor=2)

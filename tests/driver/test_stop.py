@@ -13,7 +13,8 @@ from support.loops import Run, StartRun
 from support.trials import MakeResult
 from tuner import names
 from tuner.driver.steering import LOOK_SECONDS
-from tuner.trial import Outcome, ReportEpoch, RunTrial, TrialRequest
+from tuner.outcomes import Outcome, RunTrial
+from tuner.trial import ReportEpoch, TrialRequest
 
 EPOCHS = tuple({"loss": 1.0 / i, "val_accuracy": i / 10} for i in (1, 2, 3))
 

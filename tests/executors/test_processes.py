@@ -21,17 +21,9 @@ from tuner.datasets import ImageData
 from tuner.errors import SearchFailed
 from tuner.executors import MakeRunTrial, Workplace
 from tuner.executors.processes import ProcessExecutor
+from tuner.outcomes import Outcome, TrialFailure, TrialResult
 from tuner.runtime import forkserver
-from tuner.trial import (
-    Metrics,
-    OnEpoch,
-    Outcome,
-    Stopped,
-    TrialFailure,
-    TrialRequest,
-    TrialResult,
-    Values,
-)
+from tuner.trial import Metrics, OnEpoch, Stopped, TrialRequest, Values
 
 NOWHERE = Path(os.devnull)
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from tuner.executors.queue import Slot, TrialQueue
-from tuner.trial import TrialFailure, TrialRequest, Value
+from tuner.outcomes import TrialFailure
+from tuner.trial import TrialRequest, Value
 
 
 def request(

@@ -32,16 +32,8 @@ from tuner.datasets import ImageData
 from tuner.errors import ConfigError, SearchFailed, UnavailableError
 from tuner.executors import MakeRunTrial, Workplace, cluster, make_run_trial
 from tuner.executors.ray_executor import RayExecutor
-from tuner.trial import (
-    Metrics,
-    Objective,
-    Outcome,
-    Stopped,
-    TrialFailure,
-    TrialRequest,
-    TrialResult,
-    WorkerSetup,
-)
+from tuner.outcomes import Outcome, TrialFailure, TrialResult
+from tuner.trial import Metrics, Objective, Stopped, TrialRequest, WorkerSetup
 
 MODEL = "support.workers.counting"
 """No model: it has this module sent to the nodes, where the tests' own workers are needed."""

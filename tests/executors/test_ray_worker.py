@@ -9,7 +9,8 @@ from support import workers
 from tuner.datasets import ImageData
 from tuner.executors.ray_worker import News, RayWorker
 from tuner.executors.transfer import CheckpointParcel
-from tuner.trial import TrialRequest, TrialResult
+from tuner.outcomes import TrialResult
+from tuner.trial import TrialRequest
 
 CURVE = workers.CURVES[5]
 

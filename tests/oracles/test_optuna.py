@@ -22,6 +22,7 @@ from tuner.config.space import Space
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.optuna import TpeOracle
 from tuner.oracles.optuna_axes import Axis
+from tuner.outcomes import Told
 from tuner.trial import Objective, Pruned, Value, Values, number
 
 OBJECTIVE = Objective("val_loss", "min")
@@ -61,7 +62,7 @@ def distance(values: Values) -> float:
 
 
 def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
-    oracle.tell(trial_id, distance(values))
+    oracle.tell(trial_id, Told(distance(values)))
 
 
 # What Optuna is told of the space.
@@ -193,7 +194,7 @@ def test_search_knows_which_scores_are_better(
     rates = []
     while (proposal := oracle.ask()) is not None:
         rates.append(number(proposal.values["rate"]))
-        oracle.tell(proposal.trial_id, rates[-1])
+        oracle.tell(proposal.trial_id, Told(rates[-1]))
     assert (statistics.median(rates[40:]) > 0.75) == (direction == "max")
     assert (statistics.median(rates[40:]) < 0.25) == (direction == "min")
 
@@ -208,7 +209,7 @@ def test_qmc_fills_the_space_more_evenly_than_random_points(tmp_path: Path) -> N
 
 
 def tell_nothing(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
-    oracle.tell(trial_id, None)
+    oracle.tell(trial_id, Told(None))
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
@@ -248,7 +249,7 @@ def test_pruned_trial_has_its_state_and_its_values_in_optuna(
         if len(curve) == 2:
             oracle.prune(proposal.trial_id, Pruned(2, "worse"))
         # As with early stopping, which restores the best epoch.
-        oracle.tell(proposal.trial_id, min(curve), curve=curve)
+        oracle.tell(proposal.trial_id, Told(min(curve), curve=curve))
     for one in (oracle, make(search, RANGES, tmp_path)):
         [pruned] = pruned_trials(one)
         assert pruned.intermediate_values == {0: 0.8, 1: 0.9}
@@ -264,7 +265,7 @@ def test_pruned_trial_of_an_earlier_search_is_known_as_such(
     proposal = first.ask()
     assert proposal is not None
     first.prune(proposal.trial_id, Pruned(2, "worse"))
-    first.tell(proposal.trial_id, 0.9, curve=[0.8, 0.9])
+    first.tell(proposal.trial_id, Told(0.9, curve=[0.8, 0.9]))
     earlier = tmp_path / f"{search.oracle}-0.jsonl"
     later = JournaledOracle(
         search, parsed(RANGES), OBJECTIVE, 0, tmp_path / "later.jsonl", [earlier]
@@ -289,7 +290,7 @@ def test_recorded_points_are_not_drawn_again(search: SearchConfig, tmp_path: Pat
     for _ in range(3):
         proposal = oracle.ask()
         assert proposal is not None
-        oracle.tell(proposal.trial_id, distance(proposal.values))
+        oracle.tell(proposal.trial_id, Told(distance(proposal.values)))
     journal = tmp_path / f"{search.oracle}-0.jsonl"
     lines = list(map(json.loads, journal.read_text().splitlines()))
     last = next(line for line in lines if line.get("ask") == "0002")
@@ -318,5 +319,5 @@ def test_optuna_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         for _ in range(12):
             proposal = oracle.ask()
             assert proposal is not None
-            oracle.tell(proposal.trial_id, distance(proposal.values))
+            oracle.tell(proposal.trial_id, Told(distance(proposal.values)))
     assert capfd.readouterr() == ("", "")

@@ -25,6 +25,7 @@ from tuner.config.searches import (
 from tuner.config.space import Space
 from tuner.errors import StudyError
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Told
 from tuner.trial import Objective, Proposal, Pruned, Values
 
 OBJECTIVE = Objective("val_accuracy", "max")
@@ -111,7 +112,7 @@ def drive(
             return proposals
         ended = in_flight.pop(0)
         failed = fail is not None and int(ended.trial_id) % fail == 0
-        oracle.tell(ended.trial_id, None if failed else score(ended))
+        oracle.tell(ended.trial_id, Told(None if failed else score(ended)))
 
 
 def prune_or_tell(oracle: JournaledOracle, proposal: Proposal) -> None:
@@ -120,7 +121,7 @@ def prune_or_tell(oracle: JournaledOracle, proposal: Proposal) -> None:
     if int(proposal.trial_id) % 2:
         oracle.prune(proposal.trial_id, Pruned(2, "worse than the others"))
         curve = curve[:2]
-    oracle.tell(proposal.trial_id, curve[-1], curve=curve)
+    oracle.tell(proposal.trial_id, Told(curve[-1], curve=curve))
 
 
 def points(proposals: list[Proposal]) -> list[Values]:
@@ -303,7 +304,7 @@ def test_bayesian_goes_on_after_failures(make_oracle: MakeOracle) -> None:
 def test_bayesian_bears_equal_scores(make_oracle: MakeOracle) -> None:
     oracle = make_oracle(GUIDED, ONE_DIMENSION)
     while (proposal := oracle.ask()) is not None:
-        oracle.tell(proposal.trial_id, 0.5)
+        oracle.tell(proposal.trial_id, Told(0.5))
     assert oracle.num_told == 5
 
 
@@ -504,7 +505,7 @@ def test_hyperband_goes_on_with_best(
             1,
             {"tuner.bracket": "1", "tuner.rung": "1"},
         )
-        oracle.tell(proposal.trial_id, given)
+        oracle.tell(proposal.trial_id, Told(given))
     following = oracle.ask()
     assert following is not None
     assert following.trial_id == (best or "0003")
@@ -533,7 +534,7 @@ def test_ask_waits_for_trial_in_flight(make_oracle: MakeOracle) -> None:
     # Both brackets' first rounds, 2 trials each: nothing else is known before one ends.
     assert [proposal.trial_id for proposal in proposals] == ["0000", "0001", "0002", "0003"]
     for proposal in proposals:
-        oracle.tell(proposal.trial_id, score(proposal))
+        oracle.tell(proposal.trial_id, Told(score(proposal)))
     following = oracle.ask()
     assert following is not None
     assert (following.trial_id in oracle.values, following.rung) == (True, None)
@@ -548,11 +549,11 @@ def test_tell_keeps_scores_and_counts_failures(make_oracle: MakeOracle) -> None:
     asked = [oracle.ask() for _ in range(3)]
     assert [proposal.trial_id for proposal in asked if proposal] == ["0000", "0001", "0002"]
     assert (oracle.num_asked, oracle.num_told) == (3, 0)
-    oracle.tell("0002", 0.25)
-    oracle.tell("0000", None)
+    oracle.tell("0002", Told(0.25))
+    oracle.tell("0000", Told(None))
     assert (oracle.num_asked, oracle.num_told) == (3, 2)
     assert list(oracle.scores.items()) == [("0002", 0.25)]
-    oracle.tell("0001", 0.5)
+    oracle.tell("0001", Told(0.5))
     assert list(oracle.scores.items()) == [("0002", 0.25), ("0001", 0.5)]
 
 
@@ -658,7 +659,7 @@ def test_resume_proposes_open_trials_again(
     oracle = make_oracle(search, LISTED)
     first, second = oracle.ask(), oracle.ask()
     assert second is not None
-    oracle.tell(second.trial_id, 0.5)
+    oracle.tell(second.trial_id, Told(0.5))
     third = oracle.ask()
     resumed = make_oracle(search, LISTED)
     assert (resumed.num_asked, resumed.num_told) == (1, 1)

@@ -14,6 +14,7 @@ from tuner.config.space import Space
 from tuner.errors import SearchFailed, StudyError
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.process import OracleProcess
+from tuner.outcomes import Told
 from tuner.trial import Objective
 
 SPACE = Space.parse({"epochs": [1, 2], "batch_size": 32, "width": [8, 16]}, "my.build")
@@ -40,7 +41,7 @@ def test_answers_as_the_oracle_itself_and_goes_on(search: SearchConfig, tmp_path
             assert proposal == direct.ask()
             assert proposal is not None
             for one in (oracle, direct):
-                one.tell(proposal.trial_id, i / 10)
+                one.tell(proposal.trial_id, Told(i / 10))
         assert oracle.num_told == 2
     with oracle_in_process(tmp_path, search) as oracle:
         assert oracle.num_told == 2

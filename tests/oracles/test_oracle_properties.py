@@ -19,6 +19,7 @@ from tuner.config.searches import (
     SearchConfig,
 )
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Told
 from tuner.trial import Objective, Proposal
 
 OBJECTIVE = Objective("val_accuracy", "max")
@@ -34,7 +35,7 @@ def test_grid_proposes_every_point_once(space: Given) -> None:
         tried = []
         while (proposal := oracle.ask()) is not None:
             tried.append(written(dict(proposal.values)))
-            oracle.tell(proposal.trial_id, 0.5)
+            oracle.tell(proposal.trial_id, Told(0.5))
     assert len(tried) == oracle.num_trials == parsed(space).size()
     assert set(tried) == {written(point) for point in points_of(space)}
     assert len(set(tried)) == len(tried)
@@ -76,7 +77,7 @@ class Asked:
         if self.in_flight:
             which, score = step
             ended = self.in_flight.pop(which % len(self.in_flight))
-            self.oracle.tell(ended.trial_id, score)
+            self.oracle.tell(ended.trial_id, Told(score))
         return None
 
 

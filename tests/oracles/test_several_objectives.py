@@ -22,6 +22,7 @@ from tuner.config.searches import (
 from tuner.config.space import Space
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.optuna_nsga import NsgaOracle
+from tuner.outcomes import Told
 from tuner.trial import Objective, Values, number
 
 BOTH = Objective("val_accuracy", "max", (Objective("num_parameters", "min"),))
@@ -65,7 +66,7 @@ def telling(search: SearchConfig) -> Tell:
         width, rate = number(values["width"]), number(values["rate"])
         is_trained = not search.constraints or width <= 100
         score = width / 400 - 2 * abs(rate - 0.5) if is_trained else None
-        oracle.tell(trial_id, score, measured={"num_parameters": 100 * width})
+        oracle.tell(trial_id, Told(score, measured={"num_parameters": 100 * width}))
 
     return tell
 
@@ -118,7 +119,7 @@ def test_search_learns_from_trials_that_were_not_trained(
 def test_journal_keeps_one_score_and_the_other_objectives_beside_it(tmp_path: Path) -> None:
     oracle = open_oracle(RandomConfig("random", max_trials=1), tmp_path)
     assert oracle.ask() is not None
-    oracle.tell("0000", 0.5, measured={"num_parameters": 300})
+    oracle.tell("0000", Told(0.5, measured={"num_parameters": 300}))
     line = json.loads((tmp_path / "oracle.jsonl").read_text().splitlines()[-1])
     assert line == {"tell": "0000", "score": 0.5, "measured": {"num_parameters": 300}}
     assert oracle.scores == {"0000": 0.5}
@@ -168,7 +169,7 @@ def test_grid_is_given_several_objectives(tmp_path: Path) -> None:
     space = parsed(width=[1, 2, 3])
     oracle = JournaledOracle(GridConfig("grid"), space, BOTH, 0, tmp_path / "oracle.jsonl")
     while (proposal := oracle.ask()) is not None:
-        oracle.tell(proposal.trial_id, 0.5, measured={"num_parameters": 1})
+        oracle.tell(proposal.trial_id, Told(0.5, measured={"num_parameters": 1}))
     assert len(oracle.scores) == 3
 
 

@@ -17,6 +17,7 @@ from tuner.config.searches import (
 from tuner.config.space import Space
 from tuner.oracles.journal import JournaledOracle
 from tuner.oracles.oracle import Ended
+from tuner.outcomes import Told
 from tuner.trial import Objective, Values, number
 
 ACCURACY = Objective("val_accuracy", "max")
@@ -38,7 +39,7 @@ def tell(oracle: JournaledOracle, trial_id: str, values: Values) -> None:
     """Tell of a model with 100 parameters a unit, untrained if these are too many."""
     width = number(values["width"])
     size = {"num_parameters": 100 * width}
-    oracle.tell(trial_id, width / 400 if width <= 10 else None, measured=size)
+    oracle.tell(trial_id, Told(width / 400 if width <= 10 else None, measured=size))
 
 
 def test_tpe_learns_where_models_are_too_large(tmp_path: Path) -> None:
@@ -83,14 +84,14 @@ def test_trial_that_breaks_a_constraint_is_not_tried_again(tmp_path: Path) -> No
     asked = oracle.ask()
     assert asked is not None
     assert (asked.trial_id, asked.values["width"]) == ("0003", 20)
-    oracle.tell("0003", 0.5, measured={"num_parameters": 2000})
+    oracle.tell("0003", Told(0.5, measured={"num_parameters": 2000}))
     assert oracle.ask() is None
 
 
 def test_journal_keeps_what_constraints_look_at(tmp_path: Path) -> None:
     oracle = open_oracle(RandomConfig("random", max_trials=1, constraints=SMALL), tmp_path)
     assert oracle.ask() is not None
-    oracle.tell("0000", 0.5, measured={"num_parameters": 3000.0})
+    oracle.tell("0000", Told(0.5, measured={"num_parameters": 3000.0}))
     lines = (tmp_path / "oracle.jsonl").read_text().splitlines()
     assert json.loads(lines[-1]) == {
         "tell": "0000",

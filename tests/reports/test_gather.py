@@ -15,13 +15,13 @@ from tuner.driver import study_folder
 from tuner.driver.conclusion import make_report
 from tuner.errors import ConfigError, StudyError
 from tuner.images import image_files
+from tuner.outcomes import TrialFailure
 from tuner.reports import gather, on_drawings, study_page
 from tuner.reports.records import Details
 from tuner.runtime import files
 from tuner.study import records
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import TrialFailure
 
 
 def test_study_is_read_while_it_runs(

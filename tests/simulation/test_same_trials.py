@@ -21,12 +21,13 @@ from tuner.executors import Executor, Workplace
 from tuner.executors.processes import ProcessExecutor
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
+from tuner.outcomes import Outcome, RunTrial
 from tuner.runtime import files
 from tuner.runtime.screen import ConsoleScreen
 from tuner.simulation import Simulated, simulate
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import Outcome, ReportEpoch, RunTrial, TrialRequest, Values, number, whole
+from tuner.trial import ReportEpoch, TrialRequest, Values, number, whole
 
 MODEL = "tuner.models.mlp.build"
 SPACE = {

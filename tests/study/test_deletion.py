@@ -25,6 +25,7 @@ from tuner.curves.checkpoints import Curve
 from tuner.curves.store import CurveStore
 from tuner.driver import remains, study_folder
 from tuner.errors import StudyError, UserError
+from tuner.outcomes import TrialFailure, TrialFiles, TrialResult
 from tuner.registry.versions import Registry
 from tuner.runtime import locks
 from tuner.study import belongings
@@ -34,7 +35,7 @@ from tuner.tracking.data_record import DataRecord
 from tuner.tracking.patient_client import PatientClient
 from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import bring_here, connect
-from tuner.trial import Objective, TrialFailure, TrialFiles, TrialResult
+from tuner.trial import Objective
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 NAME = "digits-classifier"

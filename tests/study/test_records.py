@@ -13,13 +13,13 @@ from support.trials import MakeResult
 from tuner import reports
 from tuner.driver.study_folder import EXPERIMENTS_DIR
 from tuner.errors import StudyError
+from tuner.outcomes import TrialFailure
 from tuner.reports import comparison_page, gather
 from tuner.study import records
 from tuner.tracking import history
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
-from tuner.trial import TrialFailure
 
 DATA = DataRecord("digits", "d1", "{}", "{}")
 SETTINGS = {

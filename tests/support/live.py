@@ -9,9 +9,9 @@ from mlflow.entities import Run
 
 from support.reports import PARAMS, PROFILE
 from tuner import names
+from tuner.outcomes import TrialFailure
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.runs import Tracker
-from tuner.trial import TrialFailure
 
 VALUES = {
     "epochs": 4,

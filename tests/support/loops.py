@@ -7,7 +7,8 @@ from tuner.config.schema import StudyConfig
 from tuner.driver.loop import TrialLoop
 from tuner.driver.parts import Parts
 from tuner.oracles.journal import JournaledOracle
-from tuner.trial import Objective, RunTrial, TrialFailure
+from tuner.outcomes import RunTrial, TrialFailure
+from tuner.trial import Objective
 
 OBJECTIVE = Objective("val_accuracy", "max")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tuner.trial import TrialResult
+from tuner.outcomes import TrialResult
 
 MakeResult = Callable[[str], TrialResult]
 """Gives a result, with files of its own, to the trial of this id."""

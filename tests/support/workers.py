@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
-from tuner.trial import Outcome, ReportEpoch, RunTrial, TrialFiles, TrialRequest, TrialResult
+from tuner.outcomes import Outcome, RunTrial, TrialFiles, TrialResult
+from tuner.trial import ReportEpoch, TrialRequest
 
 
 def result(request: TrialRequest, value: float) -> TrialResult:

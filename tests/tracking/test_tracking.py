@@ -19,6 +19,7 @@ from mlflow.models import Model
 
 from support.trials import ARTIFACTS, MakeResult
 from tuner.errors import ConfigError, UnavailableError
+from tuner.outcomes import TrialFailure, TrialResult
 from tuner.tracking import runs
 from tuner.tracking.data_record import DataRecord
 from tuner.tracking.history import read_trial
@@ -26,7 +27,6 @@ from tuner.tracking.logged_models import logged_model_id
 from tuner.tracking.runs import Tracker
 from tuner.tracking.tracking_store import connect, resolve_uri
 from tuner.tracking.trial_epochs import curve
-from tuner.trial import TrialFailure, TrialResult
 
 VALUES = {"epochs": 2, "units_1": 8, "activation": "relu"}
 DATA = DataRecord("digits", "abc123", json.dumps({"loader": "x"}), json.dumps({"num_test": 1}))

@@ -11,14 +11,8 @@ import pytest
 from support.networks import VALUES
 from tuner.curves.checkpoints import Curve
 from tuner.datasets import ImageData
-from tuner.trial import (
-    Objective,
-    TrainingOptions,
-    TrialFailure,
-    TrialRequest,
-    TrialResult,
-    WorkerSetup,
-)
+from tuner.outcomes import TrialFailure, TrialResult
+from tuner.trial import Objective, TrainingOptions, TrialRequest, WorkerSetup
 from tuner.worker.worker import Worker
 
 STOPPING = {

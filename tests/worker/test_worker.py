@@ -23,19 +23,9 @@ from tuner.curves.checkpoints import Curve
 from tuner.datasets import ImageData
 from tuner.errors import ConfigError
 from tuner.evaluation import measures
+from tuner.outcomes import Outcome, TrialFailure, TrialPause, TrialResult
 from tuner.runtime import interrupt
-from tuner.trial import (
-    CheckpointSetup,
-    Metrics,
-    Objective,
-    Outcome,
-    Stopped,
-    TrialFailure,
-    TrialPause,
-    TrialRequest,
-    TrialResult,
-    WorkerSetup,
-)
+from tuner.trial import CheckpointSetup, Metrics, Objective, Stopped, TrialRequest, WorkerSetup
 from tuner.worker.worker import Worker, failure_of
 
 MLP = "tuner.models.mlp.build"

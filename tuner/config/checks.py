@@ -7,7 +7,7 @@ allowed.
 import re
 from typing import get_args
 
-from tuner.config import aliases, objectives, starting_points
+from tuner.config import aliases, objectives, pruners, starting_points
 from tuner.config.bounds import (
     check_at_least,
     check_between,
@@ -91,7 +91,10 @@ def check_study(config: StudyConfig) -> None:
     space = config.searched_space()
     config.search.check(space)
     starting_points.check(config.search, space)
-    if config.search.pruner is not None and not config.executor.can_prune:
+    _check_repeats(config)
+    pruners.check(config.search, space, config.num_repeats)
+    pruner = pruners.pruner_of(config.search.pruner)
+    if pruner is not None and not pruner.judges_repeats and not config.executor.can_prune:
         raise ConfigError(
             f"`search.pruner` needs an executor that answers every epoch (`can_prune`), as "
             f"serial, processes and ray do, but got executor={config.executor.name}."
@@ -120,6 +123,8 @@ def check_data(data: DataConfig) -> None:
             f"`data.validation_split` must be above 0 and below 1 (the share of the training "
             f"images kept for validation), but got {data.validation_split}."
         )
+    if data.folds is not None:
+        check_at_least("data.folds", data.folds, 2)
     if not 0 < data.test_split < 1:
         raise ConfigError(
             f"`data.test_split` must be above 0 and below 1 (the share of the images kept for "
@@ -182,6 +187,21 @@ def _check_target(config: StudyConfig) -> None:
     raise ConfigError(
         f"`search.target` must be at {least} {best:g} for {objective.name}{hint}, or no trial "
         f"can reach it, but got {target:g}."
+    )
+
+
+def _check_repeats(config: StudyConfig) -> None:
+    """Refuse repeats of trials that are paused at rungs, where single trainings compete."""
+    if config.num_repeats == 1 or not config.search.sets_epochs:
+        return
+    key, given = ("search.repeats", config.search.repeats)
+    allowed = "1"
+    if given == 1:
+        key, given, allowed = ("data.folds", config.data.folds or 0, "null")
+    raise ConfigError(
+        f"`{key}` must be {allowed} with search={config.search.oracle}, which resumes single "
+        f"trainings from rung to rung, but got {given}: use another search, or "
+        f"search.finalists, which trains the best again with new seeds."
     )
 
 

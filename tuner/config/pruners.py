@@ -6,7 +6,9 @@ only where it decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +16,7 @@ from tuner.config.bounds import check_at_least
 from tuner.config.space import Space
 from tuner.errors import ConfigError
 from tuner.trial import Json, is_number, whole
-from tuner.wording import did_you_mean
+from tuner.wording import did_you_mean, plural
 
 if TYPE_CHECKING:
     from tuner.config.searches import SearchConfig
@@ -22,7 +24,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrunerConfig:
-    """What every pruner takes, and the base of an entry.
+    """What all pruners have in common, and the base of an entry.
+
+    Attributes:
+        optuna_class: Name of the class in `optuna.pruners` that decides.
+        judges_repeats: Whether it decides after each repeat, rather than after each epoch.
+    """
+
+    optuna_class: ClassVar[str]
+    judges_repeats: ClassVar[bool] = False
+
+    def arguments(self) -> dict[str, Json]:
+        """Return the arguments of Optuna's pruner, whose steps are counted from 0."""
+        raise NotImplementedError
+
+    def say(self, name: str, scores: Sequence[float], best: float, num_others: int) -> str:
+        """Say why a trial is pruned, in words that follow a colon.
+
+        Args:
+            name: The objective's name.
+            scores: Its scores so far.
+            best: The best of them.
+            num_others: Number of completed trials that have as many.
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse options that cannot work.
+
+        Raises:
+            ConfigError: At the first thing wrong.
+        """
+        raise NotImplementedError
+
+    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+        """Refuse a pruner that could never decide in a study.
+
+        Args:
+            search: The study's search.
+            space: What it searches; without `epochs` where the oracle sets them.
+            num_repeats: Trainings of each trial.
+
+        Raises:
+            ConfigError: If it could not.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CurvePrunerConfig(PrunerConfig):
+    """What the pruners that compare curves have in common.
 
     A trial is pruned after an epoch if its best score so far is worse than a percentile of the
     scores that completed trials had after the same epoch. Trials that were pruned themselves do
@@ -33,7 +84,6 @@ class PrunerConfig:
         warmup_epochs: Epochs of each trial after which none is pruned.
         interval: Epochs from one decision to the next.
         min_trials: Completed trials that must have the epoch that is judged.
-        optuna_class: Name of the class in `optuna.pruners` that decides.
     """
 
     num_startup_trials: int = 5
@@ -41,15 +91,13 @@ class PrunerConfig:
     interval: int = 1
     min_trials: int = 1
 
-    optuna_class: ClassVar[str]
-
     @property
     def said(self) -> str:
         """What a pruned trial is worse than, in words that a number of trials follows."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Json]:
-        """Return the arguments of Optuna's pruner, whose steps are epochs counted from 0."""
+        """See `PrunerConfig.arguments`."""
         return {
             "n_startup_trials": self.num_startup_trials,
             "n_warmup_steps": self.warmup_epochs,
@@ -57,36 +105,46 @@ class PrunerConfig:
             "n_min_trials": self.min_trials,
         }
 
-    def check(self) -> None:
-        """Refuse options that cannot work.
+    def say(self, name: str, scores: Sequence[float], best: float, num_others: int) -> str:
+        """See `PrunerConfig.say`."""
+        return (
+            f"its best {name}, {best:.4f}, is worse than {self.said} of "
+            f"{plural(num_others, 'trial')} after that epoch"
+        )
 
-        Raises:
-            ConfigError: At the first thing wrong.
-        """
+    def check(self) -> None:
+        """See `PrunerConfig.check`."""
         least = {"num_startup_trials": 0, "warmup_epochs": 0, "interval": 1, "min_trials": 1}
         for name, bound in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(
-                    f"`search.pruner.{name}` must be a whole number, but got {value!r}."
-                )
-            check_at_least(f"search.pruner.{name}", value, bound)
+            _check_count(name, getattr(self, name), bound)
+
+    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+        """See `PrunerConfig.check_study`."""
+        if (epochs := space.dimensions.get("epochs")) is None:
+            return
+        most, spared = max(map(whole, epochs.options or ())), self.warmup_epochs
+        if spared + 1 >= most:
+            raise ConfigError(
+                f"`search.pruner` with warmup_epochs={spared} needs trials of at least "
+                f"{spared + 2} epochs, since nothing is saved after the last one, but "
+                f"`space.epochs` has at most {most}: give more epochs, or search.pruner=null."
+            )
 
 
 @dataclass(frozen=True)
-class MedianConfig(PrunerConfig):
+class MedianConfig(CurvePrunerConfig):
     """`search.pruner=median`."""
 
     optuna_class: ClassVar[str] = "MedianPruner"
 
     @property
     def said(self) -> str:
-        """See `PrunerConfig.said`."""
+        """See `CurvePrunerConfig.said`."""
         return "the median"
 
 
 @dataclass(frozen=True)
-class PercentileConfig(PrunerConfig):
+class PercentileConfig(CurvePrunerConfig):
     """`search.pruner=percentile`.
 
     Attributes:
@@ -100,7 +158,7 @@ class PercentileConfig(PrunerConfig):
 
     @property
     def said(self) -> str:
-        """See `PrunerConfig.said`."""
+        """See `CurvePrunerConfig.said`."""
         return f"the best {self.percentile:g} %"
 
     def arguments(self) -> dict[str, Json]:
@@ -118,9 +176,67 @@ class PercentileConfig(PrunerConfig):
             )
 
 
+@dataclass(frozen=True)
+class WilcoxonConfig(PrunerConfig):
+    """`search.pruner=wilcoxon`.
+
+    A trial is pruned after a repeat if its repeats are significantly worse than those of the
+    best trial, by Wilcoxon's signed-rank test, and so is their mean.
+
+    Attributes:
+        p_threshold: The p-value below which they are; above 0 and below 1.
+        num_startup_repeats: Repeats of each trial that must have ended before it is judged.
+    """
+
+    p_threshold: float = 0.1
+    num_startup_repeats: int = 2
+
+    optuna_class: ClassVar[str] = "WilcoxonPruner"
+    judges_repeats: ClassVar[bool] = True
+
+    def arguments(self) -> dict[str, Json]:
+        """See `PrunerConfig.arguments`."""
+        return {
+            "p_threshold": float(self.p_threshold),
+            "n_startup_steps": self.num_startup_repeats,
+        }
+
+    def say(self, name: str, scores: Sequence[float], best: float, num_others: int) -> str:
+        """See `PrunerConfig.say`."""
+        return (
+            f"after {plural(len(scores), 'repeat')} its mean {name}, "
+            f"{statistics.fmean(scores):.4f}, is significantly worse than that of the best "
+            f"trial (Wilcoxon's signed-rank test, p < {self.p_threshold:g})"
+        )
+
+    def check(self) -> None:
+        """See `PrunerConfig.check`."""
+        _check_count("num_startup_repeats", self.num_startup_repeats, 0)
+        if not is_number(self.p_threshold) or not 0 < self.p_threshold < 1:
+            raise ConfigError(
+                f"`search.pruner.p_threshold` must be above 0 and below 1, but got "
+                f"{self.p_threshold!r}."
+            )
+
+    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+        """See `PrunerConfig.check_study`."""
+        # The smallest p-value of n repeats is that of n differences of one sign, 2 ** -n; and
+        # nothing is saved after the last one.
+        by_test = math.floor(-math.log2(self.p_threshold)) + 1
+        needed = max(by_test, self.num_startup_repeats, 2) + 1
+        if num_repeats < needed:
+            raise ConfigError(
+                f"`search.pruner=wilcoxon` compares the repeats of trials, and with "
+                f"p_threshold={self.p_threshold:g} needs at least {needed} of them, but each "
+                f"trial has {plural(num_repeats, 'training')}: give search.repeats={needed} or "
+                f"data.folds={needed}, or use search.pruner=median, which compares epochs."
+            )
+
+
 PRUNERS: Mapping[str, type[PrunerConfig]] = {
     "median": MedianConfig,
     "percentile": PercentileConfig,
+    "wilcoxon": WilcoxonConfig,
 }
 """Every pruner, by its name in the configuration."""
 
@@ -158,12 +274,13 @@ def pruner_of(given: Any) -> PrunerConfig | None:
     return pruner
 
 
-def check(search: SearchConfig, space: Space) -> None:
+def check(search: SearchConfig, space: Space, num_repeats: int) -> None:
     """Refuse a pruner that the search does not take, or that could never decide.
 
     Args:
         search: The search, with its `pruner`.
         space: What it searches; without `epochs` where the oracle sets them.
+        num_repeats: Trainings of each trial.
 
     Raises:
         ConfigError: At the first thing wrong.
@@ -176,12 +293,10 @@ def check(search: SearchConfig, space: Space) -> None:
             f"`search.pruner` must be null with search={search.oracle}, which decides itself "
             f"after which epochs trials end, but got {search.pruner!r}."
         )
-    if (epochs := space.dimensions.get("epochs")) is None:
-        return
-    most, spared = max(map(whole, epochs.options or ())), pruner.warmup_epochs
-    if spared + 1 >= most:
-        raise ConfigError(
-            f"`search.pruner` with warmup_epochs={spared} needs trials of at least "
-            f"{spared + 2} epochs, since nothing is saved after the last one, but "
-            f"`space.epochs` has at most {most}: give more epochs, or search.pruner=null."
-        )
+    pruner.check_study(search, space, num_repeats)
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigError(f"`search.pruner.{name}` must be a whole number, but got {value!r}.")
+    check_at_least(f"search.pruner.{name}", value, least)

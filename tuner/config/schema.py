@@ -32,6 +32,7 @@ class DataConfig:
     path: str | None = field(default=None, metadata=IS_PATH)
     train_size: int | None = None
     validation_split: float = 0.1
+    folds: int | None = None
     image_size: Any = None
     test_split: float = 0.2
 
@@ -116,6 +117,11 @@ class StudyConfig:
     def constraints(self) -> Constraints:
         """The search's constraints; checked."""
         return Constraints.parse(self.search.constraints)
+
+    @property
+    def num_repeats(self) -> int:
+        """How many trainings each trial has: its repeats, each on every fold."""
+        return self.search.repeats * (self.data.folds or 1)
 
     @property
     def with_latency(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from tuner.config import finalists, pruners
+from tuner.config import finalists
 from tuner.config.bounds import check_above, check_at_least, check_one_of
 from tuner.config.finalists import Finalists
 from tuner.config.hyperparameters import Range
@@ -57,6 +57,8 @@ class SearchConfig:
             configuration is read. See `tuner.config.objectives`.
         first: Starting points, partly or wholly given; `best:<study>` for the ten best of
             another study; None for none. See `tuner.config.starting_points`.
+        repeats: Trainings of each trial, each with a seed of its own and on every fold of the
+            data; the trial is scored by their mean.
         finalists: `auto`, None, or how many of the best trials are trained again with how many
             new seeds; see `tuner.config.finalists`.
         pruner: What ends trials that are not worth going on with, by name or with its options;
@@ -80,6 +82,7 @@ class SearchConfig:
     target: float | None = None
     constraints: Any = None
     first: Any = None
+    repeats: int = 1
     finalists: Any = finalists.AUTO
     pruner: Any = None
 
@@ -127,6 +130,7 @@ class SearchConfig:
         for key in ("max_trials", "max_minutes", "max_trial_minutes", "patience"):
             if (value := getattr(self, key)) is not None:
                 check_above(f"search.{key}", value, 0)
+        check_above("search.repeats", self.repeats, 0)
         finalists.parse(self.finalists)
         if self.target is not None and not math.isfinite(self.target):
             raise ConfigError(
@@ -137,7 +141,6 @@ class SearchConfig:
                 f"`search.max_trials` must be a whole number for the {self.oracle} oracle, "
                 f"which never ends by itself, but got null."
             )
-        pruners.check(self, space)
 
     def notices(self, space: Space, num_trials: int | None) -> Iterator[str]:
         """Yield what a user should know before the first trial, a sentence or two each.

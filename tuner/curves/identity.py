@@ -147,6 +147,8 @@ _ADDED: Mapping[str, object] = {
     "search.finalists": None,
     "search.pruner": None,
     "search.constraints": None,
+    "search.repeats": 1,
+    "data.folds": None,
 }
 """Settings that studies of earlier versions do not have, with what they stood for then."""
 
@@ -178,10 +180,14 @@ def differing(
     return refused, allowed
 
 
+_SCORES = ("objective", "direction", "repeats")
+"""Keys of `search` that say what a trial's score is: with others, scores cannot be compared."""
+
+
 def is_of_search(key: str) -> bool:
     """Say whether a setting is of a study's search, which `extend=true` may change."""
     group, _, name = key.partition(".")
-    return group == "space" or (group == "search" and name not in ("objective", "direction"))
+    return group == "space" or (group == "search" and name not in _SCORES)
 
 
 def reopens(changed: Iterable[str]) -> bool:

@@ -16,7 +16,10 @@ from tuner.trial import Objective, Values, whole, without_epochs
 logger = logging.getLogger(__name__)
 
 NUM_BEST = 10
-"""Number of curves that `curves.keep=best` keeps."""
+"""Number of trials whose curves `curves.keep=best` keeps."""
+
+_REPEAT = "-"
+"""Between the key of a trial's first training and the number of another one."""
 
 
 class CurveStore:
@@ -44,7 +47,7 @@ class CurveStore:
         self._objective = objective
         self._others = [other for other in others if other != folder]
         self._ranks: dict[str, tuple[float, int]] = {}
-        self._in_flight: dict[str, str] = {}
+        self._in_flight: dict[str, set[str]] = {}
         # Remains of writers that were killed.
         for part in folder.glob("**/*.part"):
             part.unlink(missing_ok=True)
@@ -56,16 +59,22 @@ class CurveStore:
         rank = self._objective.rank(score, trial_id)
         self._ranks[key] = min(rank, self._ranks.get(key, rank))
 
-    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
-        """Return the folder of a trial's curve, which is kept until `end`.
+    def begin(
+        self, trial_id: str, values: Values, seed: int | None = None, repeat: int = 1
+    ) -> Path:
+        """Return the folder of a curve of a trial, which is kept until `end`.
 
         Args:
             trial_id: The trial.
             values: Its values.
             seed: Its seed; None for the one that follows from its values.
+            repeat: Which of its trainings it is, from 1.
         """
         key = self._key(trial_id, values, seed)
-        self._in_flight[trial_id] = key
+        if repeat > 1:
+            # Its seed and its fold follow from the number.
+            key = f"{key}{_REPEAT}{repeat}"
+        self._in_flight.setdefault(trial_id, set()).add(key)
         if self._config.reuse:
             for other in self._others:
                 self._borrow(other, key, whole(values["epochs"]))
@@ -73,16 +82,19 @@ class CurveStore:
 
     def end(self, trial_id: str) -> None:
         """Take note of a trial's end, and remove curves if they take too much room."""
-        key = self._in_flight.pop(trial_id)
-        self._sizes[key] = self._size(key)
+        keys = self._in_flight.pop(trial_id)
+        self._sizes |= {key: self._size(key) for key in keys}
         if self._config.max_mb is not None:
             self._shrink(self._config.max_mb * 1_000_000)
 
     def finish(self) -> None:
         """Remove the curves that `curves.keep` does not keep, once the study is over."""
-        num_kept = {"all": len(self._sizes), "best": NUM_BEST, "none": 0}[self._config.keep]
-        for key in self._ranked()[num_kept:]:
-            self._drop(key)
+        ranked = self._ranked()
+        num_kept = {"all": len(ranked), "best": NUM_BEST, "none": 0}[self._config.keep]
+        kept = list(dict.fromkeys(map(_first_of, ranked)))[:num_kept]
+        for key in ranked:
+            if _first_of(key) not in kept:
+                self._drop(key)
         if not self._sizes:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -101,7 +113,7 @@ class CurveStore:
     def _ranked(self) -> list[str]:
         """Return the curves, the best first; those without a finished trial come last."""
         last = (math.inf, 0)
-        return sorted(self._sizes, key=lambda key: self._ranks.get(key, last))
+        return sorted(self._sizes, key=lambda key: self._ranks.get(_first_of(key), last))
 
     def _keys(self) -> list[str]:
         return [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
@@ -115,8 +127,9 @@ class CurveStore:
         excess = sum(self._sizes.values()) - max_bytes
         if excess <= 0:
             return
+        busy = set().union(*self._in_flight.values())
         for worst in reversed(self._ranked()):
-            if excess > 0 and worst not in self._in_flight.values():
+            if excess > 0 and worst not in busy:
                 excess -= self._sizes[worst]
                 self._drop(worst)
 
@@ -136,3 +149,8 @@ class CurveStore:
                 if ahead:
                     target.put(ahead[-1], source.path(ahead[-1]).read_bytes())
                     logger.debug("Took %s from another study.", source.path(ahead[-1]))
+
+
+def _first_of(key: str) -> str:
+    """Return the key of the first training of a trial, given that of any."""
+    return key.partition(_REPEAT)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import tempfile
@@ -183,6 +184,8 @@ class ImageData:
         train: Images to train on.
         validation: Images that guide the search.
         test: Images that judge the best model; no oracle ever sees them.
+        fold_sizes: Numbers of images of the folds, the validation images being the first one
+            and the training images the others, one after another; empty if there are none.
     """
 
     name: str
@@ -191,6 +194,31 @@ class ImageData:
     train: Split
     validation: Split
     test: Split
+    fold_sizes: tuple[int, ...] = ()
+
+    def fold(self, number: int) -> ImageData:
+        """Return the same images with another fold for validation.
+
+        Args:
+            number: Number of the fold, from 1.
+
+        Raises:
+            ValueError: If there is no such fold.
+        """
+        if not 1 <= number <= len(self.fold_sizes):
+            raise ValueError(f"There are {len(self.fold_sizes)} folds, but got {number}.")
+        if number == 1:
+            return self
+        begin = sum(self.fold_sizes[1 : number - 1])
+        end = begin + self.fold_sizes[number - 1]
+        images, labels = self.train.images, self.train.labels
+        before, after = Split(images[:begin], labels[:begin]), Split(images[end:], labels[end:])
+        return dataclasses.replace(
+            self,
+            train=self.validation.joined(before).joined(after),
+            validation=Split(images[begin:end], labels[begin:end]),
+            fold_sizes=(),
+        )
 
     @property
     def num_bytes(self) -> int:
@@ -245,7 +273,16 @@ def divide(source: LabelledImages, config: DataConfig, seed: int) -> ImageData:
     labels, names = source.train.labels, source.class_names
     least = 2 if source.validation is None else 1
     chosen = splitting.choose(labels, config.train_size, seed, names, least)
-    if source.validation is None:
+    folds: list[splitting.Indices] = []
+    if config.folds is not None:
+        if source.validation is not None:
+            raise DataError(
+                f"`data.folds` must be null for {config.name}, which brings validation images "
+                f"of its own, but got {config.folds}."
+            )
+        folds = splitting.fold(chosen, labels, config.folds, seed, names)
+        train, validation = np.concatenate(folds[1:]), source.train.take(folds[0])
+    elif source.validation is None:
         train, held_out = splitting.hold_out(
             chosen, labels, config.validation_split, seed, names
         )
@@ -259,6 +296,7 @@ def divide(source: LabelledImages, config: DataConfig, seed: int) -> ImageData:
         train=source.train if len(train) == len(labels) else source.train.take(train),
         validation=validation,
         test=source.test,
+        fold_sizes=tuple(map(len, folds)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from tuner.errors import DataError
 
@@ -72,6 +72,35 @@ def hold_out(
     for part in (train, validation):
         _check_classes(key, labels[part], class_names, least=1)
     return train, validation
+
+
+def fold(
+    indices: Indices, labels: Labels, num_folds: int, seed: int, class_names: Sequence[str]
+) -> list[Indices]:
+    """Split images into folds of nearly one size, stratified by class, each in ascending order.
+
+    Args:
+        indices: The images that are used.
+        labels: Labels of all training images.
+        num_folds: `data.folds`.
+        seed: The study's seed.
+        class_names: One name per class.
+
+    Raises:
+        DataError: If a class has fewer images than there are folds.
+    """
+    counts = np.bincount(labels[indices], minlength=len(class_names))
+    least = int(counts.argmin())
+    if counts[least] < num_folds:
+        raise DataError(
+            f"`data.folds` must be at most {counts[least]}, the number of training images of "
+            f"the smallest class ({class_names[least]!r}), so that every fold has one, but got "
+            f"{num_folds}."
+        )
+    parts = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(
+        indices, labels[indices]
+    )
+    return [indices[held_out] for _, held_out in parts]
 
 
 def _stratified(

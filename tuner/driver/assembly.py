@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tuner import figures, names, passwords
 from tuner.config.compose import flatten, to_dict
 from tuner.config.pruners import pruner_of
-from tuner.config.schema import StudyConfig
+from tuner.config.schema import DataConfig, StudyConfig
 from tuner.curves.store import CurveStore
 from tuner.datasets import exploration
 from tuner.driver import study_folder
@@ -24,6 +24,7 @@ from tuner.driver.parts import LoopParts, Parts, TrialSource
 from tuner.driver.progress import Progress
 from tuner.driver.pruning import Pruning
 from tuner.driver.rehearsal import Rehearsal
+from tuner.driver.repeats import RepeatPlan
 from tuner.driver.stopping import Stopping
 from tuner.driver.study_folder import StudyFolder
 from tuner.escapes import encodable
@@ -109,7 +110,12 @@ def make_parts(
         # The time of earlier processes counts too.
         deadline = clock.now() + minutes * 60 - held.state.seconds
     forecast = Forecast(
-        space, num_trials, oracle.rounds, config.search.tries_every_point, config.curves.reuse
+        space,
+        num_trials,
+        oracle.rounds,
+        config.search.tries_every_point,
+        config.curves.reuse,
+        config.num_repeats,
     )
     progress = Progress(
         screen,
@@ -121,6 +127,7 @@ def make_parts(
         executor.capacity,
         clock,
         constraints=config.constraints,
+        num_repeats=config.num_repeats,
     )
     return Parts(held, oracle, executor, tracker, curves, progress, clock, deadline, rehearsal)
 
@@ -138,9 +145,17 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
         config.seed,
         config.tracking.models_kept,
         Stopping(config.objective, config.search.patience, config.search.target),
-        Pruning(pruner_of(config.search.pruner), config.objective, parts.oracle, parts.tracker),
+        Pruning(
+            pruner_of(config.search.pruner),
+            config.objective,
+            parts.oracle,
+            parts.tracker,
+            config.num_repeats,
+            config.constraints,
+        ),
         config.search.max_trial_minutes,
         config.constraints,
+        RepeatPlan(config.num_repeats, config.data.folds),
     )
 
 
@@ -236,7 +251,7 @@ def training_facts(config: StudyConfig, identity: Identity, engine: str) -> dict
     """
     facts = {
         # These determine the split.
-        "data": [identity.data, config.data.train_size, config.data.validation_split],
+        "data": [identity.data, config.data.train_size, *_split(config.data)],
         "seed": config.seed,
         "arguments": {**config.model_arguments, "_target_": config.model_function},
         "engine": engine,
@@ -248,6 +263,11 @@ def training_facts(config: StudyConfig, identity: Identity, engine: str) -> dict
         # Otherwise left out: the keys of earlier versions stay valid.
         facts["training"] = dataclasses.asdict(options)
     return facts
+
+
+def _split(data: DataConfig) -> list[object]:
+    """Return what determines the images that validate: with folds, not the share of them."""
+    return [data.validation_split] if data.folds is None else ["folds", data.folds]
 
 
 def _make_curves(config: StudyConfig, ready: Ready, held: StudyFolder) -> CurveStore:

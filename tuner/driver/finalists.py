@@ -23,16 +23,9 @@ from tuner.driver.pruning import Pruning
 from tuner.driver.stopping import Stopping
 from tuner.evaluation.racing import Race
 from tuner.evaluation.ties import find_ties
+from tuner.outcomes import Told, TrialFailure
 from tuner.tracking import history, json_tags
-from tuner.trial import (
-    Metrics,
-    Objective,
-    Proposal,
-    Pruned,
-    TrialFailure,
-    Values,
-    finalist_seed,
-)
+from tuner.trial import Metrics, Objective, Proposal, Pruned, Values, finalist_seed
 from tuner.wording import plural
 
 if TYPE_CHECKING:
@@ -66,6 +59,7 @@ class FinalistSource:
         self.paused: Mapping[str, int] = {}
         self.standings: Mapping[int, Mapping[str, float]] = {}
         self.curves: Mapping[str, Sequence[float]] = {}
+        self.repeats: Mapping[str, Sequence[float]] = {}
         self.measured: Mapping[str, Metrics] = {}
         self.pruned: Mapping[str, Pruned] = {}
         self.num_told = 0
@@ -94,25 +88,10 @@ class FinalistSource:
         """Return the next training; None if all are done or the round is under way."""
         return self._waiting.popleft() if self._waiting else None
 
-    def tell(
-        self,
-        trial_id: str,
-        score: float | None,
-        is_over: bool = False,
-        curve: Sequence[float] = (),
-        measured: Metrics | None = None,
-    ) -> None:
-        """Take note of a finalist's score under the seed of the round; None if it failed.
-
-        Args:
-            trial_id: The finalist's name.
-            score: Its score.
-            is_over: Of no account: no finalist is paused.
-            curve: Of no account: none is compared by it.
-            measured: Of no account: the trial met the constraints.
-        """
+    def tell(self, trial_id: str, told: Told) -> None:
+        """Take note of a finalist's score under the seed of the round, if it has one."""
         self.num_told += 1
-        self._told[self._open.pop(trial_id)] = score
+        self._told[self._open.pop(trial_id)] = told.score
         if not self._open:
             self._end_round()
 

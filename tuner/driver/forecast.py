@@ -37,6 +37,7 @@ class Forecast:
             tried will not come again.
         shares: Whether a trial resumes where another one, whose values differ only in their
             epochs, has ended.
+        num_repeats: Trainings of each trial, unless it ends before the last.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Forecast:
         rounds: Sequence[tuple[int, int]] | None,
         is_exhaustive: bool,
         shares: bool,
+        num_repeats: int = 1,
     ) -> None:
+        self._num_repeats = num_repeats
         self._num_trials = num_trials
         self._is_exhaustive = is_exhaustive
         self._shares = shares
@@ -63,7 +66,9 @@ class Forecast:
         # A grid has more points with many layers than with few; an oracle draws the number of
         # layers evenly. So it is with whatever else has conditions.
         weights = [_num_alike(space, point) if is_exhaustive else 1 for point in points]
-        features = [_features(p, mean_epochs or whole(p["epochs"])) for p in points]
+        features = [
+            _features(p, num_repeats * (mean_epochs or whole(p["epochs"]))) for p in points
+        ]
         self._mean = np.average(features, axis=0, weights=weights)
         self._seen: deque[tuple[npt.NDArray[np.float64], float, float]] = deque(
             maxlen=_REMEMBERED
@@ -90,6 +95,7 @@ class Forecast:
             longest = self._longest.get(curve, 0)
             new = max(epochs - longest, 0)
             self._longest[curve] = max(epochs, longest)
+        new *= self._num_repeats
         self._started += _features(values, new)
         self._num_started += not is_resumed
         return new

@@ -15,24 +15,21 @@ from tuner.curves.store import NUM_BEST
 from tuner.driver.parts import Best, LoopParts
 from tuner.driver.pruning import Pruning
 from tuner.driver.ranking import Ranking
+from tuner.driver.repeats import Course, RepeatPlan, Training
 from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
 from tuner.errors import ModelError, NoRoom, SearchFailed
+from tuner.outcomes import Outcome, Told, TrialFailure, TrialPause, TrialResult, is_cut
 from tuner.runtime import interrupt
 from tuner.trial import (
     Metrics,
     Objective,
-    Outcome,
     Proposal,
     Stopped,
-    TrialFailure,
-    TrialPause,
     TrialRequest,
-    TrialResult,
     Values,
-    is_cut,
     trial_seed,
     whole,
 )
@@ -59,6 +56,7 @@ class TrialLoop:
         pruning: What ends trials earlier.
         max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
         constraints: Limits that its best trial must keep within.
+        plan: How often each trial is trained.
 
     Attributes:
         kind: What its trainings are in MLflow; see `names.KIND`.
@@ -77,7 +75,10 @@ class TrialLoop:
         pruning: Pruning,
         max_trial_minutes: float | None = None,
         constraints: Constraints = NO_CONSTRAINTS,
+        plan: RepeatPlan | None = None,
     ) -> None:
+        self._plan = plan or RepeatPlan()
+        self._courses: dict[str, Course] = {}
         self._rehearsal = parts.rehearsal
         self._folder = parts.folder
         self._oracle = parts.oracle
@@ -334,7 +335,8 @@ class TrialLoop:
         if finished is not None and not self._tracker.was_cut(trial_id):
             # An earlier process recorded it and was killed before it could tell the oracle.
             curve = self._tracker.curve(trial_id, proposal.values, self._objective.name)
-            self._tell(trial_id, finished, curve=curve)
+            repeats = [one[self._objective.name] for one in self._tracker.repeats(trial_id)]
+            self._tell(trial_id, finished, curve=curve, repeats=repeats)
             self._note_completed(trial_id, proposal.values, finished)
             self._progress.pass_over({trial_id: proposal.values})
             return
@@ -345,27 +347,51 @@ class TrialLoop:
         """Hand a trial to the executor, up to its rung or its last epoch."""
         trial_id = proposal.trial_id
         self._in_flight[trial_id] = proposal
+        if self._plan.has_several:
+            course = self._plan.begin(self._seed, proposal.values, self._objective)
+            self._courses[trial_id] = course
+            self._submit_training(proposal, course.next(), deadline)
+            return
         own = proposal.seed
         seed = trial_seed(self._seed, proposal.values) if own is None else own
+        self._submit_training(proposal, Training(seed), deadline, pauses)
+
+    def _submit_training(
+        self, proposal: Proposal, training: Training, deadline: float, pauses: bool = False
+    ) -> None:
+        """Hand a training of a trial to the executor."""
+        trial_id = proposal.trial_id
         if self._rehearsal is not None:
-            self._rehearsal.offer(proposal.values, seed)
-        max_seconds = self._max_seconds
-        if max_seconds is not None:
-            max_seconds = max(max_seconds - self._tracker.seconds_before(trial_id), 0.0)
+            self._rehearsal.offer(proposal.values, training.seed)
+        is_first = training.repeat == 1
         self._executor.submit(
             TrialRequest(
                 trial_id=trial_id,
                 values=proposal.values,
-                seed=seed,
+                seed=training.seed,
                 output_dir=str(self._folder.trial_dir(trial_id)),
                 deadline=None if math.isinf(deadline) else deadline,
-                max_seconds=max_seconds,
-                curve_dir=str(self._curves.begin(trial_id, proposal.values, own)),
+                max_seconds=self._seconds_left(trial_id),
+                curve_dir=str(
+                    self._curves.begin(
+                        trial_id, proposal.values, proposal.seed, training.repeat
+                    )
+                ),
                 num_epochs=proposal.rung,
-                pauses=pauses,
-                is_judged=self._pruning.judges(trial_id),
+                pauses=pauses or not training.is_last,
+                is_judged=is_first and self._pruning.judges(trial_id),
+                fold=training.fold,
             )
         )
+
+    def _seconds_left(self, trial_id: str) -> float | None:
+        """Return the seconds that a trial may still take; None for any number."""
+        if self._max_seconds is None:
+            return None
+        spent = self._tracker.seconds_before(trial_id)
+        if (course := self._courses.get(trial_id)) is not None:
+            spent += course.seconds
+        return max(self._max_seconds - spent, 0.0)
 
     def _end_paused(self) -> None:
         """Evaluate the best of the trials that are paused, and end the runs of all of them."""
@@ -400,6 +426,12 @@ class TrialLoop:
     ) -> Stopped | None:
         with self._stopwatch.counting("recording"):
             self._begin(trial_id)
+            course = self._courses.get(trial_id)
+            if course is not None and course.repeat != 1:
+                # It is recorded once the repeat is whole; while it is evaluated, for long.
+                if course.repeat is not None:
+                    self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
+                return None
             planned = whole(self._in_flight[trial_id].values["epochs"])
             # An epoch is recorded once it is decided what follows it.
             why = self._pruning.end_epoch(trial_id, epoch, metrics, planned)
@@ -417,6 +449,11 @@ class TrialLoop:
             self._leave(trial_id)
             return
         self._begin(trial_id)
+        if (course := self._courses.get(trial_id)) is not None:
+            ended = self._continue(course, outcome)
+            if ended is None:
+                return
+            outcome = ended
         if isinstance(outcome, TrialResult):
             outcome = self._pruning.end_trial(outcome)
             self._record_result(outcome)
@@ -433,8 +470,33 @@ class TrialLoop:
         if isinstance(outcome, TrialFailure):
             self._judge_failure(outcome)
 
+    def _continue(self, course: Course, outcome: Outcome) -> Outcome | None:
+        """Submit what follows one of a trial's trainings, or return how the trial has ended."""
+        trial_id = outcome.trial_id
+        ended = course.add(outcome)
+        if ended is not None:
+            return ended
+        if isinstance(outcome, TrialPause):
+            if self._pruning.end_repeat(trial_id, course.scores, len(outcome.epochs)):
+                course.stop("pruned")
+            self._tracker.log_repeat(trial_id, len(course.done), outcome.epochs)
+        is_late = trial_id not in self._repairing and self._clock.now() >= self._deadline
+        if self._steering.is_cutting or trial_id in self._steering.stopped:
+            course.stop("user")
+        elif is_late or self._seconds_left(trial_id) == 0.0:
+            course.stop("time")
+        training = course.next()
+        deadline = math.inf if trial_id in self._repairing else self._deadline
+        self._progress.start_repeat(trial_id, course.repeat)
+        # Whatever the time: what a trial has is evaluated.
+        self._submit_training(
+            self._in_flight[trial_id], training, math.inf if training.is_last else deadline
+        )
+        return None
+
     def _leave(self, trial_id: str) -> None:
         """Forget a trial that has ended."""
+        self._courses.pop(trial_id, None)
         del self._in_flight[trial_id]
         self._running.discard(trial_id)
         self._curves.end(trial_id)
@@ -465,7 +527,8 @@ class TrialLoop:
             self._num_cut += 1
         else:
             curve = [epoch[self._objective.name] for epoch in result.epochs]
-            self._tell(result.trial_id, metrics, proposal.rung is not None, curve)
+            repeats = [one.score(self._objective) for one in result.repeats]
+            self._tell(result.trial_id, metrics, proposal.rung is not None, curve, repeats)
         self._failures_in_a_row = 0
         if self._note_completed(result.trial_id, proposal.values, metrics):
             self._log_state()
@@ -490,22 +553,25 @@ class TrialLoop:
         metrics: Metrics,
         is_over: bool = False,
         curve: Sequence[float] = (),
+        repeats: Sequence[float] = (),
     ) -> None:
         """Tell the oracle, unless it was told of the trial before.
 
         Args:
             trial_id: A trial that has ended, or is paused.
             metrics: Those of its model; the objective is missing if the trial failed.
-            is_over: See `JournaledOracle.tell`.
-            curve: See `JournaledOracle.tell`.
+            is_over: See `Told`.
+            curve: See `Told`.
+            repeats: See `Told`.
         """
         if trial_id in self._repairing | self._evaluating:
             return
         measured = {name: metrics[name] for name in self._measured if name in metrics}
         score = metrics.get(self._objective.name)
-        self._oracle.tell(trial_id, score, is_over, curve, measured)
+        told = Told(score, is_over, curve, measured, repeats)
+        self._oracle.tell(trial_id, told)
         if score is not None:
-            self._pruning.note(trial_id, score, curve)
+            self._pruning.note(trial_id, told)
 
     def _judge_failure(self, failure: TrialFailure) -> None:
         if failure.kind == "stopped":

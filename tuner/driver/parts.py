@@ -18,18 +18,10 @@ from tuner.driver.study_folder import StudyFolder
 from tuner.driver.study_state import StudyState
 from tuner.evaluation.racing import Race
 from tuner.executors import Executor
+from tuner.outcomes import Outcome, Told, TrialFailure, TrialPause, TrialResult
 from tuner.tracking.facts import Presence, StopRequests
 from tuner.tracking.runs import Tracker
-from tuner.trial import (
-    Metrics,
-    Outcome,
-    Proposal,
-    Pruned,
-    TrialFailure,
-    TrialPause,
-    TrialResult,
-    Values,
-)
+from tuner.trial import Metrics, Proposal, Pruned, Values
 
 
 class TrialSource(Protocol):
@@ -66,6 +58,11 @@ class TrialSource(Protocol):
         ...
 
     @property
+    def repeats(self) -> Mapping[str, Sequence[float]]:
+        """The objective of each training of these trials, where they have several."""
+        ...
+
+    @property
     def pruned(self) -> Mapping[str, Pruned]:
         """What a pruner decided before the search started, by trial."""
         ...
@@ -94,14 +91,7 @@ class TrialSource(Protocol):
         """What else objectives and constraints look at, of every trial completed before."""
         ...
 
-    def tell(
-        self,
-        trial_id: str,
-        score: float | None,
-        is_over: bool = False,
-        curve: Sequence[float] = (),
-        measured: Metrics | None = None,
-    ) -> None:
+    def tell(self, trial_id: str, told: Told) -> None:
         """Say how a trial ended, or stands at its rung; see `JournaledOracle.tell`."""
         ...
 
@@ -176,6 +166,18 @@ class Recorder(Protocol):
         """Record one epoch's metrics."""
         ...
 
+    def repeats(self, trial_id: str) -> Sequence[Metrics]:
+        """Return the metrics of each training of a finished trial that has several."""
+        ...
+
+    def has_repeat(self, trial_id: str, repeat: int) -> bool:
+        """Say whether a training of a trial that is open has been recorded to its end."""
+        ...
+
+    def log_repeat(self, trial_id: str, repeat: int, epochs: Sequence[Metrics]) -> None:
+        """Record the metrics of each epoch of one of a trial's trainings."""
+        ...
+
     def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
         """Record a trial's result."""
         ...
@@ -236,8 +238,10 @@ class Curves(Protocol):
         """Take note of a curve's score."""
         ...
 
-    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
-        """Return the folder of a trial's curve, which is kept until `end`."""
+    def begin(
+        self, trial_id: str, values: Values, seed: int | None = None, repeat: int = 1
+    ) -> Path:
+        """Return the folder of a curve of a trial, which is kept until `end`."""
         ...
 
     def end(self, trial_id: str) -> None:
@@ -277,6 +281,10 @@ class Display(Protocol):
 
     def start_trial(self, trial_id: str, values: Values, rung: int | None = None) -> None:
         """Show a trial as running, up to a rung or to its last epoch."""
+        ...
+
+    def start_repeat(self, trial_id: str, repeat: int | None) -> None:
+        """Show one of a running trial's trainings as begun; None while it is evaluated."""
         ...
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:

@@ -20,17 +20,9 @@ from tuner.constraints import NO_CONSTRAINTS, Constraints, shown
 from tuner.driver.clock import Clock
 from tuner.driver.forecast import Forecast
 from tuner.escapes import visible
+from tuner.outcomes import Outcome, TrialFailure, TrialPause, TrialResult
 from tuner.runtime.screen import Screen, View
-from tuner.trial import (
-    Metrics,
-    Objective,
-    Outcome,
-    TrialFailure,
-    TrialPause,
-    TrialResult,
-    Values,
-    whole,
-)
+from tuner.trial import Metrics, Objective, Values, whole
 from tuner.wording import describe, duration, searched_first, why_fewer
 
 logger = logging.getLogger(__name__)
@@ -58,6 +50,8 @@ class _Running:
     started: float
     epoch: int = 0
     score: float | None = None
+    repeat: int = 1
+    is_evaluated: bool = False
 
 
 class Progress:
@@ -74,6 +68,7 @@ class Progress:
         clock: Tells the time.
         noun: What a training is called: `trial` or `finalist`.
         constraints: Limits that trials should keep within.
+        num_repeats: Trainings of each trial.
     """
 
     def __init__(
@@ -88,7 +83,9 @@ class Progress:
         clock: Clock,
         noun: str = "trial",
         constraints: Constraints = NO_CONSTRAINTS,
+        num_repeats: int = 1,
     ) -> None:
+        self._num_repeats = num_repeats
         self.capacity = capacity
         self._noun = noun
         self._clock = clock
@@ -147,6 +144,19 @@ class Progress:
         verb = "is resumed" if is_resumed else "starts"
         logger.debug("%s %s %s: %s", self._noun, trial_id, verb, said)
 
+    def start_repeat(self, trial_id: str, repeat: int | None) -> None:
+        """Show one of a running trial's trainings as begun.
+
+        Args:
+            trial_id: A running trial.
+            repeat: Number of the training, from 1; None while the trial is evaluated.
+        """
+        running = self._running[trial_id]
+        if repeat is None:
+            running.is_evaluated = True
+        else:
+            running.repeat, running.epoch, running.score = repeat, 0, None
+
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """Show an epoch as done.
 
@@ -160,9 +170,10 @@ class Progress:
         running.epoch, running.score = epoch, metrics.get(self._objective.name)
         said = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
         logger.debug(
-            "%s %s epoch %d/%s %s%s",
+            "%s %s %sepoch %d/%s %s%s",
             self._noun,
             trial_id,
+            self._said_repeat(running),
             epoch,
             running.epochs,
             said,
@@ -192,7 +203,7 @@ class Progress:
             )
             return
         # The worker's own time, not that since submission: a worker may first have to start.
-        own = len(outcome.epochs) - outcome.epochs_reused
+        own = outcome.num_epochs - outcome.epochs_reused
         # A trial that was resumed has trained the others before.
         new = min(own, running.new_epochs)
         seconds = outcome.train_seconds * new / own if own else 0.0
@@ -215,6 +226,19 @@ class Progress:
             outcome.seconds,
             self._time_left(", about {} left"),
         )
+
+    def _said_repeat(self, running: _Running) -> str:
+        """Say which training of a trial is under way, where it has several."""
+        return f"repeat {running.repeat}/{self._num_repeats} " if self._num_repeats > 1 else ""
+
+    def _phase(self, running: _Running) -> str:
+        """Name a phase: a trial compiles before its first epoch, evaluates after its last."""
+        is_trained = running.epoch == running.epochs and running.repeat == self._num_repeats
+        if running.is_evaluated or is_trained:
+            return "evaluating"
+        if running.epoch == 0 and running.repeat == 1:
+            return "compiling"
+        return f"{self._said_repeat(running)}epoch {running.epoch}/{running.epochs}"
 
     def _describe(self, values: Values) -> str:
         # `epochs` is shown even if the oracle sets it, or nobody searches it.
@@ -241,8 +265,7 @@ class Progress:
     def as_tags(self) -> dict[str, str]:
         """Say in tags of the study's run how far it is; see `tuner.names`."""
         phases = [
-            f"{trial_id} {_phase(running.epoch, running.epochs)}"
-            for trial_id, running in self._running.items()
+            f"{trial_id} {self._phase(running)}" for trial_id, running in self._running.items()
         ]
         ended = f"{self._num_ended} of {self._num_trials or '?'} {self._noun}s"
         tags = {names.PROGRESS: "; ".join([ended, *([", ".join(phases)] if phases else [])])}
@@ -275,7 +298,7 @@ class Progress:
             table.add_row(
                 Text(trial_id, style="cyan"),
                 ProgressBar(total=epochs, completed=running.epoch, width=20),
-                _phase(running.epoch, epochs),
+                self._phase(running),
                 Text(score),
                 Text(self._describe(running.values), style="dim", overflow="ellipsis"),
             )
@@ -292,10 +315,3 @@ def _ending(result: TrialResult | TrialPause, epochs: int) -> str:
     if result.best_epoch is not None:
         return f"  best at epoch {result.best_epoch} of {epochs}"
     return ""
-
-
-def _phase(epoch: int, epochs: int) -> str:
-    """Name a trial's phase: it compiles before its first epoch, evaluates after its last."""
-    if epoch == 0:
-        return "compiling"
-    return "evaluating" if epoch == epochs else f"epoch {epoch}/{epochs}"

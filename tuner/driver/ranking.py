@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from tuner.constraints import Constraints
 from tuner.errors import SearchFailed
-from tuner.trial import Metrics, Objective, TrialFailure, Values
+from tuner.outcomes import TrialFailure
+from tuner.trial import Metrics, Objective, Values
 
 MAX_UNTRAINED = 50
 """Trials that may break a constraint before training while none has met them all.

@@ -134,7 +134,7 @@ class Race:
             return None
         deviation, degrees = found
         error = deviation / math.sqrt(len(self.scores[trial]))
-        half = _quantile((1 + CONFIDENCE) / 2, degrees) * error
+        half = quantile((1 + CONFIDENCE) / 2, degrees) * error
         low, high = self.mean(trial) - half, self.mean(trial) + half
         is_share = self.objective.name in _SHARES
         return (max(low, 0.0), min(high, 1.0)) if is_share else (low, high)
@@ -153,7 +153,7 @@ class Race:
         deviation, degrees = found
         num_looks = max(num_seeds - 2, 1)
         level = ERROR / (num_looks * (len(remaining) - 1))
-        least = _quantile(1 - level, degrees) * deviation * math.sqrt(2 / len(self.seeds))
+        least = quantile(1 - level, degrees) * deviation * math.sqrt(2 / len(self.seeds))
         return frozenset(t for t in remaining if abs(self.mean(winner) - self.mean(t)) > least)
 
     def _best(self, trials: Sequence[str]) -> str:
@@ -197,7 +197,7 @@ class Race:
         )
 
 
-def _quantile(probability: float, degrees: int) -> float:
+def quantile(probability: float, degrees: int) -> float:
     """Return the quantile of Student's t with so many degrees of freedom."""
     # `scipy.stats` takes 0.6 s to import.
     from scipy.special import stdtrit

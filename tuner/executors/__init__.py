@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.config.executors import ExecutorConfig
+from tuner.outcomes import Outcome, RunTrial
 from tuner.runtime.user_code import find_function
-from tuner.trial import OnEpoch, Outcome, RunTrial, Stopped, TrialRequest, WorkerSetup
+from tuner.trial import OnEpoch, Stopped, TrialRequest, WorkerSetup
 
 if TYPE_CHECKING:
     from tuner.datasets import ImageData

@@ -26,8 +26,9 @@ from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import Beside, Executor, MakeRunTrial, Start, Workplace
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
+from tuner.outcomes import Outcome
 from tuner.runtime import files, forkserver, relay
-from tuner.trial import Metrics, OnEpoch, Outcome, Stopped, TrialRequest
+from tuner.trial import Metrics, OnEpoch, Stopped, TrialRequest
 
 _MAX_GROWTH = 1.15
 """Limit of a worker's memory, as a multiple of its settled size. TensorFlow keeps 5 MB per
@@ -315,5 +316,11 @@ def _save(data: ImageData, folder: Path) -> _Files:
             with files.scratch(folder / f"{name}_{what}.npy") as file:
                 np.save(file, array)
     return _Files(
-        folder, {"name": data.name, "class_names": data.class_names, "digest": data.digest}
+        folder,
+        {
+            "name": data.name,
+            "class_names": data.class_names,
+            "digest": data.digest,
+            "fold_sizes": data.fold_sizes,
+        },
     )

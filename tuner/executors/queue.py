@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tuner.trial import Outcome, Stopped, TrialFailure, TrialRequest, Values
+from tuner.outcomes import Outcome, TrialFailure
+from tuner.trial import Stopped, TrialRequest, Values
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)

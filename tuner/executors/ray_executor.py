@@ -21,8 +21,9 @@ from tuner.executors import Beside, Executor, Workplace, cluster
 from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
 from tuner.executors.ray_worker import News, RayWorker
 from tuner.executors.transfer import CheckpointParcel
+from tuner.outcomes import Outcome
 from tuner.runtime import interrupt, relay
-from tuner.trial import OnEpoch, Outcome, Stopped, TrialRequest
+from tuner.trial import OnEpoch, Stopped, TrialRequest
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ import psutil
 from tuner.datasets import ImageData
 from tuner.executors import MakeRunTrial
 from tuner.executors.transfer import CheckpointParcel, FileParcel, moved
+from tuner.outcomes import Outcome
 from tuner.runtime import relay
-from tuner.trial import Metrics, Outcome, Stopped, TrialRequest
+from tuner.trial import Metrics, Stopped, TrialRequest
 
 _BATCH_SECONDS = 0.5
 """How often a worker sends the epochs that have ended."""

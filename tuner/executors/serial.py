@@ -6,15 +6,8 @@ from collections.abc import Callable, Collection
 from tuner.config.executors import SerialConfig
 from tuner.errors import TrialStopped
 from tuner.executors import Beside, Executor, Start, Workplace
-from tuner.trial import (
-    Metrics,
-    OnEpoch,
-    Outcome,
-    RunTrial,
-    Stopped,
-    TrialFailure,
-    TrialRequest,
-)
+from tuner.outcomes import Outcome, RunTrial, TrialFailure
+from tuner.trial import Metrics, OnEpoch, Stopped, TrialRequest
 
 
 def prepare(config: SerialConfig, *functions: str) -> Start:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.curves.checkpoints import Curve, curves_in
+from tuner.outcomes import Outcome, TrialFiles, TrialResult
 from tuner.runtime import files
-from tuner.trial import Outcome, TrialFiles, TrialRequest, TrialResult
+from tuner.trial import TrialRequest
 
 
 def moved(request: TrialRequest, folder: Path) -> TrialRequest:

@@ -33,6 +33,7 @@ from tuner.config.space import Space
 from tuner.constraints import Constraints
 from tuner.errors import ConfigError, StudyError
 from tuner.oracles.oracle import Ended, Oracle
+from tuner.outcomes import Told
 from tuner.runtime import files
 from tuner.runtime.user_code import find_function
 from tuner.trial import Json, Metrics, Objective, Proposal, Pruned, Values, without_epochs
@@ -67,6 +68,7 @@ class JournaledOracle:
         paused: The epochs of every trial that is paused at a rung, by trial id.
         standings: The scores of all trials that have reached a rung, by rung.
         curves: The objective after each epoch of every completed trial, where that is known.
+        repeats: The objective of each training of the completed trials that have several.
         pruned: What a pruner has decided, by trial.
 
     Raises:
@@ -93,6 +95,7 @@ class JournaledOracle:
         self.values: dict[str, Values] = {}
         self.tags: dict[str, Mapping[str, str]] = {}
         self.curves: dict[str, Sequence[float]] = {}
+        self.repeats: dict[str, Sequence[float]] = {}
         self.pruned: dict[str, Pruned] = {}
         self._unasked: list[Proposal] = []
         self.paused: dict[str, int] = {}
@@ -195,28 +198,10 @@ class JournaledOracle:
             return proposal
         return None
 
-    def tell(
-        self,
-        trial_id: str,
-        score: float | None,
-        is_over: bool = False,
-        curve: Sequence[float] = (),
-        measured: Metrics | None = None,
-    ) -> None:
-        """Say how a trial ended, or stands at its rung.
-
-        Args:
-            trial_id: A trial that `ask` returned.
-            score: The objective of its model, finite; None when it failed.
-            is_over: Whether it was ended before its rung and is not to be resumed.
-            curve: The objective after each epoch of a trial that has ended; empty when it
-                failed.
-            measured: The metrics of its model that constraints and other objectives look at.
-        """
-        self._end(trial_id, score, is_over, curve, measured or {})
-        over: dict[str, Json] = {"over": True} if is_over else {}
-        kept: dict[str, Json] = {"curve": list(curve)} if curve else {}
-        self._write(tell=trial_id, score=score, **over, **kept, **_measured(measured))
+    def tell(self, trial_id: str, told: Told) -> None:
+        """Say how a trial that `ask` returned has ended, or stands at its rung."""
+        self._end(trial_id, told)
+        self._write(tell=trial_id, **told.encode())
 
     def prune(self, trial_id: str, decision: Pruned) -> None:
         """Write down that a trial ends with an epoch; the oracle hears of it when it has ended.
@@ -226,7 +211,8 @@ class JournaledOracle:
             decision: The epoch, and why.
         """
         self.pruned[trial_id] = decision
-        self._write(prune=trial_id, epoch=decision.epoch, because=decision.because)
+        at = {} if decision.repeat is None else {"repeat": decision.repeat}
+        self._write(prune=trial_id, epoch=decision.epoch, because=decision.because, **at)
 
     def _resume(self) -> Proposal | None:
         """Return a paused trial, now that no new one may begin; None if none is to go on."""
@@ -297,36 +283,32 @@ class JournaledOracle:
         self.values[proposal.trial_id] = proposal.values
         self.tags[proposal.trial_id] = proposal.tags
 
-    def _end(
-        self,
-        trial_id: str,
-        score: float | None,
-        is_over: bool,
-        curve: Sequence[float],
-        measured: Metrics,
-    ) -> None:
+    def _end(self, trial_id: str, told: Told) -> None:
         proposal = self._open.pop(trial_id)
-        if curve:
-            self.curves[trial_id] = curve
-        ended = self._note_end(trial_id, score, measured)
+        if told.curve:
+            self.curves[trial_id] = told.curve
+        ended = self._note_end(trial_id, told)
         if (name := self._names.get(trial_id)) is not None:
             if (result := self._result_of_pruned(trial_id, ended)) is not None:
                 self._oracle.observe_pruned(name, *result)
             else:
                 self._oracle.observe_ended(name, ended)
-            if is_over:
+            if told.is_over:
                 self._oracle.retire(name)
         else:
             self._adopt(trial_id, ended)
         if trial_id not in self._ended:
             # The oracle may propose it again, and it is tried again.
             self._known.pop(_key(proposal.values), None)
-        if score is not None and proposal.rung is not None and not is_over:
+        if told.score is not None and proposal.rung is not None and not told.is_over:
             self.paused[trial_id] = proposal.rung
-            self.standings.setdefault(proposal.rung, {})[trial_id] = score
+            self.standings.setdefault(proposal.rung, {})[trial_id] = told.score
 
-    def _note_end(self, trial_id: str, score: float | None, measured: Metrics) -> Ended:
+    def _note_end(self, trial_id: str, told: Told) -> Ended:
         """Remember how a trial ended, unless another attempt may end otherwise."""
+        score, measured = told.score, told.measured
+        if told.repeats:
+            self.repeats[trial_id] = told.repeats
         others = () if score is None else tuple(measured[o.name] for o in self._others)
         ended = Ended(score, self._constraints.violations(measured), others)
         self._ended.pop(trial_id, None)
@@ -357,8 +339,13 @@ class JournaledOracle:
     def _result_of_pruned(
         self, trial_id: str, ended: Ended
     ) -> tuple[float, Sequence[float]] | None:
-        """Return the score and the curve of a trial, if it was pruned and meets constraints."""
-        if trial_id not in self.pruned or ended.score is None:
+        """Return the score and the curve of a trial, if it was pruned and meets constraints.
+
+        A trial that ended before its last repeat is told like any other: the mean of fewer
+        repeats is an estimate of the same score, as Optuna has it for its Wilcoxon pruner.
+        """
+        decision = self.pruned.get(trial_id)
+        if decision is None or decision.repeat is not None or ended.score is None:
             return None
         return ended.score, self.curves[trial_id]
 
@@ -367,12 +354,13 @@ class JournaledOracle:
         rungs: dict[str, int | None] = {}
         for event in map(json.loads, _whole_lines(journal)):
             if (trial_id := event.get("tell")) is not None:
-                self._note_end(trial_id, event["score"], event.get("measured", {}))
-                if event["score"] is None:
+                told = Told.decode(event)
+                self._note_end(trial_id, told)
+                if told.score is None:
                     continue
-                self.curves[trial_id] = event.get("curve", ())
+                self.curves[trial_id] = told.curve
                 # With fewer epochs than its values say, it is no result of theirs.
-                is_partial = event.get("over", False) or rungs[trial_id] is not None
+                is_partial = told.is_over or rungs[trial_id] is not None
                 (self._partial.add if is_partial else self._partial.discard)(trial_id)
             elif "prune" in event:
                 self._note_pruned(event)
@@ -405,13 +393,7 @@ class JournaledOracle:
 
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         if "tell" in event:
-            self._end(
-                event["tell"],
-                event["score"],
-                event.get("over", False),
-                event.get("curve", ()),
-                event.get("measured", {}),
-            )
+            self._end(event["tell"], Told.decode(event))
         elif "prune" in event:
             self._note_pruned(event)
         elif "resume" in event:
@@ -443,7 +425,8 @@ class JournaledOracle:
             self._take(recorded)
 
     def _note_pruned(self, event: Mapping[str, Any]) -> None:
-        self.pruned[event["prune"]] = Pruned(event["epoch"], event["because"])
+        decision = Pruned(event["epoch"], event["because"], event.get("repeat"))
+        self.pruned[event["prune"]] = decision
 
     def _misfit(self, trial_id: str) -> StudyError:
         return StudyError(
@@ -455,11 +438,6 @@ class JournaledOracle:
     def _write(self, **event: Json) -> None:
         if self._journal is not None:
             files.append(self._journal, json.dumps(event) + "\n")
-
-
-def _measured(metrics: Metrics | None) -> dict[str, Json]:
-    """Return what the journal keeps of a trial's metrics: nothing where none is looked at."""
-    return {"measured": dict(metrics)} if metrics else {}
 
 
 def _whole_lines(journal: Path) -> list[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 from tuner.config.searches import SearchConfig
 from tuner.config.space import Space
 from tuner.errors import SearchFailed
+from tuner.outcomes import Told
 from tuner.runtime import forkserver, relay, tensorflow_setup
 from tuner.trial import Metrics, Objective, Proposal, Pruned, Values
 
@@ -41,6 +42,7 @@ class OracleProcess:
         scores: The objective of every trial that completed or paused before, in the order in
             which they did.
         curves: The objective after each epoch of those that completed, where that is known.
+        repeats: The objective of each training of those that have several.
         pruned: What a pruner decided before, by trial.
         paused: The epochs of every trial that was paused at a rung before.
         standings: The scores of all trials that had reached a rung before, by rung.
@@ -83,6 +85,7 @@ class OracleProcess:
         self.standings: dict[int, dict[str, float]] = begun["standings"]
         self._counted = set(self.scores)
         self.curves: dict[str, Sequence[float]] = begun["curves"]
+        self.repeats: dict[str, Sequence[float]] = begun["repeats"]
         self.pruned: dict[str, Pruned] = begun["pruned"]
 
     @property
@@ -95,16 +98,9 @@ class OracleProcess:
         proposal: Proposal | None = self._call("ask")
         return proposal
 
-    def tell(
-        self,
-        trial_id: str,
-        score: float | None,
-        is_over: bool = False,
-        curve: Sequence[float] = (),
-        measured: Metrics | None = None,
-    ) -> None:
+    def tell(self, trial_id: str, told: Told) -> None:
         """Say how a trial ended, once it is written down: see `JournaledOracle.tell`."""
-        self._call("tell", trial_id, score, is_over, curve, measured)
+        self._call("tell", trial_id, told)
         self.num_told += trial_id not in self._counted
         self._counted.add(trial_id)
 
@@ -168,6 +164,7 @@ def _serve(
             "paused": dict(oracle.paused),
             "standings": oracle.standings,
             "curves": oracle.curves,
+            "repeats": oracle.repeats,
             "pruned": oracle.pruned,
         }
         while True:

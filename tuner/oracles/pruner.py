@@ -9,7 +9,6 @@ from optuna.trial import TrialState, create_trial
 from tuner.config.pruners import PrunerConfig
 from tuner.oracles.optuna_study import empty_study
 from tuner.trial import Objective
-from tuner.wording import plural
 
 
 class Pruner:
@@ -50,11 +49,8 @@ class Pruner:
         if not self._pruner.prune(self._study, trial):
             return None
         [*_, best] = self._objective.best_so_far(curve)
-        trials = plural(sum(length >= len(curve) for length in self._lengths), "trial")
-        return (
-            f"its best {self._objective.name}, {best:.4f}, is worse than "
-            f"{self._config.said} of {trials} after that epoch"
-        )
+        num_others = sum(length >= len(curve) for length in self._lengths)
+        return self._config.say(self._objective.name, curve, best, num_others)
 
 
 def _steps(curve: Sequence[float]) -> dict[int, float]:

@@ -9,11 +9,12 @@ from tuner import names
 from tuner.config.schema import StudyConfig
 from tuner.constraints import Constraints
 from tuner.errors import SearchFailed
+from tuner.outcomes import Outcome, TrialFailure, TrialResult
 from tuner.registry.promotion import Challenger
 from tuner.runtime import forkserver, tensorflow_setup
 from tuner.runtime.user_code import find_function
 from tuner.tracking.runs import Tracker
-from tuner.trial import Outcome, TrialFailure, TrialRequest, TrialResult, trial_seed
+from tuner.trial import TrialRequest, trial_seed
 
 
 def refit(

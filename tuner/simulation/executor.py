@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection
 
 from tuner.executors import Beside, Executor
 from tuner.executors.queue import Slot, TrialQueue
+from tuner.outcomes import Outcome
 from tuner.simulation.clock import VirtualClock
 from tuner.simulation.worker import Course
-from tuner.trial import Metrics, OnEpoch, Outcome, ReportEpoch, Stopped, TrialRequest
+from tuner.trial import Metrics, OnEpoch, ReportEpoch, Stopped, TrialRequest
 
 Begin = Callable[[TrialRequest, ReportEpoch], Course]
 """Begins a trial; see `tuner.simulation.worker.SimulatedWorker.run`."""

@@ -7,8 +7,9 @@ from typing import Self
 
 from tuner.driver.clock import Clock
 from tuner.driver.study_state import StudyState
+from tuner.outcomes import Outcome, TrialFailure, TrialPause, TrialResult, is_cut
 from tuner.tracking.facts import Presence, StopRequests
-from tuner.trial import Metrics, Outcome, TrialFailure, TrialPause, TrialResult, Values, is_cut
+from tuner.trial import Metrics, Values
 
 
 @dataclass
@@ -85,6 +86,18 @@ class SimulatedRecorder:
 
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
         """See `Recorder.log_epoch`: a trial's result has its epochs."""
+
+    def repeats(self, trial_id: str) -> Sequence[Metrics]:
+        """See `Recorder.repeats`."""
+        result = _result_of(self.records[trial_id])
+        return [] if result is None else [repeat.final for repeat in result.repeats]
+
+    def has_repeat(self, trial_id: str, repeat: int) -> bool:
+        """See `Recorder.has_repeat`: no trial begins twice."""
+        return False
+
+    def log_repeat(self, trial_id: str, repeat: int, epochs: Sequence[Metrics]) -> None:
+        """See `Recorder.log_repeat`: a trial's result has its repeats."""
 
     def finish_trial(self, result: TrialResult, with_model: bool = True) -> None:
         """See `Recorder.finish_trial`."""
@@ -207,6 +220,9 @@ class NoDisplay:
 
     def start_trial(self, trial_id: str, values: Values, rung: int | None = None) -> None:
         """See `Display.start_trial`."""
+
+    def start_repeat(self, trial_id: str, repeat: int | None) -> None:
+        """See `Display.start_repeat`."""
 
     def end_epoch(self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool) -> None:
         """See `Display.end_epoch`."""

@@ -22,10 +22,11 @@ from tuner.config.space import Space
 from tuner.errors import StudyError
 from tuner.oracles.journal import make_oracle
 from tuner.oracles.oracle import Oracle
+from tuner.outcomes import is_cut
 from tuner.simulation.simulating import run
 from tuner.simulation.table import NearestOracle, ShuffledOracle
 from tuner.simulation.worker import SECONDS
-from tuner.trial import Metrics, Objective, Values, is_cut, without_epochs
+from tuner.trial import Metrics, Objective, Values, without_epochs
 
 MIN_TRIALS = 4
 """Trials that a study must have: of fewer, any order finds the best soon."""

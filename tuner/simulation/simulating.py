@@ -18,6 +18,7 @@ from tuner.driver.assembly import make_loop
 from tuner.driver.parts import Best
 from tuner.errors import ConfigError
 from tuner.oracles.journal import JournaledOracle, MakeOracle
+from tuner.outcomes import Outcome, TrialFailure
 from tuner.simulation.clock import VirtualClock
 from tuner.simulation.executor import SimulatedExecutor
 from tuner.simulation.records import (
@@ -27,7 +28,7 @@ from tuner.simulation.records import (
     SimulatedRecorder,
 )
 from tuner.simulation.worker import Evaluate, SimulatedCurves, SimulatedWorker
-from tuner.trial import Objective, Outcome, TrialFailure
+from tuner.trial import Objective
 
 _KINDS = {
     "trial": pandas.StringDtype(na_value=math.nan),

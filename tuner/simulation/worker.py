@@ -8,16 +8,12 @@ from typing import Protocol
 
 from tuner.driver.clock import Clock
 from tuner.errors import ConfigError, InfeasibleTrial
+from tuner.outcomes import Outcome, TrialFailure, TrialFiles, TrialPause, TrialResult
 from tuner.trial import (
     Metrics,
     Objective,
-    Outcome,
     ReportEpoch,
-    TrialFailure,
-    TrialFiles,
-    TrialPause,
     TrialRequest,
-    TrialResult,
     Values,
     all_finite,
     without_epochs,
@@ -170,9 +166,11 @@ class SimulatedCurves:
     def __init__(self) -> None:
         self._names: dict[str, Path] = {}
 
-    def begin(self, trial_id: str, values: Values, seed: int | None = None) -> Path:
+    def begin(
+        self, trial_id: str, values: Values, seed: int | None = None, repeat: int = 1
+    ) -> Path:
         """See `CurveStore.begin`."""
-        key = repr((sorted(without_epochs(values).items()), seed))
+        key = repr((sorted(without_epochs(values).items()), seed, repeat))
         return self._names.setdefault(key, Path(f"{len(self._names):04d}"))
 
     def note_score(self, trial_id: str, values: Values, score: float) -> None:

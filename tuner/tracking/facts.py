@@ -1,13 +1,14 @@
 """What is read of a recorded study: its facts, its trials, and what people ask of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuner import names
 from tuner.constraints import Constraints
 from tuner.evaluation.racing import Race
 from tuner.models.objectives import make_objective
+from tuner.outcomes import TrialResult
 from tuner.tracking.manifest import Manifest
 from tuner.trial import Metrics, Objective, Values
 from tuner.wording import why_fewer
@@ -28,6 +29,45 @@ class DataFacts:
     name: str
     digest: str
     profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The trainings of a trial that is trained several times, in their order.
+
+    Attributes:
+        finals: The metrics of each, after the epoch whose weights its model has.
+        epochs: Number of that epoch.
+        model: Number of the training whose model is the trial's, from 1.
+    """
+
+    finals: tuple[Metrics, ...]
+    epochs: tuple[int, ...]
+    model: int
+
+    @classmethod
+    def of(cls, result: TrialResult) -> "Repeats | None":
+        """Return those of a trial that has ended; None if it was trained once."""
+        if not result.repeats:
+            return None
+        epochs = (one.best_epoch or len(one.epochs) for one in result.repeats)
+        finals = (one.final for one in result.repeats)
+        return cls(tuple(finals), tuple(epochs), result.model_repeat)
+
+    @classmethod
+    def decode(cls, content: Any) -> "Repeats | None":
+        """Return the trainings that `encode` has made plain; None for None."""
+        if content is None:
+            return None
+        return cls(tuple(content["finals"]), tuple(content["epochs"]), content["model"])
+
+    def encode(self) -> dict[str, Any]:
+        """Return them as data for JSON."""
+        return asdict(self)
+
+    def scores(self, metric: str) -> list[float]:
+        """Return a metric of each training."""
+        return [final[metric] for final in self.finals]
 
 
 @dataclass(frozen=True)
@@ -56,6 +96,7 @@ class TrialRecord:
         best_epoch: The epoch whose weights its model has, if that is not the last.
         finalist_of: The trial that a finalist trains again; None for a trial.
         seed: Seed of a finalist; None for a trial.
+        repeats: Its trainings, if it was trained several times; its metrics are their means.
     """
 
     trial_id: str
@@ -78,10 +119,16 @@ class TrialRecord:
     best_epoch: int | None = None
     finalist_of: str | None = None
     seed: int | None = None
+    repeats: Repeats | None = None
 
     @property
     def num_epochs(self) -> int | None:
-        """Number of epochs that it has; None if that was not recorded."""
+        """Number of epochs that it has; None if that was not recorded.
+
+        Of one that was trained several times, those that its model was trained for.
+        """
+        if self.repeats is not None:
+            return self.repeats.epochs[self.repeats.model - 1]
         if names.EPOCHS_TRAINED not in self.metrics:
             return None
         reused = self.metrics.get(names.EPOCHS_REUSED, 0)

@@ -24,6 +24,7 @@ from tuner.tracking import json_tags, plain_yaml
 from tuner.tracking.facts import (
     DataFacts,
     Presence,
+    Repeats,
     StopRequests,
     StudyFacts,
     TrialRecord,
@@ -92,6 +93,7 @@ def read_trial(run: Run) -> TrialRecord:
         stopped_because=tags.get(names.STOPPED_BECAUSE, ""),
         best_epoch=int(tags.get(names.BEST_EPOCH) or 0) or None,
         finalist_of=tags.get(names.FINALIST_OF),
+        repeats=Repeats.decode(json_tags.from_tags(tags, names.REPEATS)),
         seed=int(tags[names.SEED]) if names.SEED in tags else None,
     )
 

@@ -18,16 +18,17 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from tuner import names
 from tuner.errors import StudyError
+from tuner.outcomes import TrialFailure, TrialPause, TrialResult, is_cut
 from tuner.runtime import files
 from tuner.runtime.versions import versions
 from tuner.tracking import experiment, history, json_tags, project_folder, trial_epochs
 from tuner.tracking.data_record import DataRecord
-from tuner.tracking.facts import Presence, StopRequests, TrialRecord
+from tuner.tracking.facts import Presence, Repeats, StopRequests, TrialRecord
 from tuner.tracking.logged_models import LoggedModels
 from tuner.tracking.run_maker import RunMaker
 from tuner.tracking.stored_files import StoredFiles
 from tuner.tracking.trial_runs import TrialRun, final_metrics, metrics_at
-from tuner.trial import Metrics, TrialFailure, TrialPause, TrialResult, Values, is_cut
+from tuner.trial import Metrics, Values
 
 LIVE_SECONDS = 1.0
 """How far a running trial's curve in MLflow may lag behind its training."""
@@ -172,7 +173,7 @@ class Tracker:
         return trial.finished
 
     def was_cut(self, trial_id: str) -> bool:
-        """Say whether a trial that is recorded can be resumed; see `trial.is_cut`."""
+        """Say whether a trial that is recorded can be resumed; see `outcomes.is_cut`."""
         return self._trials[trial_id].cut
 
     def open_trial(
@@ -235,6 +236,28 @@ class Tracker:
         """Say whether the metrics of an epoch of a trial that is open have been recorded."""
         return epoch <= self._trials[trial_id].num_epochs
 
+    def has_repeat(self, trial_id: str, repeat: int) -> bool:
+        """Say whether a training of a trial that is open has been recorded to its end."""
+        return repeat <= self._trials[trial_id].num_repeats
+
+    def log_repeat(self, trial_id: str, repeat: int, epochs: Sequence[Metrics]) -> None:
+        """Record all epochs of one of a trial's trainings, unless they are recorded.
+
+        Args:
+            trial_id: A trial that is open.
+            repeat: Number of the training, from 1.
+            epochs: Its metrics after each epoch.
+        """
+        if not self.has_repeat(trial_id, repeat):
+            trial = self._trials[trial_id]
+            trial.add_repeat(repeat, epochs)
+            trial.write_pending(self.client)
+
+    def repeats(self, trial_id: str) -> Sequence[Metrics]:
+        """Return the metrics of each training of a finished trial that has several."""
+        found = self._trials[trial_id].repeats
+        return () if found is None else found.finals
+
     def curve(self, trial_id: str, values: Values, metric: str) -> list[float]:
         """Return a metric after each epoch of a trial that has a run."""
         found = trial_epochs.by_epoch(self.client, self.run_of(trial_id), values, metric)
@@ -251,7 +274,7 @@ class Tracker:
         trial = self._trials[trial_id]
         trial.came[epoch] = metrics
         if epoch <= trial.num_epochs:
-            if not trial.repeats(epoch, metrics):
+            if not trial.agrees(epoch, metrics):
                 self._start_over(trial_id)
             return
         trial.add_epoch(epoch, metrics)
@@ -342,7 +365,14 @@ class Tracker:
         # The trial may also have been stopped before with the weights of another epoch.
         if result.best_epoch is not None or trial.was_restored:
             tags[names.BEST_EPOCH] = str(result.best_epoch or "")
-            trial.pending += metrics_at(trial.step_of_model, result.final)
+            trial.was_restored = True
+        if result.repeats or trial.was_restored:
+            deviations = {names.deviation(n): v for n, v in result.deviations.items()}
+            shown = {**result.final, **deviations}
+            trial.pending += metrics_at(trial.step_of_model, shown)
+        trial.repeats = Repeats.of(result)
+        if trial.repeats is not None:
+            tags |= json_tags.as_tags(names.REPEATS, trial.repeats.encode())
             trial.was_restored = True
         model_dir = Path(result.files.model_dir) if with_model else None
         manifest, model_id = self._files.store(trial, result.files.artifacts, model_dir)

@@ -48,7 +48,8 @@ def epochs(
 
 def epoch_metrics(metrics: Iterable[str]) -> list[str]:
     """Return those of a trial's metrics that are measured after every epoch."""
-    return sorted(set(metrics) - names.OF_WHOLE_TRIAL)
+    found = {name for name in metrics if not names.is_of_repeats(name)}
+    return sorted(found - names.OF_WHOLE_TRIAL)
 
 
 def by_epoch(

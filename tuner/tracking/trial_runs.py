@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import mlflow
 from mlflow.entities import Metric, RunTag
 
 from tuner import names
-from tuner.tracking.facts import TrialRecord
+from tuner.outcomes import TrialPause, TrialResult, is_cut
+from tuner.tracking.facts import Repeats, TrialRecord
 from tuner.tracking.manifest import Manifest
 from tuner.tracking.run_maker import param_text
-from tuner.trial import Metrics, TrialPause, TrialResult, Values, is_cut
+from tuner.trial import Metrics, Values
 
 _BATCH_METRICS = 1000
 
@@ -43,6 +44,8 @@ class TrialRun:
         num_epochs: Number of epochs whose metrics are recorded or pending.
         losses: The loss after each of these epochs, by epoch.
         came: The metrics that this process has received, by epoch.
+        repeats: Its trainings, if they are recorded.
+        num_repeats: Number of trainings whose epochs are recorded or pending.
         model_id: Id of the model that it has logged, if any.
         was_restored: Whether the metrics of its model were recorded once more; see
             `trial_epochs.step_of_model`.
@@ -66,6 +69,8 @@ class TrialRun:
     num_epochs: int = 0
     losses: dict[int, float] = field(default_factory=dict)
     came: dict[int, Metrics] = field(default_factory=dict)
+    repeats: Repeats | None = None
+    num_repeats: int = 0
     model_id: str | None = None
     was_restored: bool = False
     step_of_model: int = 0
@@ -88,7 +93,9 @@ class TrialRun:
             seconds=record.metrics.get(names.TRIAL_SECONDS, 0.0) if cut else 0.0,
             finished=record.metrics if record.status == "FINISHED" else None,
             manifest=record.manifest,
-            was_restored=record.best_epoch is not None,
+            was_restored=record.best_epoch is not None or record.repeats is not None,
+            repeats=record.repeats,
+            num_repeats=max(names.repeats_with(record.metrics), default=0),
         )
 
     def has_values(self, values: Values) -> bool:
@@ -100,8 +107,9 @@ class TrialRun:
         self.run_id, self.artifact_uri = run_id, artifact_uri
         self.recorded, self.model_id, self.was_restored = {}, None, False
         self.pending, self.num_epochs, self.losses = [], 0, {}
+        self.repeats, self.num_repeats = None, 0
 
-    def repeats(self, epoch: int, metrics: Metrics) -> bool:
+    def agrees(self, epoch: int, metrics: Metrics) -> bool:
         """Say whether an epoch that the run has came out as recorded, as far as is known.
 
         Args:
@@ -116,6 +124,13 @@ class TrialRun:
         self.pending += metrics_at(epoch, metrics)
         self.num_epochs = epoch
         self.losses[epoch] = metrics.get("loss", math.nan)
+
+    def add_repeat(self, repeat: int, epochs: Sequence[Metrics]) -> None:
+        """Add the metrics of all epochs of one of its trainings to those to be written."""
+        for epoch, metrics in enumerate(epochs, 1):
+            named = {names.of_repeat(repeat, name): value for name, value in metrics.items()}
+            self.pending += metrics_at(epoch, named)
+        self.num_repeats = repeat
 
     def add_final(self, metrics: Metrics, model_id: str | None) -> None:
         """Add the metrics of the whole trial to those to be written, at its last epoch.
@@ -162,7 +177,7 @@ def final_metrics(result: TrialResult | TrialPause, seconds: float = 0.0) -> Met
         names.COMPILE_SECONDS: result.compile_seconds,
         names.TRIAL_SECONDS: seconds + result.seconds,
         names.NUM_PARAMETERS: result.num_parameters,
-        names.EPOCHS_TRAINED: len(result.epochs) - result.epochs_reused,
+        names.EPOCHS_TRAINED: result.num_epochs - result.epochs_reused,
         names.EPOCHS_REUSED: result.epochs_reused,
     }
 

@@ -28,6 +28,14 @@ from tuner.evaluation import measures
 from tuner.models import custom_objects
 from tuner.models.building import build, no_such_metric
 from tuner.models.metrics import leave_out_own
+from tuner.outcomes import (
+    FailureKind,
+    Outcome,
+    TrialFailure,
+    TrialFiles,
+    TrialPause,
+    TrialResult,
+)
 from tuner.runtime import gc_pauses, interrupt, tensorflow_setup
 from tuner.runtime.user_code import find_function, is_ours
 from tuner.training.callbacks import Told, class_weights
@@ -35,16 +43,10 @@ from tuner.training.keras_loop import Logs
 from tuner.training.latency import latency_ms
 from tuner.training.state import TrainingState
 from tuner.trial import (
-    FailureKind,
     Metrics,
-    Outcome,
     ReportEpoch,
     Stopped,
-    TrialFailure,
-    TrialFiles,
-    TrialPause,
     TrialRequest,
-    TrialResult,
     WorkerSetup,
     all_finite,
     whole,
@@ -152,6 +154,7 @@ class Worker:
     def _train(self, request: TrialRequest, report: ReportEpoch) -> "_Trained":
         """Train a trial from where its curve has got to."""
         ending = Ending(request, report)
+        data = self._data if request.fold is None else self._data.fold(request.fold)
         training.seed_everything(request.seed)
         told = Told(self._setup.options)
         model, curve = self._model(request)
@@ -166,8 +169,8 @@ class Worker:
         built = time.perf_counter()
         training.fit(
             model,
-            self._data.train,
-            self._data.validation,
+            data.train,
+            data.validation,
             epochs=request.epochs,
             batch_size=whole(request.values["batch_size"]),
             seed=request.seed,
@@ -175,8 +178,8 @@ class Worker:
             initial_epoch=len(writer.epochs),
             class_weight=class_weights(
                 self._setup.options.class_weight,
-                self._data.train.labels,
-                self._data.class_names,
+                data.train.labels,
+                data.class_names,
             ),
             engine=self._setup.engine,
             falls_back=self._setup.falls_back,
@@ -206,7 +209,8 @@ class Worker:
             self._data.train.images[:2],
             len(self._data.class_names),
         )
-        if knows_epochs and request.pauses:
+        is_early = request.epochs < whole(request.values["epochs"])
+        if knows_epochs and request.pauses and is_early:
             raise ModelError(
                 "`search=asha` and `search=hyperband` train a few epochs of many trials and "
                 "resume the best, but this model depends on `epochs`, the number that the "

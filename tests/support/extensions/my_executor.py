@@ -7,15 +7,9 @@ from typing import ClassVar
 
 from tuner.config.executors import ExecutorConfig
 from tuner.executors import Beside, Executor, Start, Workplace
+from tuner.outcomes import Outcome, TrialFailure
 from tuner.runtime import forkserver
-from tuner.trial import (
-    Metrics,
-    OnEpoch,
-    Outcome,
-    Stopped,
-    TrialFailure,
-    TrialRequest,
-)
+from tuner.trial import Metrics, OnEpoch, Stopped, TrialRequest
 
 
 @dataclass
