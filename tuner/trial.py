@@ -252,6 +252,7 @@ class TrialRequest:
         is_judged: Whether a pruner may end it: then each report of an epoch, reused or not, is
             answered before another epoch is trained.
         fold: The fold of the data that validates, from 1; None for the data as they are.
+        repeat: Which of the trial's trainings it is, from 1.
     """
 
     trial_id: str
@@ -265,6 +266,7 @@ class TrialRequest:
     pauses: bool = False
     is_judged: bool = False
     fold: int | None = None
+    repeat: int = 1
 
     @property
     def epochs(self) -> int:

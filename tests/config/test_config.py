@@ -410,10 +410,43 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["search=cmaes", "space.epochs=1", "space.units=8"], ["nothing to search", "search=tpe"]),
     (["space.layers=0"], ["`space.layers`", "got 0", "at least 1"]),
     # Pruners.
-    (["search.pruner=meridian"], ["`search.pruner`", "median, percentile", "mean median?"]),
-    (["search.pruner=wilcoxon"], ["`search.pruner`", "median, percentile", "'wilcoxon'"]),
-    (["search.pruner=3"], ["`search.pruner`", "median, percentile", "or null", "got 3"]),
-    (["search.pruner=[median]"], ["`search.pruner`", "median, percentile", "['median']"]),
+    (
+        ["search.pruner=meridian"],
+        ["`search.pruner`", "median, percentile", "mean median?"],
+    ),
+    (
+        ["search.pruner=wilcoxon"],
+        ["`search.pruner=wilcoxon`", "at least 5", "1 training", "search.repeats=5", "median"],
+    ),
+    (
+        ["search.pruner={name: wilcoxon, p_threshold: 0.01}", "data.folds=7"],
+        ["`search.pruner=wilcoxon`", "p_threshold=0.01", "at least 8", "7 trainings"],
+    ),
+    *(
+        (
+            [f"search.pruner={{name: wilcoxon, p_threshold: {wrong}}}", "search.repeats=9"],
+            ["`search.pruner.p_threshold`", "above 0 and below 1", f"got {said}"],
+        )
+        for wrong, said in (("0", "0"), ("1", "1"), ("little", "'little'"), ("true", "True"))
+    ),
+    (["search.repeats=0"], ["`search.repeats` must be above 0", "got 0"]),
+    (["data.folds=1"], ["`data.folds` must be at least 2", "got 1"]),
+    (
+        ["search=asha", "search.repeats=2"],
+        ["`search.repeats` must be 1 with search=asha", "got 2", "search.finalists"],
+    ),
+    (
+        ["search=hyperband", "data.folds=3"],
+        ["`data.folds` must be null with search=hyperband", "got 3", "another search"],
+    ),
+    (
+        ["search.pruner=3"],
+        ["`search.pruner`", "median, percentile", "or null", "got 3"],
+    ),
+    (
+        ["search.pruner=[median]"],
+        ["`search.pruner`", "median, percentile", "['median']"],
+    ),
     (["search.pruner={warmup_epochs: 2}"], ["`search.pruner`", "{'warmup_epochs': 2}"]),
     (
         ["search.pruner={name: median, percentile: 30}"],

@@ -147,6 +147,58 @@ def test_load_train_size_of_all_images_changes_nothing() -> None:
     assert np.array_equal(whole.train.images, same.train.images)
 
 
+def test_load_folds_take_every_image_once_to_validate() -> None:
+    data = load(three(folds=4, validation_split=0.9), seed=0)
+    assert data.fold_sizes == (20, 20, 20, 20)
+    seen = []
+    for number in range(1, 5):
+        fold = data.fold(number)
+        train, validation = fold.train.images[:, 0, 0], fold.validation.images[:, 0, 0]
+        # A quarter of 40, 20 and 20; image i is filled with i.
+        assert np.bincount(fold.validation.labels).tolist() == [10, 5, 5]
+        assert np.array_equal(fold.train.labels, THREE_LABELS[train])
+        assert np.array_equal(fold.validation.labels, THREE_LABELS[validation])
+        assert sorted([*train, *validation]) == list(range(80))
+        seen += [*validation]
+    assert sorted(seen) == list(range(80))
+
+
+def test_load_folds_follow_from_the_seed() -> None:
+    one, same, other = (load(three(folds=3), seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one.validation.images, same.validation.images)
+    assert not np.array_equal(one.validation.images, other.validation.images)
+    assert sum(one.fold_sizes) == 80
+
+
+def test_load_folds_of_a_share() -> None:
+    data = load(three(folds=2, train_size=40), seed=0)
+    assert data.fold_sizes == (20, 20)
+    assert np.bincount(data.fold(2).train.labels).tolist() == [10, 5, 5]
+
+
+def test_load_refuses_more_folds_than_a_class_has_images() -> None:
+    with pytest.raises(DataError) as failed:
+        load(three(folds=21), seed=0)
+    for part in ("`data.folds` must be at most 20", "class ('b')", "got 21"):
+        assert part in str(failed.value)
+
+
+def test_load_refuses_folds_of_data_with_validation_images(
+    write_npz: WriteNpz, labelled: LabelledImages
+) -> None:
+    path = write_npz(x_val=labelled.test.images, y_val=labelled.test.labels)
+    config = DataConfig("tuner.datasets.npz.load", "own", str(path), folds=2)
+    with pytest.raises(DataError, match=r"`data\.folds` must be null for own"):
+        load(config, seed=0)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_there_are_only_so_many_folds(number: int) -> None:
+    data = load(three(folds=2), seed=0)
+    with pytest.raises(ValueError, match=f"There are 2 folds, but got {number}"):
+        data.fold(number)
+
+
 @pytest.mark.parametrize("train_size", [None, 40])
 def test_load_train_and_validation_share_no_image(train_size: int | None) -> None:
     data = load(three(train_size=train_size, validation_split=0.25), seed=0)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from support.loops import OBJECTIVE, SCORES, Run, StartRun
 from support.trials import MakeResult
-from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
+from tuner.config.schema import CurvesConfig, DataConfig, StudyConfig, TrackingConfig
 from tuner.config.searches import GridConfig, SearchConfig
 from tuner.curves.store import CurveStore
 from tuner.driver.assembly import make_loop, make_parts
@@ -49,6 +49,9 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         finalists: Any = None,
         pruner: object = None,
         num_epochs: int = 2,
+        repeats: int = 1,
+        folds: int | None = None,
+        max_trial_minutes: float | None = None,
     ) -> Run:
         if not held_path.exists():
             held_path.mkdir(parents=True)
@@ -56,6 +59,7 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
         held = StudyFolder(held_path)
         config = StudyConfig(
             study="first",
+            data=DataConfig("my.load", "digits", folds=folds),
             space={"epochs": num_epochs, "batch_size": 32, "width": [1, 2, 3, 4, 5]},
             model={"_target_": "my.build"},
             search=search
@@ -69,6 +73,8 @@ def start_run(client: mlflow.MlflowClient, make_result: MakeResult, tmp_path: Pa
                 finalists=finalists,
                 pruner=pruner,
                 constraints=constraints,
+                repeats=repeats,
+                max_trial_minutes=max_trial_minutes,
             ),
             curves=curves_config or CurvesConfig(),
             tracking=TrackingConfig(log_models=log_models),

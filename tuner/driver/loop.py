@@ -381,6 +381,7 @@ class TrialLoop:
                 pauses=pauses or not training.is_last,
                 is_judged=is_first and self._pruning.judges(trial_id),
                 fold=training.fold,
+                repeat=training.repeat,
             )
         )
 

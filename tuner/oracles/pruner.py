@@ -1,8 +1,10 @@
 """Optuna's pruners, asked about curves."""
 
+import warnings
 from collections.abc import Sequence
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
@@ -25,7 +27,10 @@ class Pruner:
     def __init__(self, config: PrunerConfig, objective: Objective) -> None:
         self._config = config
         self._objective = objective
-        self._pruner = getattr(optuna.pruners, config.optuna_class)(**config.arguments())
+        with warnings.catch_warnings():
+            # Its Wilcoxon pruner is called experimental; the version is pinned to a major one.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._pruner = getattr(optuna.pruners, config.optuna_class)(**config.arguments())
         self._study = empty_study(objective, InMemoryStorage())
         self._lengths: list[int] = []
 

@@ -69,6 +69,7 @@ class Worker:
     def __init__(self, setup: WorkerSetup, data: ImageData) -> None:
         self._setup = setup
         self._data = data
+        self._folds: dict[int, ImageData] = {}
         # Before any code of the user's, which may start TensorFlow itself.
         tensorflow_setup.set_up(setup.threads)
         if is_ours(setup.model_function):
@@ -154,7 +155,7 @@ class Worker:
     def _train(self, request: TrialRequest, report: ReportEpoch) -> "_Trained":
         """Train a trial from where its curve has got to."""
         ending = Ending(request, report)
-        data = self._data if request.fold is None else self._data.fold(request.fold)
+        data = self._data if request.fold is None else self._of_fold(request.fold)
         training.seed_everything(request.seed)
         told = Told(self._setup.options)
         model, curve = self._model(request)
@@ -242,6 +243,12 @@ class Worker:
             writer = CurveWriter(curve, trial, found, self._setup.checkpoints)
             if ending.reaches([epoch.metrics for epoch in writer.epochs]):
                 return writer, None if found is None else found.state
+
+    def _of_fold(self, number: int) -> ImageData:
+        """Return the data with a fold for validation, made once: programs are bound to it."""
+        if number not in self._folds:
+            self._folds[number] = self._data.fold(number)
+        return self._folds[number]
 
     @functools.cached_property
     def _form(self) -> Form | None:
