@@ -181,7 +181,7 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         loop.run()
         parts.folder.state.was_stopped = loop.was_stopped
         searched = conclusion.best_of(loop)
-        best = finalists.train(config, parts, loop, screen, len(ready.data.validation))
+        best = finalists.train(config, parts, loop, screen, ready.data.num_scored)
         best = best or searched
         screen.show(waiting_for(JUDGING))
         challenger = conclusion.challenger_of(config, parts, loop, best)

@@ -75,8 +75,8 @@ def _replay(client: mlflow.MlflowClient, name: str) -> Replay:
                 trial.stopped,
             )
         )
-    profile = {} if facts.data is None else facts.data.profile
-    return Replay(trials, study.config, profile.get("num_validation"))
+    num_scored = None if facts.data is None else facts.data.num_scored
+    return Replay(trials, study.config, num_scored)
 
 
 def _head(config: SimulateConfig, replay: Replay) -> str:

@@ -221,6 +221,11 @@ class ImageData:
         )
 
     @property
+    def num_scored(self) -> int:
+        """Number of different images that validate a trial: with folds, all of them."""
+        return sum(self.fold_sizes) or len(self.validation)
+
+    @property
     def num_bytes(self) -> int:
         """Size of the training and validation images in bytes."""
         return int(self.train.images.nbytes + self.validation.images.nbytes)

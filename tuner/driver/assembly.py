@@ -284,6 +284,7 @@ def _data_record(config: StudyConfig, data: ImageData) -> DataRecord:
         "num_classes": len(data.class_names),
         "num_train": len(data.train),
         "num_validation": len(data.validation),
+        "num_scored": data.num_scored,
         "num_test": len(data.test),
     }
     return DataRecord(data.name, data.digest, json.dumps(source), json.dumps(profile))

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tuner import passwords
+from tuner import names, passwords
 from tuner.config import edges
 from tuner.config.printed_commands import of_module, program, word
 from tuner.escapes import visible
@@ -96,13 +96,21 @@ def lines(
     return printed
 
 
+def _repeats(best: Best, objective: str) -> list[str]:
+    """Say how much a trial's score differs between its trainings, if it has several."""
+    deviation = best.metrics.get(names.deviation(objective))
+    if deviation is None:
+        return []
+    return [f"  The mean of its trainings, whose standard deviation is {deviation:.4f}."]
+
+
 def _scores(best: Best, objective: str, others: str) -> list[str]:
     """Say how good the best trial is: by new seeds alone, where it was trained with any."""
     from tuner.evaluation.ties import accuracy_on_test
 
     tested = f"{objective} {best.score:.4f}{others}, {accuracy_on_test(best.metrics)}"
     if best.race is None:
-        return [f"  {tested}"]
+        return [f"  {tested}", *_repeats(best, objective)]
     said = [f"  {best.race}; {best.searched:.4f} in the search"]
     if best.race.lead is not None:
         said.append(f"  {best.race.lead}")

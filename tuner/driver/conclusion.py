@@ -120,7 +120,7 @@ def closing_lines(
     tied = None
     if best.race is None:
         # Otherwise new seeds have told more than one training of each can.
-        num_images = len(ready.data.validation)
+        num_images = ready.data.num_scored
         tied = find_ties(best.trial_id, eligible, config.objective, num_images)
     named = dataclasses.replace(config, study=parts.folder.path.name)
     num_trials, overrides = loop.num_ended, parts.folder.overrides

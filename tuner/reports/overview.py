@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tuner import passwords
+from tuner import names, passwords
 from tuner.config import edges
 from tuner.config.hyperparameters import Choice, Dimension, Fixed
 from tuner.config.overrides import key_of
@@ -77,7 +77,8 @@ def _of_best_score(study: StudyRecord) -> str:
     """Say what the score in the card is: that of one training, or a mean over new seeds."""
     said = f"best: trial {study.best.trial_id}"
     if (race := study.race) is None:
-        return said
+        repeats = study.best.repeats
+        return said if repeats is None else f"{said}, mean of {len(repeats.finals)} trainings"
     interval = race.interval(race.winner)
     between = "" if interval is None else f", {interval[0]:.4f} to {interval[1]:.4f} (95 %)"
     return f"{said}, mean of {plural(len(race.seeds), 'new seed')}{between}"
@@ -125,6 +126,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
         text.append(f"{its} {model.trial_id}: {name} {study.score(model):.4f}, {tested}.")
     if (ending := _ending(model)) is not None:
         text.append(ending)
+    if best.repeats is not None:
+        text.append(best.repeats.say(name))
     if tied is not None and study.race is None:
         text.append(
             f"{tied} A paired test on the same images, as in the registry's gate, can detect "
@@ -168,9 +171,8 @@ def best_trial(study: StudyRecord, tied: Ties | None, details: Details) -> Secti
 
 def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     """List the best trials, the searched values first."""
-    best = study.best
-    names = study.varied
-    head = ("trial", *names, study.objective.name, "", "test accuracy", "parameters", "seconds")
+    best, varied, objective = study.best, study.varied, study.objective.name
+    head = ("trial", *varied, objective, "", "test accuracy", "parameters", "seconds")
     marks = dict.fromkeys(tied.trial_ids if tied is not None else (), "indistinguishable")
     if study.eligible:
         marks[study.ranked[0].trial_id] = "best in the search"
@@ -183,8 +185,8 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
         rows.append(
             (
                 link(study, trial.trial_id, trial.run_id),
-                *(shown(trial.values[n]) if n in trial.values else "" for n in names),
-                f"{study.score(trial):.4f}",
+                *(shown(trial.values[n]) if n in trial.values else "" for n in varied),
+                _score(study, trial),
                 broken or marks.get(trial.trial_id, ""),
                 "" if accuracy is None else f"{accuracy:.4f}",
                 f"{metrics[NUM_PARAMETERS]:,.0f}" if NUM_PARAMETERS in metrics else "",
@@ -196,6 +198,13 @@ def best_trials(study: StudyRecord, tied: Ties | None) -> Section:
     places = [i for i, t in enumerate(study.ranked[:NUM_IN_TABLE]) if t is best]
     places = places if study.eligible else []
     return Section("The best trials", text, tables=[Table(head, rows, marked=places)])
+
+
+def _score(study: StudyRecord, trial: TrialRecord) -> str:
+    """Return a trial's score, with the standard deviation if it was trained several times."""
+    deviation = trial.metrics.get(names.deviation(study.objective.name))
+    spread = "" if deviation is None else f" ± {deviation:.4f}"
+    return f"{study.score(trial):.4f}{spread}"
 
 
 def link(study: StudyRecord, text: str, run_id: str) -> str | Link:

@@ -121,8 +121,8 @@ class StudyRecord:
 
     @property
     def num_validation(self) -> int | None:
-        """Number of validation images, if that was recorded."""
-        return self.data.profile.get("num_validation") if self.data else None
+        """Number of different images that validate a trial, if that was recorded."""
+        return self.data.num_scored if self.data else None
 
     @cached_property
     def best(self) -> TrialRecord:

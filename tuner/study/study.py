@@ -268,7 +268,7 @@ class Study:
     def _num_validation(self) -> int | None:
         """Number of validation images, if it was recorded."""
         data = self._facts.data
-        return None if data is None else data.profile.get("num_validation")
+        return None if data is None else data.num_scored
 
     def _curves(self, trials: Sequence[TrialRecord]) -> pandas.DataFrame:
         return tables.of_curves(self._epochs(trials))
@@ -358,6 +358,9 @@ def state_of(facts: StudyFacts) -> str:
 
 def _is_known(trial: TrialRecord, epochs: Epochs | None) -> bool:
     """Say whether the metrics of a trial's model are those that MLflow has."""
-    if epochs is None or len(epochs.values) < (trial.best_epoch or 0):
+    last, shown = trial.best_epoch, trial.metrics
+    if trial.repeats is not None:
+        last, shown = trial.repeats.epochs[0], trial.repeats.finals[0]
+    if epochs is None or len(epochs.values) < (last or 0):
         return False
-    return epochs.after(trial.best_epoch).items() <= trial.metrics.items()
+    return epochs.after(last).items() <= shown.items()

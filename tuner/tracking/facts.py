@@ -1,5 +1,6 @@
 """What is read of a recorded study: its facts, its trials, and what people ask of them."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,6 +30,12 @@ class DataFacts:
     name: str
     digest: str
     profile: Mapping[str, Any]
+
+    @property
+    def num_scored(self) -> int | None:
+        """Number of different images that validate a trial, if that was recorded."""
+        found: int | None = self.profile.get("num_scored", self.profile.get("num_validation"))
+        return found
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,17 @@ class Repeats:
     def scores(self, metric: str) -> list[float]:
         """Return a metric of each training."""
         return [final[metric] for final in self.finals]
+
+    def say(self, metric: str) -> str:
+        """Return a sentence on a metric of each training, and on whose model is the trial's."""
+        scores = self.scores(metric)
+        each = ", ".join(f"{score:.4f}" for score in scores)
+        if len(scores) == 1:
+            return f"Trained once of several times: {metric} {each}."
+        return (
+            f"Trained {len(scores)} times: {metric} {each} (standard deviation "
+            f"{statistics.stdev(scores):.4f}). Its model is that of training {self.model}."
+        )
 
 
 @dataclass(frozen=True)

@@ -366,10 +366,10 @@ class Tracker:
         if result.best_epoch is not None or trial.was_restored:
             tags[names.BEST_EPOCH] = str(result.best_epoch or "")
             trial.was_restored = True
+        deviations = {names.deviation(n): v for n, v in result.deviations.items()}
+        of_model = {**result.final, **deviations}
         if result.repeats or trial.was_restored:
-            deviations = {names.deviation(n): v for n, v in result.deviations.items()}
-            shown = {**result.final, **deviations}
-            trial.pending += metrics_at(trial.step_of_model, shown)
+            trial.pending += metrics_at(trial.step_of_model, of_model)
         trial.repeats = Repeats.of(result)
         if trial.repeats is not None:
             tags |= json_tags.as_tags(names.REPEATS, trial.repeats.encode())
@@ -381,7 +381,7 @@ class Tracker:
         trial.add_final(final, model_id)
         trial.write_pending(self.client, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
-        trial.finished = {**result.final, **final}
+        trial.finished = {**of_model, **final}
         trial.cut = is_cut(result.stopped)
         trial.seconds = final[names.TRIAL_SECONDS] if trial.cut else 0.0
 
