@@ -139,6 +139,7 @@ CHECKED = {
     ),
     "space.batch_size=64 'space.dropout=[0.0,0.2]'": "trains for minutes",
     "'space.optimizer=[adam,sgd]'": "trains for minutes",
+    "search.repeats=5 study=repeated": "trains for minutes; driver/test_repeats.py",
     "search.pruner=median study=pruned": "trains for minutes; driver/test_pruning.py",
     "study=growing search.max_trials=20": "trains for minutes; driver/test_extend.py",
     "study=growing 'space.units=[64,128,256]'": "the same",

@@ -704,3 +704,21 @@ def test_run_model_that_the_engine_asked_for_cannot_train(
     failure = failed(outcome, "fatal")
     assert message in failure.error
     assert f"`training.engine={engine}`" in failure.error
+
+
+def test_fold_is_trained_and_validated_as_data_of_its_own(
+    few_digits: ImageData, tmp_path: Path
+) -> None:
+    train, validation = few_digits.train, few_digits.validation
+    size = len(validation)
+    sizes = (size, size, len(train) - size)
+    folds = dataclasses.replace(few_digits, fold_sizes=sizes)
+    request = dataclasses.replace(make_request(tmp_path), fold=2)
+    found = make_worker(folds).run(request, ignore)
+    own = make_worker(folds.fold(2)).run(make_request(tmp_path), ignore)
+    plain = make_worker(few_digits).run(make_request(tmp_path), ignore)
+    assert isinstance(found, TrialResult)
+    assert isinstance(own, TrialResult)
+    assert isinstance(plain, TrialResult)
+    assert found.epochs == own.epochs != plain.epochs
+    assert found.test == own.test

@@ -101,6 +101,8 @@ def curves(study: StudyRecord, details: Details) -> Section:
         )
     if max(map(len, details.curves.values()), default=0) > charts.MAX_CURVE_POINTS:
         text.append(f"Up to {charts.MAX_CURVE_POINTS} epochs of each curve are drawn.")
+    if any(trial.repeats is not None for trial in study.finished):
+        text.append("Of a trial that was trained several times, the first training is shown.")
     chart = Chart("curves", charts.learning_curves(study, details), height=420)
     return Section("Learning curves", text, [chart])
 
