@@ -27,6 +27,7 @@ from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.repeats import RepeatPlan
 from tuner.driver.stopping import Stopping
 from tuner.driver.study_folder import StudyFolder
+from tuner.driver.trainings import TrainingRules
 from tuner.escapes import encodable
 from tuner.executors import Executor, Workplace, make_run_trial
 from tuner.oracles.process import OracleProcess
@@ -141,8 +142,12 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
     """
     return TrialLoop(
         parts,
-        config.objective,
-        config.seed,
+        TrainingRules(
+            config.objective,
+            config.seed,
+            RepeatPlan(config.num_repeats, config.data.folds),
+            config.search.max_trial_minutes,
+        ),
         config.tracking.models_kept,
         Stopping(config.objective, config.search.patience, config.search.target),
         Pruning(
@@ -153,9 +158,7 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
             config.num_repeats,
             config.constraints,
         ),
-        config.search.max_trial_minutes,
         config.constraints,
-        RepeatPlan(config.num_repeats, config.data.folds),
     )
 
 

@@ -21,6 +21,7 @@ from tuner.driver.parts import Best
 from tuner.driver.progress import Progress
 from tuner.driver.pruning import Pruning
 from tuner.driver.stopping import Stopping
+from tuner.driver.trainings import TrainingRules
 from tuner.evaluation.racing import Race
 from tuner.evaluation.ties import find_ties
 from tuner.outcomes import Told, TrialFailure
@@ -252,12 +253,14 @@ def _make_loop(
     )
     return FinalistLoop(
         dataclasses.replace(parts, oracle=source, progress=progress, rehearsal=None),
-        config.objective,
-        config.seed,
+        TrainingRules(
+            config.objective,
+            config.seed,
+            max_trial_minutes=config.search.max_trial_minutes,
+        ),
         config.tracking.models_kept,
         Stopping(config.objective, None, None),
         Pruning(None, config.objective, source, parts.tracker),
-        config.search.max_trial_minutes,
     )
 
 

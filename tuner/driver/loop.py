@@ -15,23 +15,18 @@ from tuner.curves.store import NUM_BEST
 from tuner.driver.parts import Best, LoopParts
 from tuner.driver.pruning import Pruning
 from tuner.driver.ranking import Ranking
-from tuner.driver.repeats import Course, RepeatPlan, Training
 from tuner.driver.rungs import Rungs
 from tuner.driver.steering import Steering
 from tuner.driver.stopping import Stopping
 from tuner.driver.stopwatch import Stopwatch
+from tuner.driver.trainings import TrainingRules, Trainings
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.outcomes import Outcome, Told, TrialFailure, TrialPause, TrialResult, is_cut
 from tuner.runtime import interrupt
 from tuner.trial import (
     Metrics,
-    Objective,
     Proposal,
-    Stopped,
-    TrialRequest,
     Values,
-    trial_seed,
-    whole,
 )
 from tuner.wording import plural
 
@@ -49,14 +44,11 @@ class TrialLoop:
 
     Args:
         parts: The parts that it drives.
-        objective: The metric to improve.
-        seed: Seed of everything random in the trials.
+        rules: What holds for all its trainings.
         log_models: The trials whose models are logged.
         stopping: What ends it earlier.
         pruning: What ends trials earlier.
-        max_trial_minutes: Minutes after which a trial ends with its epoch, or None.
         constraints: Limits that its best trial must keep within.
-        plan: How often each trial is trained.
 
     Attributes:
         kind: What its trainings are in MLflow; see `names.KIND`.
@@ -68,17 +60,13 @@ class TrialLoop:
     def __init__(
         self,
         parts: LoopParts,
-        objective: Objective,
-        seed: int,
+        rules: TrainingRules,
         log_models: Kept,
         stopping: Stopping,
         pruning: Pruning,
-        max_trial_minutes: float | None = None,
         constraints: Constraints = NO_CONSTRAINTS,
-        plan: RepeatPlan | None = None,
     ) -> None:
-        self._plan = plan or RepeatPlan()
-        self._courses: dict[str, Course] = {}
+        objective = rules.objective
         self._rehearsal = parts.rehearsal
         self._folder = parts.folder
         self._oracle = parts.oracle
@@ -88,23 +76,21 @@ class TrialLoop:
         self._curves = parts.curves
         self._clock = parts.clock
         self._objective = objective
-        self._seed = seed
         self._log_models = log_models
         self._deadline = math.inf if parts.deadline is None else parts.deadline
         self._stopping = stopping
         self._pruning = pruning
-        self._max_seconds = None if max_trial_minutes is None else max_trial_minutes * 60
         self._num_cut = 0
         self._said_why: str | None = None
-        self._in_flight: dict[str, Proposal] = {}
-        self._running: set[str] = set()
+        self._stopwatch = Stopwatch(parts.folder.state.spent, parts.clock)
+        self._trainings = Trainings(parts, rules, pruning, self.kind, self._stopwatch)
         self._steering = Steering(
             parts.tracker,
             parts.executor,
             parts.progress,
             parts.clock,
-            self._in_flight.keys(),
-            self._running,
+            self._trainings.in_flight.keys(),
+            self._trainings.running,
             parts.rehearsal,
         )
         self._repairs: deque[Proposal] = deque()
@@ -115,7 +101,6 @@ class TrialLoop:
         self._repairing: set[str] = set()
         self._evaluating: set[str] = set()
         self._counted = self._saved = parts.clock.monotonic()
-        self._stopwatch = Stopwatch(parts.folder.state.spent, parts.clock)
 
     def run(self) -> None:
         """Run trials until the oracle has no more or time is up.
@@ -135,7 +120,7 @@ class TrialLoop:
     def _run(self) -> None:
         try:
             self._fill()
-            while self._in_flight:
+            while self._trainings.in_flight:
                 self._wait()
                 self._fill()
             self._end_paused()
@@ -153,7 +138,7 @@ class TrialLoop:
         """Wait until trials end, or the executor's capacity changes, and record it."""
         interrupt.check()
         with self._stopwatch.counting("waiting"):
-            outcomes = self._executor.wait(self._record_epoch, self._steering)
+            outcomes = self._executor.wait(self._trainings.end_epoch, self._steering)
         if self._rehearsal is not None:
             self._rehearsal.finish_model() if outcomes else self._rehearsal.check()
         for outcome in outcomes:
@@ -309,12 +294,7 @@ class TrialLoop:
                 break
             self._repairing.discard(proposal.trial_id)
             self._submit(proposal, self._deadline)
-        self._begin_running()
-
-    def _begin_running(self) -> None:
-        with self._stopwatch.counting("recording"):
-            for trial_id in self._executor.running:
-                self._begin(trial_id)
+        self._trainings.begin_running()
 
     @property
     def _is_over(self) -> bool:
@@ -341,120 +321,41 @@ class TrialLoop:
             self._progress.pass_over({trial_id: proposal.values})
             return
         self._rungs.leave(trial_id)
-        self._start(proposal, deadline, pauses=proposal.rung is not None)
-
-    def _start(self, proposal: Proposal, deadline: float, pauses: bool) -> None:
-        """Hand a trial to the executor, up to its rung or its last epoch."""
-        trial_id = proposal.trial_id
-        self._in_flight[trial_id] = proposal
-        if self._plan.has_several:
-            course = self._plan.begin(self._seed, proposal.values, self._objective)
-            self._courses[trial_id] = course
-            self._submit_training(proposal, course.next(), deadline)
-            return
-        own = proposal.seed
-        seed = trial_seed(self._seed, proposal.values) if own is None else own
-        self._submit_training(proposal, Training(seed), deadline, pauses)
-
-    def _submit_training(
-        self, proposal: Proposal, training: Training, deadline: float, pauses: bool = False
-    ) -> None:
-        """Hand a training of a trial to the executor."""
-        trial_id = proposal.trial_id
-        if self._rehearsal is not None:
-            self._rehearsal.offer(proposal.values, training.seed)
-        is_first = training.repeat == 1
-        self._executor.submit(
-            TrialRequest(
-                trial_id=trial_id,
-                values=proposal.values,
-                seed=training.seed,
-                output_dir=str(self._folder.trial_dir(trial_id)),
-                deadline=None if math.isinf(deadline) else deadline,
-                max_seconds=self._seconds_left(trial_id),
-                curve_dir=str(
-                    self._curves.begin(
-                        trial_id, proposal.values, proposal.seed, training.repeat
-                    )
-                ),
-                num_epochs=proposal.rung,
-                pauses=pauses or not training.is_last,
-                is_judged=is_first and self._pruning.judges(trial_id),
-                fold=training.fold,
-                repeat=training.repeat,
-            )
-        )
-
-    def _seconds_left(self, trial_id: str) -> float | None:
-        """Return the seconds that a trial may still take; None for any number."""
-        if self._max_seconds is None:
-            return None
-        spent = self._tracker.seconds_before(trial_id)
-        if (course := self._courses.get(trial_id)) is not None:
-            spent += course.seconds
-        return max(self._max_seconds - spent, 0.0)
+        self._trainings.submit(proposal, deadline, pauses=proposal.rung is not None)
 
     def _end_paused(self) -> None:
         """Evaluate the best of the trials that are paused, and end the runs of all of them."""
         paused = {i for i in self._rungs.paused if self._tracker.is_paused(i)}
         wanted = [trial_id for trial_id in self._ranked()[:NUM_BEST] if trial_id in paused]
-        while wanted or self._in_flight:
+        while wanted or self._trainings.in_flight:
             while wanted and self._executor.has_room:
                 trial_id = wanted.pop(0)
                 self._evaluating.add(trial_id)
                 rung = self._rungs.paused[trial_id]
                 proposal = Proposal(trial_id, self.ranking.values(trial_id), {}, rung)
                 # Whatever the time: a study whose time is up must have its best model too.
-                self._start(proposal, math.inf, pauses=False)
-            self._begin_running()
+                self._trainings.submit(proposal, math.inf, pauses=False)
+            self._trainings.begin_running()
             self._wait()
         with self._stopwatch.counting("recording"):
             for trial_id in sorted(self._rungs.paused):
                 if self._tracker.is_paused(trial_id):
                     self._tracker.end_paused(trial_id, self._rungs.why_paused(trial_id))
 
-    def _begin(self, trial_id: str) -> None:
-        """Open the run of a trial that a worker has taken, unless it is open."""
-        if trial_id in self._running:
-            return
-        proposal = self._in_flight[trial_id]
-        self._running.add(trial_id)
-        self._tracker.open_trial(trial_id, proposal.values, proposal.tags, self.kind)
-        self._progress.start_trial(trial_id, proposal.values, proposal.rung)
-
-    def _record_epoch(
-        self, trial_id: str, epoch: int, metrics: Metrics, is_reused: bool = False
-    ) -> Stopped | None:
-        with self._stopwatch.counting("recording"):
-            self._begin(trial_id)
-            course = self._courses.get(trial_id)
-            if course is not None and course.repeat != 1:
-                # It is recorded once the repeat is whole; while it is evaluated, for long.
-                if course.repeat is not None:
-                    self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
-                return None
-            planned = whole(self._in_flight[trial_id].values["epochs"])
-            # An epoch is recorded once it is decided what follows it.
-            why = self._pruning.end_epoch(trial_id, epoch, metrics, planned)
-            self._tracker.log_epoch(trial_id, epoch, metrics)
-        self._progress.end_epoch(trial_id, epoch, metrics, is_reused)
-        return why
-
     def _record(self, outcome: Outcome) -> None:
         """Record how a trial ended, and only then tell the oracle: both can be repeated."""
         self._folder.check_held()
         trial_id = outcome.trial_id
         is_stopped = isinstance(outcome, TrialFailure) and outcome.kind == "stopped"
-        if is_stopped and trial_id not in self._running:
+        if is_stopped and trial_id not in self._trainings.running:
             # The study ended before a worker took it: there is nothing to record.
-            self._leave(trial_id)
+            self._trainings.end(trial_id)
             return
-        self._begin(trial_id)
-        if (course := self._courses.get(trial_id)) is not None:
-            ended = self._continue(course, outcome)
-            if ended is None:
-                return
-            outcome = ended
+        self._trainings.begin(trial_id)
+        ended = self._trainings.follow(outcome, self._is_stopped(trial_id))
+        if ended is None:
+            return
+        outcome = ended
         if isinstance(outcome, TrialResult):
             outcome = self._pruning.end_trial(outcome)
             self._record_result(outcome)
@@ -465,47 +366,19 @@ class TrialLoop:
             raise NoRoom(outcome.error)
         else:
             self._tracker.fail_trial(outcome)
-        self._leave(trial_id)
+        self._trainings.end(trial_id)
         self._progress.end_trial(outcome)
         self._count_time()
         if isinstance(outcome, TrialFailure):
             self._judge_failure(outcome)
 
-    def _continue(self, course: Course, outcome: Outcome) -> Outcome | None:
-        """Submit what follows one of a trial's trainings, or return how the trial has ended."""
-        trial_id = outcome.trial_id
-        ended = course.add(outcome)
-        if ended is not None:
-            return ended
-        if isinstance(outcome, TrialPause):
-            if self._pruning.end_repeat(trial_id, course.scores, len(outcome.epochs)):
-                course.stop("pruned")
-            self._tracker.log_repeat(trial_id, len(course.done), outcome.epochs)
-        is_late = trial_id not in self._repairing and self._clock.now() >= self._deadline
-        if self._steering.is_cutting or trial_id in self._steering.stopped:
-            course.stop("user")
-        elif is_late or self._seconds_left(trial_id) == 0.0:
-            course.stop("time")
-        training = course.next()
-        deadline = math.inf if trial_id in self._repairing else self._deadline
-        self._progress.start_repeat(trial_id, course.repeat)
-        # Whatever the time: what a trial has is evaluated.
-        self._submit_training(
-            self._in_flight[trial_id], training, math.inf if training.is_last else deadline
-        )
-        return None
-
-    def _leave(self, trial_id: str) -> None:
-        """Forget a trial that has ended."""
-        self._courses.pop(trial_id, None)
-        del self._in_flight[trial_id]
-        self._running.discard(trial_id)
-        self._curves.end(trial_id)
-        self._folder.drop_trial_dir(trial_id)
+    def _is_stopped(self, trial_id: str) -> bool:
+        """Say whether somebody has asked a trial to end, alone or with its study."""
+        return self._steering.is_cutting or trial_id in self._steering.stopped
 
     def _record_pause(self, pause: TrialPause) -> None:
         trial_id, metrics = pause.trial_id, pause.of_model
-        proposal = self._in_flight[trial_id]
+        proposal = self._trainings.in_flight[trial_id]
         self._tracker.pause_trial(pause)
         self._keep_epochs(trial_id, pause.epochs)
         self._tell(trial_id, metrics)
@@ -517,7 +390,7 @@ class TrialLoop:
 
     def _record_result(self, result: TrialResult) -> None:
         metrics = result.of_model
-        proposal = self._in_flight[result.trial_id]
+        proposal = self._trainings.in_flight[result.trial_id]
         if result.trial_id in self._evaluating:
             why = self._rungs.why_paused(result.trial_id)
             result = dataclasses.replace(result, stopped="rung", stopped_because=why)
@@ -594,7 +467,7 @@ class TrialLoop:
 
     def _abandon(self) -> None:
         """Leave no run RUNNING; if that fails too, do not hide the original error."""
-        for trial_id in sorted(self._running):
+        for trial_id in sorted(self._trainings.running):
             with contextlib.suppress(Exception):
                 self._tracker.kill_trial(trial_id)
         self._count_time()
