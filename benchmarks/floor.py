@@ -10,7 +10,7 @@ import multiprocessing
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.job import Job, Values, load_splits, read_job, write_scores
+from benchmarks.job import Job, Values, load_splits, write_scores
 from benchmarks.values import PLAIN
 from tuner.runtime import tensorflow_setup
 from tuner.trial import Value, trial_seed
@@ -21,7 +21,7 @@ FIXED: dict[str, Value] = {"layers": 2, **PLAIN}
 
 def main() -> None:
     """Train all trials of the job."""
-    job = read_job()
+    job = Job.from_command_line()
     by_shape: dict[tuple[int, int], list[Values]] = {}
     for values in job.trials():
         by_shape.setdefault((values["units_1"], values["units_2"]), []).append(values)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.job import SPLITS
 from tuner import datasets
 from tuner.config.schema import DataConfig
-from tuner.datasets import digits
+from tuner.datasets import ImageData, digits
 
 NUM_TRAIN = 55_000
 """Number of training images if no data set is given: about as many as MNIST has."""
@@ -55,16 +56,17 @@ def prepare(path: str | None, seeds: range, folder: Path) -> Images:
     for seed in seeds:
         data = datasets.load(config, seed)
         splits[seed] = folder / f"splits-{seed}.npz"
-        np.savez(
-            splits[seed],
-            train_images=data.train.images,
-            train_labels=data.train.labels,
-            validation_images=data.validation.images,
-            validation_labels=data.validation.labels,
-            test_images=data.test.images,
-            test_labels=data.test.labels,
-        )
+        write_splits(data, splits[seed])
     return Images(source, source.stem, data.digest, splits)
+
+
+def write_splits(data: ImageData, path: Path) -> None:
+    """Write images and their split in the form that Glassy and `load_splits` read."""
+    arrays = {}
+    for split, short in SPLITS.items():
+        part = getattr(data, split)
+        arrays[f"x_{short}"], arrays[f"y_{short}"] = part.images, part.labels
+    np.savez(path, **arrays)
 
 
 def _write_digits(path: Path) -> Path:

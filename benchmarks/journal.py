@@ -3,19 +3,33 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from benchmarks.measure import Run
 from tuner.errors import UserError
 
 
-class Journal:
+class Keyed(Protocol):
+    """A dataclass of plain data."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What it is found by: of two runs with the same key, the later one counts."""
+
+
+R = TypeVar("R", bound=Keyed)
+
+
+class Journal(Generic[R]):
     """The runs that have been measured so far.
 
     Args:
         path: The file that keeps them.
         settings: Settings that must be the same for runs to be comparable, as strings.
+        read: Makes a run of what the file holds of it.
 
     Attributes:
         path: The file.
@@ -25,10 +39,15 @@ class Journal:
         UserError: If the file holds runs with other settings.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, str],
+        read: Callable[[Mapping[str, Any]], R],
+    ) -> None:
         self.path = path
         self._settings = dict(settings)
-        self.runs: list[Run] = []
+        self.runs: list[R] = []
         if not path.exists():
             return
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -40,17 +59,15 @@ class Journal:
                 f"The runs in {path} must have the same {', '.join(settings)} to be resumed, "
                 f"but differ in {', '.join(differing)}. Remove the file to start over."
             )
-        for run in content["runs"]:
-            self.runs.append(Run(**{**run, "accuracies": tuple(run["accuracies"])}))
+        self.runs += [read(run) for run in content["runs"]]
 
-    def find(self, trials: str, row: str, seed: int) -> Run | None:
-        """Return a run that has been measured before, or None."""
-        wanted = (trials, row, seed)
-        return next((r for r in self.runs if (r.trials, r.row, r.seed) == wanted), None)
+    def find(self, *key: object) -> R | None:
+        """Return the run with this key that has been measured before, or None."""
+        return next((run for run in self.runs if run.key == key), None)
 
-    def add(self, run: Run) -> None:
-        """Keep a successful run."""
-        self.runs.append(run)
+    def add(self, run: R) -> None:
+        """Keep a successful run, in place of an earlier one with its key."""
+        self.runs = [kept for kept in self.runs if kept.key != run.key] + [run]
         content = {
             "settings": self._settings,
             "runs": [dataclasses.asdict(run) for run in self.runs],

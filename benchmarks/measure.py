@@ -1,38 +1,21 @@
 """One run of a row: a new process in a new folder, its seconds, and its accuracies."""
 
-import contextlib
 import json
 import math
-import os
 import shutil
-import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from benchmarks.job import SCORES, Job, Values
-from benchmarks.rows import ROOT, Row
-
-OUTPUT = "output.log"
-
-_ENVIRONMENT = {
-    # The folder of the package `benchmarks`; Ray passes it on to its actors.
-    "PYTHONPATH": str(ROOT),
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-
-# Variables that keep Python from writing bytecode, or send records or work elsewhere.
-_REMOVED = ("PYTHONDONTWRITEBYTECODE", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-
-
-class RunFailed(Exception):
-    """A run did not do everything that it should; the message says what is missing."""
+from benchmarks.process import RunFailed, last_line, started
+from benchmarks.rows import Row
 
 
 @dataclass(frozen=True)
@@ -56,6 +39,16 @@ class Run:
     accuracies: tuple[float, ...] = ()
     error: str | None = None
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What a journal finds it by."""
+        return self.trials, self.row, self.seed
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        """Return a run as a journal has kept it."""
+        return cls(**{**kept, "accuracies": tuple(kept["accuracies"])})
+
 
 def measure(row: Row, trials: str, job: Job, folder: Path, timeout: float) -> Run:
     """Run a row once, and check its results.
@@ -76,7 +69,7 @@ def measure(row: Row, trials: str, job: Job, folder: Path, timeout: float) -> Ru
         if missing := [values for values in job.trials() if _key(values) not in reached]:
             raise RunFailed(f"Trials missing: {len(missing)} of {len(job.trials())}.")
     except (RunFailed, MlflowException) as error:
-        why = f"{error} {_last_line(folder)}".rstrip()
+        why = f"{error} {last_line(folder)}".rstrip()
         return Run(trials, row.name, job.seed, seconds=math.nan, error=why)
     shutil.rmtree(folder)
     accuracies = tuple(reached[_key(values)] for values in job.trials())
@@ -90,30 +83,13 @@ def _execute(row: Row, job: Job, folder: Path, timeout: float) -> float:
         RunFailed: If it cannot be started, fails or takes too long.
     """
     command = [str(row.environment / "bin" / "python"), *row.arguments(job)]
-    environment = {k: v for k, v in os.environ.items() if k not in _REMOVED} | _ENVIRONMENT
-    with (folder / OUTPUT).open("wb") as output:
-        start = time.perf_counter()
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise RunFailed(f"It could not be started: {error}.") from error
+    start = time.perf_counter()
+    with started(command, folder) as process:
         try:
             status = process.wait(timeout)
-            seconds = time.perf_counter() - start
         except subprocess.TimeoutExpired:
             raise RunFailed(f"It was stopped after {timeout:.0f} s.") from None
-        finally:
-            # Also processes that it has left running, which would disturb the next row.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        seconds = time.perf_counter() - start
     if status != 0:
         raise RunFailed(f"It ended with exit status {status}.")
     return seconds
@@ -167,10 +143,3 @@ def _recorded(folder: Path, job: Job) -> Reached:
                 raise RunFailed(f"The run of {values} has not recorded {what}.")
         reached[_key(values)] = metrics["val_accuracy"]
     return reached
-
-
-def _last_line(folder: Path) -> str:
-    """Return the last line that a run has printed, which often says what went wrong."""
-    text = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""

@@ -17,7 +17,7 @@ from benchmarks import images, machine, report
 from benchmarks.images import VALIDATION_SPLIT, Images
 from benchmarks.job import Job
 from benchmarks.journal import Journal
-from benchmarks.measure import measure
+from benchmarks.measure import Run, measure
 from benchmarks.rows import BENCH_DIR, LISTS, ROOT, ROWS, Row, TrialList
 from tuner.cli import application
 from tuner.config.compose import typed
@@ -62,6 +62,7 @@ def main(composed: DictConfig) -> None:
     journal = Journal(
         BENCH_DIR / "runs.json",
         {"data": data.digest, "versions": json.dumps(versions), "code": machine.digest()},
+        Run.read,
     )
     if journal.runs:
         done = plural(len(journal.runs), "run")

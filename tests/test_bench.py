@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks import floor
-from benchmarks.job import Job, read_job
+from benchmarks.job import Job
 from benchmarks.journal import Journal
 from benchmarks.measure import Run, measure
 from benchmarks.peers import network
@@ -25,7 +25,16 @@ PEER = "peer"
 
 
 def job(trials: TrialList = LISTS[0]) -> Job:
-    return Job("mnist.npz", "mnist", "splits.npz", 0.1, trials.space, 32, seed=1, workers=2)
+    return Job(
+        images="mnist.npz",
+        name="mnist",
+        splits="splits.npz",
+        validation_split=0.1,
+        space=trials.space,
+        batch_size=32,
+        seed=1,
+        workers=2,
+    )
 
 
 def make_run(row: str = OURS, seed: int = 0, seconds: float = 10.0, *accuracies: float) -> Run:
@@ -70,7 +79,7 @@ def test_rows_and_their_targets_name_what_there_is() -> None:
 def test_job_survives_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job().write(tmp_path / "job.json")
     monkeypatch.setattr("sys.argv", ["peer", str(tmp_path / "job.json")])
-    assert read_job().trials() == job().trials()
+    assert Job.from_command_line().trials() == job().trials()
 
 
 def test_search_row_gives_the_space_as_choices() -> None:
@@ -94,6 +103,17 @@ def test_peers_train_the_network_that_glassy_trains() -> None:
     configs = [{**model.optimizer.get_config(), "name": ""} for model in (ours, theirs)]
     assert configs[0] == configs[1]
     assert ours.loss == theirs.loss
+
+
+def test_peers_have_the_dropout_and_the_learning_rate_that_are_searched() -> None:
+    searched = {"units_1": 4, "units_2": 3, "dropout": 0.25, "learning_rate": 0.01}
+    ours = mlp.build({**VALUES, "layers": 2, **searched}, (8, 8), 10)
+    theirs = network.build(searched, np.zeros((2, 8, 8), np.uint8), np.array([0, 9]))
+    for model in (ours, theirs):
+        rates = [layer.rate for layer in model.layers if hasattr(layer, "rate")]
+        assert rates == [0.25, 0.25]
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
 
 
 def test_floor_trains_with_the_values_of_the_configuration() -> None:
@@ -186,14 +206,14 @@ def test_section_without_our_row_has_no_ratios() -> None:
 
 def test_journal_goes_on_with_runs_of_the_same_settings(tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
-    Journal(path, {"data": "a"}).add(make_run(PEER, 1))
-    again = Journal(path, {"data": "a"})
+    Journal(path, {"data": "a"}, Run.read).add(make_run(PEER, 1))
+    again = Journal(path, {"data": "a"}, Run.read)
     assert again.find("shared", PEER, 1) == make_run(PEER, 1)
     assert again.find("shared", PEER, 2) is None
     with pytest.raises(UserError, match=r"differ in data\. Remove the file"):
-        Journal(path, {"data": "b"})
+        Journal(path, {"data": "b"}, Run.read)
     again.close()
-    assert Journal(path, {"data": "b"}).runs == []
+    assert Journal(path, {"data": "b"}, Run.read).runs == []
 
 
 def test_measure_reports_an_environment_that_is_missing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from benchmarks.job import Job, Values, load_splits, read_job, write_scores
+from benchmarks.job import Job, Values, load_splits, write_scores
 from benchmarks.peers import network
 
 
@@ -33,7 +33,7 @@ class Network(keras_tuner.HyperModel):  # type: ignore[misc]
 
     def fit(self, hp: Any, model: Any, **arguments: Any) -> dict[str, float]:
         """Train it, with the tuner's callbacks among the arguments."""
-        history = network.fit(model, self._job, hp.values, self._splits, **arguments)
+        history = network.fit(model, self._job.batch_size, hp.values, self._splits, **arguments)
         accuracy = history["val_accuracy"][-1]
         self.scores.append((dict(hp.values), accuracy))
         return {"val_accuracy": accuracy}
@@ -41,7 +41,7 @@ class Network(keras_tuner.HyperModel):  # type: ignore[misc]
 
 def main() -> None:
     """Search the job's space."""
-    job = read_job()
+    job = Job.from_command_line()
     space = keras_tuner.HyperParameters()
     for name, options in job.space.items():
         space.Choice(name, options)

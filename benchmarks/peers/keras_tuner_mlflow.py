@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 import mlflow
 
-from benchmarks.job import Job, load_splits, read_job
+from benchmarks.job import Job, load_splits
 from benchmarks.peers import tracked
 
 
@@ -27,7 +27,7 @@ class TrackedGridSearch(keras_tuner.GridSearch):  # type: ignore[misc]
 
 def main() -> None:
     """Search the job's space."""
-    job = read_job()
+    job = Job.from_command_line()
     tracked.open_store()
     space = keras_tuner.HyperParameters()
     for name, options in job.space.items():

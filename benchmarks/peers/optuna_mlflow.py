@@ -4,6 +4,7 @@ It follows Optuna's tutorial "Easy Parallelization", section "Multi-process Opti
 """
 
 import multiprocessing
+from collections.abc import Callable
 from typing import Any
 
 import mlflow
@@ -13,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
 from optuna.trial import TrialState
 
-from benchmarks.job import Job, load_splits, read_job
+from benchmarks.job import Job, load_splits
 from benchmarks.peers import tracked
 
 
@@ -49,21 +50,24 @@ def optimize(job: Job, store: str, parent_run_id: str) -> None:
     open_study(job).optimize(objective, callbacks=[enough])
 
 
-def main() -> None:
-    """Search the job's space."""
-    job = read_job()
-    open_study(job)
+def in_processes(optimize: Callable[..., None], *given: Any, workers: int) -> None:
+    """Call `optimize(*given, store, id of the search's run)` in a process for each worker."""
     store = tracked.open_store()
     context = multiprocessing.get_context("spawn")
     with mlflow.start_run(run_name="search") as search:
-        arguments = (job, store, search.info.run_id)
-        processes = [
-            context.Process(target=optimize, args=arguments) for _ in range(job.workers)
-        ]
+        arguments = (*given, store, search.info.run_id)
+        processes = [context.Process(target=optimize, args=arguments) for _ in range(workers)]
         for process in processes:
             process.start()
         for process in processes:
             process.join()
+
+
+def main() -> None:
+    """Search the job's space."""
+    job = Job.from_command_line()
+    open_study(job)
+    in_processes(optimize, job, workers=job.workers)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 It follows Ray's pages "Getting Started with Ray Tune" and "Using MLflow with Tune".
 """
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import mlflow
 import ray
 from ray import tune
 
-from benchmarks.job import Job, load_splits, read_job
+from benchmarks.job import Job, load_splits
 from benchmarks.peers import tracked
 
 
@@ -24,21 +26,28 @@ def trainable(
     tune.report({"val_accuracy": accuracy})
 
 
-def main() -> None:
-    """Search the job's space."""
-    job = read_job()
+@contextlib.contextmanager
+def cluster(workers: int) -> Iterator[None]:
+    """Start Ray on this machine, with a core for each worker."""
     with (
         # Not in the run's folder: a socket's path must be short.
         tempfile.TemporaryDirectory(prefix="ray-") as session_dir,
         # A separate cluster that only this machine can reach.
         ray.init(
             address="local",
-            num_cpus=job.workers,
+            num_cpus=workers,
             include_dashboard=False,
             _node_ip_address="127.0.0.1",
             _temp_dir=session_dir,
         ),
     ):
+        yield
+
+
+def main() -> None:
+    """Search the job's space."""
+    job = Job.from_command_line()
+    with cluster(job.workers):
         search(job)
 
 

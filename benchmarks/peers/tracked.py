@@ -4,13 +4,14 @@ Keras is imported where it is used: a process that only starts others need not w
 """
 
 import importlib.metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 
-from benchmarks.job import Job, Values
+from benchmarks.job import Job, SearchJob, Values
 
 
 def open_store() -> str:
@@ -46,12 +47,59 @@ def run_trial(
     with mlflow.start_run(nested=True, parent_run_id=parent_run_id):
         mlflow.log_params(dict(values))
         model = network.build(values, splits["train_images"], splits["train_labels"])
-        history = network.fit(model, job, values, splits)
+        history = network.fit(model, job.batch_size, values, splits)
         for epoch in range(values["epochs"]):
             metrics = {name: by_epoch[epoch] for name, by_epoch in history.items()}
             mlflow.log_metrics(metrics, step=epoch + 1)
         _log_test(model, splits["test_images"], splits["test_labels"], pinned)
     return history["val_accuracy"][-1]
+
+
+def run_watched_trial(
+    job: SearchJob,
+    values: Mapping[str, Any],
+    splits: dict[str, Any],
+    parent_run_id: str,
+    report: Callable[[int, float], None],
+) -> float:
+    """Train one trial for all epochs, and record each as it ends; return the last accuracy.
+
+    Args:
+        job: The settings that all trials share.
+        values: One point of the space.
+        splits: The images.
+        parent_run_id: The search's run.
+        report: Called with the number of each epoch, from 1, and its validation accuracy. If it
+            raises, the trial ends there. Of the last epoch it is told when the test and the
+            model are recorded, since Ray's scheduler ends a trial with that report.
+    """
+    import keras
+
+    from benchmarks.peers import network
+
+    # Nothing from earlier trials is kept.
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(job.seed)
+
+    def end_epoch(epoch: int, logs: Mapping[str, float]) -> None:
+        mlflow.log_metrics(dict(logs), step=epoch + 1)
+        if epoch + 1 < job.max_epochs:
+            report(epoch + 1, logs["val_accuracy"])
+
+    with mlflow.start_run(nested=True, parent_run_id=parent_run_id):
+        mlflow.log_params(dict(values))
+        model = network.build(values, splits["train_images"], splits["train_labels"])
+        history = network.fit(
+            model,
+            job.batch_size,
+            {**values, "epochs": job.max_epochs},
+            splits,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
+        )
+        _log_test(model, splits["test_images"], splits["test_labels"], pinned=True)
+        accuracy = history["val_accuracy"][-1]
+        report(job.max_epochs, accuracy)
+    return accuracy
 
 
 def _log_test(model: Any, images: Any, labels: Any, pinned: bool) -> None:
