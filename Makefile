@@ -19,7 +19,7 @@ define install
 	fi
 endef
 
-.PHONY: search test test-long lint docs tutorial bench bench-engines bench-search bench-search-curves demo torture powercut-ext4 ui clean
+.PHONY: search test test-long lint docs tutorial bench bench-engines bench-search bench-search-curves bench-search-time demo torture powercut-ext4 ui clean
 
 search: .venv/ready
 	$(BIN)/python -m tuner.search $(ARGS)
@@ -59,6 +59,11 @@ bench-search: .venv/ready .bench/search/ready
 
 bench-search-curves: .venv/ready
 	$(BIN)/python -m benchmarks.search.curves $(ARGS)
+
+# A peer that cannot be installed is a failed row here, too.
+bench-search-time: .venv/ready
+	-$(MAKE) --no-print-directory --keep-going $(PEERS:%=.bench/%/ready)
+	$(BIN)/python -m benchmarks.search.wall_time $(ARGS)
 
 demo: .venv/ready
 	$(BIN)/python -m tuner.demo $(ARGS)

@@ -84,7 +84,7 @@ def test_a_part_of_the_page_is_replaced_and_the_other_stays(
         "# T\n\n## The development tables\n\nold\n\n## The judging tables\n\nkept\n"
     )
     monkeypatch.setattr(run, "RESULTS", page)
-    run.write("development tables", "new \\1\n")
+    run.write("The development tables", "new \\1\n")
     assert (
         page.read_text()
         == "# T\n\n## The development tables\n\nnew \\1\n\n## The judging tables\n\nkept\n"

@@ -163,6 +163,7 @@ CHECKED = {
     "make test-long": "runs this very suite, and more",
     'make bench ARGS="data.path': "takes an hour and a half",
     "make bench-search-curves": "takes minutes, and the tables half an hour each",
+    "make bench-search-time": "takes hours; test_bench_search_time.py has its parts",
     'make bench-search ARGS="--judge"': "takes minutes, and its tables must be downloaded",
     "# some of the grid": "takes hours; test_bench.py and test_engine.py run some of it",
     "pip install '.[ray]'": "installs packages; test_ray.py runs the search",
@@ -238,6 +239,7 @@ PARSED = {
     "torture": "torture.run",
     "bench-search": "benchmarks.search.run",
     "bench-search-curves": "benchmarks.search.curves",
+    "bench-search-time": "benchmarks.search.wall_time",
 }
 
 BENCHMARKS = {"bench": "commands/bench", "bench-engines": "commands/bench_engines"}

@@ -146,7 +146,7 @@ def main() -> None:
     print(text)
     is_whole = arguments.tables == known and list(arguments.rows) == list(ROWS)
     if is_whole and arguments.seeds == NUM_SEEDS:
-        write("tables with curves", text)
+        write("The tables with curves", text)
 
 
 def section(

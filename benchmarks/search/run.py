@@ -129,7 +129,7 @@ def main() -> None:
     text = section(names, arguments.rows, cells, arguments.seeds)
     print(text)
     if list(arguments.rows) == list(ROWS) and arguments.seeds == NUM_SEEDS:
-        write("judging tables" if arguments.judge else "development tables", text)
+        write(f"The {'judging' if arguments.judge else 'development'} tables", text)
 
 
 def measure(search: Search, tables: Sequence[Problem], num_seeds: int, workers: int) -> Cell:
@@ -178,9 +178,9 @@ def section(
 
 
 def write(title: str, text: str) -> None:
-    """Put a part into RESULTS.md, in place of the one that was there."""
+    """Put a part into RESULTS.md, under its title, in place of the one that was there."""
     page = RESULTS.read_text(encoding="utf-8")
-    part = rf"(?<=^## The {title}\n\n).*?(?=^## |\Z)"
+    part = rf"(?<=^## {title}\n\n).*?(?=^## |\Z)"
     files.write(RESULTS, re.sub(part, lambda _: f"{text}\n", page, flags=re.S | re.M))
 
 
