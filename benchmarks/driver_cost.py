@@ -88,6 +88,7 @@ def main(num_trials: int) -> None:
         return TrialResult(request.trial_id, epochs, test, files, 1, 0.1, 0.1)
 
     config = StudyConfig(
+        data=DataConfig("my.load", "digits"),
         study="many",
         space=SPACE,
         model={"_target_": "my.build"},

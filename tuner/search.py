@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import shutil
@@ -181,8 +182,9 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         loop.run()
         parts.folder.state.was_stopped = loop.was_stopped
         searched = conclusion.best_of(loop)
-        best = finalists.train(config, parts, loop, screen, ready.data.num_scored)
-        best = best or searched
+        display = functools.partial(finalists.progress, config, parts, screen)
+        num_images = ready.data.num_scored
+        best = finalists.train(config, parts, loop, display, num_images) or searched
         screen.show(waiting_for(JUDGING))
         challenger = conclusion.challenger_of(config, parts, loop, best)
         promoted = conclusion.judge(config, ready, parts, challenger)

@@ -1,6 +1,7 @@
 """Finalists: which trials are trained again, with which seeds, and what becomes of them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,12 +20,12 @@ from tuner.constraints import NO_CONSTRAINTS
 from tuner.driver import finalists
 from tuner.driver.finalists import FinalistSource
 from tuner.driver.parts import Best
+from tuner.driver.ranking import Ranked, Ranking
 from tuner.driver.steering import LOOK_SECONDS
 from tuner.evaluation.racing import Race
 from tuner.outcomes import Outcome, RunTrial, Told, TrialFailure, TrialPause
 from tuner.runtime.screen import ConsoleScreen
 from tuner.tracking import history
-from tuner.tracking.facts import TrialRecord
 from tuner.trial import Objective, ReportEpoch, TrialRequest, finalist_seed, trial_seed
 
 Scores = Callable[[str, int], float | None]
@@ -41,45 +42,45 @@ NUM_VALIDATION = 40
 """So few that 0.625 lies in the interval of 0.75, and 0.5 does not."""
 
 
-def records(*scores: float, name: str = "val_accuracy") -> list[TrialRecord]:
-    return [
-        TrialRecord(f"{i:04d}", f"run-{i}", "FINISHED", {"epochs": 1}, {name: score}, i)
-        for i, score in enumerate(scores)
-    ]
+def ranked(*scores: float, objective: Objective = OBJECTIVE) -> list[Ranked]:
+    ranking = Ranking(objective, NO_CONSTRAINTS)
+    for i, score in enumerate(scores):
+        ranking.note(f"{i:04d}", {"epochs": 1}, {objective.name: score})
+    return ranking.ranked()
 
 
 @pytest.mark.parametrize(
     ("trials", "wanted", "num_validation", "expected"),
     [
-        (records(0.9, 0.91, 0.5), Finalists(), 1000, ["0001", "0000"]),
+        (ranked(0.9, 0.91, 0.5), Finalists(), 1000, ["0001", "0000"]),
         # The best three of four, the earlier one first in a tie.
-        (records(0.9, 0.91, 0.9, 0.89), Finalists(), 1000, ["0001", "0000", "0002"]),
-        (records(0.9, 0.91, 0.9, 0.89), Finalists(trials=2), 1000, ["0001", "0000"]),
+        (ranked(0.9, 0.91, 0.9, 0.89), Finalists(), 1000, ["0001", "0000", "0002"]),
+        (ranked(0.9, 0.91, 0.9, 0.89), Finalists(trials=2), 1000, ["0001", "0000"]),
         # One training tells them apart: none is trained again, even if that was asked for.
-        (records(0.9, 0.5), Finalists(), 1000, []),
-        (records(0.9, 0.5), Finalists(is_asked=True), 1000, []),
-        (records(0.9), Finalists(is_asked=True), 1000, []),
+        (ranked(0.9, 0.5), Finalists(), 1000, []),
+        (ranked(0.9, 0.5), Finalists(is_asked=True), 1000, []),
+        (ranked(0.9), Finalists(is_asked=True), 1000, []),
         ([], Finalists(is_asked=True), 1000, []),
         # No interval is known: only where a person has asked.
-        (records(0.9, 0.5), Finalists(), None, []),
-        (records(0.9, 0.5), Finalists(is_asked=True), None, ["0000", "0001"]),
+        (ranked(0.9, 0.5), Finalists(), None, []),
+        (ranked(0.9, 0.5), Finalists(is_asked=True), None, ["0000", "0001"]),
     ],
 )
 def test_choose_takes_the_best_that_are_indistinguishable(
-    trials: list[TrialRecord],
+    trials: list[Ranked],
     wanted: Finalists,
     num_validation: int | None,
     expected: list[str],
 ) -> None:
-    ranked = history.ranked(trials, OBJECTIVE, NO_CONSTRAINTS)
-    chosen = finalists.choose(ranked, OBJECTIVE, wanted, num_validation)
+    chosen = finalists.choose(trials, OBJECTIVE, wanted, num_validation)
     assert [trial.trial_id for trial in chosen] == expected
 
 
 @pytest.mark.parametrize(("wanted", "num"), [(Finalists(), 0), (Finalists(is_asked=True), 2)])
 def test_choose_of_a_loss_is_asked_for(wanted: Finalists, num: int) -> None:
-    trials = records(0.9, 0.5, name="val_loss")
-    assert len(finalists.choose(trials, Objective("val_loss", "min"), wanted, 1000)) == num
+    loss = Objective("val_loss", "min")
+    chosen = finalists.choose(ranked(0.9, 0.5, objective=loss), loss, wanted, 1000)
+    assert len(chosen) == num
 
 
 def race_of(score: Scores, num_finalists: int, num_seeds: int) -> tuple[list[str], Race | None]:
@@ -150,7 +151,8 @@ class Study:
         run = self._start_run(wrapped or self.train, **options)
         run.loop.run()
         screen = ConsoleScreen(Console())
-        best = finalists.train(run.config, run.parts, run.loop, screen, NUM_VALIDATION)
+        display = functools.partial(finalists.progress, run.config, run.parts, screen)
+        best = finalists.train(run.config, run.parts, run.loop, display, NUM_VALIDATION)
         return run, best
 
     def train(self, request: TrialRequest, report: ReportEpoch) -> Outcome:

@@ -8,7 +8,7 @@ import pytest
 
 from support.commands import command
 from support.studies import FinishedStudy
-from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
+from tuner.config.schema import CurvesConfig, DataConfig, StudyConfig, TrackingConfig
 from tuner.config.searches import HyperbandConfig, RandomConfig, SearchConfig
 from tuner.config.space import Space
 from tuner.errors import StudyError
@@ -23,6 +23,7 @@ SPACE = {"epochs": 2, "batch_size": 32, "width": {"min": 1, "max": 100}}
 
 def config(search: SearchConfig | None = None, **space: Any) -> StudyConfig:
     return StudyConfig(
+        data=DataConfig("my.load", "digits"),
         space={**SPACE, **space},
         model={"_target_": "my.build"},
         search=search or RandomConfig("random", max_trials=9),

@@ -1,6 +1,7 @@
 """A simulated search asks for the trials that a real one asks for, in the same order."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,17 +12,20 @@ import pytest
 from rich.console import Console
 
 from support.workers import result
-from tuner.config.schema import CurvesConfig, StudyConfig, TrackingConfig
+from tuner import names
+from tuner.config.schema import CurvesConfig, DataConfig, StudyConfig, TrackingConfig
 from tuner.config.searches import TpeConfig
 from tuner.curves.store import CurveStore
 from tuner.datasets import ImageData
+from tuner.driver import finalists
 from tuner.driver.assembly import make_loop, make_parts
 from tuner.driver.study_folder import StudyFolder
+from tuner.evaluation.racing import Race
 from tuner.executors import Executor, Workplace
 from tuner.executors.processes import ProcessExecutor
 from tuner.executors.serial import SerialExecutor
 from tuner.oracles.journal import JournaledOracle
-from tuner.outcomes import Outcome, RunTrial
+from tuner.outcomes import Outcome, RunTrial, TrialResult
 from tuner.runtime import files
 from tuner.runtime.screen import ConsoleScreen
 from tuner.simulation import Simulated, simulate
@@ -46,31 +50,42 @@ REST = {
     "optimizer": "adam",
     "transform": "rescale",
 }
-SEARCH = TpeConfig("tpe", max_trials=7, num_initial_points=3)
-TOLD = ["search=tpe", "search.max_trials=7", "search.num_initial_points=3"]
+SEARCH = TpeConfig(
+    "tpe", max_trials=7, num_initial_points=3, finalists={"trials": 2, "seeds": 2}
+)
+TOLD = [
+    "search=tpe",
+    "search.max_trials=7",
+    "search.num_initial_points=3",
+    "search.finalists={trials: 2, seeds: 2}",
+]
 
 
 @dataclasses.dataclass
 class Recorded:
-    """A real study's trials, in the order in which they were asked for.
+    """A real study's trials and finalists, in the order in which they were asked for.
 
     Attributes:
         values: Those of each trial.
-        epochs: The metrics after each epoch, by trial.
-        seconds: How long each trial took.
+        results: What came of each trial and each finalist, by name.
+        race: The finalists' scores.
     """
 
-    values: list[Values]
-    epochs: list[tuple[Mapping[str, float], ...]]
-    seconds: list[float]
+    values: dict[str, Values]
+    results: dict[str, TrialResult]
+    race: Race | None
 
     def evaluate(self, values: Values, epoch: int, repeat: int) -> Mapping[str, float]:
-        """Serve what was recorded; the whole trial's time is spent in its last epoch."""
-        asked = [{n: v for n, v in own.items() if n in values} for own in self.values]
-        trial = asked.index(dict(values))
-        is_last = epoch == len(self.epochs[trial])
-        seconds = self.seconds[trial] if is_last else 0.0
-        return {**self.epochs[trial][epoch - 1], "seconds": seconds}
+        """Serve what was recorded; the whole training's time is spent in its last epoch."""
+        [trial_id] = [
+            trial_id
+            for trial_id, own in self.values.items()
+            if {n: v for n, v in own.items() if n in values} == values
+        ]
+        name = names.finalist_name(trial_id, repeat) if repeat else trial_id
+        found = self.results[name]
+        is_last = epoch == len(found.epochs)
+        return {**found.epochs[epoch - 1], "seconds": found.seconds if is_last else 0.0}
 
 
 Search = Callable[[Executor], Recorded]
@@ -86,6 +101,7 @@ def search(client: mlflow.MlflowClient, tmp_path: Path) -> Search:
         files.write(path / "study.json", '{"study_id": "id-1"}')
         held = StudyFolder(path)
         config = StudyConfig(
+            data=DataConfig("my.load", "digits"),
             study="real",
             space={**SPACE, **REST},
             model={"_target_": MODEL},
@@ -100,22 +116,20 @@ def search(client: mlflow.MlflowClient, tmp_path: Path) -> Search:
         curves = CurveStore(held.curves, {}, config.curves, objective)
         screen = ConsoleScreen(Console())
         parts = make_parts(config, held, oracle, executor, tracker, curves, screen)
-        results: dict[str, Outcome] = {}
+        results: dict[str, TrialResult] = {}
         finish = tracker.finish_trial
 
-        def noted(result: Outcome, with_model: bool = True) -> None:
+        def noted(result: TrialResult, with_model: bool = True) -> None:
             results[result.trial_id] = result
             finish(result, with_model)
 
         tracker.finish_trial = noted
-        make_loop(config, parts).run()
+        loop = make_loop(config, parts)
+        loop.run()
+        display = functools.partial(finalists.progress, config, parts, screen)
+        best = finalists.train(config, parts, loop, display, None)
         executor.close()
-        outcomes = [results[trial_id] for trial_id in oracle.values]
-        return Recorded(
-            list(oracle.values.values()),
-            [outcome.epochs for outcome in outcomes],
-            [outcome.seconds for outcome in outcomes],
-        )
+        return Recorded(dict(oracle.values), results, best.race)
 
     return run
 
@@ -158,12 +172,15 @@ def test_one_worker_asks_for_the_trials_of_a_study_of_the_digits(
 ) -> None:
     recorded = search(SerialExecutor(lambda: train(few_digits)))
     run = simulated(recorded, workers=1)
-    assert list(run.trials["values"]) == recorded.values
-    scores = [epochs[-1]["val_accuracy"] for epochs in recorded.epochs]
+    assert list(run.trials["values"]) == list(recorded.values.values())
+    results = [*map(recorded.results.get, recorded.values)]
+    scores = [result.final["val_accuracy"] for result in results]
     assert list(run.trials["score"]) == scores
     # Otherwise any order of proposals would do.
     assert len(set(scores)) > 5
-    assert run.seconds == pytest.approx(sum(recorded.seconds))
+    assert run.best.race == recorded.race
+    assert list(run.finalists["repeat"]) == [1, 1, 2, 2]
+    assert run.seconds == pytest.approx(sum(r.seconds for r in recorded.results.values()))
 
 
 def resting(data: ImageData) -> RunTrial:
@@ -188,7 +205,8 @@ def test_two_workers_ask_for_the_trials_of_a_study_whose_trials_took_as_long(
     workplace = Workplace(resting, few_digits, tmp_path / "tune.log", tmp_path / "images")
     recorded = search(ProcessExecutor(workplace, workers=2, retries=0))
     run = simulated(recorded, workers=2)
-    assert list(run.trials["values"]) == recorded.values
+    assert list(run.trials["values"]) == list(recorded.values.values())
+    assert run.best.race == recorded.race
     # With one worker the search would know more when it asks, and ask for something else.
-    with pytest.raises(ValueError, match="is not in list"):
+    with pytest.raises(ValueError, match="not enough values"):
         simulated(recorded, workers=1)

@@ -8,10 +8,9 @@ in between or the study was extended, and all decisions follow from the scores.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from tuner import names
@@ -25,16 +24,16 @@ from tuner.driver.trainings import TrainingRules
 from tuner.evaluation.racing import Race
 from tuner.evaluation.ties import find_ties
 from tuner.outcomes import Told, TrialFailure
-from tuner.tracking import history, json_tags
+from tuner.tracking import json_tags
 from tuner.trial import Metrics, Objective, Proposal, Pruned, Values, finalist_seed
 from tuner.wording import plural
 
 if TYPE_CHECKING:
     from tuner.config.finalists import Finalists
     from tuner.config.schema import StudyConfig
-    from tuner.driver.parts import Parts
+    from tuner.driver.parts import Display, LoopParts
+    from tuner.driver.ranking import Ranked
     from tuner.runtime.screen import Screen
-    from tuner.tracking.facts import TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +162,11 @@ class FinalistLoop(TrialLoop):
 
 
 def train(
-    config: StudyConfig, parts: Parts, searched: TrialLoop, screen: Screen, num_validation: int
+    config: StudyConfig,
+    parts: LoopParts,
+    searched: TrialLoop,
+    display: Callable[[FinalistSource], Display],
+    num_validation: int | None,
 ) -> Best | None:
     """Train the finalists of a search that is over, and record which has won.
 
@@ -171,8 +174,8 @@ def train(
         config: The study's configuration.
         parts: The parts of the search; its study's run is open.
         searched: The search.
-        screen: Where to show progress.
-        num_validation: Number of validation images.
+        display: Makes what shows their trainings; see `progress`.
+        num_validation: Number of validation images; None if unknown.
 
     Returns:
         The winner, with its median seed's model; None if no finalists were trained, or none to
@@ -181,8 +184,7 @@ def train(
     wanted = config.search.wanted_finalists
     if wanted is None or searched.was_stopped:
         return None
-    ranked = history.ranked(parts.tracker.trials(), config.objective, config.constraints)
-    chosen = choose(ranked, config.objective, wanted, num_validation)
+    chosen = choose(searched.ranking.ranked(), config.objective, wanted, num_validation)
     if not chosen:
         return None
     said = ", ".join(trial.trial_id for trial in chosen)
@@ -198,7 +200,7 @@ def train(
     seeds = [finalist_seed(config.seed, number + 1) for number in range(wanted.seeds)]
     values = {trial.trial_id: trial.values for trial in chosen}
     source = FinalistSource(values, config.objective, seeds)
-    loop = _make_loop(config, parts, source, screen)
+    loop = _make_loop(config, parts.for_finalists(source, display(source)))
     loop.run()
     if loop.was_stopped:
         parts.folder.state.was_stopped = True
@@ -211,11 +213,11 @@ def train(
 
 
 def choose(
-    ranked: Sequence[TrialRecord],
+    ranked: Sequence[Ranked],
     objective: Objective,
     wanted: Finalists,
     num_validation: int | None,
-) -> list[TrialRecord]:
+) -> list[Ranked]:
     """Return the trials to train again, the best first; none if nothing is to be told apart.
 
     Args:
@@ -235,11 +237,19 @@ def choose(
     return [best, *tied[: wanted.trials - 1]] if tied else []
 
 
-def _make_loop(
-    config: StudyConfig, parts: Parts, source: FinalistSource, screen: Screen
-) -> FinalistLoop:
+def progress(
+    config: StudyConfig, parts: LoopParts, screen: Screen, source: FinalistSource
+) -> Progress:
+    """Return the display of a study's finalists.
+
+    Args:
+        config: The study's configuration.
+        parts: The parts of the search.
+        screen: Where to show it.
+        source: The source of their trainings.
+    """
     space = config.searched_space()
-    progress = Progress(
+    return Progress(
         screen,
         config.objective,
         space.searched,
@@ -251,8 +261,11 @@ def _make_loop(
         parts.clock,
         "finalist",
     )
+
+
+def _make_loop(config: StudyConfig, parts: LoopParts) -> FinalistLoop:
     return FinalistLoop(
-        dataclasses.replace(parts, oracle=source, progress=progress, rehearsal=None),
+        parts,
         TrainingRules(
             config.objective,
             config.seed,
@@ -260,11 +273,11 @@ def _make_loop(
         ),
         config.tracking.models_kept,
         Stopping(config.objective, None, None),
-        Pruning(None, config.objective, source, parts.tracker),
+        Pruning(None, config.objective, parts.oracle, parts.tracker),
     )
 
 
-def _winner(parts: Parts, race: Race, chosen: Sequence[TrialRecord]) -> Best:
+def _winner(parts: LoopParts, race: Race, chosen: Sequence[Ranked]) -> Best:
     [trial] = [trial for trial in chosen if trial.trial_id == race.winner]
     name = names.finalist_name(race.winner, race.median)
     return Best(
@@ -274,5 +287,5 @@ def _winner(parts: Parts, race: Race, chosen: Sequence[TrialRecord]) -> Best:
         metrics=parts.tracker.metrics(name),
         run_id=parts.tracker.run_of(name),
         race=race,
-        searched=trial.metrics[race.objective.name],
+        searched=trial.score,
     )

@@ -5,14 +5,13 @@ its folder, to MLflow and to the terminal; those of a simulation (`tuner.simulat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from tuner import names
 from tuner.curves.store import CurveStore
 from tuner.driver.clock import Clock
-from tuner.driver.progress import Progress
 from tuner.driver.rehearsal import Rehearsal
 from tuner.driver.study_folder import StudyFolder
 from tuner.driver.study_state import StudyState
@@ -348,6 +347,15 @@ class LoopParts(Protocol):
         """Checks during the first trial that the study can end well."""
         ...
 
+    def for_finalists(self, source: TrialSource, progress: Display) -> "LoopParts":
+        """Return these parts for the finalists, which nothing rehearses.
+
+        Args:
+            source: Proposes their trainings.
+            progress: Shows them.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Best:
@@ -406,7 +414,11 @@ class Parts:
     executor: Executor
     tracker: Tracker
     curves: CurveStore
-    progress: Progress
+    progress: Display
     clock: Clock
     deadline: float | None
     rehearsal: Rehearsal | None = None
+
+    def for_finalists(self, source: TrialSource, progress: Display) -> "Parts":
+        """See `LoopParts.for_finalists`."""
+        return replace(self, oracle=source, progress=progress, rehearsal=None)

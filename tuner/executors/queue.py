@@ -80,6 +80,7 @@ class TrialQueue:
         self._looks_ahead = looks_ahead
         self._now = now
         self._requests: deque[TrialRequest] = deque()
+        self._begun: set[str] = set()
         self._tries: dict[str, int] = {}
         self._stops: dict[str, Stopped] = {}
         self._dropped: list[TrialRequest] = []
@@ -89,8 +90,11 @@ class TrialQueue:
         return len(self._requests)
 
     def append(self, request: TrialRequest) -> None:
-        """Add a new trial."""
-        self._requests.append(request)
+        """Add a trial: one that a worker has had before comes before all that wait."""
+        if request.trial_id in self._begun:
+            self._requests.appendleft(request)
+        else:
+            self._requests.append(request)
 
     def has_room(self, slots: Sequence[Slot]) -> bool:
         """Say whether another trial is wanted, now or when the next worker is free."""
@@ -115,6 +119,7 @@ class TrialQueue:
             return None
         request, slot = _match(ready, slots, free)
         self._requests.remove(request)
+        self._begun.add(request.trial_id)
         slot.request = request
         slot.programs.add(_program(request.values))
         return slot

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tuner import names
 from tuner.driver.clock import Clock
 from tuner.driver.study_state import StudyState
 from tuner.outcomes import Outcome, TrialFailure, TrialPause, TrialResult, is_cut
@@ -14,15 +15,17 @@ from tuner.trial import Metrics, Values
 
 @dataclass
 class Record:
-    """One simulated trial.
+    """One simulated trial or finalist.
 
     Attributes:
-        trial_id: The oracle's name for it.
+        trial_id: The oracle's name for it, or the name of a finalist.
         values: One point of the space.
         started: Simulated seconds at which a worker first took it.
         ended: Simulated seconds at which it last ended or paused; NaN before that.
         outcome: How it last ended, or where it is paused; None before that.
         seconds: How long it has run before it was last paused.
+        finalist_of: The trial that a finalist trains again; None for a trial.
+        seed: Seed of a finalist; None for a trial.
     """
 
     trial_id: str
@@ -31,6 +34,8 @@ class Record:
     ended: float = float("nan")
     outcome: Outcome | None = None
     seconds: float = 0.0
+    finalist_of: str | None = None
+    seed: int | None = None
 
 
 class SimulatedRecorder:
@@ -40,8 +45,8 @@ class SimulatedRecorder:
         clock: Tells simulated time.
 
     Attributes:
-        records: The trials, in the order in which they began.
-        ends: Each end and each pause with its time, in their order.
+        records: The trials and the finalists, in the order in which they began.
+        ends: Each end and each pause of a trial with its time, in their order.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,7 +56,8 @@ class SimulatedRecorder:
 
     def finished_trials(self) -> Mapping[str, Metrics]:
         """See `Recorder.finished_trials`."""
-        results = {i: _result_of(record) for i, record in self.records.items()}
+        trials = (r for r in self.records.values() if r.finalist_of is None)
+        results = {record.trial_id: _result_of(record) for record in trials}
         return {i: result.final for i, result in results.items() if result is not None}
 
     def finished(self, trial_id: str, values: Values) -> Metrics | None:
@@ -72,7 +78,10 @@ class SimulatedRecorder:
         self, trial_id: str, values: Values, tags: Mapping[str, str], kind: str
     ) -> object:
         """See `Recorder.open_trial`."""
-        return self.records.setdefault(trial_id, Record(trial_id, values, self._clock.now()))
+        record = Record(trial_id, values, self._clock.now())
+        if kind == names.KIND_FINALIST:
+            record.finalist_of, record.seed = tags[names.FINALIST_OF], int(tags[names.SEED])
+        return self.records.setdefault(trial_id, record)
 
     def has_epoch(self, trial_id: str, epoch: int) -> bool:
         """See `Recorder.has_epoch`: of a trial that is resumed, those before its rung."""
@@ -157,7 +166,8 @@ class SimulatedRecorder:
             record.seconds += outcome.seconds
         if not _is_evaluation(record.outcome, outcome):
             record.ended = self._clock.now()
-            self.ends.append((record.ended, outcome))
+            if record.finalist_of is None:
+                self.ends.append((record.ended, outcome))
         record.outcome = outcome
 
 

@@ -1,7 +1,7 @@
 """`simulate`: a study without trainings, put together and run."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,28 +14,21 @@ from tuner.config.bounds import check_above
 from tuner.config.overrides import key_of
 from tuner.config.schema import StudyConfig
 from tuner.config.starting_points import BEST_OF, study_named
+from tuner.driver import finalists
 from tuner.driver.assembly import make_loop
-from tuner.driver.parts import Best
+from tuner.driver.parts import Best, Display, TrialSource
 from tuner.errors import ConfigError
 from tuner.oracles.journal import JournaledOracle, MakeOracle
-from tuner.outcomes import Outcome, TrialFailure
+from tuner.simulation import frames
 from tuner.simulation.clock import VirtualClock
 from tuner.simulation.executor import SimulatedExecutor
 from tuner.simulation.records import (
     NoDisplay,
-    Record,
     SimulatedFolder,
     SimulatedRecorder,
 )
 from tuner.simulation.worker import Evaluate, SimulatedCurves, SimulatedWorker
-from tuner.trial import Objective
-
-_KINDS = {
-    "trial": pandas.StringDtype(na_value=math.nan),
-    "values": object,
-    "epochs": "int64",
-}
-"""Types of columns that are not float64."""
+from tuner.trial import finalist_seed
 
 MODEL = "tuner.simulation.table"
 """Stands for a model function in a simulated study's configuration; nothing builds a model."""
@@ -50,15 +43,20 @@ class Simulated:
             (a dictionary); `epochs` (int64), how many it has; `score`, its objective, NaN if it
             failed; `started` and `ended`, in simulated seconds. A trial that is paused at a
             rung ends there, unless it is resumed.
+        finalists: A row for each training of a finalist, in the order in which they began:
+            `trial`; `repeat` (int64), the number of its new seed, from 1; `epochs`, `score`,
+            `started` and `ended` as above.
         ends: A row each time that a trial has ended or paused, in their order: `trial`,
             `epochs` and `score` as above, and `seconds`, when that was.
-        epochs_spent: Number of epochs that were trained. Those of a curve that another trial
-            had begun are counted once.
-        seconds: Simulated seconds from the first trial's start to the last one's end.
-        best: The trial that a study would recommend; None if none was completed.
+        epochs_spent: Number of epochs that were trained, those of finalists included. Those of
+            a curve that another trial had begun are counted once.
+        seconds: Simulated seconds from the first trial's start to the end of all trainings.
+        best: The trial that a study would recommend; None if none was completed. Where
+            finalists were trained, `best.race` has their scores.
     """
 
     trials: pandas.DataFrame
+    finalists: pandas.DataFrame
     ends: pandas.DataFrame
     epochs_spent: int
     seconds: float
@@ -70,14 +68,18 @@ class SimulatedParts:
     """The parts of a simulated study; see `tuner.driver.parts.LoopParts`."""
 
     folder: SimulatedFolder
-    oracle: JournaledOracle
+    oracle: TrialSource
     executor: SimulatedExecutor
     tracker: SimulatedRecorder
     curves: SimulatedCurves
-    progress: NoDisplay
+    progress: Display
     clock: VirtualClock
     deadline: float | None
     rehearsal: None = None
+
+    def for_finalists(self, source: TrialSource, progress: Display) -> "SimulatedParts":
+        """See `LoopParts.for_finalists`."""
+        return dataclasses.replace(self, oracle=source, progress=progress)
 
 
 def simulate(
@@ -88,13 +90,14 @@ def simulate(
     max_epochs: int = 27,
     seed: int = 0,
     workers: int = 1,
+    num_validation: int | None = None,
 ) -> Simulated:
     """Run a search on a table or a function instead of on trainings.
 
-    The loop, the oracle and the stopping are those of a study; time is simulated. With one
-    worker it asks for the trials that a study would ask for, in the same order; with more, if
-    its epochs cost what the study's trials take. It writes nothing, and the same arguments give
-    the same result.
+    The loop, the oracle, the stopping and the finalists are those of a study; time is
+    simulated. With one worker it asks for the trials that a study would ask for, in the same
+    order; with more, if its epochs cost what the study's trials take. It writes nothing, and
+    the same arguments give the same result.
 
     ```python
     def evaluate(values, epoch, repeat):
@@ -120,6 +123,9 @@ def simulate(
             unless `search.max_epochs` is among the overrides.
         seed: The study's seed, in `[0, 2**31)`.
         workers: How many trials run at a time, at least 1.
+        num_validation: Number of images that an accuracy is measured on. It tells which trials
+            are indistinguishable; if it is None, finalists are trained only where
+            `search.finalists` says how many.
 
     Raises:
         ConfigError: If an override or the space is wrong, or `evaluate` does not return what it
@@ -129,7 +135,7 @@ def simulate(
     check_above("workers", workers, 0)
     check_above("max_epochs", max_epochs, 0)
     config = _configured(overrides, space, max_epochs, seed)
-    return run(config, evaluate, workers, _hidden(space))
+    return run(config, evaluate, workers, _hidden(space), num_validation=num_validation)
 
 
 def run(
@@ -138,8 +144,9 @@ def run(
     workers: int,
     hidden: frozenset[str] = frozenset(),
     make: MakeOracle | None = None,
+    num_validation: int | None = None,
 ) -> Simulated:
-    """Run a study's search without its trainings.
+    """Run a study's search, and its finalists, without its trainings.
 
     Args:
         config: The study's configuration, checked.
@@ -147,16 +154,21 @@ def run(
         workers: How many trials run at a time, at least 1.
         hidden: Values of its trials that neither `evaluate` nor the table hears of.
         make: Makes its oracle; None for the one that the search names.
+        num_validation: See `simulate`.
     """
-    parts, worker = _parts(config, evaluate, workers, hidden, make)
+    repeats = _repeats(config)
+    parts, worker = _parts(config, evaluate, workers, hidden, repeats, make)
     loop = make_loop(config, parts)
     loop.run()
+    won = finalists.train(config, parts, loop, lambda _: NoDisplay(), num_validation)
+    records, objective = parts.tracker.records.values(), config.objective
     return Simulated(
-        _trials(parts.tracker.records.values(), config.objective, hidden),
-        _ends(parts.tracker.ends, config.objective),
+        frames.of_trials(records, objective, hidden),
+        frames.of_finalists(records, objective, repeats),
+        frames.of_ends(parts.tracker.ends, objective),
         worker.epochs_spent,
         parts.clock.now(),
-        loop.best(),
+        won or loop.best(),
     )
 
 
@@ -202,16 +214,24 @@ def _hidden(space: Mapping[str, Any]) -> frozenset[str]:
     return frozenset({"epochs", "batch_size"} - space.keys())
 
 
+def _repeats(config: StudyConfig) -> dict[int, int]:
+    """Return the numbers of the new seeds of finalists, which follow those of repeats."""
+    wanted, first = config.search.wanted_finalists, config.num_repeats
+    seeds = range(0 if wanted is None else wanted.seeds)
+    return {finalist_seed(config.seed, i + 1): first + i for i in seeds}
+
+
 def _parts(
     config: StudyConfig,
     evaluate: Evaluate,
     workers: int,
     hidden: frozenset[str],
+    repeats: Mapping[int, int],
     make: MakeOracle | None,
 ) -> tuple[SimulatedParts, SimulatedWorker]:
     search, searched, objective = config.search, config.searched_space(), config.objective
     clock = VirtualClock()
-    worker = SimulatedWorker(evaluate, hidden | {"epochs"}, objective, clock)
+    worker = SimulatedWorker(evaluate, hidden | {"epochs"}, repeats, objective, clock)
     executor = SimulatedExecutor(
         worker.run, clock, workers, looks_ahead=not search.learns_from_results
     )
@@ -230,40 +250,3 @@ def _parts(
         deadline=None if search.max_minutes is None else search.max_minutes * 60,
     )
     return parts, worker
-
-
-def _trials(
-    records: Iterable[Record], objective: Objective, hidden: frozenset[str]
-) -> pandas.DataFrame:
-    """Return the table of `Simulated.trials`."""
-    rows = [
-        {
-            "trial": record.trial_id,
-            "values": {n: v for n, v in record.values.items() if n not in hidden},
-            **_reached(record.outcome, objective),
-            "started": record.started,
-            "ended": record.ended,
-        }
-        for record in records
-    ]
-    return _table(rows, ("trial", "values", "epochs", "score", "started", "ended"))
-
-
-def _ends(ends: Iterable[tuple[float, Outcome]], objective: Objective) -> pandas.DataFrame:
-    """Return the table of `Simulated.ends`."""
-    rows = [
-        {"trial": outcome.trial_id, **_reached(outcome, objective), "seconds": seconds}
-        for seconds, outcome in ends
-    ]
-    return _table(rows, ("trial", "epochs", "score", "seconds"))
-
-
-def _reached(outcome: Outcome | None, objective: Objective) -> dict[str, float]:
-    if outcome is None or isinstance(outcome, TrialFailure):
-        return {"epochs": 0, "score": math.nan}
-    return {"epochs": len(outcome.epochs), "score": outcome.score(objective)}
-
-
-def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> pandas.DataFrame:
-    kinds = {name: _KINDS.get(name, "float64") for name in columns}
-    return pandas.DataFrame(rows, columns=list(columns)).astype(kinds)

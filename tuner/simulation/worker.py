@@ -33,7 +33,8 @@ class Evaluate(Protocol):
         Args:
             values: One point of the space that was given to `simulate`, without `epochs`.
             epoch: Number of the epoch, from 1.
-            repeat: Which training of these values it is, from 0.
+            repeat: Which training of these values it is: 0 for the first, then those of
+                `search.repeats`, then the new seeds of finalists.
 
         Returns:
             The objective, perhaps further metrics, and `seconds`: the simulated time that the
@@ -65,6 +66,7 @@ class SimulatedWorker:
     Args:
         evaluate: Says what each epoch shows.
         hidden: The values that `evaluate` does not hear of.
+        repeats: The repeat that `evaluate` is asked for, by the seed of a finalist.
         objective: The metric that every epoch must have.
         clock: Tells simulated time.
 
@@ -76,12 +78,14 @@ class SimulatedWorker:
         self,
         evaluate: Evaluate,
         hidden: Set[str],
+        repeats: Mapping[int, int],
         objective: Objective,
         clock: Clock,
     ) -> None:
         self.epochs_spent = 0
         self._evaluate = evaluate
         self._hidden = hidden
+        self._repeats = repeats
         self._objective = objective
         self._clock = clock
         self._curves: dict[str, list[_Epoch]] = {}
@@ -143,7 +147,9 @@ class SimulatedWorker:
             ConfigError: If what `evaluate` returns is not an epoch's metrics.
         """
         values = {n: v for n, v in request.values.items() if n not in self._hidden}
-        found = dict(self._evaluate(values, number, 0))
+        found = dict(
+            self._evaluate(values, number, self._repeats.get(request.seed, request.repeat - 1))
+        )
         for name in (self._objective.name, SECONDS):
             if name not in found:
                 example = {self._objective.name: 0.5, SECONDS: 1.0}
