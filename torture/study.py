@@ -48,6 +48,34 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "space.units=[8,16]",
         "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
     ),
+    "repeats": (
+        *_COMMON,
+        "search=grid",
+        "search.repeats=2",
+        "space.units=[8,16]",
+        "space.learning_rate=[0.01,0.003,0.001,0.0003]",
+    ),
+    # With more workers than one, what a search asks for depends on which trials have ended.
+    "tpe": (
+        *_COMMON,
+        "executor.workers=1",
+        "search=tpe",
+        f"search.max_trials={NUM_TRIALS}",
+        "search.num_initial_points=5",
+        "search.pruner=median",
+        "space.units={min: 8, max: 16}",
+        "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
+    ),
+    "asha": (
+        *_COMMON,
+        "executor.workers=1",
+        "search=asha",
+        f"search.max_trials={NUM_TRIALS}",
+        "space.epochs={min: 1, max: 4}",
+        "search.reduction_factor=2",
+        "space.units={min: 8, max: 16}",
+        "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
+    ),
     "small": (
         *_COMMON,
         "search=grid",
@@ -68,7 +96,9 @@ _TIMES = {
     "epochs_reused",
 }
 
-_EPOCH = re.compile(r"trial (\d+) epoch (\d+)/\d+ .*?(\(trained before\))?$", re.MULTILINE)
+_EPOCH = re.compile(
+    r"trial (\d+) (?:repeat (\d+)/\d+ )?epoch (\d+)/\d+ .*?(\(trained before\))?$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +194,8 @@ class Record:
         trials: All runs of each trial.
         num_told: How many times the oracle was told about each trial.
         summary: The record of the study itself: status, best trial, champion.
-        num_trained: How many times each epoch of each curve was trained.
+        num_trained: How many times each epoch of each curve was trained, by the values and the
+            repeat, and the epoch.
         others: Names of other files and folders next to the study and the store.
     """
 
@@ -225,8 +256,8 @@ def _num_trained(place: Place, trials: Mapping[str, list[Trial]]) -> Counter[tup
     """Count how many times each epoch was trained, from the log."""
     trained: Counter[tuple[str, int]] = Counter()
     log = (place.study_dir / "tune.log").read_text(encoding="utf-8", errors="replace")
-    for trial_id, epoch, before in _EPOCH.findall(log):
+    for trial_id, repeat, epoch, before in _EPOCH.findall(log):
         if not before:
             values = {n: v for n, v in trials[trial_id][0].params.items() if n != "epochs"}
-            trained[repr(sorted(values.items())), int(epoch)] += 1
+            trained[f"{sorted(values.items())} {repeat}", int(epoch)] += 1
     return trained
