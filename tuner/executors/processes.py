@@ -9,7 +9,7 @@ workers end by themselves.
 import contextlib
 import functools
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,7 +25,7 @@ from tuner.config.executors import ProcessesConfig
 from tuner.datasets import ImageData, Split
 from tuner.errors import SearchFailed
 from tuner.executors import Beside, Executor, MakeRunTrial, Start, Workplace
-from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
+from tuner.executors.queue import MAX_LOST_STARTS, QueuedExecutor, Slot, TrialQueue
 from tuner.outcomes import Outcome
 from tuner.runtime import files, forkserver, relay
 from tuner.trial import Metrics, OnEpoch, Stopped, TrialRequest
@@ -45,7 +45,7 @@ def prepare(config: ProcessesConfig, *functions: str) -> Start:
     return start
 
 
-class ProcessExecutor(Executor):
+class ProcessExecutor(QueuedExecutor["_WorkerProcess"]):
     """Runs trials in worker processes; see `Executor`.
 
     Args:
@@ -65,39 +65,22 @@ class ProcessExecutor(Executor):
         self._queue = TrialQueue(retries, workplace.looks_ahead)
         self._relay = relay.Relay()
         self._num_lost_starts = 0
-        self._workers = [self._start() for _ in range(workers)]
+        self._slots = [self._start() for _ in range(workers)]
 
     @property
     def capacity(self) -> int:
         """Number of worker processes."""
-        return len(self._workers)
+        return len(self._slots)
 
     @property
     def pids(self) -> list[int]:
         """The ids of the worker processes."""
-        return [worker.process.pid for worker in self._workers if worker.process.pid]
+        return [worker.process.pid for worker in self._slots if worker.process.pid]
 
     @property
     def has_room(self) -> bool:
         """Whether another trial can be submitted; see `TrialQueue`."""
-        return self._queue.has_room(self._workers)
-
-    @property
-    def running(self) -> Collection[str]:
-        """The trials that workers have."""
-        return [w.request.trial_id for w in self._workers if w.request is not None]
-
-    def submit(self, request: TrialRequest) -> None:
-        """Take a trial, and give it to a worker that is free."""
-        self._queue.append(request)
-        self._assign()
-
-    def stop(self, trial_id: str, why: Stopped) -> None:
-        """End a trial early; see `Executor`."""
-        self._queue.stop(trial_id, why)
-        for worker in self._workers:
-            if worker.request is not None and worker.request.trial_id == trial_id:
-                self._send_stop(worker)
+        return self._queue.has_room(self._slots)
 
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until at least one trial has ended, and return those that have.
@@ -107,12 +90,12 @@ class ProcessExecutor(Executor):
         """
         outcomes: list[Outcome] = []
         while not outcomes:
-            connections: list[Connection] = [worker.connection for worker in self._workers]
+            connections: list[Connection] = [worker.connection for worker in self._slots]
             others, seconds = (
                 ((), None) if beside is None else (beside.connections, beside.seconds)
             )
             for connection in wait([*connections, *others], seconds):
-                worker = next((w for w in self._workers if w.connection is connection), None)
+                worker = next((w for w in self._slots if w.connection is connection), None)
                 if worker is None:
                     continue
                 try:
@@ -127,12 +110,12 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         """Stop all workers; trials in flight are lost."""
-        for worker in self._workers:
+        for worker in self._slots:
             worker.process.kill()
-        for worker in self._workers:
+        for worker in self._slots:
             worker.process.join()
             worker.connection.close()
-        self._workers = []
+        self._slots = []
         self._queue.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -181,7 +164,7 @@ class ProcessExecutor(Executor):
     def _assign(self) -> None:
         """Give waiting trials to free workers."""
         while worker := self._queue.assign(
-            self._workers, [worker for worker in self._workers if worker.request is None]
+            self._slots, [worker for worker in self._slots if worker.request is None]
         ):
             try:
                 worker.connection.send(worker.request)
@@ -190,14 +173,13 @@ class ProcessExecutor(Executor):
                 return
             self._send_stop(worker)
 
-    def _send_stop(self, worker: "_WorkerProcess") -> None:
-        """Tell a worker why its trial ends early, if it does."""
-        assert worker.request is not None
-        trial_id = worker.request.trial_id
+    def _send_stop(self, slot: "_WorkerProcess") -> None:
+        assert slot.request is not None
+        trial_id = slot.request.trial_id
         if (why := self._queue.why_stopped(trial_id)) is not None:
             # A worker that has just died is noticed by `wait`.
             with contextlib.suppress(OSError):
-                worker.connection.send(_Stop(trial_id, why))
+                slot.connection.send(_Stop(trial_id, why))
 
     def _answer(self, worker: "_WorkerProcess", epoch: int, why: Stopped | None) -> None:
         """Tell a worker whether its trial ends with an epoch, if it waits to hear that."""
@@ -210,8 +192,8 @@ class ProcessExecutor(Executor):
     def _put_another_in_place_of(self, worker: "_WorkerProcess") -> None:
         worker.process.join()
         worker.connection.close()
-        self._workers.remove(worker)
-        self._workers.append(self._start())
+        self._slots.remove(worker)
+        self._slots.append(self._start())
 
     def _start(self) -> "_WorkerProcess":
         child = forkserver.start(

@@ -1,11 +1,13 @@
-"""The queue of trials that wait for a worker, shared by executors."""
+"""The queue of trials that wait for a worker, and what the executors that have one share."""
 
+import abc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Generic, TypeVar
 
+from tuner.executors import Executor
 from tuner.outcomes import Outcome, TrialFailure
 from tuner.trial import Stopped, TrialRequest, Values
 from tuner.wording import plural
@@ -195,6 +197,42 @@ class TrialQueue:
     def _drop(self, request: TrialRequest) -> None:
         self._requests.remove(request)
         self._dropped.append(request)
+
+
+class QueuedExecutor(Executor, Generic[SlotT]):
+    """An executor whose trials wait in a queue for its workers; the base of Glassy's own.
+
+    Derive from it, set `_queue` and `_slots`, and define the rest of `Executor`, and how trials
+    are assigned to workers and how one of these is told that its trial ends early.
+    """
+
+    _queue: TrialQueue
+    _slots: list[SlotT]
+
+    @property
+    def running(self) -> Collection[str]:
+        """The trials that workers have."""
+        return [slot.request.trial_id for slot in self._slots if slot.request is not None]
+
+    def submit(self, request: TrialRequest) -> None:
+        """Take a trial, and give it to a worker that is free."""
+        self._queue.append(request)
+        self._assign()
+
+    def stop(self, trial_id: str, why: Stopped) -> None:
+        """End a trial early; see `Executor`."""
+        self._queue.stop(trial_id, why)
+        for slot in self._slots:
+            if slot.request is not None and slot.request.trial_id == trial_id:
+                self._send_stop(slot)
+
+    @abc.abstractmethod
+    def _assign(self) -> None:
+        """Give trials that wait to workers that are free."""
+
+    @abc.abstractmethod
+    def _send_stop(self, slot: SlotT) -> None:
+        """Tell a worker why its trial ends early, if it does."""
 
 
 def _match(

@@ -8,7 +8,6 @@ their nodes die; a trial that is lost with an actor is retried.
 import logging
 import re
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from tuner.config.executors import RayConfig
 from tuner.errors import GlassyError, SearchFailed, UnavailableError
-from tuner.executors import Beside, Executor, Workplace, cluster
-from tuner.executors.queue import MAX_LOST_STARTS, Slot, TrialQueue
+from tuner.executors import Beside, Workplace, cluster
+from tuner.executors.queue import MAX_LOST_STARTS, QueuedExecutor, Slot, TrialQueue
 from tuner.executors.ray_worker import News, RayWorker
 from tuner.executors.transfer import CheckpointParcel
 from tuner.outcomes import Outcome
 from tuner.runtime import interrupt, relay
-from tuner.trial import OnEpoch, Stopped, TrialRequest
+from tuner.trial import OnEpoch, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ HEAD_SECONDS = 20.0
 """How long the cluster's head may be silent; it may be starting again."""
 
 
-class RayExecutor(Executor):
+class RayExecutor(QueuedExecutor["_Slot"]):
     """Runs trials on the cluster that this process is connected to; see `Executor`.
 
     Args:
@@ -72,23 +71,6 @@ class RayExecutor(Executor):
         return self._queue.has_room(
             [s for s in self._slots if s.is_ready] or [Slot(_MAX_GROWTH)]
         )
-
-    @property
-    def running(self) -> Collection[str]:
-        """The trials that workers have."""
-        return [w.request.trial_id for w in self._slots if w.request is not None]
-
-    def submit(self, request: TrialRequest) -> None:
-        """Take a trial, and give it to a worker that is free."""
-        self._queue.append(request)
-        self._assign()
-
-    def stop(self, trial_id: str, why: Stopped) -> None:
-        """End a trial early; see `Executor`."""
-        self._queue.stop(trial_id, why)
-        for slot in self._slots:
-            if slot.request is not None and slot.request.trial_id == trial_id:
-                self._send_stop(slot)
 
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Wait until trials have ended or the capacity has changed; see `Executor`.
@@ -224,7 +206,6 @@ class RayExecutor(Executor):
             self._send_stop(slot)
 
     def _send_stop(self, slot: "_Slot") -> None:
-        """Tell a worker why its trial ends early, if it does."""
         assert slot.request is not None
         trial_id = slot.request.trial_id
         if (why := self._queue.why_stopped(trial_id)) is not None:

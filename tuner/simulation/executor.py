@@ -1,10 +1,10 @@
 """Simulated workers: trials take virtual time, in the order that real ones would end in."""
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
-from tuner.executors import Beside, Executor
-from tuner.executors.queue import Slot, TrialQueue
+from tuner.executors import Beside
+from tuner.executors.queue import QueuedExecutor, Slot, TrialQueue
 from tuner.outcomes import Outcome
 from tuner.simulation.clock import VirtualClock
 from tuner.simulation.worker import Course
@@ -14,7 +14,7 @@ Begin = Callable[[TrialRequest, ReportEpoch], Course]
 """Begins a trial; see `tuner.simulation.worker.SimulatedWorker.run`."""
 
 
-class SimulatedExecutor(Executor):
+class SimulatedExecutor(QueuedExecutor["_SimulatedProcess"]):
     """Runs trials in virtual time, with the queue of real workers; see `Executor`.
 
     Args:
@@ -30,33 +30,19 @@ class SimulatedExecutor(Executor):
         self._begin = begin
         self._clock = clock
         self._queue = TrialQueue(retries=0, looks_ahead=looks_ahead, now=clock.now)
-        self._workers = [_SimulatedProcess() for _ in range(workers)]
+        self._slots = [_SimulatedProcess() for _ in range(workers)]
         self._outcomes: list[Outcome] = []
         self._on_epoch: OnEpoch = _nobody_waits
 
     @property
     def capacity(self) -> int:
         """Number of workers."""
-        return len(self._workers)
+        return len(self._slots)
 
     @property
     def has_room(self) -> bool:
         """Whether another trial can be submitted; see `TrialQueue`."""
-        return self._queue.has_room(self._workers)
-
-    @property
-    def running(self) -> Collection[str]:
-        """The trials that workers have."""
-        return [w.request.trial_id for w in self._workers if w.request is not None]
-
-    def submit(self, request: TrialRequest) -> None:
-        """Take a trial, and give it to a worker that is free."""
-        self._queue.append(request)
-        self._assign()
-
-    def stop(self, trial_id: str, why: Stopped) -> None:
-        """End a trial early; see `Executor`."""
-        self._queue.stop(trial_id, why)
+        return self._queue.has_room(self._slots)
 
     def wait(self, on_epoch: OnEpoch, beside: Beside | None = None) -> list[Outcome]:
         """Let time pass until a trial has ended, and return how."""
@@ -75,10 +61,13 @@ class SimulatedExecutor(Executor):
         """Forget all trials."""
         self._queue.clear()
 
+    def _send_stop(self, slot: "_SimulatedProcess") -> None:
+        """Tell it nothing: the reports of its epochs are answered at once."""
+
     def _assign(self) -> None:
         """Give waiting trials to free workers, which begin them when time passes."""
         while worker := self._queue.assign(
-            self._workers, [worker for worker in self._workers if worker.request is None]
+            self._slots, [worker for worker in self._slots if worker.request is None]
         ):
             assert worker.request is not None
             worker.course = self._begin(worker.request, self._report)

@@ -313,7 +313,7 @@ class Tracker:
         trial.seconds = metrics[names.TRIAL_SECONDS]
         trial.write_pending(self.client, {names.CURVE: pause.curve})
         self.client.update_run(trial.run_id, status=names.PAUSED)
-        trial.cut = True
+        trial.cut, trial.at_rung = True, {**pause.final, **metrics}
 
     def end_paused(self, trial_id: str, because: str) -> None:
         """End the run of a paused trial as FINISHED, with what it has.
@@ -326,7 +326,7 @@ class Tracker:
         tags = {names.STOPPED: "rung", names.STOPPED_BECAUSE: because}
         self._tag(trial, tags)
         self.client.set_terminated(trial.run_id, "FINISHED")
-        trial.finished = dict(self.client.get_run(trial.run_id).data.metrics)
+        trial.finished = trial.at_rung
 
     def seconds_before(self, trial_id: str) -> float:
         """Return how long a trial has run in workers before it was paused, if it was."""

@@ -36,6 +36,7 @@ class TrialRun:
         recorded: The metrics of the whole trial that an earlier process has recorded.
         cut: Whether it was recorded with fewer epochs than its values say, to its end or where
             it is paused, and is not yet recorded with more.
+        at_rung: The metrics of a paused trial.
         seconds: Wall time of the trial in workers until it was paused.
         is_ours: Whether this process has opened it, and so knows all that it holds.
         finished: The metrics last logged, if the trial has been recorded to its end and its
@@ -62,6 +63,7 @@ class TrialRun:
     params: frozenset[str] = frozenset()
     recorded: Metrics = field(default_factory=dict)
     cut: bool = False
+    at_rung: Metrics = field(default_factory=dict)
     seconds: float = 0.0
     is_ours: bool = False
     finished: Metrics | None = None
@@ -90,6 +92,7 @@ class TrialRun:
             # A trial that is resumed after it was cut records them again, at a later step.
             recorded={} if cut else record.metrics,
             cut=cut,
+            at_rung=record.metrics if record.status == names.PAUSED else {},
             seconds=record.metrics.get(names.TRIAL_SECONDS, 0.0) if cut else 0.0,
             finished=record.metrics if record.status == "FINISHED" else None,
             manifest=record.manifest,
