@@ -15,7 +15,7 @@ from tuner.tracking import history
 
 GIVEN = (
     "study=first",
-    "executor.workers=2",
+    "executor.workers=1",
     "search=grid",
     "data.folds=3",
     "space.epochs=3",

@@ -2,9 +2,9 @@
 
     python -m torture.run [--rounds 100] [--seed 0] [--fault NAME] [--search NAME]
 
-Every round runs one study of 24 short trials, with two workers unless its search learns, in
-its own folder, hits it once at a random moment, repeats the same command until the study is
-complete, and compares its records with those of an undisturbed run.
+Every round runs one study of 24 short trials, in its own folder, with two workers unless
+trials depend on each other, hits it once at a random moment, repeats the same command until the
+study is complete, and compares its records with those of an undisturbed run.
 """
 
 import argparse

@@ -48,14 +48,16 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "space.units=[8,16]",
         "space.learning_rate={min: 1e-3, max: 1e-2, log: true}",
     ),
+    # With more workers than one, what a search asks for and when trials leave a race depends on
+    # which trials have ended.
     "repeats": (
         *_COMMON,
+        "executor.workers=1",
         "search=grid",
         "search.repeats=2",
         "space.units=[8,16]",
         "space.learning_rate=[0.01,0.003,0.001,0.0003]",
     ),
-    # With more workers than one, what a search asks for depends on which trials have ended.
     "tpe": (
         *_COMMON,
         "executor.workers=1",
