@@ -1,7 +1,7 @@
 """`make bench-search-curves`: epochs until a search recommends what is nearly the best.
 
     make bench-search-curves
-    make bench-search-curves ARGS="mlp_digits --rows random tpe --seeds 5"
+    make bench-search-curves ARGS="--tables mlp_digits --rows random tpe --seeds 5"
 
 On the tables of learning curves that `make_tables.py` has made, with 4 simulated workers. A
 search sees one of a table's trainings of each point; the others judge what it recommends.
@@ -131,7 +131,7 @@ def main() -> None:
     """Measure, print the tables, and write them if they are complete."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     known = sorted(path.stem for path in FOLDER.glob("*.npz"))
-    parser.add_argument("tables", nargs="*", choices=known, default=known)
+    parser.add_argument("--tables", nargs="+", choices=known, default=known)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
     arguments = parser.parse_args()
