@@ -192,8 +192,8 @@ def train(
         logger.info("The best trials (%s) are not trained again: no time is left.", said)
         return None
     logger.info(
-        "The best trials (%s) are indistinguishable by one training: each is trained again "
-        "with up to %s.",
+        "The best trials (%s) are indistinguishable on the validation images: each is trained "
+        "again with up to %s.",
         said,
         plural(wanted.seeds, "new seed"),
     )
