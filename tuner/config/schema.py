@@ -124,6 +124,14 @@ class StudyConfig:
         return self.search.repeats * (self.data.folds or 1)
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether workers are given trials ahead of time, as nothing depends on their order.
+
+        Trials that are repeated are compared with those that have ended.
+        """
+        return not self.search.learns_from_results and self.num_repeats == 1
+
+    @property
     def with_latency(self) -> bool:
         """Whether the latency of each trial's model is measured."""
         limits = self.constraints + self.registry.gate.limits

@@ -68,7 +68,7 @@ def assembled(
         data,
         held.log_file,
         held.images,
-        looks_ahead=not config.search.learns_from_results,
+        looks_ahead=config.looks_ahead,
     )
     with (
         contextlib.closing(start_oracle(config, held, ready.first)) as oracle,

@@ -232,9 +232,7 @@ def _parts(
     search, searched, objective = config.search, config.searched_space(), config.objective
     clock = VirtualClock()
     worker = SimulatedWorker(evaluate, hidden | {"epochs"}, repeats, objective, clock)
-    executor = SimulatedExecutor(
-        worker.run, clock, workers, looks_ahead=not search.learns_from_results
-    )
+    executor = SimulatedExecutor(worker.run, clock, workers, looks_ahead=config.looks_ahead)
     first = starting_points.given_points(search, searched, config.seed)
     parts = SimulatedParts(
         folder=SimulatedFolder(),
