@@ -37,7 +37,7 @@ def results(folder: Path) -> dict[str, Any]:
     return {"race": race, "scores": scores}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_finalists_of_a_killed_study_are_those_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -324,7 +324,7 @@ def test_finished_study_gets_the_files_back_that_it_names(tmp_path: Path) -> Non
     assert "It is finished" in command(tmp_path, "search", *given).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hyperband_resumes_where_the_round_before_ended(tmp_path: Path) -> None:
     done = command(
         tmp_path, "search", "search=hyperband", "search.max_epochs=4",
@@ -392,7 +392,7 @@ def test_finished_study_trains_nothing(finished_study: FinishedStudy) -> None:
     assert len(runs(finished_study.folder, "trial")) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_finished_study_is_registered_as_it_is_told_later(tmp_path: Path) -> None:
     given = ("study=late", "executor=serial", "search=grid", "space.epochs=1", "space.units=8")
     done = command(tmp_path, "search", *given)
@@ -530,7 +530,7 @@ def make_npz(path: Path, shift: int) -> None:
              y_test=labels[45:])  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study_is_resumed_on_what_it_was_begun_with_alone(own_model: Path) -> None:
     asked = own("build", "+model.width=6", "+space.x=[1,2]", "data=npz", "data.name=three")
     make_npz(own_model / "a.npz", 0)

@@ -342,7 +342,7 @@ def test_hyperband_continues_the_trial_that_it_means(tmp_path: Path) -> None:
         assert (before.values, before.rung) == (proposal.values, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study_is_extended_by_another_space_and_another_oracle(tmp_path: Path) -> None:
     common = [argument for argument in QUICK if not argument.startswith("space.epochs")]
     given = [*common, "study=first", "space.epochs=[1,2]"]
