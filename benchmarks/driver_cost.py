@@ -1,21 +1,28 @@
 """The driver's cost per trial, from the first to the ten-thousandth.
 
-    python -m benchmarks.driver_cost [trials]
+    python -m benchmarks.driver_cost [trials] [--watched]
 
 Runs a study with Keras Tuner's random oracle whose trials train nothing: each returns the files
 of one small model that was trained before. Everything else is real: the oracle in its process
 with its journal, MLflow on SQLite, the study's folder, the log. Prints milliseconds per trial
-for every tenth of the study.
+for every tenth of the study. With `--watched`, `tuner.watch` shows the study meanwhile, to one
+visitor.
 """
 
+import argparse
 import contextlib
 import logging
 import os
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +68,36 @@ def prepare(output_dir: Path) -> None:
     assert isinstance(outcome, TrialResult), outcome
 
 
-def main(num_trials: int) -> None:
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Show the study that runs in this folder to a visitor, meanwhile."""
+    root = str(Path(__file__).parents[1])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tuner.watch", "study=many"], text=True,
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert server.stdout is not None
+    address = re.search(r"http://\S+", server.stdout.readline())
+    assert address is not None
+
+    def visit() -> None:
+        # The server is ended while it is being read.
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{address[0]}events") as sent,
+        ):
+            for _ in sent:
+                pass
+
+    threading.Thread(target=visit, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main(num_trials: int, is_watched: bool) -> None:
     """Run the study in its own folder, and print its cost."""
     gc_pauses.keep_all()
     os.chdir(tempfile.mkdtemp(prefix="glassy-driver-"))
@@ -110,7 +146,8 @@ def main(num_trials: int) -> None:
         curves = CurveStore(held.curves, {}, config.curves, OBJECTIVE)
         executor = SerialExecutor(lambda: run)
         parts = make_parts(config, held, oracle, executor, tracker, curves, screen)
-        make_loop(config, parts).run()
+        with watched() if is_watched else contextlib.nullcontext():
+            make_loop(config, parts).run()
         tracker.close_study("FINISHED")
     costs = [
         1000 * (after - before) for before, after in zip(returned, handed[1:], strict=False)
@@ -123,4 +160,8 @@ def main(num_trials: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("trials", nargs="?", type=int, default=10_000)
+    parser.add_argument("--watched", action="store_true")
+    given = parser.parse_args()
+    main(given.trials, given.watched)
