@@ -138,7 +138,7 @@ NAMES = (
 """Names of classes that are code to somebody."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_names_are_shown_as_they_are_from_search_to_report(
     tmp_path: Path, digits: ImageData
 ) -> None:

@@ -511,7 +511,7 @@ def own(function: str, *more: str) -> list[str]:
     return [*fixed, f"model._target_=my_models.{function}", *more]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_model_with_a_fixed_argument_is_searched(own_model: Path) -> None:
     done = command(own_model, "search", *own("build", "+model.width=6", "+space.x=[1,2]"))
     assert done.returncode == 0, done.stderr

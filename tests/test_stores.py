@@ -96,7 +96,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("store", "left"),
-    [("postgresql", {"experiments", "mlruns"}), ("server", {"experiments"})],
+    [
+        ("postgresql", {"experiments", "mlruns"}),
+        pytest.param("server", {"experiments"}, marks=pytest.mark.long),
+    ],
 )
 def test_search_is_recorded_and_goes_on_after_a_kill(
     store: str, left: set[str], tmp_path: Path, request: pytest.FixtureRequest

@@ -97,6 +97,7 @@ def test_presets_are_in_the_wheel(python: str, tmp_path: Path, preset: Path) -> 
     assert "model:" in done.stdout
 
 
+@pytest.mark.long
 def test_configurations_of_ones_own_lie_beside(python: str, tmp_path: Path) -> None:
     (tmp_path / "my_conf" / "experiment").mkdir(parents=True)
     (tmp_path / "my_conf" / "experiment" / "mine.yaml").write_text(OWN)

@@ -18,7 +18,7 @@ from tuner.oracles.journal import JournaledOracle
 from tuner.outcomes import Outcome
 from tuner.registry.versions import Registry
 from tuner.tracking.runs import Tracker
-from tuner.trial import OnEpoch, TrialRequest, Values
+from tuner.trial import OnEpoch, TrialRequest
 
 Statuses = dict[str, str]
 
@@ -365,8 +365,8 @@ def test_best_trial_is_kept_though_it_ended_after_those_that_tie(
     run = start_run(make_executor=BackwardExecutor, log_models="best")
     begin = run.parts.curves.begin
 
-    def begin_and_train(trial_id: str, values: Values, seed: int | None = None) -> Path:
-        directories[trial_id] = begin(trial_id, values, seed)
+    def begin_and_train(trial_id: str, *training: Any) -> Path:
+        directories[trial_id] = begin(trial_id, *training)
         directories[trial_id].mkdir(parents=True)
         return directories[trial_id]
 

@@ -176,7 +176,7 @@ def test_distance_is_a_sum_of_squares(one: Values, other: Values, apart: float) 
     assert distance(space, one, other) == pytest.approx(apart)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_compares_searches_on_a_study(finished_study: FinishedStudy) -> None:
     done = command(finished_study.folder, "simulate", "study=first", "seeds=3")
     assert done.returncode == 0, done.stderr

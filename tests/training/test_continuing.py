@@ -1,6 +1,5 @@
 """A training that stops and is resumed equals one that never stopped, to the last bit."""
 
-import itertools
 import json
 import subprocess
 import sys
@@ -37,7 +36,17 @@ part(*sys.argv[1:])
     ("name", "engine"),
     [
         ("mlp", "xla"),
-        *itertools.product(["mlp", "dropout_and_batch_norm", "small_cnn"], ENGINES),
+        ("mlp", "graph"),
+        ("dropout_and_batch_norm", "keras"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                ("mlp", "keras"),
+                ("dropout_and_batch_norm", "graph"),
+                ("small_cnn", "graph"),
+                ("small_cnn", "keras"),
+            )
+        ),
     ],
 )
 def test_nine_epochs_are_four_and_five_in_another_process(
