@@ -157,6 +157,8 @@ def test_champion_of_a_database_is_used_by_its_address(
     assert "battery" not in done.stdout + done.stderr
 
 
+# It deletes the study that the long test above has recorded there.
+@pytest.mark.long
 def test_study_on_a_server_is_deleted_with_its_files(
     server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
