@@ -1,7 +1,6 @@
 """A study with finalists, run by its command: killed while they train, resumed, and read."""
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import mlflow
 import pytest
 
 import tuner
-from support.commands import command, runs, start, wait_for
+from support.commands import command, killed_and_whole, runs
 from tuner import names
 from tuner.tracking import history
 
@@ -41,15 +40,7 @@ def results(folder: Path) -> dict[str, Any]:
 def test_finalists_of_a_killed_study_are_those_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in (killed := tmp_path / "killed", whole := tmp_path / "whole"):
-        folder.mkdir()
-    process = start(killed, *GIVEN)
-    wait_for(killed / "experiments" / "first" / "tune.log", "finalist 00")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    for folder in (killed, whole):
-        done = command(folder, "search", *GIVEN)
-        assert done.returncode == 0, done.stderr
+    killed, whole, done = killed_and_whole(tmp_path, GIVEN, "finalist 00")
     expected = results(whole)
     assert results(killed) == expected
     # Four trials, and two finalists with two seeds.

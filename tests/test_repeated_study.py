@@ -1,6 +1,5 @@
 """A study of folds, run by its command: killed in a repeat, resumed, and read."""
 
-import signal
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import mlflow
 import pytest
 
 import tuner
-from support.commands import command, runs, start, wait_for
+from support.commands import command, killed_and_whole, runs
 from tuner import names
 from tuner.tracking import history
 
@@ -26,7 +25,7 @@ GIVEN = (
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """Return what each trial has of its trainings, and the digest of its model."""
+    """Return what each trial has of its trainings, and its metrics but the times."""
     found = {}
     for run in runs(folder, names.KIND_TRIAL):
         trial = history.read_trial(run)
@@ -39,15 +38,7 @@ def results(folder: Path) -> dict[str, Any]:
 def test_folds_of_a_killed_study_are_those_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in (killed := tmp_path / "killed", whole := tmp_path / "whole"):
-        folder.mkdir()
-    process = start(killed, *GIVEN)
-    wait_for(killed / "experiments" / "first" / "tune.log", "repeat 2/3 epoch 1/3")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    for folder in (killed, whole):
-        done = command(folder, "search", *GIVEN)
-        assert done.returncode == 0, done.stderr
+    killed, whole, done = killed_and_whole(tmp_path, GIVEN, "repeat 2/3 epoch 1/3")
     expected = results(whole)
     assert results(killed) == expected
     assert "The mean of its trainings, whose standard deviation is" in done.stdout

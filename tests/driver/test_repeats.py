@@ -74,11 +74,6 @@ class Worker:
         made = self.make_result(request.trial_id)
         return dataclasses.replace(made, epochs=tuple(epochs), stopped=stopped)
 
-    @property
-    def trained(self) -> list[tuple[str, int]]:
-        """The repeats that were trained, each with its trial."""
-        return [(r.trial_id, r.repeat) for r in self.asked if r.pauses]
-
 
 def search_with(worker: Worker, start_run: StartRun, **options: Any) -> Run:
     run = start_run(worker, **{"repeats": REPEATS, **options})

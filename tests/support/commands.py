@@ -1,9 +1,11 @@
 """Commands run as a user runs them, and what they leave in MLflow."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -54,6 +56,33 @@ def wait_for(path: Path, text: str) -> None:
             return
         time.sleep(0.1)
     pytest.fail(f"{path} never said {text!r}")
+
+
+def killed_and_whole(
+    folder: Path, given: Sequence[str], text: str
+) -> tuple[Path, Path, subprocess.CompletedProcess[str]]:
+    """Run a study named `first` twice, killed once its log has a text, and undisturbed.
+
+    Args:
+        folder: An empty folder.
+        given: Overrides of the search.
+        text: What the killed study's log must say before the kill.
+
+    Returns:
+        The folder of the study that was killed and resumed, that of the other one, and how the
+        other one's command ended.
+    """
+    killed, whole = folder / "killed", folder / "whole"
+    for place in (killed, whole):
+        place.mkdir()
+    process = start(killed, *given)
+    wait_for(killed / "experiments" / "first" / "tune.log", text)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for place in (killed, whole):
+        done = command(place, "search", *given)
+        assert done.returncode == 0, done.stderr
+    return killed, whole, done
 
 
 def runs(folder: Path, kind: str) -> list[Run]:

@@ -192,17 +192,17 @@ def _check_target(config: StudyConfig) -> None:
 
 def _check_repeats(config: StudyConfig) -> None:
     """Refuse repeats of trials that are paused at rungs, where single trainings compete."""
-    if config.num_repeats == 1 or not config.search.sets_epochs:
-        return
-    key, given = ("search.repeats", config.search.repeats)
-    allowed = "1"
-    if given == 1:
-        key, given, allowed = ("data.folds", config.data.folds or 0, "null")
-    raise ConfigError(
-        f"`{key}` must be {allowed} with search={config.search.oracle}, which resumes single "
-        f"trainings from rung to rung, but got {given}: use another search, or "
-        f"search.finalists, which trains the best again with new seeds."
-    )
+    search, folds = config.search, config.data.folds
+    for key, given, is_single, single in (
+        ("search.repeats", search.repeats, search.repeats == 1, "1"),
+        ("data.folds", folds, folds is None, "null"),
+    ):
+        if search.sets_epochs and not is_single:
+            raise ConfigError(
+                f"`{key}` must be {single} with search={search.oracle}, which resumes single "
+                f"trainings from rung to rung, but got {given}: use another search, or "
+                f"search.finalists, which trains the best again with new seeds."
+            )
 
 
 def _check_extend(config: StudyConfig) -> None:

@@ -57,11 +57,10 @@ class PrunerConfig:
         """
         raise NotImplementedError
 
-    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+    def check_study(self, space: Space, num_repeats: int) -> None:
         """Refuse a pruner that could never decide in a study.
 
         Args:
-            search: The study's search.
             space: What it searches; without `epochs` where the oracle sets them.
             num_repeats: Trainings of each trial.
 
@@ -118,7 +117,7 @@ class CurvePrunerConfig(PrunerConfig):
         for name, bound in least.items():
             _check_count(name, getattr(self, name), bound)
 
-    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+    def check_study(self, space: Space, num_repeats: int) -> None:
         """See `PrunerConfig.check_study`."""
         if (epochs := space.dimensions.get("epochs")) is None:
             return
@@ -218,7 +217,7 @@ class WilcoxonConfig(PrunerConfig):
                 f"{self.p_threshold!r}."
             )
 
-    def check_study(self, search: SearchConfig, space: Space, num_repeats: int) -> None:
+    def check_study(self, space: Space, num_repeats: int) -> None:
         """See `PrunerConfig.check_study`."""
         # The smallest p-value of n repeats is that of n differences of one sign, 2 ** -n; and
         # nothing is saved after the last one.
@@ -293,7 +292,7 @@ def check(search: SearchConfig, space: Space, num_repeats: int) -> None:
             f"`search.pruner` must be null with search={search.oracle}, which decides itself "
             f"after which epochs trials end, but got {search.pruner!r}."
         )
-    pruner.check_study(search, space, num_repeats)
+    pruner.check_study(space, num_repeats)
 
 
 def _check_count(name: str, value: object, least: int) -> None:

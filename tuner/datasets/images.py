@@ -52,14 +52,17 @@ class Split:
         """Return the images at `indices`, in that order."""
         return Split(_taken(self.images, indices), self.labels[indices])
 
-    def joined(self, other: Split) -> Split:
-        """Return these images, followed by those of another split of the same data."""
-        images = _room((len(self) + len(other), *self.images.shape[1:]), self.images)
-        for part, begin in ((self, 0), (other, len(self))):
+    def joined(self, *others: Split) -> Split:
+        """Return these images, followed by those of other splits of the same data."""
+        parts = (self, *others)
+        images = _room((sum(map(len, parts)), *self.images.shape[1:]), self.images)
+        begin = 0
+        for part in parts:
             for i in range(0, len(part), _COPIED):
                 copied = part.images[i : i + _COPIED]
                 images[begin + i : begin + i + len(copied)] = copied
-        return Split(images, np.concatenate([self.labels, other.labels]))
+            begin += len(part)
+        return Split(images, np.concatenate([part.labels for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -158,14 +161,13 @@ class LabelledImages:
         least, use = (2, "s of each class, one to train on and one to validate with")
         if self.validation is not None:
             least, use = (1, " of each class to train on")
-        counts = np.bincount(self.train.labels, minlength=len(self.class_names))
-        short = int(counts.argmin())
-        if counts[short] < least:
+        smallest, count = splitting.smallest_class(self.train.labels, len(self.class_names))
+        if count < least:
             # If the very first class is missing, somebody has counted from 1.
-            hint = " Classes are numbered from 0." if counts[0] == 0 else ""
+            hint = " Classes are numbered from 0." if (smallest, count) == (0, 0) else ""
             raise DataError(
-                f"`y_train` must hold at least {least} image{use}, but has {counts[short]} of "
-                f"class {self.class_names[short]!r}.{hint}"
+                f"`y_train` must hold at least {least} image{use}, but has {count} of "
+                f"class {self.class_names[smallest]!r}.{hint}"
             )
 
     def digest(self) -> str:
@@ -215,7 +217,7 @@ class ImageData:
         before, after = Split(images[:begin], labels[:begin]), Split(images[end:], labels[end:])
         return dataclasses.replace(
             self,
-            train=self.validation.joined(before).joined(after),
+            train=self.validation.joined(before, after),
             validation=Split(images[begin:end], labels[begin:end]),
             fold_sizes=(),
         )

@@ -89,18 +89,24 @@ def fold(
     Raises:
         DataError: If a class has fewer images than there are folds.
     """
-    counts = np.bincount(labels[indices], minlength=len(class_names))
-    least = int(counts.argmin())
-    if counts[least] < num_folds:
+    smallest, count = smallest_class(labels[indices], len(class_names))
+    if count < num_folds:
         raise DataError(
-            f"`data.folds` must be at most {counts[least]}, the number of training images of "
-            f"the smallest class ({class_names[least]!r}), so that every fold has one, but got "
+            f"`data.folds` must be at most {count}, the number of training images of the "
+            f"smallest class ({class_names[smallest]!r}), so that every fold has one, but got "
             f"{num_folds}."
         )
     parts = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(
         indices, labels[indices]
     )
     return [indices[held_out] for _, held_out in parts]
+
+
+def smallest_class(labels: Labels, num_classes: int) -> tuple[int, int]:
+    """Return the class with the fewest images, the first of them in a tie, and their number."""
+    counts = np.bincount(labels, minlength=num_classes)
+    smallest = int(counts.argmin())
+    return smallest, int(counts[smallest])
 
 
 def _stratified(
@@ -123,13 +129,12 @@ def _share(indices: Indices, labels: Labels, seed: int, size: int, num_classes: 
 
 
 def _check_classes(key: str, labels: Labels, class_names: Sequence[str], least: int) -> None:
-    counts = np.bincount(labels, minlength=len(class_names))
-    short = int(counts.argmin())
-    if counts[short] < least:
+    smallest, count = smallest_class(labels, len(class_names))
+    if count < least:
         raise DataError(
             f"`{key}` must leave at least {'one image' if least == 1 else f'{least} images'} "
             f"of each of the {len(class_names)} classes on either side, but leaves "
-            f"{counts[short]} of class {class_names[short]!r}."
+            f"{count} of class {class_names[smallest]!r}."
         )
 
 

@@ -23,11 +23,7 @@ from tuner.driver.trainings import TrainingRules, Trainings
 from tuner.errors import ModelError, NoRoom, SearchFailed
 from tuner.outcomes import Outcome, Told, TrialFailure, TrialPause, TrialResult, is_cut
 from tuner.runtime import interrupt
-from tuner.trial import (
-    Metrics,
-    Proposal,
-    Values,
-)
+from tuner.trial import Metrics, Proposal, Values
 from tuner.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -315,7 +311,7 @@ class TrialLoop:
         if finished is not None and not self._tracker.was_cut(trial_id):
             # An earlier process recorded it and was killed before it could tell the oracle.
             curve = self._tracker.curve(trial_id, proposal.values, self._objective.name)
-            repeats = [one[self._objective.name] for one in self._tracker.repeats(trial_id)]
+            repeats = self._tracker.repeats(trial_id, self._objective.name)
             self._tell(trial_id, finished, curve=curve, repeats=repeats)
             self._note_completed(trial_id, proposal.values, finished)
             self._progress.pass_over({trial_id: proposal.values})

@@ -165,8 +165,8 @@ class Recorder(Protocol):
         """Record one epoch's metrics."""
         ...
 
-    def repeats(self, trial_id: str) -> Sequence[Metrics]:
-        """Return the metrics of each training of a finished trial that has several."""
+    def repeats(self, trial_id: str, metric: str) -> Sequence[float]:
+        """Return a metric of each training of a finished trial that has several."""
         ...
 
     def has_repeat(self, trial_id: str, repeat: int) -> bool:

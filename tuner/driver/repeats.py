@@ -49,19 +49,9 @@ class RepeatPlan:
         """Whether trials have more than one training."""
         return self.num_repeats > 1
 
-    def begin(self, seed: int, values: Values, objective: Objective) -> Course:
-        """Return the trainings of a trial, of which none has begun.
-
-        Args:
-            seed: The study's seed.
-            values: The trial's values.
-            objective: The metric to improve.
-        """
-        return Course(self, seed, values, objective)
-
 
 class Course:
-    """One trial's trainings: those done, and which one follows.
+    """One trial's trainings: those done, at first none, and which one follows.
 
     Args:
         plan: How many there are.

@@ -87,7 +87,8 @@ class Trainings:
         self.in_flight[trial_id] = proposal
         self._deadlines[trial_id] = deadline
         if self._rules.plan.has_several:
-            course = self._rules.plan.begin(self._rules.seed, values, self._rules.objective)
+            rules = self._rules
+            course = Course(rules.plan, rules.seed, values, rules.objective)
             self._courses[trial_id] = course
             self._request(proposal, course.next(), deadline)
             return

@@ -96,10 +96,10 @@ class SimulatedRecorder:
     def log_epoch(self, trial_id: str, epoch: int, metrics: Metrics) -> None:
         """See `Recorder.log_epoch`: a trial's result has its epochs."""
 
-    def repeats(self, trial_id: str) -> Sequence[Metrics]:
+    def repeats(self, trial_id: str, metric: str) -> Sequence[float]:
         """See `Recorder.repeats`."""
         result = _result_of(self.records[trial_id])
-        return [] if result is None else [repeat.final for repeat in result.repeats]
+        return [] if result is None else [repeat.final[metric] for repeat in result.repeats]
 
     def has_repeat(self, trial_id: str, repeat: int) -> bool:
         """See `Recorder.has_repeat`: no trial begins twice."""

@@ -253,10 +253,10 @@ class Tracker:
             trial.add_repeat(repeat, epochs)
             trial.write_pending(self.client)
 
-    def repeats(self, trial_id: str) -> Sequence[Metrics]:
-        """Return the metrics of each training of a finished trial that has several."""
+    def repeats(self, trial_id: str, metric: str) -> Sequence[float]:
+        """Return a metric of each training of a finished trial that has several."""
         found = self._trials[trial_id].repeats
-        return () if found is None else found.finals
+        return () if found is None else found.scores(metric)
 
     def curve(self, trial_id: str, values: Values, metric: str) -> list[float]:
         """Return a metric after each epoch of a trial that has a run."""
@@ -365,15 +365,14 @@ class Tracker:
         # The trial may also have been stopped before with the weights of another epoch.
         if result.best_epoch is not None or trial.was_restored:
             tags[names.BEST_EPOCH] = str(result.best_epoch or "")
-            trial.was_restored = True
-        deviations = {names.deviation(n): v for n, v in result.deviations.items()}
-        of_model = {**result.final, **deviations}
-        if result.repeats or trial.was_restored:
-            trial.pending += metrics_at(trial.step_of_model, of_model)
         trial.repeats = Repeats.of(result)
         if trial.repeats is not None:
             tags |= json_tags.as_tags(names.REPEATS, trial.repeats.encode())
-            trial.was_restored = True
+        deviations = {names.deviation(n): v for n, v in result.deviations.items()}
+        of_model = {**result.final, **deviations}
+        trial.was_restored |= result.best_epoch is not None or trial.repeats is not None
+        if trial.was_restored:
+            trial.pending += metrics_at(trial.step_of_model, of_model)
         model_dir = Path(result.files.model_dir) if with_model else None
         manifest, model_id = self._files.store(trial, result.files.artifacts, model_dir)
         tags[names.FILES] = manifest.encode()
