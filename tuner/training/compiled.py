@@ -5,9 +5,11 @@ over batches gathered from them, as a TensorFlow graph or compiled by XLA. On a 
 for convolutions and random numbers is too slow to be useful: an epoch with convolutions takes
 216 s instead of 9, one with dropout up to 13 times as long.
 
-Tracing and compiling take about a second, more than a short training. A program is therefore
-kept and reused for every model of the same form: the model's variables are copied into those of
-the model that the program was made with, and back after each epoch.
+Tracing takes about half a second, and compiling by XLA as long again: more than a short
+training. A program is therefore kept and reused for every model of the same form, and the form
+of a network of dense layers does not include its sizes (`open_sizes`). The model's variables
+are copied into those of the model that the program was made with, and back after each epoch.
+XLA still compiles each shape.
 """
 
 import hashlib
@@ -20,12 +22,12 @@ import tensorflow as tf
 
 from tuner.datasets import Split
 from tuner.models import metrics
-from tuner.training import state
+from tuner.training import open_sizes, state
 from tuner.training.keras_loop import EVALUATION_BATCH, order
-from tuner.training.program_key import program_key
+from tuner.training.program_key import is_known, program_key
 from tuner.training.slow import SlowInXla, check_speed
 
-MAX_PROGRAMS = 8
+MAX_PROGRAMS = 16
 """Number of programs kept; each holds a model, its optimiser's slots and megabytes of code."""
 
 _STEPS_A_CALL = 512
@@ -41,8 +43,7 @@ class _Resident:
     """A split, in TensorFlow's memory."""
 
     split: Split
-    images: tf.Tensor
-    labels: tf.Tensor
+    tensors: tuple[tf.Tensor, tf.Tensor]
 
 
 class Program:
@@ -50,9 +51,9 @@ class Program:
 
     Args:
         model: A compiled `keras.Model`, which the program is traced with and bound to.
-        train: The training split.
-        validation: The validation split.
-        batch_size: Images per step.
+        numbers: Those of its variables that are constants of other models, in the order of
+            `open_sizes.numbers`.
+        train: A split with images and labels of the form that it will be given.
         class_weight: Weight of every class in the loss, in order, or None.
         use_xla: Whether XLA compiles the training steps.
     """
@@ -60,71 +61,82 @@ class Program:
     def __init__(
         self,
         model: keras.Model,
+        numbers: open_sizes.Numbers,
         train: Split,
-        validation: Split,
-        batch_size: int,
         class_weight: Mapping[int, float] | None,
         use_xla: bool,
     ) -> None:
         self.model = model
+        self.numbers = numbers
         self._use_xla = use_xla
         self._returned: list[str] = []
-        self._train, self._validation = _resident(train), _resident(validation)
-        self._batch_size = batch_size
         self._weights = (
             None
             if class_weight is None
             else tf.constant(list(class_weight.values()), tf.float32)
         )
-        self._num_full = len(train) // batch_size
-        self.num_steps = -(-len(train) // batch_size)
         # The batch size is unknown to a graph, as in Keras's loop: if TensorFlow knew that it
         # divides by 6, it would multiply by 1/6, which changes last bits. XLA always knows all
         # sizes.
+        images = tf.TensorSpec([None, *train.images.shape[1:]], train.images.dtype)
+        labels = tf.TensorSpec([None], train.labels.dtype)
         one, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         many = tf.TensorSpec([None, None], tf.int32)
         # Without AutoGraph, which Keras's own loop does not apply to `train_step` either.
         self._run_steps = tf.function(
             self._steps,
-            input_signature=None if use_xla else (many, number, number),
+            input_signature=None if use_xla else (images, labels, many, number, number),
             jit_compile=use_xla,
             autograph=False,
         )
         # A last, smaller batch would double XLA's compilation for one step per epoch.
         self._run_last = tf.function(
             self._last_step,
-            input_signature=None if use_xla else (one,),
+            input_signature=None if use_xla else (images, labels, one),
             autograph=False,
         )
         self._run_validation = tf.function(self._validation_steps, autograph=False)
 
-    def train_epoch(self, seed: int, epoch: int, check: Callable[[], None]) -> None:
+    def train_epoch(
+        self,
+        train: Split,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        check: Callable[[], None],
+    ) -> None:
         """Run one epoch; the model's metrics hold its results.
 
         Args:
+            train: The training split.
+            batch_size: Images per step.
             seed: Seed of the order of the images.
             epoch: Number of the epoch, from 1.
             check: Called every few seconds; an exception it raises ends the training.
         """
         check()
-        shuffled = order(len(self._train.split), seed, epoch)
-        num_in_full = self._num_full * self._batch_size
-        full = tf.reshape(shuffled[:num_in_full], (self._num_full, self._batch_size))
-        for first in range(0, self._num_full, _STEPS_A_CALL):
+        data = _resident(train)
+        shuffled = order(len(train), seed, epoch)
+        num_full = len(train) // batch_size
+        num_in_full = num_full * batch_size
+        full = tf.reshape(shuffled[:num_in_full], (num_full, batch_size))
+        for first in range(0, num_full, _STEPS_A_CALL):
             check()
-            last = min(first + _STEPS_A_CALL, self._num_full)
-            self._run_steps(full, tf.constant(first), tf.constant(last))
-        if num_in_full < len(self._train.split):
-            self._run_last(shuffled[num_in_full:])
+            last = min(first + _STEPS_A_CALL, num_full)
+            self._run_steps(*data.tensors, full, tf.constant(first), tf.constant(last))
+        if num_in_full < len(train):
+            self._run_last(*data.tensors, shuffled[num_in_full:])
 
-    def validate(self) -> None:
+    def validate(self, validation: Split) -> None:
         """Run the validation split; the model's metrics hold the results."""
-        self._run_validation()
+        self._run_validation(*_resident(validation).tensors)
 
-    def compile(self, may_be_slow: bool) -> None:
-        """Trace and compile, without changing the model.
+    def trace(self, train: Split, batch_size: int, may_be_slow: bool) -> None:
+        """Trace, and compile for the model's sizes, without changing the model.
 
         Args:
+            train: The training split.
+            batch_size: Images per step.
             may_be_slow: Whether XLA may compile operations that it makes slow here.
 
         Raises:
@@ -132,17 +144,15 @@ class Program:
             SlowInXla: If XLA would make it slow, and it may not be.
             MemoryError, tf.errors.ResourceExhaustedError: Passed on.
         """
-        steps = tf.zeros((self._num_full, self._batch_size), tf.int32)
-        arguments = steps, tf.constant(0), tf.constant(0)
         try:
-            logs = state.make_variables(self.model, self._train.images, self._train.labels)
+            logs = state.make_variables(self.model, train.images, train.labels)
             self._check_logs("test_step", _names(logs))
-            if not self._num_full:
+            if len(train) < batch_size:
                 return
             if self._use_xla and not may_be_slow:
+                arguments = self._no_steps(train, batch_size)
                 check_speed(self._run_steps.get_concrete_function(*arguments))
-            # From 0 to 0: everything is compiled, but no step is run.
-            self._run_steps(*arguments)
+            self.compile(train, batch_size)
             self._check_logs("train_step", self._returned)
         except (CannotCompile, SlowInXla, MemoryError, tf.errors.ResourceExhaustedError):
             raise
@@ -151,6 +161,16 @@ class Program:
             # Keras's loop will report it better.
             reason = str(error).strip() or type(error).__name__
             raise CannotCompile(reason.splitlines()[0]) from error
+
+    def compile(self, train: Split, batch_size: int) -> None:
+        """Compile for the sizes that the model's variables have now, without changing them."""
+        if len(train) >= batch_size:
+            self._run_steps(*self._no_steps(train, batch_size))
+
+    def _no_steps(self, train: Split, batch_size: int) -> tuple[tf.Tensor, ...]:
+        """Return arguments of `_steps` for which everything is compiled, but no step is run."""
+        batches = tf.zeros((len(train) // batch_size, batch_size), tf.int32)
+        return *_resident(train).tensors, batches, tf.constant(0), tf.constant(0)
 
     def _check_logs(self, step: str, returned: Sequence[str]) -> None:
         """Refuse a step that returns other metrics than the model has.
@@ -167,25 +187,33 @@ class Program:
                 f"{', '.join(known)}"
             )
 
-    def _steps(self, batches: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
+    def _steps(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        batches: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+    ) -> None:
         def step(i: tf.Tensor) -> tf.Tensor:
-            logs = self.model.train_step(self._batch(batches[i]))
+            logs = self.model.train_step(self._batch(images, labels, batches[i]))
             self._returned = _names(logs)
             return i + 1
 
         tf.while_loop(lambda i: i < last, step, [first], parallel_iterations=1)
 
-    def _last_step(self, chosen: tf.Tensor) -> None:
-        self.model.train_step(self._batch(chosen))
+    def _last_step(self, images: tf.Tensor, labels: tf.Tensor, chosen: tf.Tensor) -> None:
+        self.model.train_step(self._batch(images, labels, chosen))
 
-    def _batch(self, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        labels = tf.gather(self._train.labels, chosen)
-        batch = tf.gather(self._train.images, chosen), labels
+    def _batch(
+        self, images: tf.Tensor, labels: tf.Tensor, chosen: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        labels = tf.gather(labels, chosen)
+        batch = tf.gather(images, chosen), labels
         return batch if self._weights is None else (*batch, tf.gather(self._weights, labels))
 
-    def _validation_steps(self) -> None:
-        images, labels = self._validation.images, self._validation.labels
-        num_images = len(self._validation.split)
+    def _validation_steps(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        num_images = images.shape[0]
         num_in_full = num_images - num_images % EVALUATION_BATCH
 
         def step(i: tf.Tensor) -> tf.Tensor:
@@ -214,7 +242,6 @@ _residents: OrderedDict[int, _Resident] = OrderedDict()
 def program_for(
     model: keras.Model,
     train: Split,
-    validation: Split,
     batch_size: int,
     class_weight: Mapping[int, float] | None,
     use_xla: bool,
@@ -225,7 +252,6 @@ def program_for(
     Args:
         model: A compiled `keras.Model`.
         train: The training split.
-        validation: The validation split.
         batch_size: Images per step.
         class_weight: Weight of every class in the loss, in order, or None.
         use_xla: Whether XLA compiles the training steps.
@@ -235,33 +261,35 @@ def program_for(
         CannotCompile: If the model's step cannot be compiled.
         SlowInXla: If XLA would make it slow, and it may not be.
     """
-    key = program_key(model)
-    if key is not None:
-        data = [id(train.images), id(validation.images), batch_size, class_weight, use_xla]
-        key = hashlib.sha256(f"{key}{data}".encode()).hexdigest()
-        if key in programs:
-            programs.move_to_end(key)
-            return programs[key]
-    bound = model
-    if key is not None:
-        # A kept program needs a model of its own: it must not train somebody else's variables.
-        bound = type(model).from_config(model.get_config())
-        with metrics.scope():
-            bound.compile_from_config(model.get_compile_config())
-    program = Program(bound, train, validation, batch_size, class_weight, use_xla)
-    program.compile(may_be_slow)
-    if key is not None:
-        programs[key] = program
-        if len(programs) > MAX_PROGRAMS:
-            programs.popitem(last=False)
+    if not is_known(model):
+        program = Program(model, [], train, class_weight, use_xla)
+        program.trace(train, batch_size, may_be_slow)
+        return program
+    is_open = open_sizes.can_be_open(model)
+    given = [train.images.shape[1:], train.images.dtype, train.labels.dtype]
+    text = f"{program_key(model, is_open)}{given}{class_weight}{use_xla}"
+    key = hashlib.sha256(text.encode()).hexdigest()
+    if key in programs:
+        programs.move_to_end(key)
+        return programs[key]
+    # A kept program needs a model of its own: it must not train somebody else's variables.
+    bound, numbers = open_sizes.open_copy(model) if is_open else (_copy_of(model), [])
+    program = Program(bound, numbers, train, class_weight, use_xla)
+    program.trace(train, batch_size, may_be_slow)
+    programs[key] = program
+    if len(programs) > MAX_PROGRAMS:
+        programs.popitem(last=False)
     return program
 
 
 def fit(
     program: Program,
     model: keras.Model,
+    train: Split,
+    validation: Split,
     *,
     epochs: int,
+    batch_size: int,
     seed: int,
     callbacks: list[keras.callbacks.Callback],
     initial_epoch: int,
@@ -273,22 +301,25 @@ def fit(
         add_history=True,
         model=model,
         epochs=epochs,
-        steps=program.num_steps,
+        steps=-(-len(train) // batch_size),
         verbose=0,
     )
     model.stop_training = False
+    lent = _Lent(model, program)
+    with lent:
+        program.compile(train, batch_size)
     hooks.on_train_begin()
     logs: dict[str, float] = {}
     for epoch in range(initial_epoch, epochs):
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
-        with _lent(model, program):
-            program.train_epoch(seed, epoch + 1, check)
+        with lent:
+            program.train_epoch(train, batch_size, seed, epoch + 1, check)
         logs = _results(model)
         hooks.on_test_begin()
         model.reset_metrics()
-        with _lent(model, program):
-            program.validate()
+        with lent:
+            program.validate(validation)
         validation_logs = _results(model)
         hooks.on_test_end(validation_logs)
         logs |= {f"val_{name}": value for name, value in validation_logs.items()}
@@ -309,23 +340,41 @@ def _results(model: keras.Model) -> dict[str, float]:
     return {name: float(value) for name, value in model.get_metrics_result().items()}
 
 
-class _lent:
+class _Lent:
     """Lends a model's variables to the program for one epoch, then takes them back."""
 
     def __init__(self, model: keras.Model, program: Program) -> None:
-        self._pairs = (
-            []
-            if model is program.model
-            else list(zip(state.variables(model), state.variables(program.model), strict=True))
-        )
+        self._pairs: list[tuple[tf.Variable, tf.Variable]] = []
+        self._numbers: list[tuple[float, tf.Variable]] = []
+        if model is not program.model:
+            both = zip(state.variables(model), state.variables(program.model), strict=True)
+            self._pairs = [(own.value, bound.value) for own, bound in both]
+        if program.numbers:
+            self._numbers = list(zip(open_sizes.numbers(model), program.numbers, strict=True))
 
     def __enter__(self) -> None:
         for own, bound in self._pairs:
-            bound.assign(own)
+            _copy(own, bound)
+        for number, variable in self._numbers:
+            variable.assign(number)
 
     def __exit__(self, *_: object) -> None:
         for own, bound in self._pairs:
-            own.assign(bound)
+            _copy(bound, own)
+
+
+def _copy(source: tf.Variable, target: tf.Variable) -> None:
+    """Assign a variable to another one, ten times faster than by `assign`."""
+    value = tf.raw_ops.ReadVariableOp(resource=source.handle, dtype=source.dtype)
+    tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
+
+
+def _copy_of(model: keras.Model) -> keras.Model:
+    """Return a compiled copy of a model, with variables of its own."""
+    copy = type(model).from_config(model.get_config())
+    with metrics.scope():
+        copy.compile_from_config(model.get_compile_config())
+    return copy
 
 
 def _resident(split: Split) -> _Resident:
@@ -333,7 +382,8 @@ def _resident(split: Split) -> _Resident:
     key = id(split.images)
     if key not in _residents:
         # The key is valid while the array lives; the entry keeps it alive.
-        _residents[key] = _Resident(split, tf.constant(split.images), tf.constant(split.labels))
+        tensors = tf.constant(split.images), tf.constant(split.labels)
+        _residents[key] = _Resident(split, tensors)
         if len(_residents) > 4:
             _residents.popitem(last=False)
     return _residents[key]

@@ -1,6 +1,7 @@
 """`fit`: whole epochs as one compiled program, or Keras's own loop."""
 
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import psutil
+from keras.src.backend.common import global_state
+from keras.src.utils import naming
 
 from tuner.config.engine import SLOW_ON_CPU
 from tuner.datasets import Split
@@ -15,6 +18,7 @@ from tuner.errors import ModelError
 from tuner.training import compiled, keras_loop, slow
 from tuner.training.keras_loop import Logs
 from tuner.training.state import (
+    GLOBAL_SEED,
     TrainingState,
     capture,
     make_variables,
@@ -115,21 +119,15 @@ def fit(
         return _finish(model, hooks, epochs, -(-len(train) // batch_size))
     arguments: dict[str, Any] = {
         "epochs": epochs,
+        "batch_size": batch_size,
         "seed": seed,
         "callbacks": hooks,
         "initial_epoch": initial_epoch,
         "check": check,
     }
     if program is not None:
-        return compiled.fit(program, model, **arguments)
-    return keras_loop.fit(
-        model,
-        train,
-        validation,
-        batch_size=batch_size,
-        class_weight=class_weight,
-        **arguments,
-    )
+        return compiled.fit(program, model, train, validation, **arguments)
+    return keras_loop.fit(model, train, validation, class_weight=class_weight, **arguments)
 
 
 def _program(
@@ -151,7 +149,6 @@ def _program(
             return compiled.program_for(
                 model,
                 train,
-                validation,
                 batch_size,
                 class_weight,
                 use_xla=engine == "xla",
@@ -238,21 +235,31 @@ def predict(
     return probabilities
 
 
-def seed_everything(seed: int) -> None:
+def seed_everything(seed: int, *, own_randomness: bool = True) -> None:
     """Seed the random numbers behind a model's initial weights and dropout masks.
 
     Args:
         seed: Seed in `[0, 2**31)`.
+        own_randomness: Whether the model may draw numbers by TensorFlow's own generator, and
+            not only through Keras. Seeding it makes TensorFlow prepare each kept program again,
+            which takes a quarter of a second.
     """
-    keras.utils.set_random_seed(seed)
+    if own_randomness:
+        keras.utils.set_random_seed(seed)
+    else:
+        # From Python's generator, Keras draws the seeds of all that is random in its layers.
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def forget_models() -> None:
-    """Free the memory that Keras holds for models built before in this process."""
-    policy = keras.config.dtype_policy()
-    keras.backend.clear_session()
-    # Keras resets the precision too, which belongs to no model.
-    keras.config.set_dtype_policy(policy)
+    """Begin the names of layers and Keras's random numbers anew, for the next model.
+
+    `keras.backend.clear_session` would also drop what TensorFlow has prepared for the kept
+    programs.
+    """
+    naming.reset_uids()
+    global_state.set_global_attribute(GLOBAL_SEED, None)
 
 
 def find_obstacle(

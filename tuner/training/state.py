@@ -23,7 +23,8 @@ _NOT_OWN = ("params", "validation_data", "min_delta", "model", "_model")
 # Types whose instances hold no state of a training: constructor or `on_train_begin` find them
 # again.
 _STATELESS = (types.ModuleType, type, np.ufunc, logging.Logger)
-_GLOBAL_SEED = "global_seed_generator"
+GLOBAL_SEED = "global_seed_generator"
+"""Name of the generator that Keras keeps for layers without one of their own."""
 _CALLBACK = "callback "
 
 
@@ -100,7 +101,7 @@ def restore(model: keras.Model, state: TrainingState) -> None:
     Raises:
         ValueError: If the model has other variables.
     """
-    named = _with_global_seed(model, make=_GLOBAL_SEED in state.arrays)
+    named = _with_global_seed(model, make=GLOBAL_SEED in state.arrays)
     forms = {name: (tuple(v.shape), v.dtype) for name, v in named.items()}
     of_model = {n: a for n, a in state.arrays.items() if not n.startswith(_CALLBACK)}
     if forms != {name: (array.shape, array.dtype.name) for name, array in of_model.items()}:
@@ -121,8 +122,8 @@ def restore_callbacks(
 def _with_global_seed(model: keras.Model, make: bool) -> dict[str, keras.Variable]:
     """Name a training's variables, including Keras's global seed."""
     named = {f"{i:04d}": variable for i, variable in enumerate(variables(model))}
-    if make or global_state.get_global_attribute(_GLOBAL_SEED) is not None:
-        named[_GLOBAL_SEED] = global_seed_generator().state
+    if make or global_state.get_global_attribute(GLOBAL_SEED) is not None:
+        named[GLOBAL_SEED] = global_seed_generator().state
     return named
 
 

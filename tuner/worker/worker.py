@@ -75,6 +75,10 @@ class Worker:
         if is_ours(setup.model_function):
             tensorflow_setup.use_keras_as_it_comes()
         custom_objects.permitted(setup.custom_objects)
+        # Keras draws for our models; other code may use TensorFlow's own generator.
+        self._own_randomness = bool(setup.options.callbacks) or not is_ours(
+            setup.model_function
+        )
         self._build = find_function("model._target_", setup.model_function)
         for name in setup.options.callbacks:
             find_function("training.callbacks", name)
@@ -156,7 +160,7 @@ class Worker:
         """Train a trial from where its curve has got to."""
         ending = Ending(request, report)
         data = self._data if request.fold is None else self._of_fold(request.fold)
-        training.seed_everything(request.seed)
+        training.seed_everything(request.seed, own_randomness=self._own_randomness)
         told = Told(self._setup.options)
         model, curve = self._model(request)
         told.check(model)

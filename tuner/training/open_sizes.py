@@ -1,0 +1,209 @@
+"""Copies of models whose program serves all sizes: widths are no part of what is traced.
+
+Tracing a network takes longer than training it for a few epochs, and in a search over widths
+nearly every trial has a new shape. A program is therefore traced with a copy of the first model
+whose weights have *open* sizes: TensorFlow knows how many dimensions they have, and looks how
+long these are when the program runs. The numbers behind dropout, L2 and a falling learning rate
+are variables of the copy, not constants of its graph.
+
+Such a program computes what one of the model's own sizes computes, bit for bit: where Keras
+chooses an operation by a size that it knows, the layers below choose the same one without.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tuner.models import metrics
+
+# Layers that compute the same whether they know sizes or not. `Dense` and `Dropout` do so by
+# the classes below.
+_INDIFFERENT = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Flatten)
+_DECAY = keras.optimizers.schedules.ExponentialDecay
+# The numbers of a schedule that are left open.
+_OF_DECAY = ("initial_learning_rate", "decay_rate")
+
+Numbers = Sequence[tf.Variable]
+"""The numbers of an open copy, in the order of `numbers`."""
+
+
+def can_be_open(model: keras.Model) -> bool:
+    """Say whether a program with open sizes can train a model.
+
+    That is so for networks of dense layers, batch normalisation and dropout, after anything
+    that has no weights.
+
+    Args:
+        model: A compiled model all of whose parts are Keras's own.
+    """
+    is_behind = False
+    for operation in _operations(model):
+        kind = type(operation)
+        if kind is keras.layers.Dense:
+            # Keras does not take a bias of one number for a bias.
+            if operation.units == 1 or operation.lora_enabled or operation.quantization_mode:
+                return False
+            is_behind = True
+        elif kind is keras.layers.Dropout:
+            if operation.noise_shape is not None or not 0 < operation.rate < 1:
+                return False
+        elif kind not in _INDIFFERENT if is_behind else _has_weights(operation):
+            return False
+    return is_behind
+
+
+def form(model: keras.Model) -> Mapping[str, Any]:
+    """Return the configuration of a model that `can_be_open`, without what is left open."""
+    config = _without_shapes(model.get_config())
+    layers = []
+    for layer in config["layers"]:
+        own = dict(layer["config"])
+        if layer["class_name"] == "Dense":
+            del own["units"]
+            if _is_l2(own["kernel_regularizer"]):
+                own["kernel_regularizer"] = "L2"
+        elif layer["class_name"] == "Dropout":
+            del own["rate"]
+        kept = {key: value for key, value in layer.items() if key != "build_config"}
+        layers.append({**kept, "config": own})
+    return {**config, "layers": layers}
+
+
+def compiled_form(model: keras.Model) -> Mapping[str, Any]:
+    """Return what such a model was compiled with, without what is left open."""
+    config = model.get_compile_config()
+    if (schedule := _schedule(config)) is None:
+        return config
+    kept = {key: value for key, value in schedule.items() if key not in _OF_DECAY}
+    optimizer = config["optimizer"]
+    own = {**optimizer["config"], "learning_rate": kept}
+    return {**config, "optimizer": {**optimizer, "config": own}}
+
+
+def numbers(model: keras.Model) -> list[float]:
+    """Return the numbers of such a model that are variables of its open copy, in order."""
+    found: list[float] = []
+    for operation in _operations(model):
+        if type(operation) is keras.layers.Dense:
+            if type(operation.kernel_regularizer) is keras.regularizers.L2:
+                found.append(operation.kernel_regularizer.l2)
+        elif type(operation) is keras.layers.Dropout:
+            # TensorFlow multiplies by the second, computed from the first in double precision.
+            found += [operation.rate, 1 / (1 - operation.rate)]
+    if (schedule := _schedule(model.get_compile_config())) is not None:
+        found += [schedule[name] for name in _OF_DECAY]
+    return found
+
+
+def open_copy(model: keras.Model) -> tuple[keras.Model, Numbers]:
+    """Return a compiled copy of such a model with weights of open sizes, and its numbers."""
+    opened: list[tf.Variable] = []
+
+    def number() -> tf.Variable:
+        opened.append(tf.Variable(0.0, trainable=False))
+        return opened[-1]
+
+    def copied(operation: keras.Operation) -> keras.Operation:
+        kind = type(operation)
+        if not isinstance(operation, keras.Layer):
+            return operation
+        copy = _COPIES.get(kind, kind).from_config(operation.get_config())
+        if kind is keras.layers.Dense:
+            if type(copy.kernel_regularizer) is keras.regularizers.L2:
+                copy.kernel_regularizer.l2 = number()
+        elif kind is keras.layers.Dropout:
+            copy.open_rate, copy.open_scale = number(), number()
+        return copy
+
+    with tf.variable_creator_scope(_make_open), metrics.scope():
+        # It is compiled like the model.
+        copy = keras.models.clone_model(model, clone_function=copied)
+    if (schedule := _schedule(model.get_compile_config())) is not None:
+        opened_schedule = _DECAY(**schedule)
+        for name in _OF_DECAY:
+            setattr(opened_schedule, name, number())
+        copy.optimizer.learning_rate = opened_schedule
+    return copy, opened
+
+
+class _Dense(keras.layers.Dense):  # type: ignore[misc]
+    """A dense layer that adds its bias as Keras does where it knows the sizes.
+
+    Of an open size, Keras cannot tell that it is a bias, and adds it by another operation,
+    whose gradient is summed in another order.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        sums = keras.ops.matmul(inputs, self.kernel)
+        if self.use_bias:
+            sums = tf.nn.bias_add(sums, tf.convert_to_tensor(self.bias))
+        return sums if self.activation is None else self.activation(sums)
+
+
+class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
+    """Dropout whose rate is a variable.
+
+    Attributes:
+        open_rate: The share of numbers that become 0.
+        open_scale: What the others are multiplied by.
+    """
+
+    open_rate: tf.Variable
+    open_scale: tf.Variable
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training:
+            return inputs
+        # As Keras draws and casts a seed, and TensorFlow uses it.
+        seed = tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1)
+        drawn = tf.random.stateless_uniform(
+            tf.shape(inputs), tf.cast(seed, tf.int32), dtype=inputs.dtype
+        )
+        rate, scale = (tf.cast(v, inputs.dtype) for v in (self.open_rate, self.open_scale))
+        return tf.where(drawn >= rate, inputs * scale, tf.zeros_like(inputs))
+
+
+_COPIES = {keras.layers.Dense: _Dense, keras.layers.Dropout: _Dropout}
+
+
+def _make_open(make: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+    """Make a variable of floats whose sizes are open, and any other as it is."""
+    value = arguments["initial_value"]
+    value = tf.convert_to_tensor(value() if callable(value) else value, arguments.get("dtype"))
+    sizes = tf.TensorShape([None] * value.shape.rank) if value.dtype.is_floating else None
+    return make(**{**arguments, "initial_value": value, "shape": sizes})
+
+
+def _operations(model: keras.Model) -> Sequence[keras.Operation]:
+    """Return what a model is made of, every operation after those that it depends on."""
+    found: Sequence[keras.Operation] = getattr(model, "operations", model.layers)
+    return found
+
+
+def _has_weights(operation: keras.Operation) -> bool:
+    return bool(getattr(operation, "trainable_weights", ()))
+
+
+def _is_l2(config: Any) -> bool:
+    return isinstance(config, Mapping) and config["class_name"] == "L2"
+
+
+def _schedule(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the configuration of a falling learning rate, from a compiled model's."""
+    rate = config["optimizer"]["config"].get("learning_rate")
+    is_decay = isinstance(rate, Mapping) and rate["class_name"] == _DECAY.__name__
+    return rate["config"] if is_decay else None
+
+
+def _without_shapes(config: Any) -> Any:
+    """Replace the shapes of the tensors between layers by their number of dimensions."""
+    if isinstance(config, list | tuple):
+        return [_without_shapes(item) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    if config.get("class_name") == "__keras_tensor__":
+        inner = config["config"]
+        return {**config, "config": {**inner, "shape": len(inner["shape"])}}
+    return {key: _without_shapes(value) for key, value in config.items()}
