@@ -247,13 +247,22 @@ def test_programs_are_told_apart(train: Split, validation: Split) -> None:
         training.forget_models()
         return program_key(build())
 
-    others = [plain, mlp, lambda: mlp(0.2), lambda: mlp(0.3), clipped, averaged, schedule]
+    others = [plain, mlp, lambda: mlp(0.2), cnn, clipped, averaged, schedule]
     assert len({form(build) for build in others}) == len(others)
     assert form(lambda: mlp(rate=0.1)) == form(lambda: mlp(rate=0.2))
-    fitted(plain, train, validation, "graph", batch_size=32)
+    fitted(plain, train, validation, "graph")
     fitted(plain, train, validation, "graph", class_weight={1: 2.0})
-    fitted(plain, validation, validation, "graph")
+    fitted(plain, train, validation, "graph", class_weight={1: 3.0})
     assert len(compiled.programs) == 3
+
+
+def test_other_images_and_batches_share_a_program(train: Split, validation: Split) -> None:
+    for images, batch_size in ((train, 16), (train, 32), (validation, 7)):
+        ours, _ = fitted(plain, images, train, "graph", batch_size=batch_size)
+        theirs, _ = fitted(plain, images, train, "keras", batch_size=batch_size)
+        for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(compiled.programs) == 1
 
 
 def test_programs_are_bounded(
@@ -261,8 +270,8 @@ def test_programs_are_bounded(
 ) -> None:
     monkeypatch.setattr(compiled, "MAX_PROGRAMS", 2)
     made = []
-    for batch_size in (20, 21, 22):
-        fitted(plain, train, validation, "graph", batch_size=batch_size, epochs=1)
+    for build in (plain, mlp, clipped):
+        fitted(build, train, validation, "graph", epochs=1)
         made.append(list(compiled.programs.values())[-1])
     assert list(compiled.programs.values()) == made[1:]
 

@@ -24,7 +24,7 @@ from tuner.datasets import Split
 from tuner.models import metrics
 from tuner.training import open_sizes, state
 from tuner.training.keras_loop import EVALUATION_BATCH, order
-from tuner.training.program_key import is_known, program_key
+from tuner.training.program_key import program_key
 from tuner.training.slow import SlowInXla, check_speed
 
 MAX_PROGRAMS = 16
@@ -261,25 +261,28 @@ def program_for(
         CannotCompile: If the model's step cannot be compiled.
         SlowInXla: If XLA would make it slow, and it may not be.
     """
-    if not is_known(model):
-        program = Program(model, [], train, class_weight, use_xla)
+
+    def traced(bound: keras.Model, numbers: open_sizes.Numbers) -> Program:
+        program = Program(bound, numbers, train, class_weight, use_xla)
         program.trace(train, batch_size, may_be_slow)
         return program
-    is_open = open_sizes.can_be_open(model)
+
+    key = program_key(model)
+    if key is None:
+        return traced(model, [])
     given = [train.images.shape[1:], train.images.dtype, train.labels.dtype]
-    text = f"{program_key(model, is_open)}{given}{class_weight}{use_xla}"
-    key = hashlib.sha256(text.encode()).hexdigest()
+    key = hashlib.sha256(f"{key}{given}{class_weight}{use_xla}".encode()).hexdigest()
     if key in programs:
         programs.move_to_end(key)
         return programs[key]
     # A kept program needs a model of its own: it must not train somebody else's variables.
-    bound, numbers = open_sizes.open_copy(model) if is_open else (_copy_of(model), [])
-    program = Program(bound, numbers, train, class_weight, use_xla)
-    program.trace(train, batch_size, may_be_slow)
-    programs[key] = program
+    if open_sizes.can_be_open(model):
+        programs[key] = traced(*open_sizes.open_copy(model))
+    else:
+        programs[key] = traced(_copy_of(model), [])
     if len(programs) > MAX_PROGRAMS:
         programs.popitem(last=False)
-    return program
+    return programs[key]
 
 
 def fit(

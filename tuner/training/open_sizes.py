@@ -18,9 +18,26 @@ import tensorflow as tf
 
 from tuner.models import metrics
 
-# Layers that compute the same whether they know sizes or not. `Dense` and `Dropout` do so by
-# the classes below.
-_INDIFFERENT = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Flatten)
+# What computes the same whether it knows sizes or not, by the tests: other activations,
+# optimisers and so on may look at them.
+_ACTIVATIONS = (
+    *("elu", "gelu", "leaky_relu", "linear", "relu", "selu", "sigmoid", "silu", "softmax"),
+    *("softplus", "tanh"),
+)
+_OPTIMIZERS = (
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Nadam,
+    keras.optimizers.RMSprop,
+    keras.optimizers.SGD,
+)
+_PENALTIES = (type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
+# Of a dense layer or batch normalisation, what must not be set.
+_UNSET = (
+    *("activity_regularizer", "bias_regularizer", "gamma_regularizer", "beta_regularizer"),
+    *("kernel_constraint", "bias_constraint", "gamma_constraint", "beta_constraint"),
+    *("lora_enabled", "quantization_mode", "renorm", "synchronized"),
+)
 _DECAY = keras.optimizers.schedules.ExponentialDecay
 # The numbers of a schedule that are left open.
 _OF_DECAY = ("initial_learning_rate", "decay_rate")
@@ -38,34 +55,52 @@ def can_be_open(model: keras.Model) -> bool:
     Args:
         model: A compiled model all of whose parts are Keras's own.
     """
-    is_behind = False
-    for operation in _operations(model):
-        kind = type(operation)
-        if kind is keras.layers.Dense:
-            # Keras does not take a bias of one number for a bias.
-            if operation.units == 1 or operation.lora_enabled or operation.quantization_mode:
-                return False
-            is_behind = True
-        elif kind is keras.layers.Dropout:
-            if operation.noise_shape is not None or not 0 < operation.rate < 1:
-                return False
-        elif kind not in _INDIFFERENT if is_behind else _has_weights(operation):
-            return False
-    return is_behind
+    operations = _operations(model)
+    first = next((i for i, o in enumerate(operations) if _is_dense(o)), len(operations))
+    before, behind = operations[:first], operations[first:]
+    return (
+        bool(behind)
+        and type(model.optimizer) in _OPTIMIZERS
+        and not any(getattr(operation, "trainable_weights", ()) for operation in before)
+        and all(map(_is_indifferent, behind))
+    )
+
+
+def _is_indifferent(operation: keras.Operation) -> bool:
+    """Say whether something behind the first dense layer computes without knowing sizes."""
+    if any(getattr(operation, name, None) for name in _UNSET):
+        return False
+    if _is_dense(operation):
+        # Keras does not take a bias of one number for a bias.
+        return (
+            operation.units > 1
+            and operation.activation.__name__ in _ACTIVATIONS
+            and type(operation.kernel_regularizer) in _PENALTIES
+        )
+    if type(operation) is keras.layers.Activation:
+        return operation.activation.__name__ in _ACTIVATIONS
+    if type(operation) is keras.layers.BatchNormalization:
+        return bool(operation.axis == -1)
+    if type(operation) is keras.layers.Dropout:
+        return operation.noise_shape is None and operation.rate < 1
+    return False
 
 
 def form(model: keras.Model) -> Mapping[str, Any]:
     """Return the configuration of a model that `can_be_open`, without what is left open."""
     config = _without_shapes(model.get_config())
+    operations = {operation.name: operation for operation in _operations(model)}
+    last = _last_dense(model)
     layers = []
     for layer in config["layers"]:
         own = dict(layer["config"])
-        if layer["class_name"] == "Dense":
+        operation = operations.get(own.get("name"))
+        if _is_dense(operation) and operation is not last:
             del own["units"]
-            if _is_l2(own["kernel_regularizer"]):
-                own["kernel_regularizer"] = "L2"
-        elif layer["class_name"] == "Dropout":
-            del own["rate"]
+        if _has_l2(operation):
+            own["kernel_regularizer"] = "L2"
+        elif _drops(operation):
+            own["rate"] = "open"
         kept = {key: value for key, value in layer.items() if key != "build_config"}
         layers.append({**kept, "config": own})
     return {**config, "layers": layers}
@@ -73,7 +108,7 @@ def form(model: keras.Model) -> Mapping[str, Any]:
 
 def compiled_form(model: keras.Model) -> Mapping[str, Any]:
     """Return what such a model was compiled with, without what is left open."""
-    config = model.get_compile_config()
+    config: Mapping[str, Any] = model.get_compile_config()
     if (schedule := _schedule(config)) is None:
         return config
     kept = {key: value for key, value in schedule.items() if key not in _OF_DECAY}
@@ -86,10 +121,9 @@ def numbers(model: keras.Model) -> list[float]:
     """Return the numbers of such a model that are variables of its open copy, in order."""
     found: list[float] = []
     for operation in _operations(model):
-        if type(operation) is keras.layers.Dense:
-            if type(operation.kernel_regularizer) is keras.regularizers.L2:
-                found.append(operation.kernel_regularizer.l2)
-        elif type(operation) is keras.layers.Dropout:
+        if _has_l2(operation):
+            found.append(operation.kernel_regularizer.l2)
+        elif _drops(operation):
             # TensorFlow multiplies by the second, computed from the first in double precision.
             found += [operation.rate, 1 / (1 - operation.rate)]
     if (schedule := _schedule(model.get_compile_config())) is not None:
@@ -106,20 +140,26 @@ def open_copy(model: keras.Model) -> tuple[keras.Model, Numbers]:
         return opened[-1]
 
     def copied(operation: keras.Operation) -> keras.Operation:
-        kind = type(operation)
         if not isinstance(operation, keras.Layer):
             return operation
-        copy = _COPIES.get(kind, kind).from_config(operation.get_config())
-        if kind is keras.layers.Dense:
-            if type(copy.kernel_regularizer) is keras.regularizers.L2:
-                copy.kernel_regularizer.l2 = number()
-        elif kind is keras.layers.Dropout:
-            copy.open_rate, copy.open_scale = number(), number()
-        return copy
+        kind = type(operation)
+        if _is_dense(operation):
+            kind = _Dense
+        elif _drops(operation):
+            kind = _Dropout
+        return kind.from_config(operation.get_config())
 
     with tf.variable_creator_scope(_make_open), metrics.scope():
         # It is compiled like the model.
         copy = keras.models.clone_model(model, clone_function=copied)
+    copies = {operation.name: operation for operation in _operations(copy)}
+    for operation in _operations(model):
+        if _has_l2(operation):
+            copies[operation.name].kernel_regularizer.l2 = number()
+        elif _drops(operation):
+            dropout = copies[operation.name]
+            dropout.open_rate, dropout.open_scale = number(), number()
+    copies[_last_dense(model).name].knows_width = True
     if (schedule := _schedule(model.get_compile_config())) is not None:
         opened_schedule = _DECAY(**schedule)
         for name in _OF_DECAY:
@@ -133,13 +173,21 @@ class _Dense(keras.layers.Dense):  # type: ignore[misc]
 
     Of an open size, Keras cannot tell that it is a bias, and adds it by another operation,
     whose gradient is summed in another order.
+
+    Attributes:
+        knows_width: Whether its number of outputs is not open: that of the classes, which
+            losses and metrics may look at.
     """
+
+    knows_width = False
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         sums = keras.ops.matmul(inputs, self.kernel)
         if self.use_bias:
             sums = tf.nn.bias_add(sums, tf.convert_to_tensor(self.bias))
-        return sums if self.activation is None else self.activation(sums)
+        if self.knows_width:
+            sums.set_shape([*sums.shape[:-1], self.units])
+        return self.activation(sums)
 
 
 class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
@@ -165,9 +213,6 @@ class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
         return tf.where(drawn >= rate, inputs * scale, tf.zeros_like(inputs))
 
 
-_COPIES = {keras.layers.Dense: _Dense, keras.layers.Dropout: _Dropout}
-
-
 def _make_open(make: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
     """Make a variable of floats whose sizes are open, and any other as it is."""
     value = arguments["initial_value"]
@@ -182,12 +227,25 @@ def _operations(model: keras.Model) -> Sequence[keras.Operation]:
     return found
 
 
-def _has_weights(operation: keras.Operation) -> bool:
-    return bool(getattr(operation, "trainable_weights", ()))
+def _is_dense(operation: keras.Operation | None) -> bool:
+    return type(operation) is keras.layers.Dense
 
 
-def _is_l2(config: Any) -> bool:
-    return isinstance(config, Mapping) and config["class_name"] == "L2"
+def _last_dense(model: keras.Model) -> keras.Operation:
+    return [operation for operation in _operations(model) if _is_dense(operation)][-1]
+
+
+def _has_l2(operation: keras.Operation | None) -> bool:
+    if operation is None or not _is_dense(operation):
+        return False
+    return type(operation.kernel_regularizer) is keras.regularizers.L2
+
+
+def _drops(operation: keras.Operation | None) -> bool:
+    """Say whether it is dropout of a part; Keras leaves its input as it is at a rate of 0."""
+    if operation is None or type(operation) is not keras.layers.Dropout:
+        return False
+    return bool(operation.rate > 0)
 
 
 def _schedule(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tuner.models import metrics
-from tuner.training import open_sizes
+from tuner.training.open_sizes import can_be_open, compiled_form, form
 
 # Attributes that an optimiser's `exclude_from_weight_decay` sets.
 _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
@@ -16,42 +16,34 @@ _SPARED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")
 
 
-def is_known(model: keras.Model) -> bool:
-    """Say whether a model's configuration tells everything that its program depends on.
+def program_key(model: keras.Model) -> str | None:
+    """Describe everything in a model that its program depends on; None if that is unknown.
 
-    That is unknown for classes and functions that are neither Keras's nor Glassy's metrics:
-    they may hold state that their configuration does not mention. So may layers that adapt to
-    data, and an optimiser that excludes some variables from weight decay.
+    Two models whose layers are Keras's own and whose configurations are equal run the same
+    program; of a model that `can_be_open`, sizes need not be equal. That is unknown for classes
+    and functions that are neither Keras's nor Glassy's metrics: they may hold state that their
+    configuration does not mention. So may layers that adapt to data, and an optimiser that
+    excludes some variables from weight decay.
     """
     layers = list(model._flatten_layers(include_self=False, recursive=True))
     parts = [model, model.optimizer, *layers]
     if not all(type(part).__module__.startswith("keras.") for part in parts):
-        return False
+        return None
     # Mixed precision wraps the optimiser in one that scales the loss.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if any(getattr(optimizer, name, None) for name in _SPARED):
-        return False
+        return None
     if any(hasattr(layer, "adapt") for layer in layers):
-        return False
+        return None
     configs = [model.get_config(), model.get_compile_config()]
-    return all(_is_known(module) for module in _modules(configs))
-
-
-def program_key(model: keras.Model, is_open: bool) -> str:
-    """Describe everything in a model that its program depends on.
-
-    Two models with the same key run the same program.
-
-    Args:
-        model: A compiled model that `is_known`.
-        is_open: Whether the program's sizes are open.
-    """
+    if not all(_is_known(module) for module in _modules(configs)):
+        return None
+    is_open = can_be_open(model)
     if is_open:
-        configs = [open_sizes.form(model), _without_rate(open_sizes.compiled_form(model))]
-    else:
-        configs = [model.get_config(), _without_rate(model.get_compile_config())]
+        configs = [form(model), compiled_form(model)]
+    configs = [is_open, configs[0], _without_rate(configs[1])]
     text = json.dumps(configs, sort_keys=True, default=repr)
-    return f"{is_open}{text}{keras.config.dtype_policy().name}"
+    return f"{text}{keras.config.dtype_policy().name}"
 
 
 def _is_known(module: str) -> bool:
