@@ -143,7 +143,7 @@ def measure(
             seconds[name] += next(training)
     return Row(
         configuration,
-        engine.rule(configuration.model, space, False, 0, 1).name,
+        engine.rule(configuration.model, space, False, 0, 1, engine.MIN_STEPS).name,
         {name: Measured(first, min(rest)) for name, (first, *rest) in seconds.items()},
     )
 

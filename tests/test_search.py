@@ -113,11 +113,11 @@ def test_engine_is_recorded_in_the_folder_the_log_and_mlflow(
     finished_study: FinishedStudy,
 ) -> None:
     study = finished_study.folder / "experiments" / "first"
-    assert json.loads((study / "study.json").read_text())["engine"] == "xla"
+    assert json.loads((study / "study.json").read_text())["engine"] == "graph"
     log = (study / "tune.log").read_text()
-    assert "The engine of this study is xla: no trial has random numbers" in log
+    assert "The engine of this study is graph: trials of up to" in log
     [parent] = runs(finished_study.folder, "study")
-    assert parent.data.tags["tuner.engine"] == "xla"
+    assert parent.data.tags["tuner.engine"] == "graph"
 
 
 def test_runs_are_nested_and_named_as_documented(

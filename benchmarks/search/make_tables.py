@@ -181,7 +181,7 @@ def _train(
                 on_epoch_end=lambda *_: ends.append(ends.pop() + time.process_time()),
             )
         ],
-        engine=engine.rule(model, fixed, False, 0, 1).name,
+        engine=engine.rule(model, fixed, False, 0, 1, engine.MIN_STEPS).name,
     )
     training.forget_models()
     return np.array(history.history["val_accuracy"]), ends

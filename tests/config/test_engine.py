@@ -56,11 +56,19 @@ FAST: list[tuple[str, ...]] = [
 config_of = functools.cache(loaded)
 
 
+MANY = 10**6
+"""Images whose epochs take so many steps that XLA saves more time than it compiles."""
+
+
 def chosen(
-    data: ImageData, *overrides: str, asked: str = "auto", devices: Collection[str] = CPU
+    data: ImageData,
+    *overrides: str,
+    asked: str = "auto",
+    devices: Collection[str] = CPU,
+    num_images: int = MANY,
 ) -> str:
     config = dataclasses.replace(config_of(*overrides), training=TrainingConfig(asked))
-    return engine.choose(config, data.num_bytes, devices).name
+    return engine.choose(config, data.num_bytes, num_images, devices).name
 
 
 @pytest.mark.parametrize(("overrides", "cause"), SLOW.items())
@@ -86,6 +94,38 @@ def test_choose_takes_xla_where_nothing_is_slow(
     assert chosen(few_digits, *overrides, asked="xla") == "xla"
 
 
+WIDE = "space.units={min: 32, max: 512, step: 32}"
+
+
+@pytest.mark.parametrize(
+    ("num_images", "overrides", "expected"),
+    [
+        # Steps: epochs times images over the batch size.
+        (1_221, (WIDE, "space.epochs={min: 2, max: 10}"), "graph"),
+        (1_221, (WIDE, "space.epochs=200"), "xla"),
+        (54_000, (WIDE, "space.epochs=[3]"), "xla"),
+        (54_000, (WIDE, "space.epochs=[1,2]"), "graph"),
+        (54_000, (WIDE, "space.epochs=[3]", "space.batch_size=[64,128]"), "graph"),
+        (54_000, (WIDE, "space.epochs=[3]", "space.batch_size={min: 32, max: 64}"), "xla"),
+        # Few shapes are shared by many trials; rates need no program of their own.
+        (5_000, ("space.units=128", "space.layers=2", "space.epochs=3"), "xla"),
+        (1_221, ("space.units=128", "space.layers=2", "space.epochs=3"), "graph"),
+        (5_000, ("space.units=128", "space.epochs=3", "space.l2={min: 0.1, max: 0.2}"), "xla"),
+        (5_000, ("space.units=[32,64,96,128]", "space.layers=2", "space.epochs=3"), "graph"),
+        # What the oracle sets, it sets.
+        (54_000, (WIDE, "search=hyperband", "search.max_epochs=9"), "xla"),
+        (54_000, (WIDE, "search=hyperband", "search.max_epochs=2"), "graph"),
+        (54_000, (WIDE, "search=asha", "search.max_epochs=9"), "xla"),
+        (5_000, (WIDE, "search=asha", "search.max_epochs=9"), "graph"),
+    ],
+)
+def test_choose_takes_xla_for_as_many_steps_as_it_saves_time(
+    few_digits: ImageData, num_images: int, overrides: tuple[str, ...], expected: str
+) -> None:
+    assert chosen(few_digits, *overrides, num_images=num_images) == expected
+    assert chosen(few_digits, *overrides, num_images=num_images, devices=GPU) == "xla"
+
+
 @pytest.mark.parametrize("asked", ["graph", "keras"])
 def test_choose_takes_what_is_asked_for(few_digits: ImageData, asked: str) -> None:
     assert chosen(few_digits, asked=asked) == asked
@@ -93,7 +133,7 @@ def test_choose_takes_what_is_asked_for(few_digits: ImageData, asked: str) -> No
 
 
 def test_choose_knows_nothing_of_a_users_own_model(few_digits: ImageData) -> None:
-    made = engine.choose(config_of(*CUSTOM), few_digits.num_bytes, CPU)
+    made = engine.choose(config_of(*CUSTOM), few_digits.num_bytes, MANY, CPU)
     assert made.name == "graph"
     assert "my_package.my_function" in made.reason
     assert chosen(few_digits, *CUSTOM, devices=GPU) == "xla"
@@ -119,7 +159,7 @@ def test_choose_has_images_read_that_memory_cannot_hold(
     # The one thing here that is not real: a machine with hardly any memory.
     little = psutil.virtual_memory()._replace(total=2 * num_bytes - 1)
     monkeypatch.setattr(engine.psutil, "virtual_memory", lambda: little)
-    made = engine.choose(config_of(), few_digits.num_bytes, CPU)
+    made = engine.choose(config_of(), few_digits.num_bytes, MANY, CPU)
     assert made.name == "keras"
     assert "memory" in made.reason
     assert chosen(few_digits, asked="xla") == "xla"
@@ -133,7 +173,6 @@ def test_choose_has_images_read_that_memory_cannot_hold(
         "search.max_minutes=1",
         "search=grid",
         "seed=7",
-        "space.epochs=1",
         "executor=serial",
     ],
 )
@@ -147,12 +186,13 @@ def test_choose_takes_nothing_from_the_budget(
 def test_choose_takes_keras_for_a_callback_after_every_batch(few_digits: ImageData) -> None:
     hook = "Spy has a hook for every batch (on_train_batch_end)"
     size = few_digits.num_bytes
-    made = engine.choose(config_of(), size, GPU, hook)
+    made = engine.choose(config_of(), size, MANY, GPU, hook)
     assert (made.name, made.reason) == ("keras", hook)
-    assert engine.choose(config_of("training.engine=keras"), size, CPU, hook).name == "keras"
+    asked_for = engine.choose(config_of("training.engine=keras"), size, MANY, CPU, hook)
+    assert asked_for.name == "keras"
     for asked in ("xla", "graph"):
         with pytest.raises(ConfigError, match=r"`training\.engine=\w+` runs .* but Spy has"):
-            engine.choose(config_of(f"training.engine={asked}"), size, CPU, hook)
+            engine.choose(config_of(f"training.engine={asked}"), size, MANY, CPU, hook)
 
 
 def test_removed_engine_is_refused_like_any_other() -> None:

@@ -287,3 +287,22 @@ def test_tag_names_many_sources_by_one_digest() -> None:
     assert len(many.tag()) < 1000
     other = identity(sources={**many.environment["sources"], "mine/part_7.py": "b" * 32})
     assert many.tag() != other.tag()
+
+
+def test_study_by_xla_is_not_extended_by_what_xla_makes_slow() -> None:
+    with study_folder.hold("first", loaded(), [], identity()) as held:
+        held.state.engine = "xla"
+        held.save_state()
+        before = (held.path / "study.json").read_bytes()
+    more = loaded("study=first", "extend=true", "space.dropout=[0.0,0.2]")
+    with (
+        pytest.raises(
+            StudyError, match=r"trains by XLA .*space\.dropout above 0.*another name"
+        ),
+        study_folder.hold("first", more, [], identity()),
+    ):
+        pass
+    assert (held.path / "study.json").read_bytes() == before
+    wider = loaded("study=first", "extend=true", "space.units=[8,16,32]")
+    with study_folder.hold("first", wider, [], identity()):
+        pass

@@ -97,10 +97,17 @@ def test_one_program_computes_what_one_of_each_shape_computes(
     assert not differences(SETTINGS[name], splits, "graph", monkeypatch)
 
 
-def test_xla_compiles_one_trace_for_every_shape(
-    splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not differences({"batch_norm": True}, splits, "xla", monkeypatch)
+def test_xla_compiles_one_trace_for_every_shape(splits: tuple[Split, Split]) -> None:
+    settings = {"batch_norm": True, "l2": 1e-3, "learning_rate_decay": 0.5}
+    for a, b in SHAPES:
+        values = {**NETWORK, **settings, "units_1": a, "units_2": b}
+        (ours, metrics), (theirs, expected) = (
+            fitted(values, splits, engine) for engine in ("xla", "keras")
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+        assert metrics["val_loss"] == pytest.approx(expected["val_loss"], abs=1e-4)
+    assert len(compiled.programs) == 1
 
 
 @pytest.mark.parametrize(

@@ -246,15 +246,19 @@ def check_limit(key: str, dimension: Dimension, limit: Limit) -> None:
     Raises:
         ConfigError: If one is not; it names the key and the value.
     """
-    ends: Iterable[Value] = (
-        (dimension.min, dimension.max) if isinstance(dimension, Range) else dimension.options
-    )
-    for value in ends:
+    for value in ends(dimension):
         if not limit.allows(value):
             raise ConfigError(f"`{key}` must be {limit}, but got {_written(value)}.")
     # A range between whole numbers may still hold fractions.
     if limit.integer and isinstance(dimension, Range) and not dimension.is_integer:
         raise ConfigError(f"`{key}` must be {limit}, but its range holds fractions.")
+
+
+def ends(dimension: Dimension) -> tuple[Value, ...]:
+    """Return the smallest and the largest value of a range, or all options of a choice."""
+    if isinstance(dimension, Range):
+        return dimension.min, dimension.max
+    return dimension.options
 
 
 def listed(options: Iterable[Value]) -> str:

@@ -92,7 +92,8 @@ def check(
         facts = forkserver.call(environment, model, own)
         told: CallbackFacts = forkserver.call(_examine, own) if own else CallbackFacts()
         identity = Identity.of(data, facts)
-        engine = choose(config, data.num_bytes, facts["devices"], told.batch_hook)
+        devices = facts["devices"]
+        engine = choose(config, data.num_bytes, len(data.train), devices, told.batch_hook)
         # Last, because it creates the database.
         if moved := tracking_store.bring_here(uri):
             screen.say(moved)

@@ -4,6 +4,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from tuner.config.engine import SLOW_ON_CPU, slow_here
 from tuner.config.schema import StudyConfig
 from tuner.curves.identity import Change, Identity, differing, is_of_search, plain_store
 from tuner.driver import stored_settings
@@ -80,6 +81,7 @@ def check_identity(
             f"study={name} cannot be resumed, since its trials would not be comparable. "
             f"Changed since it was started: {'; '.join(changed)}. Undo that. {_WAYS_OUT}"
         )
+    _check_engine(state, name, config, identity)
     if identity.versions in (begun.versions, *state.accepted):
         return
     last = state.accepted[-1] if state.accepted else begun.versions
@@ -96,3 +98,20 @@ def check_identity(
         )
     logger.warning("Resuming with other versions, as extend=true allows: %s.", said)
     state.accepted.append(identity.versions)
+
+
+def _check_engine(
+    state: StudyState, name: str, config: StudyConfig, identity: Identity
+) -> None:
+    """Refuse trials that would be too slow by the engine that a study has begun with.
+
+    Raises:
+        StudyError: If there may be some.
+    """
+    found = slow_here(config, identity.environment["devices"])
+    if state.engine == "xla" and found is not None:
+        raise StudyError(
+            f"study={name} trains by XLA (training.engine), which was chosen when no trial of "
+            f"it could have {found[0]}: {SLOW_ON_CPU}, and all trials of a study share an "
+            f"engine. Leave that out, or give another name for a study of its own."
+        )

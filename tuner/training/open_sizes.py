@@ -6,8 +6,10 @@ whose weights have *open* sizes: TensorFlow knows how many dimensions they have,
 long these are when the program runs. The numbers behind dropout, L2 and a falling learning rate
 are variables of the copy, not constants of its graph.
 
-Such a program computes what one of the model's own sizes computes, bit for bit: where Keras
-chooses an operation by a size that it knows, the layers below choose the same one without.
+As a graph, such a program computes what one of the model's own sizes computes, bit for bit:
+where Keras chooses an operation by a size that it knows, the layers below choose the same one
+without. XLA, which merges operations, rounds otherwise where it knows more, but not otherwise
+for the second shape than for the first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
