@@ -8,9 +8,7 @@ from the command's return until the driver passed the request on, until the tria
 was reported, and until the trial had ended: evaluated and recorded in MLflow.
 """
 
-import datetime
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.logs import LIMIT_SECONDS, times_of
+
 EXECUTORS = ("serial", "processes", "ray")
 
 COMMON = (
@@ -27,9 +27,6 @@ COMMON = (
     "tracking.log_models=none", "search.finalists=null", "space.epochs=1000000",
     "space.layers=1", "space.units={min: 8, max: 64}",
 )  # fmt: skip
-
-LIMIT_SECONDS = 300
-"""Seconds after which something that must come is given up."""
 
 
 def main(num_trials: int) -> None:
@@ -80,14 +77,14 @@ def measure(executor: str, num_trials: int, folder: Path) -> list[Latency]:
 
 def _stop(log: Path, folder: Path, trial: str) -> Latency:
     """Stop a trial of a study in a folder once it trains."""
-    _time_of(log, rf"trial {trial} epoch \d\d")
+    times_of(log, rf"trial {trial} epoch \d\d")
     command = _start(folder, "stop", "study=stopped", f"trial={trial}")
     if command.wait(LIMIT_SECONDS) != 0:
         raise RuntimeError(f"tuner.stop ended with exit status {command.returncode}.")
     returned = time.time()
-    passed_on = _time_of(log, rf"trial {trial} ends after this epoch")
-    ended = _time_of(log, rf"trial {trial} \(.*stopped by hand")
-    last_epoch = _time_of(log, rf"trial {trial} epoch")
+    passed_on = times_of(log, rf"trial {trial} ends after this epoch")[-1]
+    ended = times_of(log, rf"trial {trial} \(.*stopped by hand")[-1]
+    last_epoch = times_of(log, rf"trial {trial} epoch")[-1]
     return Latency(passed_on - returned, last_epoch - returned, ended - returned)
 
 
@@ -97,20 +94,6 @@ def _start(folder: Path, name: str, *given: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", f"tuner.{name}", *given], cwd=folder,
         stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
-
-
-def _time_of(log: Path, pattern: str) -> float:
-    """Wait until lines of a study's log match, and return the last one's time (since 1970)."""
-    line = re.compile(rf"^(\S+ \S+),(\d+) .*{pattern}", re.M)
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        text = log.read_text(encoding="utf-8") if log.exists() else ""
-        if found := line.findall(text):
-            second, thousandths = found[-1]
-            read = datetime.datetime.strptime(second, "%Y-%m-%d %H:%M:%S")
-            return read.timestamp() + int(thousandths) / 1000
-        time.sleep(0.05)
-    raise TimeoutError(f"{log} never said {pattern!r}.")
 
 
 def _shown(seconds: Sequence[float]) -> str:
