@@ -1,9 +1,11 @@
 """Checks that a database is one in which this version of MLflow can keep its records."""
 
 import functools
+import importlib
 import shlex
 import stat
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import sqlalchemy
@@ -103,6 +105,23 @@ def check(uri: str, called: str) -> None:
         f"its schema {found}: upgrade MLflow (pip install --upgrade mlflow), or give "
         f"another `tracking.uri`."
     )
+
+
+def empty_tables() -> bytes:
+    """Return an SQLite database with MLflow's tables, and nothing in them.
+
+    They are made in memory, since MLflow makes them by its sixty upgrades, each of which would
+    wait for the disk. It takes a second of a core.
+    """
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
+    try:
+        # Importing it declares the tables.
+        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+        utils._initialize_tables(engine)  # type: ignore[no-untyped-call]
+        connection: Any = engine.raw_connection().driver_connection
+        return bytes(connection.serialize())
+    finally:
+        engine.dispose()
 
 
 @functools.cache

@@ -63,8 +63,26 @@ def sqlite_uri(path: Path) -> str:
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def connect(uri: str | None) -> mlflow.MlflowClient:
+def make_tables(uri: str | None) -> bytes | None:
+    """Make the tables of a missing SQLite store, and write nothing: `connect` will.
+
+    Returns:
+        They take a second, which may pass while there is something to wait for. None if there
+        is a store, or it is not an SQLite file.
+    """
+    path = sqlite_path(resolve_uri(uri))
+    if path is None or path.exists():
+        return None
+    with _quiet():
+        return database.empty_tables()
+
+
+def connect(uri: str | None, tables: bytes | None = None) -> mlflow.MlflowClient:
     """Return a client of a store that answers; a missing SQLite file is created.
+
+    Args:
+        uri: The store's address; None for the default.
+        tables: What `make_tables` returned, if it was called before.
 
     Raises:
         ConfigError: If MLflow does not know this kind of URI, or the URI names a folder that
@@ -78,7 +96,7 @@ def connect(uri: str | None) -> mlflow.MlflowClient:
         try:
             path = sqlite_path(resolved)
             if path is not None:
-                return _connect_to_file(resolved, path, uri)
+                return _connect_to_file(resolved, path, uri, tables)
             if kind in _DATABASES:
                 database.check(resolved, f"`tracking.uri={shown}`")
             client = PatientClient(tracking_uri=resolved)
@@ -141,7 +159,9 @@ def bring_here(uri: str | None) -> str | None:
     return project_folder.bring_here(path)
 
 
-def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.MlflowClient:
+def _connect_to_file(
+    resolved: str, path: Path, uri: str | None, tables: bytes | None
+) -> mlflow.MlflowClient:
     """Return a client of an SQLite store, whose files lie next to it."""
     if not path.parent.is_dir():
         raise ConfigError(
@@ -151,7 +171,7 @@ def _connect_to_file(resolved: str, path: Path, uri: str | None) -> mlflow.Mlflo
     with surroundings.variables(
         {"_MLFLOW_SERVER_ARTIFACT_ROOT": project_folder.artifact_root(path)}
     ):
-        _make_whole(path)
+        _make_whole(path, tables)
         database.check_file(path, resolved, _called(uri, path))
         project_folder.follow(path)
         client = PatientClient(tracking_uri=resolved)
@@ -248,10 +268,10 @@ def root_cause(error: BaseException) -> str:
     return first_line(error)
 
 
-def _make_whole(path: Path) -> None:
-    """Create MLflow's tables in a temporary file, and rename it when they are complete.
+def _make_whole(path: Path, tables: bytes | None) -> None:
+    """Write MLflow's tables to a temporary file, and rename it when they are complete.
 
-    MLflow takes seconds to create them, and could not continue with half of them after a kill.
+    MLflow could not continue with half of them after a kill.
     """
     for part in path.parent.glob(f".{path.name}.*.part*"):
         maker = part.name.split(".")[-2]
@@ -261,6 +281,7 @@ def _make_whole(path: Path) -> None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        files.write_scratch(part, tables or database.empty_tables())
         client = mlflow.MlflowClient(tracking_uri=sqlite_uri(part))
         client.search_experiments(max_results=1)
         files.sync([part])
