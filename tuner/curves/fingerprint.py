@@ -3,6 +3,7 @@
 The driver calls this in a child process: only there may TensorFlow be imported.
 """
 
+import functools
 import importlib.metadata
 import sys
 import sysconfig
@@ -112,9 +113,22 @@ def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
 
 def _is_own(path: Path) -> bool:
     """Say whether a module's file is in neither Python's library nor an installed package."""
-    path = path.resolve()
+    # A link to a file is followed, like those of its folders, which hold thousands of files.
+    path = path.resolve() if path.is_symlink() else _resolved(path.parent)
     if {"site-packages", "dist-packages"} & set(path.parts):
         return False
+    return not any(path.is_relative_to(folder) for folder in _not_own())
+
+
+@functools.cache
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+@functools.cache
+def _not_own() -> list[Path]:
     ours = Path(__file__).resolve().parents[1]
-    library = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-    return not any(path.is_relative_to(folder) for folder in (ours, *library))
+    return [
+        ours,
+        *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")),
+    ]
