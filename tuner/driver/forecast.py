@@ -8,6 +8,7 @@ non-negative least squares. The trials still to come are known for a grid and fo
 an oracle that proposes as it goes, they are taken to be the space's average.
 """
 
+import functools
 import math
 import random
 from collections import deque
@@ -15,12 +16,14 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from tuner.config.space import Space
 from tuner.trial import Values, is_number, whole
 
 _SAMPLES = 2000
+
+_NUM_FEATURES = 4
+"""The factors of the coefficients `a`, `b`, `c` and `d`."""
 
 _REMEMBERED = 200
 """A prediction is fitted to this many of the latest trials, so that its cost does not grow."""
@@ -49,32 +52,17 @@ class Forecast:
         shares: bool,
         num_repeats: int = 1,
     ) -> None:
+        self._space = space
         self._num_repeats = num_repeats
         self._num_trials = num_trials
+        self._rounds = rounds
         self._is_exhaustive = is_exhaustive
         self._shares = shares
-        self._has_rungs = rounds is not None
-        drawn = random.Random(0)
-        mean_epochs = None
-        if rounds is not None:
-            mean_epochs = _mean_of_rounds(rounds)
-        elif is_exhaustive and shares:
-            # The longest trial trains all epochs that the shorter ones reuse.
-            options = [whole(option) for option in space.dimensions["epochs"].options or ()]
-            mean_epochs = max(options) / len(options)
-        points = [space.sample(drawn) for _ in range(_SAMPLES)]
-        # A grid has more points with many layers than with few; an oracle draws the number of
-        # layers evenly. So it is with whatever else has conditions.
-        weights = [_num_alike(space, point) if is_exhaustive else 1 for point in points]
-        features = [
-            _features(p, num_repeats * (mean_epochs or whole(p["epochs"]))) for p in points
-        ]
-        self._mean = np.average(features, axis=0, weights=weights)
         self._seen: deque[tuple[npt.NDArray[np.float64], float, float]] = deque(
             maxlen=_REMEMBERED
         )
         self._coefficients: npt.NDArray[np.float64] | None = None
-        self._started = np.zeros_like(self._mean)
+        self._started = np.zeros(_NUM_FEATURES)
         self._num_started = 0
         self._longest: dict[Hashable, int] = {}
 
@@ -90,7 +78,7 @@ class Forecast:
             Its epochs, without those that it or another trial has trained before.
         """
         epochs = new = rung or whole(values.get("epochs", 1))
-        if self._shares or self._has_rungs:
+        if self._shares or self._rounds is not None:
             curve = frozenset((k, str(v)) for k, v in values.items() if k != "epochs")
             longest = self._longest.get(curve, 0)
             new = max(epochs - longest, 0)
@@ -125,11 +113,35 @@ class Forecast:
         remaining = self._num_trials - self._num_started
         if remaining <= 0:
             return 0.0
+        if not self._seen:
+            return None
         to_come = self._mean * remaining
         if self._is_exhaustive:
             to_come = np.maximum(self._mean * self._num_trials - self._started, 0)
             to_come[0] = remaining
         return self._predict(to_come)
+
+    @functools.cached_property
+    def _mean(self) -> npt.NDArray[np.float64]:
+        """Features of an average trial; drawing so many takes 0.2 s when nobody waits."""
+        drawn = random.Random(0)
+        mean_epochs = None
+        if self._rounds is not None:
+            mean_epochs = _mean_of_rounds(self._rounds)
+        elif self._is_exhaustive and self._shares:
+            # The longest trial trains all epochs that the shorter ones reuse.
+            options = self._space.dimensions["epochs"].options or ()
+            mean_epochs = max(map(whole, options)) / len(options)
+        points = [self._space.sample(drawn) for _ in range(_SAMPLES)]
+        # A grid has more points with many layers than with few; an oracle draws the number of
+        # layers evenly. So it is with whatever else has conditions.
+        weights = [_num_alike(self._space, p) if self._is_exhaustive else 1 for p in points]
+        features = [
+            _features(p, self._num_repeats * (mean_epochs or whole(p["epochs"])))
+            for p in points
+        ]
+        mean: npt.NDArray[np.float64] = np.average(features, axis=0, weights=weights)
+        return mean
 
     def _predict(self, features: npt.NDArray[np.float64]) -> float | None:
         if not self._seen:
@@ -139,7 +151,7 @@ class Forecast:
         return float(features @ self._coefficients)
 
     def _fit(self) -> npt.NDArray[np.float64]:
-        coefficients = np.zeros_like(self._mean)
+        coefficients = np.zeros(_NUM_FEATURES)
         coefficients[0] = np.mean([other for *_, other in self._seen])
         # Rows are divided by the time measured, so that a short trial counts as much as a long
         # one, and columns are scaled to one size. While the data cannot separate the columns,
@@ -150,6 +162,9 @@ class Forecast:
             if features[1]
         ]
         if rows:
+            # Not before the workers start: it takes 0.4 s if nothing else has imported SciPy.
+            from scipy.optimize import nnls
+
             scale = np.maximum(np.max(rows, axis=0), 1e-12)
             coefficients[1:] = nnls(np.array(rows) / scale, np.ones(len(rows)))[0] / scale
         return coefficients
