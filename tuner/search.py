@@ -14,25 +14,25 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
 from tuner import names, passwords
-from tuner.cli import application
-from tuner.cli.faults import Failure
-from tuner.config import printed_commands
-from tuner.config.compose import load
-from tuner.config.schema import StudyConfig
 from tuner.errors import DataError, FolderGone, ModelError
 from tuner.runtime import interrupt
+from tuner.runtime.background import Background
 from tuner.runtime.screen import RelayedScreen, Screen, own_screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omegaconf import DictConfig
+
+    from tuner.config.schema import StudyConfig
     from tuner.driver.given import Given
     from tuner.driver.parts import Parts
     from tuner.driver.preflight import Ready
     from tuner.driver.study_folder import StudyFolder
 
-# Everything heavy is imported where it is needed: --help and --cfg answer at once.
+# Everything heavy is imported where it is needed: --help and --cfg answer at once. So is Hydra,
+# because every child process of a study imports this module, the driver's main one, again.
 
 logger = logging.getLogger("tuner.search")
 
@@ -63,6 +63,9 @@ def search(composed: DictConfig, screen: Screen, given: Given | None = None) -> 
         screen: Where to say it.
         given: What the study is given as objects; None if by its configuration alone.
     """
+    from tuner.config import printed_commands
+    from tuner.config.compose import load
+
     config = load(composed)
     from tuner.driver import study_folder
     from tuner.driver.given import Given
@@ -94,7 +97,6 @@ def _search(
     """Run a study, unless it is finished."""
     from tuner.curves import identity
     from tuner.driver import finished, preflight, study_folder
-    from tuner.driver.progress import STARTING, waiting_for
     from tuner.runtime.logs import logging_to, native_noise_to
 
     # Nothing that is shown or written from here on contains a password.
@@ -115,6 +117,10 @@ def _search(
             for line in finished.lines(config, uri, existing):
                 screen.say(line)
             return
+    # As early as possible, because it takes longest and runs beside all that follows.
+    preflight.begin_imports()
+    from tuner.driver.progress import STARTING, waiting_for
+
     screen.show(waiting_for(STARTING))
     try:
         is_new = existing is None or existing.changes_search
@@ -136,9 +142,11 @@ def _run_held(config: StudyConfig, ready: Ready, held: StudyFolder, screen: Scre
     from tuner.tracking import tracking_store
 
     parts: Parts | None = None
+    # Meanwhile, the oracle and the workers start.
+    drawing = Background(assembly.draw_data, ready.data, held)
     try:
         with assembly.assembled(config, ready, held, screen) as parts:
-            lines = _run(config, ready, parts, screen)
+            lines = _run(config, ready, parts, screen, drawing)
         held.state.finished = lines
         held.save_state()
         # Saved first: whatever is printed is on disk by then.
@@ -164,7 +172,9 @@ def _run_held(config: StudyConfig, ready: Ready, held: StudyFolder, screen: Scre
         raise
 
 
-def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> list[str]:
+def _run(
+    config: StudyConfig, ready: Ready, parts: Parts, screen: Screen, drawing: Background[Path]
+) -> list[str]:
     """Search, promote, and return the closing lines."""
     from tuner.driver import assembly, conclusion, finalists
     from tuner.driver.progress import JUDGING, waiting_for
@@ -175,7 +185,7 @@ def _run(config: StudyConfig, ready: Ready, parts: Parts, screen: Screen) -> lis
         logger.info("%s", notice)
     if parts.oracle.num_told:
         logger.info("Resuming after %s.", plural(parts.oracle.num_told, "finished trial"))
-    assembly.open_records(config, ready, parts)
+    assembly.open_records(config, ready, parts, drawing.result())
     status = "FAILED"
     try:
         loop = assembly.make_loop(config, parts)
@@ -213,6 +223,10 @@ def serve(connection: Connection) -> None:
             `("failed", Failure)`. When the other process closes its end, the study is
             interrupted.
     """
+    from tuner.cli import application
+    from tuner.cli.faults import Failure
+    from tuner.config.schema import StudyConfig
+
     # The other process decides what an interrupt means, and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     overrides, given = connection.recv()
@@ -253,4 +267,7 @@ def _end_with(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    from tuner.cli import application
+    from tuner.config.schema import StudyConfig
+
     application.run(main, "config", StudyConfig)

@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner import figures, names, passwords
@@ -162,23 +163,34 @@ def make_loop(config: StudyConfig, parts: LoopParts) -> TrialLoop:
     )
 
 
-def open_records(config: StudyConfig, ready: Ready, parts: Parts) -> None:
+def draw_data(data: ImageData, held: StudyFolder) -> Path:
+    """Draw a picture of a study's data, unless there is one, and return its path.
+
+    Args:
+        data: The images.
+        held: The study's folder.
+    """
+    picture = held.path / names.DATA_PICTURE
+    if not picture.exists() or not picture.stat().st_size:
+        shown = exploration.overview(data, exploration.explore(data))
+        # In a child process, which has already imported matplotlib and TensorFlow.
+        forkserver.call(figures.draw_overview, shown, picture)
+    return picture
+
+
+def open_records(config: StudyConfig, ready: Ready, parts: Parts, picture: Path) -> None:
     """Find or make the study's run, with its configuration and a picture of its data.
 
     Args:
         config: The study's configuration.
         ready: The preflight's findings.
         parts: Its tracker and folder.
+        picture: Where `draw_data` has drawn.
     """
-    held, data = parts.folder, ready.data
-    picture = held.path / names.DATA_PICTURE
-    if not picture.exists() or not picture.stat().st_size:
-        shown = exploration.overview(data, exploration.explore(data))
-        # In a child process, which has already imported matplotlib and TensorFlow.
-        forkserver.call(figures.draw_overview, shown, picture)
+    held = parts.folder
     parts.tracker.open_study(
         recorded_params(config),
-        _data_record(config, data),
+        _data_record(config, ready.data),
         [*held.settings, picture],
         ready.identity.tag(),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.runtime import forkserver, gc_pauses
+from tuner.runtime.background import Background
 from tuner.runtime.logs import native_noise_to
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class Ready:
     notices: Sequence[str] = ()
 
 
+def begin_imports() -> None:
+    """Start the process that imports TensorFlow, from which children are forked."""
+    with native_noise_to(Path(os.devnull)):
+        forkserver.begin_imports(["tuner.worker.preload"])
+
+
 def check(
     config: StudyConfig,
     uri: str | None,
@@ -71,25 +78,27 @@ def check(
         UnavailableError: If the tracking store or the cluster does not answer.
     """
     with native_noise_to(Path(os.devnull)), gc_pauses.kept():
-        # First, because it takes longest and runs in parallel with everything below.
-        forkserver.begin_imports(["tuner.worker.preload"])
+        from tuner.curves.fingerprint import environment
+        from tuner.runtime import tensorflow_setup
+
+        tensorflow_setup.check_flags()
+        model, own = config.model_function, config.training.options(config.objective).callbacks
+        # In a child process, because a model's module imports TensorFlow. All that follows
+        # runs while the child's parent imports it, and uses only the facts that it must.
+        asked = Background(forkserver.call, environment, model, own)
         from tuner import executors
         from tuner.config.engine import choose
         from tuner.config.training import CallbackFacts
-        from tuner.curves.fingerprint import environment
         from tuner.curves.identity import Identity
         from tuner.driver import starting_points
         from tuner.registry.versions import Registry
-        from tuner.runtime import tensorflow_setup
         from tuner.tracking import experiment, tracking_store
 
-        tensorflow_setup.check_flags()
         data = _load(config, source)
         config.training.check_classes(data.class_names)
-        model, own = config.model_function, config.training.options(config.objective).callbacks
         start_executor = executors.prepare(config.executor, model, *own)
-        # In a child process, because a model's module imports TensorFlow.
-        facts = forkserver.call(environment, model, own)
+        tables = tracking_store.make_tables(uri)
+        facts = asked.result()
         told: CallbackFacts = forkserver.call(_examine, own) if own else CallbackFacts()
         identity = Identity.of(data, facts)
         devices = facts["devices"]
@@ -97,7 +106,7 @@ def check(
         # Last, because it creates the database.
         if moved := tracking_store.bring_here(uri):
             screen.say(moved)
-        client = tracking_store.connect(uri)
+        client = tracking_store.connect(uri, tables)
         experiment_name = experiment.name_of(
             client, config.tracking.experiment, config.data.name
         )
