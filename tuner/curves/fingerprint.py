@@ -5,6 +5,7 @@ The driver calls this in a child process: only there may TensorFlow be imported.
 
 import functools
 import importlib.metadata
+import os
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -81,14 +82,18 @@ def own_sources(*functions: str) -> dict[str, str]:
         `mine/parts.py`, which does not depend on where that folder lies.
     """
     packages = {name.partition(".")[0] for name in functions}
+    # TensorFlow brings thousands of modules, which lie in few folders.
+    holds_own = functools.cache(_holds_own)
     found = {}
     for name, module in list(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "")
         # A child process imports the command itself again, under another name.
-        if name in ("__main__", "__mp_main__") or not path.is_file():
+        if name in ("__main__", "__mp_main__"):
             continue
-        root = name.partition(".")[0]
-        if root != "tuner" and (root in packages or _is_own(path)):
+        root, file = name.partition(".")[0], getattr(module, "__file__", None) or ""
+        if root == "tuner" or not (root in packages or holds_own(_folder_of(file))):
+            continue
+        path = Path(file)
+        if path.is_file():
             parts = name.split(".") + (["__init__"] if hasattr(module, "__path__") else [])
             found["/".join(parts) + path.suffix] = sha256_of(path)[:32]
     return dict(sorted(found.items()))
@@ -111,24 +116,16 @@ def changed_on_disk(sources: Mapping[str, str]) -> list[str]:
     return changed
 
 
-def _is_own(path: Path) -> bool:
-    """Say whether a module's file is in neither Python's library nor an installed package."""
-    # A link to a file is followed, like those of its folders, which hold thousands of files.
-    path = path.resolve() if path.is_symlink() else _resolved(path.parent)
+def _holds_own(folder: str) -> bool:
+    """Say whether a folder of modules is in neither Python's library nor a package's."""
+    path = Path(folder).resolve()
     if {"site-packages", "dist-packages"} & set(path.parts):
         return False
-    return not any(path.is_relative_to(folder) for folder in _not_own())
-
-
-@functools.cache
-def _resolved(folder: Path) -> Path:
-    return folder.resolve()
-
-
-@functools.cache
-def _not_own() -> list[Path]:
     ours = Path(__file__).resolve().parents[1]
-    return [
-        ours,
-        *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")),
-    ]
+    library = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    return not any(path.is_relative_to(known) for known in (ours, *library))
+
+
+def _folder_of(file: str) -> str:
+    """Return the folder of a module's file; if it is a link, of the file that it leads to."""
+    return os.path.dirname(os.path.realpath(file) if os.path.islink(file) else file)

@@ -98,6 +98,7 @@ def check(
         config.training.check_classes(data.class_names)
         start_executor = executors.prepare(config.executor, model, *own)
         tables = tracking_store.make_tables(uri)
+        _import_ahead()
         facts = asked.result()
         told: CallbackFacts = forkserver.call(_examine, own) if own else CallbackFacts()
         identity = Identity.of(data, facts)
@@ -125,6 +126,14 @@ def check(
         first,
         list(told.notices()),
     )
+
+
+def _import_ahead() -> None:
+    """Import what the study needs next, while there is something to wait for."""
+    from tuner.driver import assembly, conclusion, finalists  # noqa: F401
+    from tuner.tracking import runs
+
+    runs.import_ahead()
 
 
 def _examine(callbacks: Sequence[str]) -> CallbackFacts:

@@ -36,6 +36,11 @@ LIVE_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
+def import_ahead() -> None:
+    """Import Git and IPython now, as MLflow does to say what a study was started from."""
+    resolve_tags()
+
+
 class Tracker:
     """The records of one study.
 
