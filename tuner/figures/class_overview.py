@@ -10,7 +10,7 @@ import seaborn
 from matplotlib.axes import Axes
 
 from tuner.datasets.exploration import SPLITS, TILE, Overview
-from tuner.figures.drawing import DPI, new_figure, save
+from tuner.figures.drawing import DPI, new_figure, rendered, save
 from tuner.wording import shortened
 
 _GAP = 3
@@ -65,7 +65,7 @@ def draw(overview: Overview, path: Path) -> None:
     for split, x in zip(SPLITS, (0, 27, 80), strict=True):
         place, style = (left + x) / width, small | {"color": _COLOURS[split]}
         figure.text(place, 1 - 44 / height, split, **style)
-    save(figure, path)
+    save(rendered(figure), path)
 
 
 def _draw_counts(axes: Axes, counts: npt.NDArray[np.int64]) -> None:

@@ -1,5 +1,6 @@
 """Confusion matrices, and how two of them differ."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tuner.evaluation.measures import Counts
-from tuner.figures.drawing import new_figure, save
+from tuner.figures.drawing import Template, new_figure, save, write
 from tuner.wording import shortened
 
 MAX_ANNOTATED = 20
@@ -36,6 +38,9 @@ _FOR_THE_WORSE, _FOR_THE_BETTER = (
 _PALETTE = ListedColormap(np.vstack([_FOR_THE_WORSE[::-1], _FOR_THE_BETTER]))
 """From -1 to 1: two scales that meet at white."""
 
+_DARK = 0.78
+"""Absolute value from which a cell is so dark that its number is white."""
+
 
 def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a PNG.
@@ -52,20 +57,16 @@ def confusion_matrix(confusion: Counts, class_names: Sequence[str], path: Path) 
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     is_fault = ~is_hit & (confusion > 0)
     worst = float(shares[is_fault].max()) if is_fault.any() else 1.0
-    figure, axes = _class_pairs(class_names)
-    _heatmap(
-        axes,
-        np.where(is_hit, shares, -shares / worst),
-        is_hit | is_fault,
-        _written(confusion, "{:,}"),
-    )
-    _name_classes(axes, class_names)
+    values = np.where(is_hit, shares, np.where(is_fault, -shares / worst, np.nan))
     num_right, total = int(np.trace(confusion)), int(confusion.sum())
-    axes.set_title(
+    title = (
         f"{num_right:,} of {total:,} right ({num_right / max(total, 1):.2%}), "
         f"{total - num_right:,} wrong"
     )
-    save(figure, path)
+    matrix = _matrix(tuple(class_names))
+    picture = matrix.draw(values, title)
+    matrix.annotate(picture, values, confusion, "{:,}")
+    save(picture, path)
 
 
 def confusion_difference(
@@ -83,46 +84,74 @@ def confusion_difference(
     """
     change = after - before
     is_hit = np.eye(len(class_names), dtype=bool)
-    gain = np.where(is_hit, change, -change).astype(np.float64)
-    most = max(float(np.abs(gain).max()), 1.0)
-    figure, axes = _class_pairs(class_names)
-    _heatmap(axes, gain / most, change != 0, _written(change, "{:+,}"))
-    _name_classes(axes, class_names)
+    gain = np.where(is_hit, change, -change)
+    values = np.where(change, gain / max(np.abs(gain).max(), 1), np.nan)
     total = int(np.trace(change))
-    axes.set_title(f"{total:+,} right; blue: better than before, orange: worse", fontsize=10)
-    save(figure, path)
+    title = f"{total:+,} right; blue: better than before, orange: worse"
+    matrix = _matrix(tuple(class_names))
+    picture = matrix.draw(values, title, points=10)
+    matrix.annotate(picture, values, change, "{:+,}")
+    save(picture, path)
 
 
-def _heatmap(
-    axes: Axes,
-    values: npt.NDArray[np.float64],
-    drawn: npt.NDArray[np.bool_],
-    said: npt.NDArray[np.str_],
-) -> None:
-    """Draw some cells of a matrix of values from -1 to 1, with text in them."""
-    num_classes = len(values)
-    is_annotated = num_classes <= MAX_ANNOTATED
-    # Before the labels: seaborn draws the figure once to check them for overlap.
-    seaborn.heatmap(
-        values,
-        mask=~drawn,
-        vmin=-_PALE,
-        vmax=_PALE,
-        cmap=_PALETTE,
-        annot=said if is_annotated else None,
-        fmt="",
-        annot_kws={"fontsize": 8 if max(map(len, said.ravel())) > 4 else 9},
-        cbar=False,
-        xticklabels=False,
-        yticklabels=False,
-        ax=axes,
-    )
+class _Matrix:
+    """A matrix of true classes against predicted ones, to be drawn with any cells.
+
+    Args:
+        class_names: One name per class.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        num_classes = len(class_names)
+        figure, axes = _class_pairs(class_names)
+        seaborn.heatmap(
+            np.zeros((num_classes, num_classes)), vmin=-_PALE, vmax=_PALE, cmap=_PALETTE,
+            cbar=False, xticklabels=False, yticklabels=False, ax=axes,
+        )  # fmt: skip
+        (self._cells,) = axes.collections
+        _name_classes(axes, class_names)
+        self._template = Template(figure, axes)
+
+    def draw(
+        self, values: npt.NDArray[np.float64], title: str, points: float = 12
+    ) -> Image.Image:
+        """Return a picture of the matrix with a colour for each value.
+
+        Args:
+            values: From -1 to 1, `(classes, classes)`; NaN for a cell without a colour.
+            title: Text above the matrix.
+            points: Size of its letters.
+        """
+        self._cells.set_array(np.ma.masked_invalid(values))
+        return self._template.draw(title, points)
+
+    def annotate(
+        self, picture: Image.Image, values: npt.NDArray[np.float64], counts: Counts, form: str
+    ) -> None:
+        """Write the counts other than 0 in their cells, unless there are too many classes.
+
+        Args:
+            picture: A picture of the matrix.
+            values: The values that it was drawn with.
+            counts: Shape `(classes, classes)`.
+            form: How a count is written.
+        """
+        if len(counts) > MAX_ANNOTATED:
+            return
+        rows, columns = np.nonzero(counts)
+        texts = [form.format(count) for count in counts[rows, columns].tolist()]
+        points = 8 if max(map(len, texts), default=0) > 4 else 9
+        places = self._template.places(np.stack([columns, rows], axis=1) + 0.5)
+        is_dark = np.abs(values[rows, columns]) >= _DARK
+        for (x, y), text, dark in zip(places, texts, is_dark, strict=True):
+            colour = "white" if dark else "#262626"
+            write(picture, (x, y), text, points, anchor="mm", colour=colour)
 
 
-def _written(counts: Counts, form: str) -> npt.NDArray[np.str_]:
-    """Return the text of each cell, which is empty if the count is 0."""
-    texts = [[form.format(count) if count else "" for count in row] for row in counts.tolist()]
-    return np.array(texts)
+# A process draws those of one data set, whose pixels take up to 16 MB.
+@functools.lru_cache(maxsize=2)
+def _matrix(class_names: tuple[str, ...]) -> _Matrix:
+    return _Matrix(class_names)
 
 
 def _class_pairs(class_names: Sequence[str]) -> tuple[Figure, Axes]:
@@ -149,10 +178,10 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.set_xticks(ticks, [*names.values()], rotation=90 if is_long else 0, parse_math=False)
     axes.set_yticks(ticks, [*names.values()], rotation=0, parse_math=False)
     if num_classes <= MAX_GRID:
-        axes.set_xticks(np.arange(num_classes + 1), minor=True)
-        axes.set_yticks(np.arange(num_classes + 1), minor=True)
-        axes.grid(which="minor", color="0.92", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
+        between = np.arange(num_classes + 1)
+        axes.vlines(between, 0, num_classes, color="0.92", linewidth=0.6)
+        axes.hlines(between, 0, num_classes, color="0.92", linewidth=0.6)
+    axes.tick_params(length=0)
 
 
 def _names(class_names: Sequence[str]) -> dict[int, str]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 
 from tuner.datasets import Split
 from tuner.drawings import NO_INK
 from tuner.evaluation.measures import Probabilities
-from tuner.figures.drawing import new_figure, save
+from tuner.figures.drawing import save, write
 from tuner.images import image_files
 from tuner.images.image_files import ImageFiles
 from tuner.wording import plural, shortened
@@ -28,17 +27,23 @@ MAX_CHANGED = 4
 MAX_FILES = 200
 """Number of image files whose predictions are shown."""
 
-_TILE = 56
-"""Side of an image on a sheet, in pixels of the sheet."""
+_TILE = 70
+"""Side of an image on a sheet, in pixels, like all lengths here."""
 
-_PER_INCH = 80
-"""Pixels of a sheet per inch of its figure."""
+_EDGE = 10
+"""Space around a sheet."""
 
-_TITLE_INCHES = 4.6
+_TITLE_WIDTH = 460
 """Width of the title of a sheet of wrong predictions."""
 
-_HEADING = 30
-"""Height of a heading between rows of images, in pixels of the sheet."""
+_TITLE_HEIGHT = 57
+"""Space above the images of a sheet of wrong predictions."""
+
+_LETTER = 8.5
+"""Approximate width of a letter in the names of rows."""
+
+_HEADING = 38
+"""Height of a heading between rows of images."""
 
 
 class _Sheet:
@@ -47,58 +52,47 @@ class _Sheet:
     Args:
         num_rows: Rows of cells.
         num_columns: Columns of cells.
-        cell: Height and width of a cell, in pixels.
-        extra: Additional height of the page, in pixels.
+        cell: Height and width of a cell.
+        margins: Space on the left, above, on the right and below.
     """
 
     def __init__(
-        self, num_rows: int, num_columns: int, cell: tuple[int, int], extra: int = 0
+        self,
+        num_rows: int,
+        num_columns: int,
+        cell: tuple[int, int],
+        margins: tuple[int, int, int, int] = (_EDGE,) * 4,
     ) -> None:
         self._cell = cell
-        self._texts: list[tuple[float, float, str, dict[str, object]]] = []
+        self._left, self._top, right, below = margins
         height, width = cell
-        self.pixels = np.full(
-            (num_rows * height + extra, num_columns * width, 3), 255, np.uint8
-        )
-
-    @property
-    def inches(self) -> tuple[float, float]:
-        """Width and height in the figure."""
-        height, width = self.pixels.shape[:2]
-        return width / _PER_INCH, height / _PER_INCH
+        across, down = num_columns * width, num_rows * height
+        size = self._left + across + right, self._top + down + below
+        self.picture = Image.new("RGB", size, "white")
 
     def corner(self, row: int, column: int, below: int = 0) -> tuple[int, int]:
-        """Return the upper left corner `(y, x)` of a cell, with rows moved down by `below`."""
-        return below + row * self._cell[0], column * self._cell[1]
+        """Return the upper left corner `(x, y)` of a cell, with rows moved down by `below`."""
+        height, width = self._cell
+        return self._left + column * width, self._top + below + row * height
+
+    def show(
+        self, corner: tuple[int, int], image: npt.NDArray[np.uint8], said: str, points: float
+    ) -> None:
+        """Put an image at the top of the cell with this corner, and write small text below."""
+        tile = image_files.tile(image, _TILE)
+        (x, y), width = corner, self._cell[1]
+        self.put(tile, x + (width - tile.shape[1]) // 2, y)
+        place = x + width / 2, y + _TILE + 2
+        write(self.picture, place, said, points, anchor="ma", colour="#404040")
 
     def put(
-        self, image: npt.NDArray[np.uint8], y: int, x: int, frame: int | None = None
+        self, tile: npt.NDArray[np.uint8], x: int, y: int, frame: str | None = None
     ) -> None:
-        """Put a tile of an image on the page, with a frame of this brightness if any."""
-        tile = image_files.tile(image, _TILE)
-        height, width = tile.shape[:2]
+        """Put an RGB image on the page at its own size, with a frame of this colour if any."""
+        image = Image.fromarray(tile)
         if frame is not None:
-            self.pixels[y - 1 : y + 1 + height, x - 1 : x + 1 + width] = frame
-        self.pixels[y : y + height, x : x + width] = tile
-
-    def write(self, y: float, x: float, text: str, **style: object) -> None:
-        """Write text with its upper left end at a place, unless the style says otherwise."""
-        self._texts.append((x, y, text, {"va": "top", "parse_math": False, **style}))
-
-    def draw_in(self, axes: Axes) -> None:
-        """Draw the page in axes."""
-        axes.imshow(self.pixels, interpolation="nearest")
-        for x, y, text, style in self._texts:
-            axes.text(x, y, text, None, **style)
-
-    def figure(self) -> Figure:
-        """Return a figure of nothing but the page."""
-        edge = 0.1
-        width, height = self.inches
-        figure, axes = new_figure(width + 2 * edge, height + 2 * edge, (edge,) * 4)
-        self.draw_in(axes)
-        axes.set_axis_off()
-        return figure
+            image, x, y = ImageOps.expand(image, 1, frame), x - 1, y - 1
+        self.picture.paste(image, (x, y))
 
 
 def wrong_predictions(
@@ -119,43 +113,26 @@ def wrong_predictions(
     rows = np.sort(np.argsort(-counts, kind="stable")[:MAX_ROWS])
     rows = rows[counts[rows] > 0]
     num_columns = int(min(counts.max(initial=0), MAX_COLUMNS))
-    gap, caption, side = 2, 20, 10
-    sheet = _Sheet(
-        max(len(rows), 1), max(num_columns, 4), (gap + _TILE + caption, _TILE + side)
-    )
-    num_shown = 0
-    for row, label in enumerate(rows):
-        for column, index in enumerate(np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]):
-            y, x = sheet.corner(row, column)
-            width = image_files.tile(wrong.images[index], _TILE).shape[1]
-            sheet.put(wrong.images[index], y + gap, x + (_TILE + side - width) // 2)
-            said = _prediction(probabilities[index], class_names, 6)
-            sheet.write(
-                y + 2 * gap + _TILE, x + (_TILE + side) / 2, said,
-                ha="center", fontsize=7, color="0.25",
-            )  # fmt: skip
-            num_shown += 1
     names = [f"{shortened(class_names[label])}\n{counts[label]:,} wrong" for label in rows]
-    width, height = sheet.inches
-    left = 0.25 + 0.085 * max((len(line) for n in names for line in n.split("\n")), default=0)
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    caption, side = 27, 12
+    cell = (_TILE + caption, _TILE + side)
+    left = 25 + round(_LETTER * longest)
+    shown_columns = max(num_columns, 4)
     # With few classes the sheet is narrow, but the title must still fit.
-    right = max(_TITLE_INCHES - width - left, 0.1)
-    bottom, top = 0.05, 0.55
-    figure, axes = new_figure(
-        left + width + right, bottom + height + top, (left, bottom, right, top)
-    )
-    sheet.draw_in(axes)
+    right = max(_TITLE_WIDTH - left - shown_columns * cell[1], _EDGE)
+    sheet = _Sheet(max(len(rows), 1), shown_columns, cell, (left, _TITLE_HEIGHT, right, 3))
+    num_shown = 0
+    for row, (label, name) in enumerate(zip(rows, names, strict=True)):
+        middle = sheet.corner(row, 0)[1] + _TILE / 2
+        write(sheet.picture, (left - 5, middle), name, 8, anchor="rm")
+        for column, index in enumerate(np.flatnonzero(wrong.labels == label)[:MAX_COLUMNS]):
+            said = _prediction(probabilities[index], class_names, 6)
+            sheet.show(sheet.corner(row, column), wrong.images[index], said, 7)
+            num_shown += 1
     what = _title(counts, len(rows), num_columns, num_shown)
-    axes.text(
-        (0.1 - left) / width, 1.02, what, transform=axes.transAxes, fontsize=10,
-        parse_math=False,
-    )  # fmt: skip
-    middles = [sheet.corner(row, 0)[0] + gap + _TILE / 2 for row in range(len(rows))]
-    axes.set_yticks(middles, names, parse_math=False)
-    axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=8)
-    axes.spines[:].set_visible(False)
-    save(figure, path)
+    write(sheet.picture, (_EDGE, _TITLE_HEIGHT - 10), what, 10, anchor="ld")
+    save(sheet.picture, path)
 
 
 def _title(
@@ -194,33 +171,32 @@ def changed_predictions(
     """
     was, is_now = (p.argmax(axis=1) == test.labels for p in (before, after))
     parts = [("newly right", is_now & ~was, before), ("newly wrong", was & ~is_now, after)]
-    caption, side = 26, 26
     num_rows = [
         min(-(-int(np.count_nonzero(of)) // MAX_COLUMNS), MAX_CHANGED) for _, of, _ in parts
     ]
+    caption, side = 32, 32
     cell = (_TILE + caption, _TILE + side)
-    sheet = _Sheet(max(sum(num_rows), 1), MAX_COLUMNS, cell, len(parts) * _HEADING)
-    top = 0
+    margins = _EDGE, _EDGE, _EDGE, _EDGE + len(parts) * _HEADING
+    sheet = _Sheet(max(sum(num_rows), 1), MAX_COLUMNS, cell, margins)
+    below = 0
     for (title, of, said), rows in zip(parts, num_rows, strict=True):
         chosen = np.flatnonzero(of)
         chosen = chosen[np.argsort(-said[chosen].max(axis=1), kind="stable")]
         shown = chosen[: rows * MAX_COLUMNS]
         more = f", the {len(shown)} most confident" if len(shown) < len(chosen) else ""
-        sheet.write(
-            top + _HEADING / 2, 2, f"{len(chosen):,} {title}{more}", va="center", fontsize=10,
-            fontweight="bold",
+        x, y = sheet.corner(0, 0, below)
+        write(
+            sheet.picture, (x + 2, y + _HEADING / 2), f"{len(chosen):,} {title}{more}", 10,
+            anchor="lm", is_bold=True,
         )  # fmt: skip
+        below += _HEADING
         for place, index in enumerate(shown):
-            y, x = sheet.corner(*divmod(place, MAX_COLUMNS), below=top + _HEADING)
-            sheet.put(test.images[index], y, x + side // 2)
             true = shortened(class_names[test.labels[index]], 6)
-            sheet.write(
-                y + _TILE + 2, x + (_TILE + side) / 2,
-                f"{true}, not {_prediction(said[index], class_names, 6)}",
-                ha="center", fontsize=6, color="0.25",
-            )  # fmt: skip
-        top += _HEADING + rows * cell[0]
-    save(sheet.figure(), path)
+            wrong = _prediction(said[index], class_names, 6)
+            corner = sheet.corner(*divmod(place, MAX_COLUMNS), below)
+            sheet.show(corner, test.images[index], f"{true}, not {wrong}", 6)
+        below += rows * cell[0]
+    save(sheet.picture, path)
 
 
 def predictions(
@@ -236,23 +212,24 @@ def predictions(
     """
     num_shown = min(len(files.paths), MAX_FILES)
     num_columns = min(num_shown, 5)
-    name_above, said_below, gap = 20, 20, 8
+    name_above, said_below, gap = 25, 25, 10
     sheet = _Sheet(
         -(-num_shown // num_columns),
         num_columns,
-        (name_above + _TILE + said_below, 2 * _TILE + 4 * gap + 4),
+        (name_above + _TILE + said_below, 2 * _TILE + 4 * gap + 5),
     )
     for i in range(num_shown):
-        y, x = sheet.corner(*divmod(i, num_columns))
-        before = image_files.thumbnail(files.paths[i], _TILE)
-        # A white drawing on a white page needs a frame.
-        sheet.put(before, y + name_above, x + gap // 2, frame=200)
-        sheet.put(files.images[i], y + name_above, x + _TILE + 3 * gap // 2, frame=200)
+        x, y = sheet.corner(*divmod(i, num_columns))
         name = shortened(files.paths[i].name, 22)
-        sheet.write(y + 4, x + 2, name, fontsize=7, color="0.4")
+        write(sheet.picture, (x + 2, y + 5), name, 7, colour="#666666")
+        images = image_files.thumbnail(files.paths[i], _TILE), files.images[i]
+        for image, place in zip(images, (gap // 2, _TILE + 3 * gap // 2), strict=True):
+            tile = image_files.tile(image, _TILE)
+            # A white drawing on a white page needs a frame.
+            sheet.put(tile, x + place, y + name_above, frame="#c8c8c8")
         said = _prediction(probabilities[i], class_names) if files.has_ink[i] else NO_INK
-        sheet.write(y + name_above + _TILE + 2, x + 2, said, fontsize=8, fontweight="bold")
-    save(sheet.figure(), path)
+        write(sheet.picture, (x + 2, y + name_above + _TILE + 2), said, 8, is_bold=True)
+    save(sheet.picture, path)
 
 
 def _prediction(
