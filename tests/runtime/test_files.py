@@ -36,7 +36,7 @@ WRITERS = {
 """Methods and functions that write to the file they are given, or change its name."""
 
 IN_MEMORY = {
-    ("figures/drawing.py", "savefig"),
+    ("figures/drawing.py", "save"),
     ("curves/checkpoints.py", "savez"),
     ("driver/given.py", "savez"),
     ("executors/processes.py", "save"),
