@@ -46,7 +46,7 @@ class Row:
     environment: Path
     arguments: Callable[[Job], list[str]]
     is_tracked: bool = True
-    lists: tuple[str, ...] = ("shared", "separate")
+    lists: tuple[str, ...] = ("shared", "separate", "new")
     targets: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -83,6 +83,15 @@ LISTS = (
         {"epochs": (4,), "units_1": (32, 64, 96, 128), "units_2": (64, 128)},
     ),
     TrialList(
+        "new",
+        "Forty new shapes, three epochs each",
+        {
+            "epochs": (3,),
+            "units_1": (64, 96, 160, 224, 288, 352, 416, 512),
+            "units_2": (48, 112, 176, 272, 384),
+        },
+    ),
+    TrialList(
         "epochs",
         "Epochs searched: {2, 4, 8, 16} by four shapes",
         {"epochs": (2, 4, 8, 16), "units_1": (64, 128), "units_2": (64, 128)},
@@ -105,7 +114,7 @@ ROWS = (
         "Glassy, a process for each core",
         _OUR_ENVIRONMENT,
         _search("executor=processes"),
-        lists=("shared", "separate", "epochs", "wide"),
+        lists=("shared", "separate", "new", "epochs", "wide"),
     ),
     Row(
         "alone",
@@ -121,14 +130,14 @@ ROWS = (
         "Keras Tuner + MLflow",
         BENCH_DIR / "keras_tuner_mlflow",
         _module("peers.keras_tuner_mlflow"),
-        targets={"shared": 12, "separate": 10},
+        targets={"shared": 12, "separate": 10, "new": 5.5},
     ),
     Row(
         "keras_tuner_mlflow_pinned",
         "Keras Tuner + MLflow, requirements pinned",
         BENCH_DIR / "keras_tuner_mlflow",
         _module("peers.keras_tuner_mlflow", "--pinned"),
-        targets={"shared": 8, "separate": 7},
+        targets={"shared": 8, "separate": 7, "new": 5.5},
     ),
     Row(
         "keras_tuner_alone",
@@ -136,21 +145,21 @@ ROWS = (
         BENCH_DIR / "keras_tuner_alone",
         _module("peers.keras_tuner_alone"),
         is_tracked=False,
-        targets={"shared": 7, "separate": 6},
+        targets={"shared": 7, "separate": 6, "new": 5.5},
     ),
     Row(
         "optuna_mlflow",
         "Optuna + Keras + MLflow, a process for each core",
         BENCH_DIR / "optuna_mlflow",
         _module("peers.optuna_mlflow"),
-        targets={"shared": 8, "separate": 6},
+        targets={"shared": 8, "separate": 6, "new": 5.5},
     ),
     Row(
         "ray_mlflow",
         "Ray Tune + Keras + MLflow, an actor for each core",
         BENCH_DIR / "ray_mlflow",
         _module("peers.ray_mlflow"),
-        targets={"shared": 8, "separate": 6},
+        targets={"shared": 8, "separate": 6, "new": 5.5},
     ),
     Row(
         "floor",
@@ -158,7 +167,7 @@ ROWS = (
         _OUR_ENVIRONMENT,
         _module("floor"),
         is_tracked=False,
-        # Ours may take as long as the floor, or 1.4 times as long.
-        targets={"shared": 1, "separate": 1 / 1.4},
+        # Ours must not take longer.
+        targets={"shared": 1, "separate": 1, "new": 1},
     ),
 )
