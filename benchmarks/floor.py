@@ -51,6 +51,7 @@ def _train(job: Job, group: Sequence[Values]) -> list[tuple[Values, float]]:
 
 
 def _built(job: Job, values: dict[str, Value], seed: int) -> Any:
+    """Return a new model of a trial, with the weights that its seed gives it."""
     import keras
 
     from tuner.models import mlp

@@ -47,6 +47,11 @@ def fitted(
     return model.get_weights(), history.history
 
 
+def network(settings: Mapping[str, Any], shape: tuple[int, int]) -> Mapping[str, Any]:
+    """Return the values of a network with hidden layers of these widths."""
+    return {**NETWORK, **settings, "units_1": shape[0], "units_2": shape[1]}
+
+
 def differences(
     settings: Mapping[str, Any],
     splits: tuple[Split, Split],
@@ -55,20 +60,16 @@ def differences(
 ) -> list[str]:
     """Train networks of all shapes by one program, and by one for each; say what differs."""
     found = []
-    of_one = [
-        fitted({**NETWORK, **settings, "units_1": a, "units_2": b}, splits, engine)
-        for a, b in SHAPES
-    ]
+    of_one = [fitted(network(settings, shape), splits, engine) for shape in SHAPES]
     assert len(compiled.programs) == 1
     monkeypatch.setattr(open_sizes, "can_be_open", lambda model: False)
     monkeypatch.setattr("tuner.training.program_key.can_be_open", lambda model: False)
-    for (weights, metrics), (a, b) in zip(of_one, SHAPES, strict=True):
-        values = {**NETWORK, **settings, "units_1": a, "units_2": b}
-        own_weights, own_metrics = fitted(values, splits, engine)
+    for (weights, metrics), shape in zip(of_one, SHAPES, strict=True):
+        own_weights, own_metrics = fitted(network(settings, shape), splits, engine)
         if metrics != own_metrics:
-            found.append(f"metrics of {a}-{b}")
+            found.append(f"metrics of {shape}")
         pairs = zip(weights, own_weights, strict=True)
-        found += [f"weights {i} of {a}-{b}" for i, (x, y) in enumerate(pairs) if (x != y).any()]
+        found += [f"weights {i} of {shape}" for i, (x, y) in enumerate(pairs) if (x != y).any()]
     assert len(compiled.programs) == 1 + len(SHAPES)
     return found
 
@@ -107,10 +108,9 @@ def test_one_program_computes_what_one_of_each_shape_computes(
 
 def test_xla_compiles_one_trace_for_every_shape(splits: tuple[Split, Split]) -> None:
     settings = {"batch_norm": True, "l2": 1e-3, "learning_rate_decay": 0.5}
-    for a, b in SHAPES:
-        values = {**NETWORK, **settings, "units_1": a, "units_2": b}
+    for shape in SHAPES:
         (ours, metrics), (theirs, expected) = (
-            fitted(values, splits, engine) for engine in ("xla", "keras")
+            fitted(network(settings, shape), splits, engine) for engine in ("xla", "keras")
         )
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
@@ -128,16 +128,7 @@ def test_weights_do_not_depend_on_the_shape_that_came_first(
     found = []
     for shapes in (SHAPES, SHAPES[::-1]):
         compiled.programs.clear()
-        found.append(
-            {
-                shape: fitted(
-                    {**NETWORK, **settings, "units_1": shape[0], "units_2": shape[1]},
-                    splits,
-                    engine,
-                )
-                for shape in shapes
-            }
-        )
+        found.append({s: fitted(network(settings, s), splits, engine) for s in shapes})
     for shape in SHAPES:
         (weights, metrics), (others, other_metrics) = found[0][shape], found[1][shape]
         assert metrics == other_metrics

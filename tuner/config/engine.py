@@ -1,7 +1,8 @@
 """The engine that runs a study's epochs, chosen once for all its trials, before the first.
 
 - `xla`: each epoch is one program, which XLA compiles.
-- `graph`: the same program without XLA. Its weights are those of `keras`, bit for bit.
+- `graph`: the same program without XLA. Its weights are those of `keras`, bit for bit or, in
+  three cases (docs/measurements.md), to the last bits.
 - `keras`: Keras's own `model.fit`.
 - `auto`: one of these, as decided by `choose`.
 

@@ -17,6 +17,7 @@ from tuner.datasets import Split
 from tuner.errors import ModelError
 from tuner.training import compiled, keras_loop, slow
 from tuner.training.keras_loop import Logs
+from tuner.training.program import CannotCompile, Program
 from tuner.training.state import (
     GLOBAL_SEED,
     TrainingState,
@@ -139,7 +140,7 @@ def _program(
     callbacks: Sequence[keras.callbacks.Callback],
     engine: str,
     falls_back: bool,
-) -> compiled.Program | None:
+) -> Program | None:
     """Return a program for the epochs, or None, which is said, if Keras's loop is needed."""
     obstacle = find_obstacle(model, callbacks)
     if obstacle is None and falls_back:
@@ -159,7 +160,7 @@ def _program(
                 f"`training.engine=xla` cannot train this model, which has {error}: "
                 f"{SLOW_ON_CPU}. Give training.engine=auto or training.engine=graph."
             ) from error
-        except compiled.CannotCompile as error:
+        except CannotCompile as error:
             obstacle = f"this model cannot be compiled into one ({error})"
             if not falls_back:
                 raise _refusal(engine, obstacle) from error

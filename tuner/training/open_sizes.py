@@ -88,9 +88,9 @@ def _is_indifferent(operation: keras.Operation) -> bool:
     return False
 
 
-def form(model: keras.Model) -> Mapping[str, Any]:
+def form(model: keras.Model, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the configuration of a model that `can_be_open`, without what is left open."""
-    config = _without_shapes(model.get_config())
+    config = _without_shapes(config)
     operations = {operation.name: operation for operation in _operations(model)}
     last = _last_dense(model)
     layers = []
@@ -108,9 +108,8 @@ def form(model: keras.Model) -> Mapping[str, Any]:
     return {**config, "layers": layers}
 
 
-def compiled_form(model: keras.Model) -> Mapping[str, Any]:
+def compiled_form(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what such a model was compiled with, without what is left open."""
-    config: Mapping[str, Any] = model.get_compile_config()
     if (schedule := _schedule(config)) is None:
         return config
     kept = {key: value for key, value in schedule.items() if key not in _OF_DECAY}

@@ -35,14 +35,14 @@ def program_key(model: keras.Model) -> str | None:
         return None
     if any(hasattr(layer, "adapt") for layer in layers):
         return None
-    configs = [model.get_config(), model.get_compile_config()]
-    if not all(_is_known(module) for module in _modules(configs)):
+    config, compiled = model.get_config(), model.get_compile_config()
+    if not all(_is_known(module) for module in _modules([config, compiled])):
         return None
     is_open = can_be_open(model)
     if is_open:
-        configs = [form(model), compiled_form(model)]
-    configs = [is_open, configs[0], _without_rate(configs[1])]
-    text = json.dumps(configs, sort_keys=True, default=repr)
+        config, compiled = form(model, config), compiled_form(compiled)
+    described = [is_open, config, _without_rate(compiled)]
+    text = json.dumps(described, sort_keys=True, default=repr)
     return f"{text}{keras.config.dtype_policy().name}"
 
 
